@@ -1,0 +1,252 @@
+"""A cell: equations as they were written, checked, with the role of each symbol found from how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import sympy as sp
+
+from derive.functions import FUNCTIONS
+from derive.language import (
+    Apply,
+    Hadamard,
+    LanguageError,
+    Ones,
+    Times,
+    Rows,
+    Softmax,
+    Stack,
+    Plus,
+    Transposed,
+    Value,
+    coefficient,
+    hadamard,
+    in_language,
+    is_timed,
+    matrix_parts,
+    rebuild,
+    scale,
+    shape_text,
+    values_in,
+)
+from derive.program import Equation, Program, Term, check
+
+
+class CellError(ValueError):
+    """Equations that don't make a cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Forward equations and the roles of their symbols.
+
+    Roles follow from use: read at t-1 and defined is a state; timed and never defined an input; without time and never defined a
+    parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
+
+    name: the base name of its kernel. command: the words after `python -m derive` that make it.
+    """
+
+    name: str
+    command: str
+    equations: tuple[tuple[Value, sp.MatrixExpr], ...]
+
+    @classmethod
+    def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:
+        """A checked cell. Raises CellError that names the equation and what is wrong with it."""
+        pairs: list[tuple[Value, sp.MatrixExpr]] = []
+        for equation in equations:
+            left, right = equation.args
+            if not isinstance(left, Value) or left.kind != "primal" or left.lag != 0:
+                raise CellError(f"{name}: equation `{left} = ...`: expected a value at step t on the left, got `{left}`.")
+            try:
+                right = in_language(right)
+            except LanguageError as error:
+                raise CellError(f"{name}: equation {left.name}: {error}") from None
+            if left.shape != right.shape:
+                raise CellError(
+                    f"{name}: equation {left.name}: the two sides differ in shape: expected {shape_text(left)}, "
+                    f"got {shape_text(right)}."
+                )
+            pairs.append((left, right))
+        cell = cls(name, command, tuple(pairs))
+        cell.check()
+        return cell
+
+    def check(self) -> None:
+        """Raises CellError unless every symbol has one role and the equations can be put in an order."""
+        targets = [target for target, _ in self.equations]
+        for target in targets:
+            if targets.count(target) > 1:
+                raise CellError(f"{self.name}: {target.name} is defined twice. Give each definition a name of its own.")
+        for value in self.reads:
+            if value.lag not in (0, -1):
+                raise CellError(f"{self.name}: {value.name} is read at lag {value.lag}: only t and t-1 can be read.")
+            if value.lag == -1 and value.like(lag=0) not in targets:
+                raise CellError(f"{self.name}: {value.name} is read at t-1 and never defined: define it at t, or read it at t.")
+        shapes: dict[str, Value] = {}
+        for value in (*targets, *self.reads):
+            known = shapes.setdefault(value.name, value)
+            if (known.shape, known.timed) != (value.shape, value.timed):
+                raise CellError(
+                    f"{self.name}: {value.name} stands for two things: {shape_text(known)} and {shape_text(value)}. Rename one."
+                )
+        ordered(self.equations, self.name)
+
+    @cached_property
+    def reads(self) -> tuple[Value, ...]:
+        """Every value on a right side, in the order of reading."""
+        return tuple(dict.fromkeys(value for _, right in self.equations for value in values_in(right)))
+
+    @cached_property
+    def targets(self) -> tuple[Value, ...]:
+        return tuple(target for target, _ in self.equations)
+
+    @cached_property
+    def states(self) -> tuple[Value, ...]:
+        return tuple(value.like(lag=0) for value in self.reads if value.lag == -1)
+
+    @cached_property
+    def inputs(self) -> tuple[Value, ...]:
+        return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in self.targets)
+
+    @cached_property
+    def parameters(self) -> tuple[Value, ...]:
+        return tuple(value for value in self.reads if not value.timed and value not in self.targets)
+
+    @cached_property
+    def outputs(self) -> tuple[Value, ...]:
+        return tuple(v for v in self.targets if v.timed and v not in self.reads and v not in self.states)
+
+    @cached_property
+    def forward(self) -> Program:
+        """The forward step as named equations of one operation each where a derivative needs a name; see `flatten`."""
+        return flatten(self)
+
+    def renamed(self, name: str) -> Cell:
+        return replace(self, name=name)
+
+
+def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tuple[Value, sp.MatrixExpr]]:
+    """The equations in an order in which they can be computed, otherwise as written. Raises CellError on a circle."""
+    waiting, done, result = list(pairs), set(), []
+    defined = {target for target, _ in pairs}
+    while waiting:
+        ready = next((p for p in waiting if all(v in done or v not in defined for v in values_in(p[1]))), None)
+        if ready is None:
+            circle = ", ".join(target.name for target, _ in waiting)
+            raise CellError(f"{where}: circular definition: {circle} need each other at the same step. Read one of them at t-1.")
+        waiting.remove(ready)
+        done.add(ready[0])
+        result.append(ready)
+    return result
+
+
+# ---- flattening: give a name to whatever a derivative has to refer to
+
+
+class Namer:
+    """Names for the parts of equations that the cell leaves unnamed.
+
+    `a_i` is what stands inside the function that defines i (its pre-activation), `tanh_c` the function tanh of the value c,
+    `u_h` any other unnamed part of the equation of h.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self.named: dict[sp.MatrixExpr, Value] = {}
+        self.equations: list[Equation] = []
+
+    def name(self, expression: sp.MatrixExpr, wanted: str) -> Value:
+        """The value that stands for the expression; a new one, with its equation, the first time."""
+        if expression not in self.named:
+            name, count = wanted, 2
+            while name in self.taken:
+                name, count = f"{wanted}_{count}", count + 1
+            self.taken.add(name)
+            value = Value(name, *expression.shape, timed=is_timed(expression))
+            self.named[expression] = value
+            self.define(value, expression, auxiliary=True)
+        return self.named[expression]
+
+    def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
+        place = "step" if target.timed else "once"
+        self.equations.append(Equation(target, (Term(expression),), place=place, auxiliary=auxiliary))
+
+
+def flatten(cell: Cell) -> Program:
+    """The forward program: the cell's equations, with names for pre-activations and whatever stands inside a product.
+
+    Afterwards a function is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats
+    an expression.
+    """
+    namer = Namer(value.name for value in (*cell.targets, *cell.reads))
+    for target, right in ordered(cell.equations, cell.name):
+        if isinstance(right, (Apply, Softmax)):
+            argument = matrix_parts(right)[0]
+            right = rebuild(right, [atom(argument, target, namer, f"a_{target.name}")])
+        else:
+            right = inline(right, target, namer)
+        namer.define(target, right)
+    given = (*cell.parameters, *cell.inputs)
+    carries = tuple((state.prev, state) for state in cell.states)
+    equations = sorted(namer.equations, key=lambda equation: equation.place == "step")
+    return check(Program("forward", tuple(equations), given, carries, (*cell.states, *cell.outputs)))
+
+
+def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
+    """The expression as a single value."""
+    inner = inline(expression, target, namer)
+    return inner if isinstance(inner, (Value, Ones)) else namer.name(inner, wanted)
+
+
+def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """The expression as it may stand on a right side: sums of products of values."""
+    unnamed = f"u_{target.name}"
+    match expression:
+        case Plus():
+            return rebuild(expression, [inline(term, target, namer) for term in expression.args])
+        case Hadamard():
+            number, *parts = coefficient(expression)[0], *[light(factor, target, namer) for factor in expression.args]
+            while len(parts) > 2:
+                parts[:2] = [namer.name(hadamard(*parts[:2]), unnamed)]
+            return scale(number, hadamard(*parts))
+        case Times():
+            *left, last = matrix_parts(expression)
+            last = inline(last, target, namer) if not left else atom(last, target, namer, unnamed)
+            for factor in reversed(left[1:]):
+                last = namer.name(rebuild(factor @ last, [factor_of(factor, target, namer), last]), unnamed)
+            return coefficient(expression)[0] * (factor_of(left[0], target, namer) @ last if left else last)
+        case Apply() | Softmax():
+            argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
+            return namer.name(rebuild(expression, [argument]), function_name(expression, argument, unnamed))
+        case Stack() | Rows():
+            return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+    return expression
+
+
+def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """The left factor of a matrix product: a value or its transpose."""
+    plain = isinstance(expression, Transposed) and isinstance(expression.args[0], Value)
+    return expression if plain else atom(expression, target, namer, f"u_{target.name}")
+
+
+def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
+    if isinstance(expression, (Value, Ones)):
+        return expression
+    if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
+        return expression
+    return atom(expression, target, namer, f"u_{target.name}")
+
+
+def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise: str) -> str:
+    """`tanh_c` for tanh of the value c; `otherwise` where the function has no name."""
+    if not isinstance(argument, Value):
+        return otherwise
+    if isinstance(expression, Softmax):
+        return f"softmax_{argument.name}"
+    name = next((name for name, scalar in FUNCTIONS.items() if scalar == expression.scalar), None)
+    lagged = "_prev" if argument.lag else ""
+    return f"{name}_{argument.name}{lagged}" if name else otherwise

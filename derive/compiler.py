@@ -1,0 +1,123 @@
+"""The way from equations to a kernel, in order. Each stage is a function with one thing in and one thing out.
+
+    equations -> Cell             `derive.cell`            roles and shapes, checked
+    Cell -> Program               `derive.cell.flatten`    forward, one operation per name
+    Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
+    Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
+    Program -> Program            `derive.passes` (SCHEDULE)  stacked, hoisted, deferred
+    Programs -> text              `derive.emission`        a NumPy module that keeps the contract
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from derive import differentiate
+from derive.cell import Cell
+from derive.cost import cost_lines
+from derive.emission.module import module_text
+from derive.language import Value
+from derive.notation import Notation
+from derive.passes import SCHEDULE, TIDY, run
+from derive.program import Program
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A cell with its four programs. Tidy as derived, fast once scheduled; the type is the same."""
+
+    cell: Cell
+    forward: Program
+    backward: Program
+    tangent: Program
+    jacobian: Program
+
+    def programs(self) -> tuple[Program, Program, Program, Program]:
+        return self.forward, self.backward, self.tangent, self.jacobian
+
+    def notation(self, kind: type[Notation] = Notation) -> Notation:
+        """A notation in which an unnamed function of a value is written as such: tanh(c)."""
+        return kind({e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)})
+
+
+def shows_itself(target: Value, value: object) -> bool:
+    from derive.language import Apply, Softmax
+
+    return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
+
+
+def derive(cell: Cell) -> Derivation:
+    """The derived programs of a cell, tidy."""
+    forward = cell.forward
+    derived = [differentiate.backward(forward), differentiate.tangent(forward), differentiate.jacobian(forward)]
+    tidy = [run(list(TIDY.values()), program, forward) for program in derived]
+    return Derivation(cell, forward, *tidy)
+
+
+def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
+    """The forward values that the other programs read again, a state at t-1 counting as the state; parameters aren't saved."""
+    read = {value.like(lag=0) for program in readers for equation in program.equations for value in equation.reads()}
+    known = [*[v for v in forward.given if v.timed], *[read_.like(lag=0) for read_ in forward.carried()], *forward.defined()]
+    return list(dict.fromkeys(value for value in known if value in read))
+
+
+def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
+    """(the derivation with its programs scheduled, the values on the tape)."""
+    chosen = [SCHEDULE[name] for name in passes]
+    plain = derivation.forward
+    backward, tangent = (run(chosen, program, plain) for program in (derivation.backward, derivation.tangent))
+    tape = tape_values(plain, (backward, tangent, derivation.jacobian))
+    kept = [value for value in tape if value in plain.defined() and value not in plain.results]
+    forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
+    forward = replace(forward, results=plain.results)
+    return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
+
+
+def compile_cell(cell: Cell, passes: Iterable[str] = tuple(SCHEDULE)) -> str:
+    """The text of the cell's kernel: the same for the same equations, on every machine. Raises SyntaxError rather than emit nonsense."""
+    derivation = derive(cell)
+    return emit(derivation, passes)
+
+
+def emit(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> str:
+    """The text of the kernel of a derivation."""
+    scheduled, tape = schedule(derivation, passes)
+    body = module_text(scheduled, tape)
+    ast.parse(body)
+    return header(derivation, tape, body) + body
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def equations_text(cell: Cell) -> list[str]:
+    """The cell's equations as a person reads them, one a line."""
+    notation = Notation()
+    return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
+
+
+def derivation_text(derivation: Derivation) -> str:
+    """Every derived equation, one a line: what the digest of the derivation is taken of."""
+    notation = Notation()
+    return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
+
+
+def header(derivation: Derivation, tape: list[Value], body: str) -> str:
+    """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
+    cell = derivation.cell
+    lines = [
+        f"# Emitted by `python -m derive {cell.command}`. Don't edit: change the equations and emit again.",
+        "#",
+        *[f"#     {line}" for line in equations_text(cell)],
+        "#",
+        f"# equations  sha256 {digest(chr(10).join(equations_text(cell)))}",
+        f"# derivation sha256 {digest(derivation_text(derivation))}",
+        f"# body       sha256 {digest(body)}",
+        "#",
+        *[f"# {line}" for line in cost_lines(derivation, tape)],
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,243 @@
+"""The engine: reverse sweep, forward sweep, and the Jacobian from the forward sweep. It walks programs and knows no rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import sympy as sp
+
+from derive.language import (
+    Diagonal,
+    Hadamard,
+    Identity,
+    Plus,
+    Rows,
+    Stack,
+    Times,
+    Value,
+    Zeros,
+    add,
+    coefficient,
+    diagonal,
+    hadamard,
+    is_vector,
+    matmul,
+    matrix_parts,
+    rows,
+    scale,
+    shape_text,
+    stack,
+    values_in,
+)
+from derive.program import Equation, Program, Reason, Term, check
+from derive.rules import JVP, VJP, Rule, identity_of
+
+GIVEN = "the loss reads it directly"
+CARRY = "through the next step"
+
+
+class RuleError(ValueError):
+    """A node without a rule."""
+
+
+def rule_for(table: dict[type, Rule], node: sp.MatrixExpr, target: Value, what: str) -> Rule:
+    """The rule of a node. Raises RuleError that names the node, the equation and the rules there are."""
+    if type(node) not in table:
+        known = ", ".join(sorted(kind.__name__ for kind in table))
+        raise RuleError(
+            f"derive: no {what} rule for {type(node).__name__} in the equation of `{target.name}` {shape_text(node)}: "
+            f"rules exist for {known}. Add one to derive/rules.py."
+        )
+    return table[type(node)]
+
+
+def cotangent_of(value: Value) -> Value:
+    """dL/dv; of the state before the step, the carry into the step before."""
+    return value.like(kind="carry" if value.lag else "cotangent")
+
+
+# ---- backward
+
+
+def backward(forward: Program) -> Program:
+    """The VJP of one step, by a reverse sweep: a program whose equations are the gradient of each quantity, in the order of computation.
+
+    Given beside the forward values: `given` cotangents of the results (what the loss says of them directly) and, for states, the
+    `carry` from the next step. Results: cotangents of the inputs, of the parameters (summed over the steps), and the carry.
+    """
+    collected: dict[Value, list[Term]] = defaultdict(list)
+    states = [state for _, state in forward.carries]
+    for result in forward.results:
+        collected[result].append(Term(result.like(kind="given"), Reason(None, GIVEN)))
+    for state in states:
+        collected[state].append(Term(state.like(kind="carry"), Reason(None, CARRY)))
+
+    equations: list[Equation] = []
+    for equation in reversed(forward.equations):
+        target = equation.target
+        equations += close(target, collected[target])
+        for term in equation.terms:
+            sweep(term.value, cotangent_of(target), target, equation, collected)
+    before = [state.prev for state in states]
+    ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
+    for value in ends:
+        equations += close(value, collected[value])
+
+    available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
+    given = (*available, *[result.like(kind="given") for result in forward.results])
+    carries = tuple((state.like(kind="carry"), state.prev.like(kind="carry")) for state in states)
+    results = tuple(cotangent_of(value) for value in ends)
+    program = Program("backward", (), given, carries, results, reverse=True)
+    return program.with_equations(equations)
+
+
+def sweep(
+    node: sp.MatrixExpr, cotangent: sp.MatrixExpr, y: Value, equation: Equation, collected: dict[Value, list[Term]], why: str = ""
+) -> None:
+    """Hand the cotangent of a node down to the values in it, rule by rule; each contribution keeps the last rule on its way."""
+    if isinstance(node, Value):
+        collected[node].append(Term(cotangent, Reason(equation.target, why or "y = a: ā = ȳ")))
+        return
+    operands = matrix_parts(node)
+    if not any(values_in(operand) for operand in operands):
+        return
+    rule = rule_for(VJP, node, equation.target, "VJP")
+    said = why if isinstance(node, Plus) and why else identity_of(rule)
+    for operand, part in zip(operands, rule(cotangent, y, node, *operands), strict=True):
+        sweep(operand, part, y, equation, collected, said)
+
+
+def close(value: Value, terms: list[Term]) -> list[Equation]:
+    """The equation of a value's cotangent from its contributions.
+
+    A value that doesn't depend on the step gathers the sum over steps of the contributions that do, then adds the others once.
+    """
+    cotangent = cotangent_of(value)
+    if value.timed:
+        return [Equation(cotangent, tuple(terms))]
+    each_step = tuple(term for term in terms if any(v.timed for v in values_in(term.value)))
+    once = tuple(term for term in terms if term not in each_step)
+    if not once:
+        return [Equation(cotangent, each_step, accumulate=True)] if each_step else [Equation(cotangent, (), place="finish")]
+    if not each_step:
+        return [Equation(cotangent, once, place="finish")]
+    gathered = value.like(kind="gathered")
+    total = (Term(gathered, Reason(None, "the sum over the steps")), *once)
+    return [Equation(gathered, each_step, accumulate=True), Equation(cotangent, total, place="finish")]
+
+
+# ---- forward mode
+
+
+def tangent(forward: Program) -> Program:
+    """The JVP of one step, by a forward sweep over the forward program: the tangent of each value from those before it."""
+    moving = {*forward.given, *forward.carried()}
+    equations = []
+    for equation in forward.equations:
+        terms = []
+        for term in equation.terms:
+            dot = differential(term.value, equation.target, moving)
+            for summand in dot.args if isinstance(dot, Plus) else [dot] * (dot is not None):
+                terms.append(Term(summand, Reason(equation.target, identity_of(rule_of_term(term.value)))))
+        if terms:
+            moving.add(equation.target)
+            equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
+        elif equation.target in forward.results:
+            moving.add(equation.target)
+            equations.append(Equation(equation.target.like(kind="tangent"), (), place=equation.place))
+    available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
+    given = (*available, *[value.like(kind="tangent") for value in forward.given])
+    carries = tuple((read.like(kind="tangent"), written.like(kind="tangent")) for read, written in forward.carries)
+    return check(Program("tangent", tuple(equations), given, carries, tuple(r.like(kind="tangent") for r in forward.results)))
+
+
+def rule_of_term(node: sp.MatrixExpr) -> Rule:
+    return JVP.get(type(node), lambda: "y = a: ẏ = ȧ")
+
+
+def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
+    """The tangent of an expression; None where nothing in it moves."""
+    if isinstance(node, Value):
+        return node.like(kind="tangent") if node in moving else None
+    operands = matrix_parts(node)
+    tangents = [differential(operand, y, moving) for operand in operands]
+    if all(dot is None for dot in tangents):
+        return None
+    return rule_for(JVP, node, y, "JVP")(y, node, operands, tangents)
+
+
+# ---- the Jacobian of one step
+
+
+def jacobian(forward: Program) -> Program:
+    """d(every value)/d(each state before the step), as matrices, from the tangent program.
+
+    The tangent of a value with respect to one state becomes a matrix, `u ∘ v̇` becomes diag(u) V̇. Each term keeps its reason, so that a
+    path through the step can be followed. Results: the blocks d(state)/d(previous state), row by row; blocks that are 0 have no terms.
+    """
+    before, states = forward.carried(), [written for _, written in forward.carries]
+    known: dict[tuple[Value, Value], sp.MatrixExpr] = {
+        (s, wrt): Identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
+    }
+    equations: list[Equation] = []
+    for equation in tangent(forward).equations:
+        value = equation.target.like(kind="primal")
+        for wrt in before:
+            terms = [Term(widen(term.value, wrt, known), term.reason) for term in equation.terms]
+            terms = [term for term in terms if not isinstance(term.value, Zeros)]
+            if terms or value in states:
+                block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")
+                equations.append(Equation(block, tuple(terms)))
+                known[value, wrt] = block
+    available = (*forward.given, *before, *[equation.target for equation in forward.equations])
+    results = tuple(known[state, wrt] for state in states for wrt in before)
+    needed = live(equations, results)
+    return check(Program("jacobian", tuple(needed), available, (), results))
+
+
+def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.MatrixExpr]) -> sp.MatrixExpr:
+    """An expression linear in tangents, with each tangent replaced by its matrix of derivatives with respect to one state."""
+    match node:
+        case Value(kind="tangent"):
+            return known.get((node.like(kind="primal"), wrt), Zeros(node.shape[0], wrt.shape[0]))
+        case Plus():
+            return add(*[widen(term, wrt, known) for term in node.args])
+        case Times():
+            number, rest = coefficient(node)
+            if not isinstance(rest, Times):
+                return scale(number, widen(rest, wrt, known))
+            *left, last = rest.args
+            if any(has_tangent(factor) for factor in left):
+                return Zeros(node.shape[0], wrt.shape[0])  # a parameter's tangent: parameters don't depend on the state
+            return scale(number, matmul(*left, widen(last, wrt, known)))
+        case Hadamard():
+            still = [factor for factor in node.args if not has_tangent(factor)]
+            (moving,) = [factor for factor in node.args if has_tangent(factor)]
+            inner = widen(moving, wrt, known)
+            return matmul(diagonal(hadamard(*still)), inner) if still else inner
+        case Stack():
+            return stack(*[widen(part, wrt, known) for part in node.args])
+        case Rows():
+            inner = widen(node.args[0], wrt, known)
+            if isinstance(inner, Zeros):
+                return Zeros(node.shape[0], wrt.shape[0])
+            return rows(inner, *node.args[1:])
+    return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
+
+
+def has_tangent(node: sp.MatrixExpr) -> bool:
+    return any(value.kind == "tangent" for value in values_in(node))
+
+
+def live(equations: list[Equation], results: tuple[sp.MatrixExpr, ...]) -> list[Equation]:
+    """The equations that the results need, in their order."""
+    needed = {value for result in results for value in values_in(result)}
+    kept = []
+    for equation in reversed(equations):
+        if equation.target in needed:
+            needed.update(equation.reads())
+            kept.append(equation)
+    return kept[::-1]
+
+
+__all__ = ["Diagonal", "backward", "jacobian", "live", "tangent"]

@@ -1,0 +1,218 @@
+"""Expressions as NumPy text.
+
+Inside a kernel a vector is a matrix with one column per example: `(n, B)` at one step, `(T, n, B)` for all steps; parameters are
+as declared, vectors of parameters as columns `(n, 1)`. So `W @ x` and `f * c` read like the equations, and the text of an
+equation is the same for one step and for all steps at once. In a Jacobian a vector is `(T, B, n)` and a block `(T, B, n, m)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+
+from derive.functions import NUMPY
+from derive.language import (
+    Apply,
+    Diagonal,
+    Hadamard,
+    Identity,
+    Ones,
+    Plus,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Transposed,
+    Value,
+    X,
+    Zeros,
+    coefficient,
+    is_timed,
+)
+
+SUM, PRODUCT, POWER, ATOM = range(4)
+"""How tightly a piece of Python binds."""
+
+
+class NumPyText:
+    """Expressions over references to arrays.
+
+    reference: the text for a value. place: `step`, `all` (every step at once) or `once` (parameters only). helpers collects the
+    functions that the text calls and the module has to define.
+    """
+
+    def __init__(self, reference: Callable[[Value], str], place: str, helpers: set[str]) -> None:
+        self.reference, self.place, self.helpers = reference, place, helpers
+
+    def text(self, node: sp.MatrixExpr) -> str:
+        return self.walk(node)[0]
+
+    def within(self, node: sp.MatrixExpr, binds: int) -> str:
+        text, own = self.walk(node)
+        return text if own >= binds else f"({text})"
+
+    def walk(self, node: sp.MatrixExpr) -> tuple[str, int]:
+        number, rest = coefficient(node)
+        if number != 1:
+            if isinstance(rest, Ones):
+                return number_text(number), SUM if number < 0 else ATOM
+            inner = self.within(rest, POWER if isinstance(rest, Times) else PRODUCT)
+            return (f"-{self.within(rest, ATOM)}", PRODUCT) if number == -1 else (f"{number_text(number)} * {inner}", PRODUCT)
+        match rest:
+            case Value():
+                return self.reference(rest), ATOM
+            case Plus():
+                return self.plus(rest), SUM
+            case Hadamard():
+                return " * ".join(self.within(factor, POWER) for factor in rest.args), PRODUCT
+            case Times():
+                return self.product(list(rest.args)), PRODUCT
+            case Transposed():
+                return f"{self.within(rest.args[0], ATOM)}.T", ATOM
+            case Apply():
+                return self.scalar(rest.scalar, self.walk(rest.expr))
+            case Softmax():
+                self.helpers.add("softmax")
+                return f"softmax({self.text(rest.args[0])})", ATOM
+            case Stack():
+                return self.stack(rest), ATOM
+            case Rows():
+                return f"{self.within(rest.args[0], ATOM)}[{self.rows(*rest.args[1:])}]", ATOM
+            case Ones():
+                return "1", ATOM
+            case Zeros():
+                return "0", ATOM
+        raise TypeError(f"emit: no NumPy text for {type(node).__name__}")
+
+    def plus(self, node: Plus) -> str:
+        text = ""
+        for term in node.args:
+            number, rest = coefficient(term)
+            negative = bool(number < 0) and not isinstance(rest, Ones)
+            piece = self.within(-term, PRODUCT) if negative else self.text(term)
+            text += f" - {piece}" if negative and text else f"-{piece}" if negative else f" + {piece}" if text else piece
+        return text
+
+    def product(self, factors: list[sp.MatrixExpr]) -> str:
+        if isinstance(factors[0], Ones):
+            return f"({self.product_of(factors[1:])}).sum(axis=-2, keepdims=True)"
+        return self.product_of(factors)
+
+    def product_of(self, factors: list[sp.MatrixExpr]) -> str:
+        return " @ ".join(self.within(factor, POWER) for factor in factors)
+
+    def stack(self, node: Stack) -> str:
+        axis = "axis=1" if self.place == "all" else "axis=0"
+        timed = is_timed(node)
+        parts = [self.text(part) if not timed or is_timed(part) else self.widened(part) for part in node.args]
+        return f"np.concatenate([{', '.join(parts)}], {axis})"
+
+    def widened(self, part: sp.MatrixExpr) -> str:
+        """A part that is the same at every step and for every example, repeated to stand beside others that aren't."""
+        lead = "T, " if self.place == "all" else ""
+        fill = self.text(part) if not isinstance(part, Zeros) else "dtype.type(0)"
+        return f"np.broadcast_to({fill}, ({lead}{size_text(part.shape[0])}, B))"
+
+    def rows(self, start: sp.Expr, stop: sp.Expr) -> str:
+        cut = f"{size_text(start) if start != 0 else ''}:{size_text(stop)}"
+        return f":, {cut}" if self.place == "all" else cut
+
+    # ---- scalar functions of one array
+
+    def scalar(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
+        """A scalar expression in `X` of an array that is already text."""
+        text, binds = operand
+        match scalar:
+            case sp.Symbol():
+                return text, binds
+            case sp.Add():
+                terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
+                joined = " + ".join(self.scalar(term, operand)[0] for term in terms)
+                return joined.replace("+ -", "- "), SUM
+            case sp.Mul() if scalar.has(X):
+                return self.scalar_product(scalar, operand), PRODUCT
+            case sp.Pow() if scalar.has(X):
+                return self.power(scalar, operand)
+            case sp.Function():
+                call = NUMPY[scalar.func]
+                if not call.startswith("np."):
+                    self.helpers.add(call.partition("(")[0])
+                return call.format(self.scalar(scalar.args[0], operand)[0]), ATOM
+        return number_text(scalar), ATOM
+
+    def scalar_product(self, scalar: sp.Expr, operand: tuple[str, int]) -> str:
+        numbers, rest = scalar.as_independent(X)
+        parts = []
+        for part in sorted(sp.Mul.make_args(rest), key=lambda part: (part != X, sp.default_sort_key(part))):
+            text, binds = self.scalar(part, operand)
+            parts.append(text if binds > PRODUCT else f"({text})")
+        product = " * ".join(parts)
+        if numbers == 1:
+            return product
+        return f"-{product}" if numbers == -1 else f"{number_text(numbers)} * {product}"
+
+    def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
+        base, exponent = scalar.args
+        text, binds = self.scalar(base, operand)
+        if exponent == sp.Rational(1, 2):
+            return f"np.sqrt({text})", ATOM
+        atom = text if binds == ATOM else f"({text})"
+        if exponent == -1:
+            return f"1 / {atom}", PRODUCT - 1
+        return f"{atom}**{number_text(exponent) if exponent > 0 else f'({number_text(exponent)})'}", POWER
+
+
+class JacobianText(NumPyText):
+    """Expressions whose vectors are (T, B, n) and whose blocks are (T, B, n, m)."""
+
+    def walk(self, node: sp.MatrixExpr) -> tuple[str, int]:
+        match node:
+            case Diagonal():
+                return f"{self.column(node.args[0])} * {self.eye(node.shape[0])}", PRODUCT
+            case Identity():
+                return self.eye(node.shape[0]), ATOM
+            case Stack():
+                lead = "T, B, "
+                shapes = [f"({lead}{size_text(part.shape[0])}, {size_text(part.shape[1])})" for part in node.args]
+                fills = ["dtype.type(0)" if isinstance(part, Zeros) else self.text(part) for part in node.args]
+                parts = [f"np.broadcast_to({fill}, {shape})" for fill, shape in zip(fills, shapes, strict=True)]
+                return f"np.concatenate([{', '.join(parts)}], axis=-2)", ATOM
+            case Rows() if node.shape[1] != 1:
+                return f"{self.within(node.args[0], ATOM)}[..., {super().rows(*node.args[1:])}, :]", ATOM
+        return super().walk(node)
+
+    def product_of(self, factors: list[sp.MatrixExpr]) -> str:
+        """A product from the right; diag(v) M is v scaling the rows of M."""
+        *left, last = factors
+        text, binds = self.walk(last)
+        for factor in reversed(left):
+            operator = "*" if isinstance(factor, Diagonal) else "@"
+            front = self.column(factor.args[0]) if isinstance(factor, Diagonal) else self.within(factor, POWER)
+            text, binds = f"{front} {operator} {text if binds >= POWER else f'({text})'}", PRODUCT
+        return text
+
+    def rows(self, start: sp.Expr, stop: sp.Expr) -> str:
+        return f"..., {super().rows(start, stop)}"
+
+    def column(self, vector: sp.MatrixExpr) -> str:
+        return f"{self.within(vector, ATOM)}[..., None]"
+
+    def eye(self, size: sp.Expr) -> str:
+        return f"np.eye({size_text(size)}, dtype=dtype)"
+
+
+def size_text(size: sp.Expr) -> str:
+    """A dimension as Python: `H`, `2 * H`, `H + D`."""
+    terms = []
+    for term in sorted(sp.Add.make_args(sp.expand(size)), key=sp.default_sort_key):
+        number, rest = term.as_coeff_Mul()
+        terms.append(str(number) if rest == 1 else str(rest) if number == 1 else f"{number} * {rest}")
+    return " + ".join(terms)
+
+
+def number_text(number: sp.Expr) -> str:
+    """A number as a Python literal, to the last bit of float64."""
+    if number.is_Integer:
+        return str(number)
+    return repr(float(number.evalf(25)))

@@ -1,0 +1,140 @@
+"""The part of a kernel that is the same in all of them: what it returns, and the refusals of the contract."""
+
+TEXT = '''
+# ---- what the functions return, and what they refuse
+
+
+class Tape:
+    """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
+
+    def __init__(self, sizes, dtype, **saved):
+        self.sizes = sizes
+        self.dtype = dtype
+        self.__dict__.update(saved)
+
+
+class Gradients:
+    """.parameters, .inputs and .state (the initial state): name -> gradient, each array shaped as its primal."""
+
+    def __init__(self, parameters, inputs, state):
+        self.parameters = parameters
+        self.inputs = inputs
+        self.state = state
+
+
+def _names(where, what, given, expected, complete=True):
+    """Refuse a mapping that misses a name (unless it may) or holds one that the cell doesn't have."""
+    if not hasattr(given, "keys"):
+        raise ValueError(
+            f"{where}: {what} is no mapping: expected name -> array, got {type(given).__name__}. Pass a dict."
+        )
+    missing = [name for name in expected if name not in given]
+    unknown = [str(name) for name in given if name not in expected]
+    if (missing and complete) or unknown:
+        fault = f"missing {', '.join(missing)}" if missing and complete else f"unknown {', '.join(unknown)}"
+        raise ValueError(
+            f"{where}: {what}: {fault}: expected {', '.join(expected) or 'no names'}, "
+            f"got {', '.join(map(str, given)) or 'no names'}. Use the names of the equations."
+        )
+
+
+def _array(where, label, array, dims, sizes, dtype):
+    """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if not isinstance(array, np.ndarray):
+        raise ValueError(
+            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
+        )
+    if array.dtype not in _DTYPES:
+        raise ValueError(
+            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
+        )
+    if array.dtype != dtype:
+        raise ValueError(
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as the first array, got {array.dtype}. Convert one of them."
+        )
+    if array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if dim.isidentifier():
+                sizes.setdefault(dim, size)
+    if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
+        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims)
+        raise ValueError(
+            f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
+            "Sizes come from the first array that has them."
+        )
+
+
+def _tables(where, parameters, inputs, state):
+    """(label, array, dimension names) of every array of a call, the names of the mappings checked."""
+    _names(where, "parameters", parameters, PARAMETERS)
+    _names(where, "inputs", inputs, INPUTS)
+    if state is not None:
+        _names(where, "state", state, STATES)
+    tables = [(f"parameters[{name!r}]", parameters[name], dims) for name, dims in PARAMETERS.items()]
+    tables += [(f"inputs[{name!r}]", inputs[name], ("T", "B", *dims)) for name, dims in INPUTS.items()]
+    if state is not None:
+        tables += [(f"state[{name!r}]", state[name], ("B", *dims)) for name, dims in STATES.items()]
+    return tables
+
+
+def _sizes(where, parameters, inputs, state):
+    """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
+    tables = _tables(where, parameters, inputs, state)
+    sizes = {}
+    dtype = getattr(tables[0][1], "dtype", None)
+    for label, array, dims in tables:
+        _array(where, label, array, dims, sizes, dtype)
+    for dim, parts in _COMPOUND.items():
+        if all(part in sizes for part in parts):
+            sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
+    for label, array, dims in tables:
+        _array(where, label, array, dims, sizes, dtype)
+    missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
+    if missing:
+        raise ValueError(
+            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. Pass the state."
+        )
+    return sizes, dtype
+
+
+def _taped(where, parameters, tape):
+    """Refuse a tape that isn't this module's, and parameters that don't fit it."""
+    if not isinstance(tape, Tape):
+        raise ValueError(
+            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
+        )
+    _names(where, "parameters", parameters, PARAMETERS)
+    for name, dims in PARAMETERS.items():
+        _array(where, f"parameters[{name!r}]", parameters[name], dims, tape.sizes, tape.dtype)
+
+
+def _sequence(where, what, given, name, dims, sizes, dtype):
+    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
+    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    if name not in given:
+        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+    _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
+    return given[name].transpose(0, 2, 1)
+
+
+def _state(where, what, given, name, dims, sizes, dtype):
+    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    if given is None or name not in given:
+        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+    _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
+    return given[name].T
+
+
+def _direction(where, given, name, dims, sizes, dtype):
+    """given[name], the tangent of a parameter (vectors as columns); zeros where it is missing."""
+    shape = tuple(sizes[dim] for dim in dims)
+    if name in given:
+        _array(where, f"tangent_parameters[{name!r}]", given[name], dims, sizes, dtype)
+    array = given[name] if name in given else np.zeros(shape, dtype)
+    return array[:, None] if len(dims) == 1 else array
+
+
+def _batch_first(sequence):
+    """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
+    return sequence.transpose(0, 2, 1).copy()
+'''

@@ -1,0 +1,500 @@
+"""The language of a cell: SymPy matrix expressions that stay as they were written.
+
+SymPy sorts the terms of a sum as soon as `+` is used, so that a cell would not read like the document that it comes from.
+The nodes here are SymPy's own (`MatrixSymbol`, `MatMul`, `MatAdd`, `HadamardProduct`, `Transpose`,
+`ElementwiseApplyFunction`), subclassed only to keep the written order and to give `*` between two column vectors its
+textbook meaning, the elementwise product. `Stack`, `Rows` and `Softmax` are added: SymPy's block matrices and slices
+can't be differentiated.
+
+Vectors are columns `(n, 1)` with a symbolic dimension; the batch is invisible here and appears in the emitted code only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sympy as sp
+from sympy.core.symbol import Str
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
+
+X = sp.Symbol("X")
+"""The placeholder of every elementwise function: `Apply(tanh(X), a)` is tanh taken of each element of `a`."""
+
+
+class LanguageError(ValueError):
+    """An expression that isn't in the language: an unknown node, or shapes that don't fit."""
+
+
+def dimension(name: str) -> sp.Symbol:
+    """A symbolic dimension such as `H`."""
+    return sp.Symbol(name, integer=True, positive=True)
+
+
+class Written:
+    """Operators that keep what was written: no sorting, no merging.
+
+    `@` is the matrix product; `*` scales by a number, is elementwise between two column vectors of one length, and the
+    matrix product otherwise; a number added to a vector is added to each of its elements.
+    """
+
+    _op_priority = 20.0
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> sp.MatrixExpr:
+        return add(self, other)
+
+    def __radd__(self, other: Any) -> sp.MatrixExpr:
+        return add(other, self)
+
+    def __sub__(self, other: Any) -> sp.MatrixExpr:
+        return add(self, scale(-1, other, like=self))
+
+    def __rsub__(self, other: Any) -> sp.MatrixExpr:
+        return add(other, scale(-1, self))
+
+    def __neg__(self) -> sp.MatrixExpr:
+        return scale(-1, self)
+
+    def __mul__(self, other: Any) -> sp.MatrixExpr:
+        return times(self, other)
+
+    def __rmul__(self, other: Any) -> sp.MatrixExpr:
+        return times(other, self)
+
+    def __matmul__(self, other: Any) -> sp.MatrixExpr:
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> sp.MatrixExpr:
+        return matmul(other, self)
+
+    def __pow__(self, exponent: Any) -> sp.MatrixExpr:
+        return apply(X ** sp.sympify(exponent), self)
+
+    def __truediv__(self, other: Any) -> sp.MatrixExpr:
+        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / sp.sympify(other), self)
+
+    def __rtruediv__(self, other: Any) -> sp.MatrixExpr:
+        return scale(other, apply(1 / X, self))
+
+    @property
+    def T(self) -> sp.MatrixExpr:
+        return transpose(self)
+
+
+class Value(Written, sp.MatrixSymbol):  # type: ignore[misc]
+    """A named quantity: `Value("h", H)` is h_t, `Value("h", H).prev` is h_{t-1}, `Value("W", H, D, timed=False)` a parameter.
+
+    timed: whether it differs from step to step (and from example to example); parameters don't.
+    kind: `primal`, or what a derived program adds to it: `cotangent` (dL/dv), `given` (the part of it that the loss gives
+    directly), `carry` (the part that comes through the next step), `tangent`, `jacobian:s` (dv/ds_prev).
+    lag: 0 for step t, -1 for step t-1.
+    """
+
+    def __new__(
+        cls, name: Any, rows: Any, cols: Any = 1, timed: Any = True, kind: Any = "primal", lag: Any = 0
+    ) -> Value:
+        parts = [Str(part) if isinstance(part, str) else sp.sympify(part) for part in (name, rows, cols, timed, kind, lag)]
+        self: Value = sp.Basic.__new__(cls, *parts)
+        return self
+
+    @property
+    def timed(self) -> bool:
+        return bool(self.args[3])
+
+    @property
+    def kind(self) -> str:
+        return str(self.args[4].name)
+
+    @property
+    def lag(self) -> int:
+        return int(self.args[5])
+
+    @property
+    def prev(self) -> Value:
+        """The same quantity one step earlier."""
+        return self.like(lag=self.lag - 1)
+
+    def like(self, **changes: Any) -> Value:
+        """The same value with some of `name`, `rows`, `cols`, `timed`, `kind`, `lag` changed."""
+        fields = dict(zip(("name", "rows", "cols", "timed", "kind", "lag"), self.args, strict=True)) | changes
+        return Value(**fields)
+
+    @property
+    def is_vector(self) -> bool:
+        return bool(self.shape[1] == 1)
+
+
+class Plus(Written, sp.MatAdd):  # type: ignore[misc]
+    """a + b + ..."""
+
+
+class Times(Written, sp.MatMul):  # type: ignore[misc]
+    """A x, with a number in front where there is one."""
+
+
+class Hadamard(Written, HadamardProduct):  # type: ignore[misc]
+    """u ∘ v, element by element."""
+
+
+class Transposed(Written, sp.Transpose):  # type: ignore[misc]
+    """Aᵀ."""
+
+
+class Apply(Written, ElementwiseApplyFunction):  # type: ignore[misc]
+    """f(a) element by element; `scalar` is f as a SymPy expression in `X`."""
+
+    @property
+    def scalar(self) -> sp.Expr:
+        return self.args[0].expr
+
+
+class Stack(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """[a; b; ...]: parts of one width, one above the other."""
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return sp.Add(*[part.shape[0] for part in self.args]), self.args[0].shape[1]
+
+
+class Rows(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """Rows start <= r < stop of an expression: `Rows(a, start, stop)`."""
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[2] - self.args[1], self.args[0].shape[1]
+
+
+class Softmax(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """softmax over the features of one vector."""
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[0].shape  # type: ignore[no-any-return]
+
+
+class Diagonal(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """diag(v): the square matrix with v on its diagonal."""
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[0].shape[0], self.args[0].shape[0]
+
+
+class Ones(Written, sp.OneMatrix):  # type: ignore[misc]
+    """A matrix of ones; as a vector, the 1 of `1 - z`."""
+
+
+class Zeros(Written, sp.ZeroMatrix):  # type: ignore[misc]
+    """A matrix of zeros."""
+
+
+class Identity(Written, sp.Identity):  # type: ignore[misc]
+    """The identity matrix."""
+
+
+LEGAL = (Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Softmax, Diagonal, Ones, Zeros, Identity)
+"""Every node that a program may hold."""
+
+
+def is_matrix(expression: Any) -> bool:
+    return isinstance(expression, sp.MatrixExpr)
+
+
+def is_vector(expression: Any) -> bool:
+    return is_matrix(expression) and expression.shape[1] == 1
+
+
+def is_number(expression: Any) -> bool:
+    return isinstance(expression, (int, float)) or (isinstance(expression, sp.Expr) and bool(expression.is_number))
+
+
+# ---- constructors: the only places where nodes are made. They flatten, pull numbers to the front, drop ones and zeros, sort nothing.
+
+
+def coefficient(expression: sp.MatrixExpr) -> tuple[sp.Expr, sp.MatrixExpr]:
+    """(number, the rest) with expression = number * rest."""
+    if isinstance(expression, Times) and not is_matrix(expression.args[0]):
+        rest = expression.args[1:]
+        return expression.args[0], rest[0] if len(rest) == 1 else Times(*rest, evaluate=False)
+    return sp.S.One, expression
+
+
+def scale(number: Any, expression: Any, like: Any = None) -> sp.MatrixExpr:
+    """number * expression."""
+    if not is_matrix(expression):
+        expression = Ones(*like.shape) if expression == 1 else scale(expression, Ones(*like.shape))
+    factor, rest = coefficient(expression)
+    factor = sp.sympify(number) * factor
+    if factor == 1:
+        return rest
+    if factor == 0 or isinstance(rest, Zeros):
+        return Zeros(*expression.shape)
+    return Times(factor, *(rest.args if isinstance(rest, Times) else (rest,)), evaluate=False)
+
+
+def add(*terms: Any) -> sp.MatrixExpr:
+    """The sum of the terms, in their order; a number counts for each element."""
+    like = next(term for term in terms if is_matrix(term))
+    flat: list[sp.MatrixExpr] = []
+    for term in terms:
+        term = term if is_matrix(term) else scale(term, Ones(*like.shape))
+        flat.extend(term.args if isinstance(term, Plus) else [term])
+    for term in flat:
+        if term.shape != like.shape:
+            raise LanguageError(f"sum: shapes differ: expected {shape_text(like)}, got {shape_text(term)}.")
+    flat = [term for term in flat if not isinstance(term, Zeros)]
+    return Zeros(*like.shape) if not flat else flat[0] if len(flat) == 1 else Plus(*flat, evaluate=False)
+
+
+def times(left: Any, right: Any) -> sp.MatrixExpr:
+    """What `*` means: scaling, the elementwise product of two vectors, else the matrix product."""
+    if not is_matrix(left):
+        return scale(left, right)
+    if not is_matrix(right):
+        return scale(right, left)
+    return hadamard(left, right) if is_vector(left) and is_vector(right) else matmul(left, right)
+
+
+def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
+    """u ∘ v ∘ ..., numbers in front."""
+    number, flat = sp.S.One, []
+    for factor in factors:
+        if factor.shape != factors[0].shape:
+            raise LanguageError(
+                f"elementwise product: shapes differ: expected {shape_text(factors[0])}, got {shape_text(factor)}."
+            )
+        scalar, rest = coefficient(factor)
+        number *= scalar
+        flat.extend(rest.args if isinstance(rest, Hadamard) else [rest])
+    if any(isinstance(factor, Zeros) for factor in flat):
+        return Zeros(*factors[0].shape)
+    flat = [factor for factor in flat if not isinstance(factor, Ones)] or [Ones(*factors[0].shape)]
+    return scale(number, flat[0] if len(flat) == 1 else Hadamard(*flat))
+
+
+def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
+    """A B x, numbers in front."""
+    number, flat = sp.S.One, []
+    for factor in factors:
+        scalar, rest = coefficient(factor)
+        number *= scalar
+        flat.extend(rest.args if isinstance(rest, Times) else [rest])
+    for left, right in zip(flat, flat[1:], strict=False):
+        if left.shape[1] != right.shape[0]:
+            raise LanguageError(
+                f"matrix product: {shape_text(left)} times {shape_text(right)}: expected {left.shape[1]} rows on the right, "
+                f"got {right.shape[0]}."
+            )
+    if any(isinstance(factor, Zeros) for factor in flat):
+        return Zeros(flat[0].shape[0], flat[-1].shape[1])
+    flat = [factor for factor in flat if not isinstance(factor, Identity)] or flat[:1]
+    flat = merge_diagonals(flat)
+    return scale(number, flat[0] if len(flat) == 1 else Times(*flat, evaluate=False))
+
+
+def merge_diagonals(factors: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
+    """diag(u) diag(v) = diag(u ∘ v)."""
+    merged: list[sp.MatrixExpr] = []
+    for factor in factors:
+        if merged and isinstance(factor, Diagonal) and isinstance(merged[-1], Diagonal):
+            factor = Diagonal(hadamard(merged.pop().args[0], factor.args[0]))
+        merged.append(factor)
+    return merged
+
+
+def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
+    """Aᵀ, with (AB)ᵀ = BᵀAᵀ and Aᵀᵀ = A."""
+    match expression:
+        case Transposed():
+            return expression.args[0]
+        case Times():
+            number, rest = coefficient(expression)
+            parts = rest.args if isinstance(rest, Times) else (rest,)
+            return scale(number, matmul(*[transpose(part) for part in reversed(parts)]))
+        case Plus():
+            return add(*[transpose(part) for part in expression.args])
+        case Diagonal() | Identity():
+            return expression
+        case Ones() | Zeros():
+            return type(expression)(*reversed(expression.shape))
+    return Transposed(expression)
+
+
+def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
+    """f(a) element by element, f a SymPy expression in `X`."""
+    scalar = sp.sympify(scalar)
+    if scalar == X:
+        return expression
+    if not scalar.has(X):
+        return scale(scalar, Ones(*expression.shape))
+    return Apply(sp.Lambda(X, scalar), expression)
+
+
+def stack(*parts: sp.MatrixExpr) -> sp.MatrixExpr:
+    """[a; b; ...], nested stacks flattened."""
+    flat = [piece for part in parts for piece in (part.args if isinstance(part, Stack) else [part])]
+    for part in flat:
+        if part.shape[1] != flat[0].shape[1]:
+            raise LanguageError(f"stack: widths differ: expected {shape_text(flat[0])}, got {shape_text(part)}.")
+    return flat[0] if len(flat) == 1 else Stack(*flat)
+
+
+def rows(expression: sp.MatrixExpr, start: Any, stop: Any) -> sp.MatrixExpr:
+    """Rows start <= r < stop."""
+    start, stop = sp.sympify(start), sp.sympify(stop)
+    if start == 0 and stop == expression.shape[0]:
+        return expression
+    if isinstance(expression, Rows):
+        return rows(expression.args[0], expression.args[1] + start, expression.args[1] + stop)
+    return Rows(expression, start, stop)
+
+
+def softmax(expression: sp.MatrixExpr) -> sp.MatrixExpr:
+    """exp(z) / sum(exp(z)) over the features of z."""
+    return Softmax(expression)
+
+
+def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
+    """diag(v)."""
+    number, rest = coefficient(vector)
+    return scale(number, Identity(rest.shape[0]) if isinstance(rest, Ones) else Diagonal(rest))
+
+
+# ---- what cells are written with
+
+
+def sequence(name: str, rows: Any) -> Value:
+    """A vector that differs from step to step: an input, a state, a gate."""
+    return Value(name, rows)
+
+
+def matrix(name: str, rows: Any, cols: Any) -> Value:
+    """A matrix of parameters, `(rows, cols)`."""
+    return Value(name, rows, cols, timed=False)
+
+
+def vector(name: str, rows: Any) -> Value:
+    """A vector of parameters, `(rows,)`."""
+    return Value(name, rows, timed=False)
+
+
+def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:
+    """One equation, as SymPy's `Equality`: left is defined to be right."""
+    return sp.Equality(left, right, evaluate=False)
+
+
+# ---- looking at expressions
+
+
+def values_in(expression: sp.Basic) -> list[Value]:
+    """The values that an expression reads, each once, in the order of reading."""
+    found: dict[Value, None] = {}
+
+    def visit(node: sp.Basic) -> None:
+        if isinstance(node, Value):
+            found.setdefault(node)
+        elif isinstance(node, Apply):
+            visit(node.expr)
+        else:
+            for part in node.args:
+                visit(part)
+
+    visit(expression)
+    return list(found)
+
+
+def is_timed(expression: sp.Basic) -> bool:
+    """Whether an expression differs from step to step."""
+    return any(value.timed for value in values_in(expression))
+
+
+def rebuild(expression: sp.MatrixExpr, parts: Iterable[sp.MatrixExpr]) -> sp.MatrixExpr:
+    """The node of `expression` over other matrix parts, through the constructors."""
+    new = list(parts)
+    match expression:
+        case Plus():
+            return add(*new)
+        case Times():
+            return scale(coefficient(expression)[0], matmul(*new))
+        case Hadamard():
+            return hadamard(*new)
+        case Transposed():
+            return transpose(new[0])
+        case Apply():
+            return apply(expression.scalar, new[0])
+        case Stack():
+            return stack(*new)
+        case Rows():
+            return rows(new[0], *expression.args[1:])
+        case Softmax():
+            return softmax(new[0])
+        case Diagonal():
+            return diagonal(new[0])
+    return expression
+
+
+def matrix_parts(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:
+    """The operands of a node that are themselves matrices; none for a symbol or a constant."""
+    if isinstance(expression, (Value, Ones, Zeros, Identity)):
+        return []
+    return [expression.expr] if isinstance(expression, Apply) else [part for part in expression.args if is_matrix(part)]
+
+
+def substitute(expression: sp.MatrixExpr, replace: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> sp.MatrixExpr:
+    """The expression with every node for which `replace` answers replaced, outermost first."""
+    new = replace(expression)
+    if new is not None:
+        return new
+    parts = matrix_parts(expression)
+    changed = [substitute(part, replace) for part in parts]
+    return expression if changed == parts else rebuild(expression, changed)
+
+
+def in_language(expression: Any) -> sp.MatrixExpr:
+    """The expression in this language's nodes; SymPy's own nodes are taken over, anything else is refused by name."""
+    if isinstance(expression, (Value, Ones, Zeros, Identity)):
+        return expression
+    if isinstance(expression, LEGAL):
+        parts = matrix_parts(expression)
+        own = [in_language(part) for part in parts]
+        return expression if own == parts else rebuild(expression, own)
+    match expression:
+        case sp.MatAdd():
+            return add(*[in_language(part) for part in expression.args])
+        case sp.MatMul():
+            return matmul_of(expression.args)
+        case HadamardProduct():
+            return hadamard(*[in_language(part) for part in expression.args])
+        case HadamardPower():
+            return apply(X ** expression.args[1], in_language(expression.args[0]))
+        case sp.Transpose():
+            return transpose(in_language(expression.args[0]))
+        case ElementwiseApplyFunction():
+            return apply(expression.function(X), in_language(expression.expr))
+        case sp.OneMatrix():
+            return Ones(*expression.shape)
+        case sp.ZeroMatrix():
+            return Zeros(*expression.shape)
+        case sp.Identity():
+            return Identity(expression.shape[0])
+    legal = ", ".join(node.__name__ for node in LEGAL)
+    raise LanguageError(f"illegal node {type(expression).__name__} in `{expression}`: legal are {legal}.")
+
+
+def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
+    """The product of numbers and matrices, SymPy's or ours."""
+    number, matrices = sp.S.One, []
+    for factor in factors:
+        if is_number(factor):
+            number *= factor
+        else:
+            matrices.append(in_language(factor))
+    return scale(number, matmul(*matrices))
+
+
+def shape_text(expression: sp.MatrixExpr) -> str:
+    """The shape as a person reads it: `(H, D)`, `(H,)` for a column."""
+    rows_, cols = expression.shape
+    return f"({rows_},)" if cols == 1 else f"({rows_}, {cols})"

@@ -1,0 +1,376 @@
+"""Formulas as text: one walk over expressions, two notations (Unicode for a terminal, LaTeX)."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import sympy as sp
+
+from derive.functions import elu, relu, sigma, softplus, step
+from derive.language import (
+    Apply,
+    Diagonal,
+    Hadamard,
+    Identity,
+    Ones,
+    Plus,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Transposed,
+    Value,
+    X,
+    Zeros,
+    coefficient,
+    hadamard,
+)
+from derive.program import Equation
+
+SUM, PRODUCT, FACTOR, ATOM = range(4)
+"""How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
+
+DECORATIONS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar": ("\u0304", r"\bar"), "dot": ("\u0307", r"\dot")}
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+).split()
+GREEK_TEXT = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
+
+
+class Notation:
+    """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
+
+    times, minus, dot, one = " ∘ ", "−", "\u0307", "1"
+    functions = {
+        sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
+        sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos",
+    }  # fmt: skip
+
+    def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None) -> None:
+        """shown: values that are written as the expression that defines them, such as tanh(c)."""
+        self.shown = shown or {}
+
+    # ---- names
+
+    def name(self, name: str) -> str:
+        """`c_tilde` -> c̃, `W_f` -> W_f, `alpha` -> α."""
+        base, subscripts = split_name(name)
+        return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]])
+
+    def letter(self, letters: str, decorations: list[str]) -> str:
+        plain = letters.rstrip("_") if letters.rstrip("_") in GREEK else letters
+        text = GREEK_TEXT.get(plain, GREEK_TEXT.get(plain.lower(), plain).upper() if plain.lower() in GREEK_TEXT else plain)
+        return text[:1] + "".join(DECORATIONS[one][0] for one in decorations) + text[1:]
+
+    def time(self, lag: int) -> str:
+        return "ₜ" + {0: "", -1: "₋₁", 1: "₊₁"}[lag]
+
+    def timed(self, name: str, lag: int) -> str:
+        return self.name(name) + self.time(lag)
+
+    def value(self, value: Value, shift: int = 0) -> str:
+        """A value at step t + shift."""
+        plain = value.like(kind="primal", lag=0)
+        lag = value.lag + shift
+        if plain in self.shown:
+            primal = self.formula(self.shown[plain], lag)
+        else:
+            primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
+        match value.kind.split(":"):
+            case ["primal"]:
+                return primal
+            case ["cotangent"]:
+                return self.derivative("L", primal)
+            case ["gathered"]:
+                return self.derivative(self.loss_sum(), primal)
+            case ["given"]:
+                return self.derivative(self.timed("L", shift), primal)
+            case ["carry"]:
+                return self.at(self.derivative("L", primal), lag + 1)
+            case ["tangent"]:
+                return self.tangent(value, lag)
+            case ["jacobian", wrt]:
+                return self.derivative(primal, self.timed(wrt, lag - 1))
+        return primal
+
+    def derivative(self, above: str, below: str) -> str:
+        return f"∂{above}/∂{below}"
+
+    def loss_sum(self) -> str:
+        return "ΣL"
+
+    def at(self, text: str, lag: int) -> str:
+        """A derivative through one step only."""
+        return f"{text}|{self.time(lag)}"
+
+    def tangent(self, value: Value, lag: int) -> str:
+        base, subscripts = split_name(value.name)
+        name = "_".join([self.letter(base[0], [*base[1], "dot"]), *[self.letter(*part) for part in subscripts]])
+        return name + (self.time(lag) if value.timed else "")
+
+    # ---- the walk
+
+    def formula(self, node: sp.MatrixExpr, shift: int = 0) -> str:
+        """An expression at step t + shift."""
+        return self.walk(node, shift)[0]
+
+    def within(self, node: sp.MatrixExpr, shift: int, binds: int) -> str:
+        """An expression in parentheses where it binds less tightly than its surroundings ask."""
+        text, own = self.walk(node, shift)
+        return text if own >= binds else self.parentheses(text)
+
+    def walk(self, node: sp.MatrixExpr, shift: int) -> tuple[str, int]:
+        """(text, how tightly it binds)."""
+        number, rest = coefficient(node)
+        if number != 1:
+            if isinstance(rest, Ones):
+                return (self.number(number), ATOM if number >= 0 else SUM)
+            text = self.within(rest, shift, PRODUCT)
+            return (f"{self.minus}{text}", SUM) if number == -1 else (f"{self.number(number)} {text}", FACTOR)
+        match rest:
+            case Value():
+                return self.value(rest, shift), FACTOR if self.is_fraction(rest) else ATOM
+            case Plus():
+                return self.plus([self.formula(term, shift) for term in rest.args]), SUM
+            case Times():
+                if isinstance(rest.args[0], Ones):
+                    return f"{self.ones()} {self.within(rest.args[-1], shift, ATOM)}", FACTOR
+                return " ".join(self.within(factor, shift, FACTOR) for factor in rest.args), FACTOR
+            case Hadamard():
+                return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
+            case Transposed():
+                return self.transposed(self.within(rest.args[0], shift, ATOM)), FACTOR
+            case Apply():
+                return self.scalar(rest.scalar, self.walk(rest.expr, shift))
+            case Softmax():
+                return f"{self.function('softmax')}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
+            case Stack():
+                return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
+            case Rows():
+                return self.rows(self.within(rest.args[0], shift, ATOM), rest.args[1], rest.args[2]), ATOM
+            case Diagonal():
+                return f"{self.function('diag')}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
+            case Ones():
+                return self.one, ATOM
+            case Zeros():
+                return "0", ATOM
+            case Identity():
+                return "I", ATOM
+        raise TypeError(f"notation: no text for {type(node).__name__}")
+
+    def is_fraction(self, value: Value) -> bool:
+        return False
+
+    def plus(self, terms: list[str]) -> str:
+        text = terms[0]
+        for term in terms[1:]:
+            text += f" {self.minus} {term.removeprefix(self.minus)}" if term.startswith(self.minus) else f" + {term}"
+        return text
+
+    def parentheses(self, text: str) -> str:
+        return f"({text})"
+
+    def transposed(self, text: str) -> str:
+        return f"{text}ᵀ"
+
+    def stacked(self, parts: list[str]) -> str:
+        return f"[{'; '.join(parts)}]"
+
+    def rows(self, text: str, start: sp.Expr, stop: sp.Expr) -> str:
+        return f"{text}[{dim(start)}:{dim(stop)}]"
+
+    def ones(self) -> str:
+        return "1 1ᵀ"
+
+    def function(self, name: str) -> str:
+        return name
+
+    # ---- scalar functions of one vector
+
+    def scalar(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
+        """A scalar expression in `X` of a vector that is already text."""
+        text, binds = operand
+        match scalar:
+            case sp.Symbol():
+                return text, binds
+            case sp.Number() | sp.NumberSymbol():
+                return self.number(scalar), ATOM
+            case sp.Add():
+                terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
+                return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
+            case sp.Mul():
+                number, rest = scalar.as_coeff_Mul()
+                if number != 1:
+                    inner, own = self.scalar(rest, operand)
+                    inner = inner if own >= PRODUCT else self.parentheses(inner)
+                    return (f"{self.minus}{inner}", SUM) if number == -1 else (f"{self.number(number)} {inner}", PRODUCT)
+                parts = [self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p.has(X), p != X))]
+                return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
+            case sp.Pow():
+                return self.power(scalar, operand)
+            case sp.Function():
+                name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
+                return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM
+        raise TypeError(f"notation: no text for {type(scalar).__name__} in {scalar}")
+
+    def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
+        base, exponent = scalar.args
+        inner, own = self.scalar(base, operand)
+        if not base.has(X):
+            return self.number(scalar), ATOM
+        if exponent == -1:
+            return self.reciprocal(inner, own), PRODUCT
+        if exponent == sp.Rational(1, 2):
+            return self.root(inner), ATOM
+        return self.raised(inner if own == ATOM else self.parentheses(inner), exponent), FACTOR
+
+    def reciprocal(self, text: str, binds: int) -> str:
+        return f"1/{text if binds == ATOM else self.parentheses(text)}"
+
+    def root(self, text: str) -> str:
+        return f"√{self.parentheses(text)}"
+
+    def raised(self, text: str, exponent: sp.Expr) -> str:
+        if exponent.is_Integer:
+            return text + str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
+        return f"{text}^({exponent})"
+
+    def number(self, number: sp.Expr) -> str:
+        if isinstance(number, sp.Rational) and number.q not in (1,) and number.q > 1:
+            decimal = sp.Rational(str(float(number)))
+            return str(float(number)) if decimal == number else f"({number.p}/{number.q})"
+        return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
+
+    # ---- equations
+
+    def left(self, equation: Equation, shift: int = 0) -> str:
+        return self.value(equation.target, shift)
+
+    def equation(self, equation: Equation) -> str:
+        """target = right side, on one line."""
+        right = self.right(equation)
+        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if equation.accumulate else right}"
+
+    def right(self, equation: Equation) -> str:
+        if not equation.terms:
+            return "0"
+        total = self.plus([self.formula(term.value) for term in equation.terms])
+        if equation.factor is None:
+            return total
+        return f"{self.within(equation.factor, 0, PRODUCT)}{self.times}{self.parentheses(total)}"
+
+    def sum_over_steps(self, text: str, equation: Equation) -> str:
+        return f"Σₜ {text if len(equation.terms) == 1 else self.parentheses(text)}"
+
+
+class LaTeX(Notation):
+    """LaTeX for amsmath."""
+
+    times, minus, one = r" \circ ", "-", "1"
+    functions = {
+        sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
+        softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
+        sp.exp: r"\exp", sp.log: r"\log", sp.sin: r"\sin", sp.cos: r"\cos",
+    }  # fmt: skip
+
+    def name(self, name: str) -> str:
+        base, subscripts = split_name(name)
+        if not subscripts:
+            return self.letter(*base)
+        return f"{self.letter(*base)}_{{{' '.join(self.letter(*part) for part in subscripts)}}}"
+
+    def letter(self, letters: str, decorations: list[str]) -> str:
+        plain = letters.rstrip("_")
+        text = "\\" + plain if plain.lower() in GREEK else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
+        for one in decorations:
+            text = f"{DECORATIONS[one][1]}{{{text}}}"
+        return text
+
+    def time(self, lag: int) -> str:
+        return "t" + {0: "", -1: "-1", 1: "+1"}[lag]
+
+    def timed(self, name: str, lag: int) -> str:
+        base, subscripts = split_name(name)
+        marks = [*[self.letter(*part) for part in subscripts], self.time(lag)]
+        return f"{self.letter(*base)}_{{{', '.join(marks)}}}"
+
+    def tangent(self, value: Value, lag: int) -> str:
+        name = value.name.split("_")
+        dotted = "_".join([name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]])
+        return self.timed(dotted, lag) if value.timed else self.name(dotted)
+
+    @staticmethod
+    def decorated(name: list[str]) -> int:
+        return int(len(name) > 1 and name[1] in DECORATIONS)
+
+    def derivative(self, above: str, below: str) -> str:
+        return rf"\frac{{\partial {above}}}{{\partial {below}}}"
+
+    def loss_sum(self) -> str:
+        return r"\sum L"
+
+    def at(self, text: str, lag: int) -> str:
+        return rf"\left.{text}\right|_{{{self.time(lag)}}}"
+
+    def transposed(self, text: str) -> str:
+        return rf"{text}^\top" if "^" not in text else rf"\left({text}\right)^\top"
+
+    def parentheses(self, text: str) -> str:
+        return rf"\left({text}\right)"
+
+    def stacked(self, parts: list[str]) -> str:
+        return r"\begin{bmatrix} " + r" \\ ".join(parts) + r" \end{bmatrix}"
+
+    def rows(self, text: str, start: sp.Expr, stop: sp.Expr) -> str:
+        return rf"\left[{text}\right]_{{{dim(start)}:{dim(stop)}}}"
+
+    def ones(self) -> str:
+        return r"\mathbf{1} \mathbf{1}^\top"
+
+    def function(self, name: str) -> str:
+        return rf"\operatorname{{{name}}}"
+
+    def reciprocal(self, text: str, binds: int) -> str:
+        return rf"\frac{{1}}{{{text}}}"
+
+    def root(self, text: str) -> str:
+        return rf"\sqrt{{{text}}}"
+
+    def raised(self, text: str, exponent: sp.Expr) -> str:
+        return rf"{text}^{{{sp.latex(exponent)}}}"
+
+    def number(self, number: sp.Expr) -> str:
+        if isinstance(number, sp.Rational) and sp.Rational(str(float(number))) == number and number.q > 1:
+            return str(float(number))
+        return sp.latex(number)
+
+    def sum_over_steps(self, text: str, equation: Equation) -> str:
+        return rf"\sum_t {text if len(equation.terms) == 1 else self.parentheses(text)}"
+
+
+Part = tuple[str, list[str]]
+
+
+def split_name(name: str) -> tuple[Part, list[Part]]:
+    """`W_c_tilde` -> (("W", []), [("c", ["tilde"])]): the letter and its subscripts, each with its decorations."""
+    parts: list[Part] = []
+    for piece in name.rstrip("_").split("_"):
+        if piece in DECORATIONS and parts:
+            parts[-1][1].append(piece)
+        else:
+            parts.append((piece, []))
+    return parts[0], parts[1:]
+
+
+def dim(size: sp.Expr) -> str:
+    """A dimension as it is written in tables and code: `H`, `H+D`, `2*H+D`."""
+    terms = sp.Add.make_args(sp.expand(size))
+    return "+".join(str(term) for term in sorted(terms, key=lambda term: (-sp.degree(term) if term.is_number else 0, -len(str(term)), str(term))))
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: combining marks take none."""
+    return sum(1 for character in text if not unicodedata.combining(character))
+
+
+__all__ = ["LaTeX", "Notation", "dim", "hadamard", "width"]

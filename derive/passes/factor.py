@@ -1,0 +1,40 @@
+"""Write what all terms share in front of them: dz = dh ∘ (h_tilde - h_prev) instead of dh ∘ h_tilde - dh ∘ h_prev."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from derive.language import Hadamard, Ones, Value, coefficient, hadamard, scale
+from derive.program import Equation, Program, Term
+
+
+def factor(program: Program, forward: Program) -> Program:
+    """Take the elementwise factors that are common to all terms of an equation out of its sum."""
+    return program.with_equations([factored(equation) for equation in program.equations])
+
+
+def factors(term: Term) -> list[sp.MatrixExpr]:
+    """The elementwise factors of a term, its number left aside."""
+    rest = coefficient(term.value)[1]
+    return list(rest.args) if isinstance(rest, Hadamard) else [rest]
+
+
+def factored(equation: Equation) -> Equation:
+    if len(equation.terms) < 2 or equation.factor is not None or not equation.target.is_vector:
+        return equation
+    common = [one for one in factors(equation.terms[0]) if all(one in factors(term) for term in equation.terms[1:])]
+    if not common or not all(isinstance(one, (Value, Hadamard)) for one in common):
+        return equation
+    terms = tuple(Term(without(term, common), term.reason) for term in equation.terms)
+    positive_first = tuple(sorted(terms, key=lambda term: bool(coefficient(term.value)[0] < 0)))
+    return replace(equation, terms=positive_first, factor=hadamard(*common))
+
+
+def without(term: Term, common: list[sp.MatrixExpr]) -> sp.MatrixExpr:
+    left = factors(term)
+    for one in common:
+        left.remove(one)
+    rest = hadamard(*left) if left else Ones(*term.value.shape)
+    return scale(coefficient(term.value)[0], rest)

@@ -1,0 +1,58 @@
+"""Put back what was only named for the machine: a derivative of a part that the cell leaves unnamed, used once and elementwise."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient, matrix_parts, substitute
+from derive.program import Equation, Program, Term
+
+
+def inline(program: Program, forward: Program) -> Program:
+    """Replace each derived value that has one term and one elementwise reader by that term."""
+    kept = list(program.equations)
+    protected = {*program.results, *[written for _, written in program.carries]}
+    unnamed = {equation.target.name for equation in forward.equations if equation.auxiliary}
+    for target in [equation.target for equation in program.equations if equation.target.name in unnamed]:
+        equation = next(equation for equation in kept if equation.target == target)
+        if target in protected or len(equation.terms) != 1 or equation.accumulate:
+            continue
+        readers = [reader for reader in kept if equation.target in reader.reads()]
+        if readers and (small(equation) or (len(readers) == 1 and elementwise(readers[0], equation.target))):
+            kept = [put(equation, reader) for reader in kept if reader is not equation]
+    return program.with_equations(kept)
+
+
+def small(equation: Equation) -> bool:
+    """A copy of something, such as the Jacobian U of the pre-activation U h."""
+    return isinstance(equation.terms[0].value, (Value, Identity))
+
+
+def elementwise(reader: Equation, value: Value) -> bool:
+    """Whether the reader reads the value once, and not inside a matrix product from the left or a function."""
+    sites = [site for term in reader.terms for site in places(term.value, value, True)]
+    return sites == [True]
+
+
+def places(node: sp.MatrixExpr, value: Value, plain: bool) -> list[bool]:
+    """For each place where the value stands: whether only sums and elementwise products (or a diagonal) stand around it."""
+    if node == value:
+        return [plain]
+    inner = plain and isinstance(coefficient(node)[1], (Hadamard, Plus, Value))
+    if isinstance(node, Times) and value.kind.startswith("jacobian"):
+        inner = plain
+    if isinstance(node, Apply):
+        inner = False
+    return [place for part in matrix_parts(node) for place in places(part, value, inner)]
+
+
+def put(equation: Equation, reader: Equation) -> Equation:
+    """The reader with the value replaced by its definition."""
+    if equation.target not in reader.reads():
+        return reader
+    text = equation.terms[0].value
+    terms = [
+        Term(substitute(term.value, lambda node: text if node == equation.target else None), term.reason)
+        for term in reader.terms
+    ]
+    return Equation(reader.target, tuple(terms), reader.factor, reader.place, reader.accumulate)

@@ -1,0 +1,49 @@
+"""Write derivatives in the outputs: tanh'(a) as 1 - y**2, sigma'(a) as y (1 - y), where the forward pass has y = f(a)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import sympy as sp
+
+from derive.functions import derivative, in_output
+from derive.language import Apply, Ones, Value, X, add, apply, hadamard, scale, substitute
+from derive.program import Program, Term
+
+
+def outputs(program: Program, forward: Program) -> Program:
+    """Replace f'(a) by its expression in y = f(a) wherever the forward program computes y."""
+    known = dict(slopes(forward))
+
+    def in_y(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+        return known.get(node) if isinstance(node, Apply) else None
+
+    return program.with_equations(
+        [
+            replace(equation, terms=tuple(Term(substitute(term.value, in_y), term.reason) for term in equation.terms))
+            for equation in program.equations
+        ]
+    )
+
+
+def slopes(forward: Program) -> Iterator[tuple[sp.MatrixExpr, sp.MatrixExpr]]:
+    """(f'(a), the same in y) for each equation y = f(a) whose slope can be had from y."""
+    for equation in forward.equations:
+        value = equation.value
+        if isinstance(value, Apply):
+            slope = derivative(value.scalar)
+            written = in_output(slope, value.scalar)
+            if written is not None:
+                yield apply(slope, value.expr), in_vectors(written, equation.target)
+
+
+def in_vectors(scalar: sp.Expr, y: Value) -> sp.MatrixExpr:
+    """A scalar expression in `X` as an expression in the vector y: X (1 - X) becomes y ∘ (1 - y)."""
+    if scalar == 1 - X:
+        return add(Ones(*y.shape), scale(-1, y))
+    if isinstance(scalar, sp.Mul):
+        number, factors = scalar.as_coeff_mul()
+        plain = sorted(factors, key=lambda part: (part != X, part != 1 - X, sp.default_sort_key(part)))
+        return scale(number, hadamard(*[in_vectors(part, y) for part in plain]))
+    return apply(scalar, y)

@@ -1,0 +1,259 @@
+"""Stack the gates: matrix products that share an operand become one product with the stacked matrix.
+
+Three shapes of this, found in the program and never listed per cell:
+
+- several sums that read the same vectors, a_i = W_i x + U_i h + b_i, a_f = W_f x + U_f h + b_f, ...: one sum with stacked W, U, b;
+- in a reverse program, sums over the same stacked vector, U_iᵀ d_a_i + U_fᵀ d_a_f + ...: one product Uᵀ d_a;
+- in a reverse program, outer products with the same right vector, d_W_i = d_a_i xᵀ, ...: one outer product d_W = d_a xᵀ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os.path import commonprefix
+
+import sympy as sp
+
+from derive.language import Plus, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, substitute, transpose
+from derive.language import stack as stacked
+from derive.program import Equation, Program, Term
+
+Matrix = sp.MatrixExpr
+
+
+def stack(program: Program, forward: Program) -> Program:
+    """Stack what can be stacked, in the way that fits the direction of the program."""
+    return stack_reverse(program) if program.reverse else stack_sums(program)
+
+
+def summands(equation: Equation) -> list[Matrix]:
+    """The summands of an equation without a common factor."""
+    if equation.factor is not None or equation.accumulate:
+        return []
+    return [part for term in equation.terms for part in (term.value.args if isinstance(term.value, Plus) else [term.value])]
+
+
+def affine(node: Matrix) -> tuple[Matrix, Value] | None:
+    """(A, v) where the node is A v, A a parameter or its transpose, v a value that differs from step to step."""
+    if isinstance(node, Times) and len(node.args) == 2 and coefficient(node)[0] == 1:
+        left, right = node.args
+        if is_matrix(left) and untimed(left) and isinstance(right, Value) and right.timed:
+            return left, right
+    return None
+
+
+def untimed(node: Matrix) -> bool:
+    plain = node.args[0] if isinstance(node, Transposed) else node
+    return isinstance(plain, Value) and not plain.timed
+
+
+class Names:
+    """New values whose names aren't taken: `a_stack` for a_i, a_f, a_o."""
+
+    def __init__(self, program: Program) -> None:
+        self.taken = {(value.name, value.kind) for value in (*program.given, *program.defined())}
+
+    def new(self, parts: list[Matrix], like: Matrix) -> Value:
+        values = [part.args[0] if isinstance(part, Transposed) else part for part in parts]
+        prefix = commonprefix([value.name for value in values]).rstrip("_")
+        wanted, count = f"{prefix}_stack" if prefix else "stack", 1
+        name = wanted
+        while (name, values[0].kind) in self.taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.taken.add((name, values[0].kind))
+        return Value(name, *like.shape, timed=values[0].timed, kind=values[0].kind)
+
+
+# ---- sums over the same vectors
+
+
+@dataclass
+class Group:
+    """Equations (by position) that can be one stacked sum, and the vectors that they all multiply; None stands for a bias."""
+
+    members: list[int]
+    shared: list[Value | None]
+
+
+def stack_sums(program: Program) -> Program:
+    names = Names(program)
+    while (group := largest_group(program.equations)) is not None:
+        program = program.with_equations(stack_group(program.equations, group, names))
+    return inline_rows(program)
+
+
+def products_of(equation: Equation) -> dict[Value | None, Matrix]:
+    """vector -> matrix for the products A v of a sum, None -> a bias, each where there is exactly one."""
+    found: dict[Value | None, list[Matrix]] = defaultdict(list)
+    for node in summands(equation):
+        pair = affine(node)
+        if pair is not None:
+            found[pair[1]].append(pair[0])
+        elif isinstance(node, Value) and not node.timed:
+            found[None].append(node)
+    return {value: matrices[0] for value, matrices in found.items() if len(matrices) == 1}
+
+
+def largest_group(equations: Sequence[Equation]) -> Group | None:
+    """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
+    position = {equation.target: k for k, equation in enumerate(equations)}
+    products = [products_of(e) if e.place == "step" and e.target.is_vector else {} for e in equations]
+    readers: dict[Value, list[int]] = defaultdict(list)
+    for k, found in enumerate(products):
+        for value in found:
+            if value is not None and not is_stacked(found[value], equations):
+                readers[value].append(k)
+    best = max((members for members in readers.values()), key=len, default=[])
+    if len(best) < 2:
+        return None
+    shared = [value for value in products[best[0]] if all(value in products[k] for k in best)]
+    ready = [value for value in shared if value is None or position.get(value, -1) < best[0]]
+    return Group(best, ready)
+
+
+def is_stacked(matrix: Matrix, equations: Sequence[Equation]) -> bool:
+    return any(equation.target == matrix and isinstance(equation.value, Stack) for equation in equations)
+
+
+def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> list[Equation]:
+    """The equations with one stacked sum before the first member, and its rows in each member."""
+    members = [equations[k] for k in group.members]
+    products = [products_of(equation) for equation in members]
+    once, terms = [], []
+    for value in group.shared:
+        parts = [found[value] for found in products]
+        whole = stacked(*parts)
+        matrix = names.new(parts, whole)
+        once.append(Equation(matrix, (Term(whole),), place="once"))
+        terms.append(matrix if value is None else matrix @ value)
+    total = add(*terms)
+    target = names.new([member.target for member in members], total)
+    result: list[Equation] = []
+    start: Matrix = sp.S.Zero
+    for k, equation in enumerate(equations):
+        if k == group.members[0]:
+            result.append(Equation(target, (Term(total),)))
+        if k in group.members:
+            stop = start + equation.target.shape[0]
+            found = products[group.members.index(k)]
+            gone = [found[value] if value is None else found[value] @ value for value in group.shared]
+            equation = equation.with_value(replaced(equation, gone, rows(target, start, stop)))
+            start = stop
+        result.append(equation)
+    return once + result
+
+
+def inline_rows(program: Program) -> Program:
+    """Let readers read the rows of a stacked sum directly where nobody outside needs them under a name."""
+    aliases = {
+        equation.target: equation.value
+        for equation in program.equations
+        if len(summands(equation)) == 1 and type(equation.value).__name__ == "Rows" and equation.target not in program.results
+    }
+    kept = [equation for equation in program.equations if equation.target not in aliases]
+    return program.with_equations(
+        [
+            replace(e, terms=tuple(Term(substitute(t.value, lambda node: aliases.get(node)), t.reason) for t in e.terms))
+            for e in kept
+        ]
+    )
+
+
+# ---- sums and outer products in reverse programs
+
+
+def stack_reverse(program: Program) -> Program:
+    names = Names(program)
+    sums = {e.target: dict(reversed_products(e)) for e in program.equations}
+    groups = [tuple(found) for found in sums.values() if len(found) > 1]
+    if not groups:
+        return program
+    counts = Counter(value for group in groups for value in group)
+    largest = max(groups, key=len)
+    position = {equation.target: k for k, equation in enumerate(program.equations)}
+    order = sorted(largest, key=lambda value: (-counts[value], -position.get(value, -1)))
+    whole = stacked(*order)
+    block = names.new(list(order), whole)
+    ends = {value: sp.Add(*[part.shape[0] for part in order[: k + 1]]) for k, value in enumerate(order)}
+
+    def span(values: list[Value]) -> Matrix | None:
+        """The rows of the stacked block that hold these values, if they lie side by side."""
+        places = sorted(order.index(value) for value in values if value in order)
+        if len(places) < 2 or places != list(range(places[0], places[-1] + 1)):
+            return None
+        return rows(block, ends[order[places[0]]] - order[places[0]].shape[0], ends[order[places[-1]]])
+
+    last = max(position[value] for value in order if value in position)
+    equations: list[Equation] = []
+    for k, equation in enumerate(program.equations):
+        equations += stack_terms(equation, sums[equation.target], order, span, names) if k > last else [equation]
+        if k == last:
+            equations.append(Equation(block, (Term(whole),)))
+    return program.with_equations(stack_outer(equations, order, span, names))
+
+
+def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
+    """(v, A) for the products A v of a sum over different vectors."""
+    pairs = [pair for pair in map(affine, summands(equation)) if pair is not None]
+    counts = Counter(value for _, value in pairs)
+    return [(value, matrix) for matrix, value in pairs if counts[value] == 1]
+
+
+def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Value], span, names: Names) -> list[Equation]:  # type: ignore[no-untyped-def]
+    """A sum Aᵀu + Bᵀv as one product of the stacked matrix with the stacked vector."""
+    inside = [value for value in order if value in found]
+    vector = span(inside)
+    if vector is None:
+        return [equation]
+    parts = [transpose(found[value]) for value in inside]
+    whole = stacked(*parts)
+    matrix = names.new(parts, whole)
+    gone = [found[value] @ value for value in inside]
+    return [
+        Equation(matrix, (Term(whole),), place="once"),
+        replace(equation, terms=(Term(replaced(equation, gone, matrix.T @ vector)),)),
+    ]
+
+
+def replaced(equation: Equation, gone: list[Matrix], new: Matrix) -> Matrix:
+    """The sum of an equation with some summands replaced by one, which stands where the first of them stood."""
+    nodes = summands(equation)
+    first = next(k for k, node in enumerate(nodes) if node in gone)
+    return add(*[new if k == first else node for k, node in enumerate(nodes) if k == first or node not in gone])
+
+
+def stack_outer(equations: list[Equation], order: list[Value], span, names: Names) -> list[Equation]:  # type: ignore[no-untyped-def]
+    """Gradients d_W_i = d_a_i xᵀ that share x (or, of biases, share nothing) as rows of one gradient."""
+    groups: dict[Matrix | None, list[Equation]] = defaultdict(list)
+    for equation in equations:
+        if equation.accumulate and len(equation.terms) == 1:
+            left, right = outer(equation.value)
+            if left in order:
+                groups[right].append(equation)
+    for right, members in groups.items():
+        members.sort(key=lambda equation: order.index(outer(equation.value)[0]))
+        vector = span([outer(equation.value)[0] for equation in members])
+        if vector is None or len({outer(equation.value)[0] for equation in members}) < len(members):
+            continue
+        whole = vector if right is None else vector @ right
+        block = names.new([equation.target for equation in members], whole)
+        start = sp.S.Zero
+        cut = []
+        for equation in members:
+            stop = start + equation.target.shape[0]
+            cut.append(replace(equation.with_value(rows(block, start, stop)), place="finish", accumulate=False))
+            start = stop
+        gone = {equation.target for equation in members}
+        equations = [e for e in equations if e.target not in gone]
+        equations += [Equation(block, (Term(whole),), accumulate=True), *cut]
+    return equations
+
+
+def outer(node: Matrix) -> tuple[Matrix, Matrix | None]:
+    """(u, vᵀ) of an outer product, (u, None) of a plain vector."""
+    if isinstance(node, Times) and len(node.args) == 2 and isinstance(node.args[1], Transposed):
+        return node.args[0], node.args[1]
+    return node, None

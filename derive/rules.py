@@ -1,0 +1,175 @@
+"""The rules of differentiation, one per node. Adding a node to the language means adding it to these two tables.
+
+A VJP rule takes the cotangent of y, y itself as a value, the node and its matrix operands, and returns the cotangent of each
+operand. A JVP rule takes y, the node, its operands and their tangents (None where an operand doesn't vary), and returns the
+tangent of y. The docstring is the identity; its first line is what a derived term gives as its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy as sp
+
+from derive.functions import derivative
+from derive.language import (
+    Apply,
+    Hadamard,
+    Ones,
+    Plus,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Transposed,
+    Zeros,
+    add,
+    apply,
+    coefficient,
+    hadamard,
+    matmul,
+    rows,
+    scale,
+    stack,
+    transpose,
+)
+
+Matrix = sp.MatrixExpr
+Rule = Callable[..., Any]
+
+VJP: dict[type, Rule] = {}
+JVP: dict[type, Rule] = {}
+
+
+def vjp(node: type) -> Callable[[Rule], Rule]:
+    """Register the decorated function as the VJP rule of a node."""
+    return lambda rule: VJP.setdefault(node, rule)
+
+
+def jvp(node: type) -> Callable[[Rule], Rule]:
+    """Register the decorated function as the JVP rule of a node."""
+    return lambda rule: JVP.setdefault(node, rule)
+
+
+def identity_of(rule: Rule) -> str:
+    """The first line of a rule's docstring: the identity that it states."""
+    return (rule.__doc__ or rule.__name__).splitlines()[0].rstrip(".")
+
+
+def present(tangents: Sequence[Matrix | None]) -> list[Matrix]:
+    return [tangent for tangent in tangents if tangent is not None]
+
+
+# ---- cotangents backward
+
+
+@vjp(Plus)
+def plus_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *terms: Matrix) -> list[Matrix]:
+    """y = a + b: ā = ȳ."""
+    return [cotangent for _ in terms]
+
+
+@vjp(Times)
+def times_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -> list[Matrix]:
+    """y = A x: Ā = ȳ xᵀ, x̄ = Aᵀ ȳ."""
+    number = coefficient(node)[0]
+    sides = [(factors[:k], factors[k + 1 :]) for k in range(len(factors))]
+    return [
+        scale(number, matmul(*map(transpose, reversed(left)), cotangent, *map(transpose, reversed(right))))
+        for left, right in sides
+    ]
+
+
+@vjp(Hadamard)
+def hadamard_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -> list[Matrix]:
+    """y = u ∘ v: ū = ȳ ∘ v."""
+    return [hadamard(cotangent, *factors[:k], *factors[k + 1 :]) for k in range(len(factors))]
+
+
+@vjp(Apply)
+def apply_vjp(cotangent: Matrix, y: Matrix, node: Apply, operand: Matrix) -> list[Matrix]:
+    """y = f(a): ā = ȳ ∘ f'(a)."""
+    return [hadamard(cotangent, apply(derivative(node.scalar), operand))]
+
+
+@vjp(Transposed)
+def transposed_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = Aᵀ: Ā = ȳᵀ."""
+    return [transpose(cotangent)]
+
+
+@vjp(Stack)
+def stack_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *parts: Matrix) -> list[Matrix]:
+    """y = [a; b]: ā and b̄ are the rows of ȳ."""
+    starts = [sp.Add(*[part.shape[0] for part in parts[:k]]) for k in range(len(parts) + 1)]
+    return [rows(cotangent, start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+
+
+@vjp(Rows)
+def rows_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = some rows of a: ā is ȳ in those rows, 0 elsewhere."""
+    _, start, stop = node.args
+    size, width = operand.shape
+    padding = [Zeros(n, width) for n in (start, size - stop)]
+    return [stack(*[part for part in (padding[0], cotangent, padding[1]) if part.shape[0] != 0])]
+
+
+@vjp(Softmax)
+def softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = softmax(z): z̄ = y ∘ (ȳ − 1 1ᵀ(y ∘ ȳ))."""
+    n = operand.shape[0]
+    return [hadamard(y, cotangent - matmul(Ones(n, n), hadamard(y, cotangent)))]
+
+
+# ---- tangents forward
+
+
+@jvp(Plus)
+def plus_jvp(y: Matrix, node: Matrix, terms: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = a + b: ẏ = ȧ + ḃ."""
+    return add(*present(tangents))
+
+
+@jvp(Times)
+def times_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = A x: ẏ = Ȧ x + A ẋ."""
+    moved = [matmul(*factors[:k], dot, *factors[k + 1 :]) for k, dot in enumerate(tangents) if dot is not None]
+    return add(*[scale(coefficient(node)[0], term) for term in moved])
+
+
+@jvp(Hadamard)
+def hadamard_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = u ∘ v: ẏ = u̇ ∘ v + u ∘ v̇."""
+    return add(*[hadamard(*factors[:k], dot, *factors[k + 1 :]) for k, dot in enumerate(tangents) if dot is not None])
+
+
+@jvp(Apply)
+def apply_jvp(y: Matrix, node: Apply, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = f(a): ẏ = f'(a) ∘ ȧ."""
+    return hadamard(apply(derivative(node.scalar), operands[0]), tangents[0])
+
+
+@jvp(Transposed)
+def transposed_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = Aᵀ: ẏ = Ȧᵀ."""
+    return transpose(tangents[0])
+
+
+@jvp(Stack)
+def stack_jvp(y: Matrix, node: Matrix, parts: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = [a; b]: ẏ = [ȧ; ḃ]."""
+    return stack(*[Zeros(*part.shape) if dot is None else dot for part, dot in zip(parts, tangents, strict=True)])
+
+
+@jvp(Rows)
+def rows_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = some rows of a: ẏ is the same rows of ȧ."""
+    return rows(tangents[0], *node.args[1:])
+
+
+@jvp(Softmax)
+def softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = softmax(z): ẏ = y ∘ (ż − 1 1ᵀ(y ∘ ż))."""
+    n = operands[0].shape[0]
+    return hadamard(y, tangents[0] - matmul(Ones(n, n), hadamard(y, tangents[0])))

@@ -1,0 +1,29 @@
+"""Kernels for tests: derived in memory, loaded as modules."""
+
+from __future__ import annotations
+
+import functools
+import types
+
+from derive.cell import Cell
+from derive.cells.registry import build
+from derive.compiler import compile_cell
+from derive.passes import SCHEDULE
+
+
+def module_of(text: str, name: str = "kernel") -> types.ModuleType:
+    """The text of a kernel as a module."""
+    module = types.ModuleType(name)
+    exec(compile(text, f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+@functools.cache
+def kernel_of(words: str, passes: tuple[str, ...] = tuple(SCHEDULE)) -> types.ModuleType:
+    """The kernel of a built-in cell by its command-line words, with a schedule."""
+    return module_of(compile_cell(build(words), passes), words)
+
+
+def kernel_of_cell(cell: Cell, passes: tuple[str, ...] = tuple(SCHEDULE)) -> types.ModuleType:
+    """The kernel of any cell."""
+    return module_of(compile_cell(cell, passes), cell.name)

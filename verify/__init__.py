@@ -1,0 +1,1 @@
+"""Three routes to every gradient, and where they disagree."""
