@@ -8,6 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.errors import DeriveError
 from derive.functions import FUNCTIONS
 from derive.language import (
     Apply,
@@ -34,7 +35,7 @@ from derive.language import (
 from derive.program import Equation, Program, Term, check
 
 
-class CellError(ValueError):
+class CellError(DeriveError):
     """Equations that don't make a cell."""
 
 

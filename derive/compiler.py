@@ -112,7 +112,7 @@ def header(derivation: Derivation, tape: list[Value], body: str) -> str:
     lines = [
         f"# Emitted by `python -m derive {cell.command}`. Don't edit: change the equations and emit again.",
         "#",
-        *[f"#     {line}" for line in equations_text(cell)],
+        *[f"#     {target.name}: {line}" for (target, _), line in zip(cell.equations, equations_text(cell), strict=True)],
         "#",
         f"# equations  sha256 {digest(chr(10).join(equations_text(cell)))}",
         f"# derivation sha256 {digest(derivation_text(derivation))}",

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import sympy as sp
 
+from derive.errors import DeriveError
 from derive.language import (
-    Diagonal,
     Hadamard,
     Identity,
     Plus,
@@ -36,7 +36,7 @@ GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
 
 
-class RuleError(ValueError):
+class RuleError(DeriveError):
     """A node without a rule."""
 
 
@@ -67,21 +67,25 @@ def backward(forward: Program) -> Program:
     """
     collected: dict[Value, list[Term]] = defaultdict(list)
     states = [state for _, state in forward.carries]
-    for result in forward.results:
-        collected[result].append(Term(result.like(kind="given"), Reason(None, GIVEN)))
-    for state in states:
-        collected[state].append(Term(state.like(kind="carry"), Reason(None, CARRY)))
+    given_terms = {result: [Term(result.like(kind="given"), Reason(None, GIVEN))] for result in forward.results}
+    carry_terms = {state: [Term(state.like(kind="carry"), Reason(None, CARRY))] for state in states}
+    position = {equation.target: k for k, equation in enumerate(forward.equations)}
+
+    def contributions(value: Value) -> list[Term]:
+        """What the loss hands to a value directly, what this step hands to it in the order of its equations, and the carry."""
+        inside = sorted(collected[value], key=lambda term: position[term.reason.equation])
+        return [*given_terms.get(value, []), *inside, *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
     for equation in reversed(forward.equations):
         target = equation.target
-        equations += close(target, collected[target])
+        equations += close(target, contributions(target))
         for term in equation.terms:
             sweep(term.value, cotangent_of(target), target, equation, collected)
     before = [state.prev for state in states]
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
     for value in ends:
-        equations += close(value, collected[value])
+        equations += close(value, contributions(value))
 
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[result.like(kind="given") for result in forward.results])
@@ -135,10 +139,11 @@ def tangent(forward: Program) -> Program:
     equations = []
     for equation in forward.equations:
         terms = []
-        for term in equation.terms:
-            dot = differential(term.value, equation.target, moving)
+        value = equation.value
+        for part in value.args if isinstance(value, Plus) else [value]:
+            dot = differential(part, equation.target, moving)
             for summand in dot.args if isinstance(dot, Plus) else [dot] * (dot is not None):
-                terms.append(Term(summand, Reason(equation.target, identity_of(rule_of_term(term.value)))))
+                terms.append(Term(summand, Reason(equation.target, rule_of_term(part))))
         if terms:
             moving.add(equation.target)
             equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
@@ -151,8 +156,10 @@ def tangent(forward: Program) -> Program:
     return check(Program("tangent", tuple(equations), given, carries, tuple(r.like(kind="tangent") for r in forward.results)))
 
 
-def rule_of_term(node: sp.MatrixExpr) -> Rule:
-    return JVP.get(type(node), lambda: "y = a: ẏ = ȧ")
+def rule_of_term(node: sp.MatrixExpr) -> str:
+    """What the tangent of a summand rests on; a value alone is simply copied."""
+    rest = coefficient(node)[1]
+    return "y = a: ẏ = ȧ" if isinstance(rest, Value) else identity_of(JVP[type(rest)])
 
 
 def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
@@ -239,5 +246,3 @@ def live(equations: list[Equation], results: tuple[sp.MatrixExpr, ...]) -> list[
             kept.append(equation)
     return kept[::-1]
 
-
-__all__ = ["Diagonal", "backward", "jacobian", "live", "tangent"]

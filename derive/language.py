@@ -19,11 +19,13 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
+from derive.errors import DeriveError
+
 X = sp.Symbol("X")
 """The placeholder of every elementwise function: `Apply(tanh(X), a)` is tanh taken of each element of `a`."""
 
 
-class LanguageError(ValueError):
+class LanguageError(DeriveError):
     """An expression that isn't in the language: an unknown node, or shapes that don't fit."""
 
 

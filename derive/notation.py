@@ -99,6 +99,10 @@ class Notation:
     def loss_sum(self) -> str:
         return "ΣL"
 
+    def loss(self) -> str:
+        """What L is."""
+        return "L = Σₜ Lₜ"
+
     def at(self, text: str, lag: int) -> str:
         """A derivative through one step only."""
         return f"{text}|{self.time(lag)}"
@@ -308,6 +312,9 @@ class LaTeX(Notation):
 
     def loss_sum(self) -> str:
         return r"\sum L"
+
+    def loss(self) -> str:
+        return r"$L = \sum_t L_t$"
 
     def at(self, text: str, lag: int) -> str:
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"

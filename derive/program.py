@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derive.errors import DeriveError
 from derive.language import LEGAL, Value, Zeros, add, hadamard, matrix_parts, shape_text, values_in
 
 PLACES = ("once", "before", "step", "after", "finish")
@@ -14,7 +15,7 @@ PLACES = ("once", "before", "step", "after", "finish")
 steps at once after it; once after everything."""
 
 
-class ProgramError(ValueError):
+class ProgramError(DeriveError):
     """A program that isn't well formed: an illegal node, a value that is read before it is there, shapes that differ."""
 
 

@@ -1,1 +1,1 @@
-"""Three routes to every gradient, and where they disagree."""
+"""Hold a kernel's gradients against hand-written ones, complex step and central differences; look at Jacobian products."""

@@ -14,9 +14,10 @@ from typing import Any
 import sympy as sp
 
 from derive.cell import Cell
+from derive.errors import DeriveError
 
 
-class OptionError(ValueError):
+class OptionError(DeriveError):
     """Words that don't name a cell: an unknown cell, an unknown value, options that don't go together."""
 
 

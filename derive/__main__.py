@@ -1,0 +1,150 @@
+"""The command line: `python -m derive CELL [options]`, `--list`, `--all`, `--check`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from derive.cells.registry import Declaration, OneLineParser, declarations, find
+from derive.errors import DeriveError
+from derive.sources import declarations_in, is_page, is_python
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+
+FORMATS = ("text", "latex", "markdown", "json")
+
+
+def common_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cell", nargs="?", metavar="CELL", help="a built-in cell, a page of equations (.md, .tex, .txt, -), or a .py file")
+    what = parser.add_argument_group("instead of a cell")
+    what.add_argument("--list", action="store_true", help="every cell and variant, with the document and equation it is from")
+    what.add_argument("--all", action="store_true", help="regenerate the kernels of [tool.derive] that changed")
+    what.add_argument("--check", action="store_true", help="exit 1 and say which of those kernels are stale")
+    how = parser.add_argument_group("for every cell")
+    how.add_argument("--format", choices=FORMATS, default="text", help="of the derivation sheet (text)")
+    how.add_argument("--name", help="base name of the kernel (default: the cell and its options)")
+    how.add_argument("--out", metavar="DIR", help="folder of the kernel (default: generated/)")
+    how.add_argument("--no-verify", action="store_true", help="write the kernel without verifying it")
+    how.add_argument("--force", action="store_true", help="overwrite a kernel that was edited by hand")
+
+
+def declaration_of(words: Sequence[str]) -> list[Declaration]:
+    """The cells whose options the words may use: the first word that names a cell, a page or a Python file decides."""
+    known = declarations()
+    for word in words:
+        if word in known:
+            return [known[word]]
+        if is_python(word):
+            return declarations_in(Path(word))
+        if is_page(word):
+            return []
+    return []
+
+
+def parser_for(declared: list[Declaration]) -> argparse.ArgumentParser:
+    """The parser of the command line, with the options of the cell that it names."""
+    known = ", ".join(declarations())
+    parser = OneLineParser(
+        prog="derive",
+        usage="python -m derive CELL [options] | --list | --all | --check",
+        description="Derive the backward pass of a recurrent cell, show the formulas, write and verify its NumPy kernel.",
+        epilog=f"cells: {known}; `python -m derive CELL --help` shows the options of a cell",
+        allow_abbrev=False,
+    )
+    common_options(parser)
+    for one in declared[:1]:
+        group = parser.add_argument_group(f"for {one.name}")
+        for option in one.options:
+            option.add_to(group)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A wrong call is one line on standard error and 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        declared = declaration_of(words)
+        options = parser_for(declared).parse_args(words)
+        return run(options, declared)
+    except DeriveError as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("derive: interrupted; every file is as it was or whole.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
+    modes = [name for name in ("list", "all", "check") if getattr(options, name)]
+    if len(modes) + (options.cell is not None) != 1:
+        got = " and ".join([*(f"--{mode}" for mode in modes), *([options.cell] if options.cell else [])]) or "nothing"
+        raise DeriveError(f"derive: expected a cell, or one of --list, --all, --check, got {got}. Try `python -m derive lstm --peephole`.")
+    if options.list:
+        from derive.listing import listing
+
+        print(listing(declarations()), end="")
+        return 0
+    if options.all or options.check:
+        from derive import regenerate
+
+        return regenerate.everything(options.force, options.no_verify) if options.all else regenerate.check()
+    cells = cells_for(options, declared)
+    if options.name and len(cells) > 1:
+        raise DeriveError(f"derive: --name {options.name}: names one kernel, and {options.cell} has {len(cells)} cells. Choose one with --cell.")
+    return max(derive_one(cell, options) for cell in cells)
+
+
+def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[Cell]:
+    """The cells that the command names."""
+    if not declared:
+        find(options.cell)  # raises, with the nearest name
+    chosen = {option.name.replace("-", "_"): vars(options)[option.name.replace("-", "_")] for option in declared[0].options}
+    if is_python(options.cell):
+        from dataclasses import replace
+
+        built = [one.build(**(chosen if one is declared[0] else {})) for one in declared]
+        return [replace(cell, command=" ".join([Path(options.cell).name, *cell.command.split()[1:]])) for cell in built]
+    return [declared[0].build(**chosen)]
+
+
+def derive_one(cell: Cell, options: argparse.Namespace) -> int:
+    """Show the sheet, emit the kernel, verify it, put it in its place."""
+    from derive import compiler, keep, sheet
+
+    name = options.name or cell.name
+    if not name.isidentifier():
+        raise DeriveError(f"derive: --name {name}: expected a Python identifier, got `{name}`. Choose letters, digits and _.")
+    derivation = compiler.derive(cell)
+    text = compiler.emit(derivation)
+    print(sheet.FORMATS[options.format](derivation), end="")
+    project = keep.Project.here()
+    path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
+    out = sys.stdout if options.format == "text" else sys.stderr
+    if not options.no_verify:
+        report = verified(text, cell.name)
+        if not report.passed:
+            print(f"{project.shown(path)}: not written: {report.verdict()}", file=sys.stderr)
+            return 1
+    written = keep.write(path, text, project.shown(path), options.force)
+    print(f"\n{project.shown(path)}: {'written' if written else 'already there, unchanged'}", file=out)
+    print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
+    return 0
+
+
+def verified(text: str, name: str) -> Any:
+    """The comparison of a kernel that is not yet in its place."""
+    from verify.kept import compare_text
+
+    return compare_text(text, name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

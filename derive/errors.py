@@ -1,0 +1,5 @@
+"""The one base of everything that a user can do wrong: the command line prints it as one line and exits with 2."""
+
+
+class DeriveError(ValueError):
+    """`where: what is wrong: expected X, got Y. What to do.`"""

@@ -1,0 +1,216 @@
+"""The kernels that a project keeps: which they are, whether they are as their equations say, and how they get onto disk."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from derive.cell import Cell
+from derive.compiler import compile_cell, digest
+from derive.errors import DeriveError
+from derive.sources import cells_of
+
+RECORD = "kept.txt"
+"""Beside the kernels: the files that `--all` wrote, so that it can remove those that are no longer listed, and no others."""
+
+MEND = "Run `python -m derive --all`."
+
+
+class KeepError(DeriveError):
+    """A kernel that can't be written where it should."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The nearest folder whose `pyproject.toml` has `[tool.derive]`, or the current folder, and the kernels listed there."""
+
+    root: Path
+    listed: tuple[str, ...]
+
+    @classmethod
+    def here(cls, start: Path | None = None) -> Project:
+        """The project around a folder. Raises KeepError on a `pyproject.toml` that can't be read."""
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            file = folder / "pyproject.toml"
+            if file.is_file():
+                try:
+                    table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("derive")
+                except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                    raise KeepError(f"{file}: can't be read: expected TOML, got: {error}. Mend the file.") from None
+                if table is not None:
+                    return cls(folder, tuple(table.get("kernels", ())))
+        return cls(start, ())
+
+    @property
+    def generated(self) -> Path:
+        return self.root / "generated"
+
+    def cells(self) -> Iterator[Cell]:
+        """The listed cells. Raises DeriveError where an entry names none, or two have one name."""
+        seen: dict[str, str] = {}
+        for words in self.listed:
+            for cell in cells_of(shlex.split(words), self.root):
+                if cell.name in seen:
+                    raise KeepError(
+                        f"pyproject.toml: [tool.derive] kernels: `{words}` and `{seen[cell.name]}` both make {cell.name}.py. Drop one."
+                    )
+                seen[cell.name] = words
+                yield cell
+
+    def path(self, name: str) -> Path:
+        return self.generated / f"{name}.py"
+
+    def shown(self, path: Path) -> str:
+        """A path as the user would type it: relative to the current folder where it lies below it."""
+        try:
+            return str(path.resolve().relative_to(Path.cwd()))
+        except ValueError:
+            return str(path)
+
+    def recorded(self) -> list[str]:
+        file = self.generated / RECORD
+        return file.read_text(encoding="utf-8").split() if file.is_file() else []
+
+
+# ---- one file
+
+
+def is_ours(text: str) -> bool:
+    """Whether a file was emitted by us, edited or not."""
+    return text.startswith("# Emitted by `python -m derive")
+
+
+def is_edited(text: str) -> bool:
+    """Whether the body is no longer what its header says."""
+    head, body = split(text)
+    found = re.search(r"^# body +sha256 (\w+)$", head, re.M)
+    return found is None or found[1] != digest(body)
+
+
+def split(text: str) -> tuple[str, str]:
+    """(header, body) of an emitted file: the header is its leading comment."""
+    lines = text.splitlines(keepends=True)
+    count = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "".join(lines[:count]), "".join(lines[count:])
+
+
+def equations_in(text: str) -> dict[str, str]:
+    """name -> equation, from the header of an emitted file."""
+    return {found[1]: found[2] for found in re.finditer(r"^#     (\S+): (.+)$", split(text)[0], re.M)}
+
+
+@dataclass(frozen=True)
+class State:
+    """How a kernel on disk compares with what its equations give: `fresh`, `missing`, `stale`, `edited` or `foreign`."""
+
+    path: Path
+    verdict: str
+    message: str = ""
+    diff: str = ""
+
+    @property
+    def fresh(self) -> bool:
+        return self.verdict == "fresh"
+
+
+def state_of(path: Path, text: str, shown: str, mend: str = MEND) -> State:
+    """The state of the file at `path` against the text that it should be."""
+    if not path.exists():
+        return State(path, "missing", f"{shown}: missing: it is listed and was never emitted. {mend}")
+    try:
+        old = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return State(path, "foreign", f"{shown}: can't be read: {error}. {mend}")
+    if old == text:
+        return State(path, "fresh")
+    diff = "".join(
+        difflib.unified_diff(old.splitlines(keepends=True), text.splitlines(keepends=True), shown, f"{shown} (from its equations)")
+    )
+    if not is_ours(old):
+        return State(path, "foreign", f"{shown}: wasn't emitted by this tool: expected an emitted kernel. Move it away.", diff)
+    if is_edited(old):
+        forced = mend.replace("--all`", "--all --force`")
+        return State(path, "edited", f"{shown}: edited by hand since it was emitted: its body isn't what its header says. {forced}", diff)
+    return State(path, "stale", f"{shown}: stale: {what_changed(old, text)}. {mend}", diff)
+
+
+def what_changed(old: str, new: str) -> str:
+    """Which equations differ between two emitted files; the derivation, where none does."""
+    before, after = equations_in(old), equations_in(new)
+    changed = [name for name in (*before, *[n for n in after if n not in before]) if before.get(name) != after.get(name)]
+    if not changed:
+        return "the derivation changed since it was emitted"
+    return f"equation{'s' * (len(changed) > 1)} {', '.join(changed)} changed since it was emitted"
+
+
+def write(path: Path, text: str, shown: str, force: bool = False) -> bool:
+    """Put a kernel in its place, written beside it and renamed; False where it was there already.
+
+    Raises KeepError rather than overwrite a file that was edited by hand or isn't ours, unless forced, and where the folder
+    can't be written.
+    """
+    try:
+        old = path.read_text(encoding="utf-8") if path.exists() else None
+        if old == text:
+            return False
+        if old is not None and not force and (not is_ours(old) or is_edited(old)):
+            what = "was edited by hand" if is_ours(old) else "wasn't emitted by this tool"
+            raise KeepError(f"{shown}: {what}: expected a file that only `derive` wrote. Keep a copy, then add --force.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise KeepError(f"{shown}: can't be written: {reason}. Choose another folder with --out, or mend its permissions.") from None
+    return True
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all: beside, then renamed."""
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+# ---- all of them
+
+
+def orphans(project: Project, names: set[str]) -> tuple[list[Path], list[Path]]:
+    """(files that `--all` wrote and that are no longer listed, other emitted files that aren't listed)."""
+    recorded = set(project.recorded())
+    ours = [path for path in sorted(project.generated.glob("*.py")) if path.stem not in names and is_ours(read(path))]
+    return [p for p in ours if p.name in recorded], [p for p in ours if p.name not in recorded]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def texts(project: Project) -> dict[str, str]:
+    """name -> text of every listed kernel, regenerated in memory."""
+    return {cell.name: compile_cell(cell) for cell in project.cells()}
+
+
+def check(project: Project) -> list[State]:
+    """The state of every listed kernel, and of files that are no longer listed."""
+    wanted = texts(project)
+    states = [state_of(project.path(name), text, project.shown(project.path(name))) for name, text in wanted.items()]
+    gone, _ = orphans(project, set(wanted))
+    states += [State(p, "orphan", f"{project.shown(p)}: no longer listed in pyproject.toml. {MEND}") for p in gone]
+    return states

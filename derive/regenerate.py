@@ -1,0 +1,79 @@
+"""`--all` and `--check`: the kernels of `[tool.derive]` against their equations."""
+
+from __future__ import annotations
+
+import sys
+
+from derive import keep
+from derive.keep import Project
+
+
+def check() -> int:
+    """Say which kernels are stale, with the difference and what mends it. 0 when all are fresh, else 1."""
+    project = Project.here()
+    states = keep.check(project)
+    stale = [state for state in states if not state.fresh]
+    for state in stale:
+        print(state.message)
+    for state in stale:
+        print(state.diff, end="")
+    if not stale:
+        print(f"{len(states)} kernels are as their equations say.")
+    _, unlisted = keep.orphans(project, {state.path.stem for state in states})
+    for path in unlisted:
+        print(f"{project.shown(path)}: emitted and not listed in pyproject.toml: not checked.")
+    return 1 if stale else 0
+
+
+def everything(force: bool = False, no_verify: bool = False) -> int:
+    """Regenerate what changed and only that; remove what an earlier run wrote and is no longer listed. 1 when a kernel failed."""
+    project = Project.here()
+    wanted = keep.texts(project)
+    failed = False
+    for name, text in wanted.items():
+        failed |= not one(project, name, text, force, no_verify)
+    gone, unlisted = keep.orphans(project, set(wanted))
+    for path in gone:
+        if keep.is_edited(keep.read(path)) and not force:
+            print(f"{project.shown(path)}: no longer listed, edited by hand: kept. Remove it yourself, or add --force.")
+        else:
+            path.unlink()
+            print(f"{project.shown(path)}: no longer listed: removed")
+    for path in unlisted:
+        print(f"{project.shown(path)}: not listed in pyproject.toml: kept")
+    record = [f"{name}.py" for name in sorted(wanted)] + [path.name for path in gone if path.exists()]
+    text = "".join(f"{name}\n" for name in record)
+    if wanted or gone:
+        write_record(project, text)
+    return 1 if failed else 0
+
+
+def write_record(project: Project, text: str) -> None:
+    file = project.generated / keep.RECORD
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        keep.replace_file(file, text)
+
+
+def one(project: Project, name: str, text: str, force: bool, no_verify: bool) -> bool:
+    """Bring one kernel up to date; False where it failed verification or was edited by hand."""
+    path = project.path(name)
+    shown = project.shown(path)
+    state = keep.state_of(path, text, shown)
+    if state.fresh:
+        print(f"{shown}: unchanged")
+        return True
+    reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
+    if not no_verify:
+        from verify.kept import compare_text
+
+        report = compare_text(text, name)
+        if not report.passed:
+            print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
+            return False
+    try:
+        keep.write(path, text, shown, force)
+    except keep.KeepError as error:
+        print(str(error), file=sys.stderr)
+        return False
+    print(f"{shown}: written ({reason})")
+    return True
