@@ -20,7 +20,9 @@ FORMATS = ("text", "latex", "markdown", "json")
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("cell", nargs="?", metavar="CELL", help="a built-in cell, a page of equations (.md, .tex, .txt, -), or a .py file")
+    parser.add_argument(
+        "cell", nargs="?", metavar="CELL", help="a built-in cell, a page of equations (.md, .tex, .txt, -), or a .py file"
+    )
     what = parser.add_argument_group("instead of a cell")
     what.add_argument("--list", action="store_true", help="every cell and variant, with the document and equation it is from")
     what.add_argument("--all", action="store_true", help="regenerate the kernels of [tool.derive] that changed")
@@ -86,7 +88,9 @@ def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
     modes = [name for name in ("list", "all", "check") if getattr(options, name)]
     if len(modes) + (options.cell is not None) != 1:
         got = " and ".join([*(f"--{mode}" for mode in modes), *([options.cell] if options.cell else [])]) or "nothing"
-        raise DeriveError(f"derive: expected a cell, or one of --list, --all, --check, got {got}. Try `python -m derive lstm --peephole`.")
+        raise DeriveError(
+            f"derive: expected a cell, or one of --list, --all, --check, got {got}. Try `python -m derive lstm --peephole`."
+        )
     if options.list:
         from derive.listing import listing
 
@@ -98,7 +102,9 @@ def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
         return regenerate.everything(options.force, options.no_verify) if options.all else regenerate.check()
     cells = cells_for(options, declared)
     if options.name and len(cells) > 1:
-        raise DeriveError(f"derive: --name {options.name}: names one kernel, and {options.cell} has {len(cells)} cells. Choose one with --cell.")
+        raise DeriveError(
+            f"derive: --name {options.name}: names one kernel, and {options.cell} has {len(cells)} cells. Choose one with --cell."
+        )
     return max(derive_one(cell, options) for cell in cells)
 
 

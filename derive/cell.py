@@ -15,11 +15,11 @@ from derive.language import (
     Hadamard,
     LanguageError,
     Ones,
-    Times,
+    Plus,
     Rows,
     Softmax,
     Stack,
-    Plus,
+    Times,
     Transposed,
     Value,
     coefficient,
@@ -166,7 +166,7 @@ class Namer:
             while name in self.taken:
                 name, count = f"{wanted}_{count}", count + 1
             self.taken.add(name)
-            value = Value(name, *expression.shape, timed=is_timed(expression))
+            value = Value(name, expression.shape[0], expression.shape[1], is_timed(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]

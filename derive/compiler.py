@@ -1,11 +1,11 @@
 """The way from equations to a kernel, in order. Each stage is a function with one thing in and one thing out.
 
-    equations -> Cell             `derive.cell`            roles and shapes, checked
-    Cell -> Program               `derive.cell.flatten`    forward, one operation per name
-    Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
-    Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
-    Program -> Program            `derive.passes` (SCHEDULE)  stacked, hoisted, deferred
-    Programs -> text              `derive.emission`        a NumPy module that keeps the contract
+equations -> Cell             `derive.cell`            roles and shapes, checked
+Cell -> Program               `derive.cell.flatten`    forward, one operation per name
+Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
+Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
+Program -> Program            `derive.passes` (SCHEDULE)  stacked, hoisted, deferred
+Programs -> text              `derive.emission`        a NumPy module that keeps the contract
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient, matrix_parts
-from derive.notation import dim
 from derive.program import Program
 
 if TYPE_CHECKING:
@@ -41,7 +40,10 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
 def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
     """(matrix products, multiply-adds, elementwise operations) of one step and one example."""
     values = [term.value for equation in program.equations if equation.place not in ("once", "finish") for term in equation.terms]
-    joins = sum((max(0, len(equation.terms) - 1) * equation.target.shape[0] for equation in program.equations if equation.target.timed), sp.S.Zero)
+    joins = sum(
+        (max(0, len(equation.terms) - 1) * equation.target.shape[0] for equation in program.equations if equation.target.timed),
+        sp.S.Zero,
+    )
     sizes = [size for value in values for size in products(value)]
     return len(sizes), sp.expand(sp.Add(*sizes)), sp.expand(sp.Add(*[elementwise(v) for v in values]) + joins)
 
@@ -56,7 +58,9 @@ def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
     lines = ["per step and example:"]
     for program in (derivation.forward, derivation.backward):
         count, adds, flat = step_cost(program)
-        lines.append(f"    {program.name:9}{count} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations")
+        lines.append(
+            f"    {program.name:9}{count} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations"
+        )
     names = ", ".join(value.name for value in tape if value.timed)
     lines.append(f"    saved    {polynomial(saved(tape))} numbers: {names}")
     return lines
@@ -64,8 +68,8 @@ def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
 
 def polynomial(size: sp.Expr) -> str:
     """A polynomial in the dimensions, in one order on every machine."""
-    terms = sorted(sp.Add.make_args(sp.expand(size)), key=lambda term: (-sum(sp.Poly(term).monoms()[0]) if term.free_symbols else 0, str(term)))
+    terms = sorted(
+        sp.Add.make_args(sp.expand(size)),
+        key=lambda term: (-sum(sp.Poly(term).monoms()[0]) if term.free_symbols else 0, str(term)),
+    )
     return " + ".join(str(term).replace("**", "^").replace("*", " ") for term in terms)
-
-
-__all__ = ["cost_lines", "dim", "elementwise", "products", "saved", "step_cost"]

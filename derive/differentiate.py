@@ -73,7 +73,7 @@ def backward(forward: Program) -> Program:
 
     def contributions(value: Value) -> list[Term]:
         """What the loss hands to a value directly, what this step hands to it in the order of its equations, and the carry."""
-        inside = sorted(collected[value], key=lambda term: position[term.reason.equation])
+        inside = sorted(collected[value], key=lambda term: position[term.reason.equation] if term.reason else 0)
         return [*given_terms.get(value, []), *inside, *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
@@ -245,4 +245,3 @@ def live(equations: list[Equation], results: tuple[sp.MatrixExpr, ...]) -> list[
             needed.update(equation.reads())
             kept.append(equation)
     return kept[::-1]
-

@@ -132,13 +132,17 @@ def state_of(path: Path, text: str, shown: str, mend: str = MEND) -> State:
     if old == text:
         return State(path, "fresh")
     diff = "".join(
-        difflib.unified_diff(old.splitlines(keepends=True), text.splitlines(keepends=True), shown, f"{shown} (from its equations)")
+        difflib.unified_diff(
+            old.splitlines(keepends=True), text.splitlines(keepends=True), shown, f"{shown} (from its equations)"
+        )
     )
     if not is_ours(old):
         return State(path, "foreign", f"{shown}: wasn't emitted by this tool: expected an emitted kernel. Move it away.", diff)
     if is_edited(old):
         forced = mend.replace("--all`", "--all --force`")
-        return State(path, "edited", f"{shown}: edited by hand since it was emitted: its body isn't what its header says. {forced}", diff)
+        return State(
+            path, "edited", f"{shown}: edited by hand since it was emitted: its body isn't what its header says. {forced}", diff
+        )
     return State(path, "stale", f"{shown}: stale: {what_changed(old, text)}. {mend}", diff)
 
 
@@ -168,7 +172,9 @@ def write(path: Path, text: str, shown: str, force: bool = False) -> bool:
         replace_file(path, text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise KeepError(f"{shown}: can't be written: {reason}. Choose another folder with --out, or mend its permissions.") from None
+        raise KeepError(
+            f"{shown}: can't be written: {reason}. Choose another folder with --out, or mend its permissions."
+        ) from None
     return True
 
 

@@ -12,6 +12,7 @@ Vectors are columns `(n, 1)` with a symbolic dimension; the batch is invisible h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import sympy as sp
@@ -94,9 +95,7 @@ class Value(Written, sp.MatrixSymbol):  # type: ignore[misc]
     lag: 0 for step t, -1 for step t-1.
     """
 
-    def __new__(
-        cls, name: Any, rows: Any, cols: Any = 1, timed: Any = True, kind: Any = "primal", lag: Any = 0
-    ) -> Value:
+    def __new__(cls, name: Any, rows: Any, cols: Any = 1, timed: Any = True, kind: Any = "primal", lag: Any = 0) -> Value:
         parts = [Str(part) if isinstance(part, str) else sp.sympify(part) for part in (name, rows, cols, timed, kind, lag)]
         self: Value = sp.Basic.__new__(cls, *parts)
         return self
@@ -120,7 +119,7 @@ class Value(Written, sp.MatrixSymbol):  # type: ignore[misc]
 
     def like(self, **changes: Any) -> Value:
         """The same value with some of `name`, `rows`, `cols`, `timed`, `kind`, `lag` changed."""
-        fields = dict(zip(("name", "rows", "cols", "timed", "kind", "lag"), self.args, strict=True)) | changes
+        fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "timed", "kind", "lag"), self.args, strict=True)) | changes
         return Value(**fields)
 
     @property
@@ -261,7 +260,8 @@ def times(left: Any, right: Any) -> sp.MatrixExpr:
 
 def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     """u ∘ v ∘ ..., numbers in front."""
-    number, flat = sp.S.One, []
+    number: sp.Expr = sp.S.One
+    flat: list[sp.MatrixExpr] = []
     for factor in factors:
         if factor.shape != factors[0].shape:
             raise LanguageError(
@@ -278,12 +278,13 @@ def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
 
 def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     """A B x, numbers in front."""
-    number, flat = sp.S.One, []
+    number: sp.Expr = sp.S.One
+    flat: list[sp.MatrixExpr] = []
     for factor in factors:
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Times) else [rest])
-    for left, right in zip(flat, flat[1:], strict=False):
+    for left, right in pairwise(flat):
         if left.shape[1] != right.shape[0]:
             raise LanguageError(
                 f"matrix product: {shape_text(left)} times {shape_text(right)}: expected {left.shape[1]} rows on the right, "

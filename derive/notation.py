@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import ClassVar
 
 import sympy as sp
 
@@ -23,7 +24,6 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
-    hadamard,
 )
 from derive.program import Equation
 
@@ -31,9 +31,32 @@ SUM, PRODUCT, FACTOR, ATOM = range(4)
 """How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
 
 DECORATIONS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar": ("\u0304", r"\bar"), "dot": ("\u0307", r"\dot")}
-GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
-).split()
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+]
 GREEK_TEXT = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
 
 
@@ -41,7 +64,7 @@ class Notation:
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
     times, minus, dot, one = " ∘ ", "−", "\u0307", "1"
-    functions = {
+    functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos",
     }  # fmt: skip
@@ -271,7 +294,7 @@ class LaTeX(Notation):
     """LaTeX for amsmath."""
 
     times, minus, one = r" \circ ", "-", "1"
-    functions = {
+    functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
         sp.exp: r"\exp", sp.log: r"\log", sp.sin: r"\sin", sp.cos: r"\cos",
@@ -300,7 +323,9 @@ class LaTeX(Notation):
 
     def tangent(self, value: Value, lag: int) -> str:
         name = value.name.split("_")
-        dotted = "_".join([name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]])
+        dotted = "_".join(
+            [name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]]
+        )
         return self.timed(dotted, lag) if value.timed else self.name(dotted)
 
     @staticmethod
@@ -349,7 +374,7 @@ class LaTeX(Notation):
     def number(self, number: sp.Expr) -> str:
         if isinstance(number, sp.Rational) and sp.Rational(str(float(number))) == number and number.q > 1:
             return str(float(number))
-        return sp.latex(number)
+        return str(sp.latex(number))
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
         return rf"\sum_t {text if len(equation.terms) == 1 else self.parentheses(text)}"
@@ -371,13 +396,10 @@ def split_name(name: str) -> tuple[Part, list[Part]]:
 
 def dim(size: sp.Expr) -> str:
     """A dimension as it is written in tables and code: `H`, `H+D`, `2*H+D`."""
-    terms = sp.Add.make_args(sp.expand(size))
-    return "+".join(str(term) for term in sorted(terms, key=lambda term: (-sp.degree(term) if term.is_number else 0, -len(str(term)), str(term))))
+    terms = [str(term) for term in sp.Add.make_args(sp.expand(size))]
+    return "+".join(sorted(terms, key=lambda term: (term.isdigit(), -len(term), term)))
 
 
 def width(text: str) -> int:
     """Columns that a text takes in a terminal: combining marks take none."""
     return sum(1 for character in text if not unicodedata.combining(character))
-
-
-__all__ = ["LaTeX", "Notation", "dim", "hadamard", "width"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy as sp
 
@@ -21,9 +22,10 @@ class ProgramError(DeriveError):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a term stands in a derived formula: the forward equation that it came from (by the value that it defines) and the rule."""
+    """Why a term stands in a derived formula: the forward equation that it came from (by the value that it defines, None for what the loss
+    gives) and the rule."""
 
-    equation: Value | None
+    equation: Any
     rule: str
 
 

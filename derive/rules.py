@@ -8,9 +8,11 @@ tangent of y. The docstring is the identity; its first line is what a derived te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import sympy as sp
+from sympy import MatrixExpr as Matrix
 
 from derive.functions import derivative
 from derive.language import (
@@ -35,7 +37,6 @@ from derive.language import (
     transpose,
 )
 
-Matrix = sp.MatrixExpr
 Rule = Callable[..., Any]
 
 VJP: dict[type, Rule] = {}
@@ -103,7 +104,7 @@ def transposed_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) 
 def stack_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *parts: Matrix) -> list[Matrix]:
     """y = [a; b]: ā and b̄ are the rows of ȳ."""
     starts = [sp.Add(*[part.shape[0] for part in parts[:k]]) for k in range(len(parts) + 1)]
-    return [rows(cotangent, start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+    return [rows(cotangent, start, stop) for start, stop in pairwise(starts)]
 
 
 @vjp(Rows)

@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import sympy as sp
-
 from derive.compiler import Derivation
 from derive.language import Value
 from derive.notation import LaTeX, Notation, dim, width
@@ -107,7 +105,9 @@ class Sheet:
         """(role, symbols with their shapes)."""
         cell, n = self.derivation.cell, self.notation
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-        return [(role, ", ".join(f"{n.name(v.name)} {shape_words(v)}" for v in values)) for role, values in tables.items() if values]
+        return [
+            (role, ", ".join(f"{n.name(v.name)} {shape_words(v)}" for v in values)) for role, values in tables.items() if values
+        ]
 
 
 class Shifted(Term):
@@ -304,4 +304,3 @@ def json_equation(equation: Equation, program: Program, plain: Sheet, tex: Sheet
 
 
 FORMATS = {"text": text, "latex": latex, "markdown": markdown, "json": as_json}
-__all__ = ["FORMATS", "Sheet", "sp"]

@@ -34,7 +34,8 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
     before = dict(registry.DECLARED)
     try:
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
@@ -46,7 +47,9 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
     registry.DECLARED.clear()
     registry.DECLARED.update(before)
     if not new:
-        raise DeriveError(f"derive: {path}: declares no cell: expected a function decorated with `@cell`, got none. See CONTRIBUTING.md.")
+        raise DeriveError(
+            f"derive: {path}: declares no cell: expected a function decorated with `@cell`, got none. See CONTRIBUTING.md."
+        )
     return new
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sympy import Equality
+
 from derive.cells.registry import Choice, Flag, OptionError, Source, cell
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
@@ -16,15 +18,27 @@ sigma, tanh = function("sigma"), function("tanh")
     Flag("recurrent-bias", "a bias b_hh inside the reset (cuDNN, PyTorch)"),
     Flag("no-bias", "leave out every bias"),
     sources=(
-        Source("--no-bias", "000 eq. (11)-(15)", "q_t = [h_{t-1}, x_t]; `W_z, q_t` is the product: W_z = [U_z W_z], W = [U_h W_h]"),
-        Source("", "000 slides 'What is GRU?' and 'GRU forward pass equations'", "W_z [h_{t-1}, x_t]: W_z = [U_z W_z], W = [U_h W_h]"),
-        Source("", "001 slide 'Gated Recurrent Unit (GRU)'", "row vectors: u = z, U_z = W_huᵀ, W_z = W_xuᵀ, U_h = W_hhᵀ, W_h = W_xhᵀ, x = e"),
-        Source("--no-bias", "002 slide 'Gated Recurrent Units: Lets simplify the LSTM'", "W_z [h_{t-1}, x_t]: W_z = [U_z W_z], W = [U_h W_h]"),
+        Source(
+            "--no-bias", "000 eq. (11)-(15)", "q_t = [h_{t-1}, x_t]; `W_z, q_t` is the product: W_z = [U_z W_z], W = [U_h W_h]"
+        ),
+        Source(
+            "", "000 slides 'What is GRU?' and 'GRU forward pass equations'", "W_z [h_{t-1}, x_t]: W_z = [U_z W_z], W = [U_h W_h]"
+        ),
+        Source(
+            "",
+            "001 slide 'Gated Recurrent Unit (GRU)'",
+            "row vectors: u = z, U_z = W_huᵀ, W_z = W_xuᵀ, U_h = W_hhᵀ, W_h = W_xhᵀ, x = e",
+        ),
+        Source(
+            "--no-bias",
+            "002 slide 'Gated Recurrent Units: Lets simplify the LSTM'",
+            "W_z [h_{t-1}, x_t]: W_z = [U_z W_z], W = [U_h W_h]",
+        ),
         Source("", "003 slide 'GRU' (drawn, no equations)", "'removes cell state'"),
         Source("--reset after --update-gate state --no-bias", "004 section 3", "W^(z) = W_z, U^(z) = U_z, W = W_h, U = U_h"),
     ),
 )
-def gru(reset: str, update_gate: str, recurrent_bias: bool, no_bias: bool) -> list[Eq]:
+def gru(reset: str, update_gate: str, recurrent_bias: bool, no_bias: bool) -> list[Equality]:
     if recurrent_bias and reset != "after":
         raise OptionError("--recurrent-bias needs --reset after: expected `--reset after` beside it, got `--reset before`.")
     if recurrent_bias and no_bias:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sympy import Equality
+
 from derive.cells.registry import Choice, Flag, OptionError, Source, cell
 from derive.functions import function
 from derive.language import Eq, Value, dimension, matrix, sequence, vector
@@ -21,8 +23,12 @@ sigma, tanh = function("sigma"), function("tanh")
         Source("--no-candidate-bias", "000 eq. (2)-(7)", "q_t = [h_{t-1}, x_t]: W_ft = [U_f W_f], W_C̃t = [U_c W_c], C = c"),
         Source("--no-bias", "000 eq. (1)", "one W over (h_{t-1}, x_t): its row blocks are [U_g W_g], in the order i, f, C̃, o"),
         Source("", "000 slides 'Forget gate' to 'Output gate'", "W_f [h_{t-1}, x_t]: W_f = [U_f W_f], W_C = [U_c W_c], C = c"),
-        Source("", "001 slide 'LSTM definition - all together'", "row vectors h W_hi + e W_xi + b_i: U_i = W_hiᵀ, W_i = W_xiᵀ, x = e"),
-        Source("", "002 slides 'LSTM: Forget gate' to 'Output gate'", "W_f [h_{t-1}, x_t]: W_f = [U_f W_f], W_C = [U_c W_c], C = c"),
+        Source(
+            "", "001 slide 'LSTM definition - all together'", "row vectors h W_hi + e W_xi + b_i: U_i = W_hiᵀ, W_i = W_xiᵀ, x = e"
+        ),
+        Source(
+            "", "002 slides 'LSTM: Forget gate' to 'Output gate'", "W_f [h_{t-1}, x_t]: W_f = [U_f W_f], W_C = [U_c W_c], C = c"
+        ),
         Source("--peephole", "002 slide 'LSTM computation: Forward'", "W_f [C_{t-1}, h_{t-1}, x_t]: W_f = [P_f U_f W_f], C = c"),
         Source(
             "--peephole --candidate-peephole",
@@ -31,10 +37,12 @@ sigma, tanh = function("sigma"), function("tanh")
         ),
         Source("", "003 slide 'The Complete LSTM' (drawn, no equations)", "'fully connected layer with sigmoid' on [x, h]"),
         Source("--no-bias", "004 section 4", "W^(i) = W_i, U^(i) = U_i"),
-        Source("--peephole diagonal", "Gers and Schmidhuber 2000, Recurrent Nets that Time and Count", "as every framework has it"),
+        Source(
+            "--peephole diagonal", "Gers and Schmidhuber 2000, Recurrent Nets that Time and Count", "as every framework has it"
+        ),
     ),
 )
-def lstm(peephole: str, candidate_peephole: bool, no_bias: bool, no_candidate_bias: bool) -> list[Eq]:
+def lstm(peephole: str, candidate_peephole: bool, no_bias: bool, no_candidate_bias: bool) -> list[Equality]:
     if candidate_peephole and peephole == "none":
         raise OptionError("--candidate-peephole needs --peephole: expected `--peephole` or `--peephole diagonal` beside it.")
     if no_bias and no_candidate_bias:

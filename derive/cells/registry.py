@@ -37,8 +37,8 @@ class Choice:
     def words(self, value: Any) -> list[str]:
         return [f"--{self.name}"] + ([] if value == self.bare else [str(value)])
 
-    def add_to(self, parser: argparse.ArgumentParser) -> None:
-        named = {"nargs": "?", "const": self.bare} if self.bare else {}
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        named: dict[str, Any] = {"nargs": "?", "const": self.bare} if self.bare else {}
         shown = "|".join(v for v in self.values if not (self.bare and v == self.default))
         parser.add_argument(f"--{self.name}", default=self.default, help=self.help, metavar=shown, choices=self.values, **named)
 
@@ -54,7 +54,7 @@ class Flag:
     def words(self, value: Any) -> list[str]:
         return [f"--{self.name}"]
 
-    def add_to(self, parser: argparse.ArgumentParser) -> None:
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
         parser.add_argument(f"--{self.name}", action="store_true", help=self.help)
 
 
@@ -133,7 +133,9 @@ def find(name: str) -> Declaration:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise OptionError(f"derive: unknown cell `{name}`: expected one of {', '.join(known)}.{hint} See `python -m derive --list`.")
+        raise OptionError(
+            f"derive: unknown cell `{name}`: expected one of {', '.join(known)}.{hint} See `python -m derive --list`."
+        )
     return known[name]
 
 

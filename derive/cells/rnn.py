@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sympy import Equality
+
 from derive.cells.registry import Choice, Flag, Source, cell
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
@@ -21,7 +23,7 @@ D, H = dimension("D"), dimension("H")
         Source("--activation relu", "004 section 2.4", "'use the Rectified Linear Units (ReLU) instead of the sigmoid'"),
     ),
 )
-def rnn(activation: str, no_bias: bool) -> list[Eq]:
+def rnn(activation: str, no_bias: bool) -> list[Equality]:
     act = function({"sigmoid": "sigma"}.get(activation, activation))
     x, h = sequence("x", D), sequence("h", H)
     W, U, b = matrix("W", H, D), matrix("U", H, H), vector("b", H)

@@ -80,7 +80,7 @@ class Writer:
     def has_initial(self, value: Value) -> bool:
         """Whether the array of a value starts with its initial value: states, and on the tape the states too."""
         prev = value.like(lag=-1)
-        return value in self.states or prev in self.program.given and not value.kind.startswith("jacobian")
+        return value in self.states or (prev in self.program.given and not value.kind.startswith("jacobian"))
 
     def at_t(self, value: Value) -> str:
         """A value at step t, as an element of its array."""
@@ -125,7 +125,9 @@ class Writer:
             if isinstance(value, Stack) and all(part in self.only_stacked for part in value.args):
                 names = ", ".join(f'"{part.name}"' for part in value.args)
                 column = "[:, None]" if value.shape[1] == 1 else ""
-                self.lines.add(f"{self.local(equation.target)} = np.concatenate([parameters[name] for name in ({names})]){column}")
+                self.lines.add(
+                    f"{self.local(equation.target)} = np.concatenate([parameters[name] for name in ({names})]){column}"
+                )
             else:
                 self.lines.add(f"{self.local(equation.target)} = {self.value_text(equation, 'once')}")
 
@@ -230,7 +232,9 @@ def shape_of(value: Value) -> str:
     return "(" + ", ".join(f'"{name}"' for name in dims) + ("," if len(dims) == 1 else "") + ")"
 
 
-def emit_forward(program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]) -> list[str]:
+def emit_forward(
+    program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+) -> list[str]:
     """forward: tape holds the values that the other functions read again."""
     writer = Writer(program, names, notation, helpers, keep=tape)
     read_parameters(writer, [value for value in program.given if not value.timed and value in writer.used()])
@@ -245,7 +249,9 @@ def emit_forward(program: Program, tape: list[Value], names: Names, notation: No
     writer.rest()
     results = ", ".join(f'"{value.name}": _batch_first({writer.sequence(value)})' for value in program.results)
     saved = ", ".join(f"{names.of(value)}={names.of(value)}{'_all' if value.timed else ''}" for value in tape)
-    writer.lines.add(f"outputs = {{{results}}}", f"tape = Tape(sizes, dtype{', ' if saved else ''}{saved})", "return outputs, tape")
+    writer.lines.add(
+        f"outputs = {{{results}}}", f"tape = Tape(sizes, dtype{', ' if saved else ''}{saved})", "return outputs, tape"
+    )
     head = ['    sizes, dtype = _sizes("forward", parameters, inputs, state)']
     head += sizes_line(writer.lines.text, dims)
     return head + writer.lines.text
@@ -259,7 +265,9 @@ def read_tape(writer: Writer, tape: list[Value]) -> None:
             writer.lines.add(f"{writer.local(value)}{'_all' if value.timed else ''} = tape.{writer.local(value)}")
 
 
-def emit_backward(program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]) -> list[str]:
+def emit_backward(
+    program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+) -> list[str]:
     writer = Writer(program, names, notation, helpers)
     parameters = [value for value in writer.used() if not value.timed and value.kind == "primal" and value not in tape]
     read_parameters(writer, parameters)
@@ -278,8 +286,17 @@ def emit_backward(program: Program, tape: list[Value], names: Names, notation: N
     inputs = [v for v in program.results if v.kind == "cotangent" and v.timed]
     weights = [v for v in program.results if v.kind == "cotangent" and not v.timed]
     writer.lines.add("return Gradients(")
-    writer.lines.add(*[f"    {line}" for line in gradient_lines("parameters", [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights])])
-    writer.lines.add(*[f"    {line}" for line in gradient_lines("inputs", [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs])])
+    writer.lines.add(
+        *[
+            f"    {line}"
+            for line in gradient_lines(
+                "parameters", [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights]
+            )
+        ]
+    )
+    writer.lines.add(
+        *[f"    {line}" for line in gradient_lines("inputs", [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs])]
+    )
     states = [(read.name, f"{writer.local(read)}.T.copy()") for read, _ in program.carries]
     writer.lines.add(*[f"    {line}" for line in gradient_lines("state", states)], ")")
     head = [
@@ -305,7 +322,9 @@ def gradient_lines(what: str, pairs: list[tuple[str, str]]) -> list[str]:
     return [f"{what}={{", *[f'    "{name}": {text},' for name, text in pairs], "},"]
 
 
-def emit_jvp(program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]) -> list[str]:
+def emit_jvp(
+    program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+) -> list[str]:
     writer = Writer(program, names, notation, helpers)
     used = writer.used()
     parameters = [value for value in used if not value.timed and value.kind == "primal" and value not in tape]
@@ -341,7 +360,9 @@ def emit_jvp(program: Program, tape: list[Value], names: Names, notation: Notati
     return head + writer.lines.text
 
 
-def emit_jacobian(program: Program, states: list[Value], tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]) -> list[str]:
+def emit_jacobian(
+    program: Program, states: list[Value], tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+) -> list[str]:
     lines = Lines()
     printer = JacobianText(names.of, "step", helpers)
     read = {value for equation in program.equations for value in equation.reads()}
@@ -368,7 +389,9 @@ def emit_jacobian(program: Program, states: list[Value], tape: list[Value], name
         for column in states:
             block = blocks[row.name, column.name]
             if next(e for e in program.equations if e.target == block).terms:
-                cut = ", ".join(f"{size_text(a) if a != 0 else ''}:{size_text(b)}" for a, b in (spans[row.name], spans[column.name]))
+                cut = ", ".join(
+                    f"{size_text(a) if a != 0 else ''}:{size_text(b)}" for a, b in (spans[row.name], spans[column.name])
+                )
                 lines.add(f"J[..., {cut}] = {names.of(block)}")
     lines.add("return J")
     head = ['    _taped("step_jacobian", parameters, tape)', "    sizes, dtype = tape.sizes, tape.dtype"]

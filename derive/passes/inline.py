@@ -52,7 +52,6 @@ def put(equation: Equation, reader: Equation) -> Equation:
         return reader
     text = equation.terms[0].value
     terms = [
-        Term(substitute(term.value, lambda node: text if node == equation.target else None), term.reason)
-        for term in reader.terms
+        Term(substitute(term.value, lambda node: text if node == equation.target else None), term.reason) for term in reader.terms
     ]
     return Equation(reader.target, tuple(terms), reader.factor, reader.place, reader.accumulate)

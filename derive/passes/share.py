@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 import sympy as sp
 
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient, is_timed, matrix_parts, substitute
+from derive.language import (
+    Apply,
+    Hadamard,
+    Ones,
+    Plus,
+    Softmax,
+    Times,
+    Transposed,
+    Value,
+    coefficient,
+    is_timed,
+    matrix_parts,
+    substitute,
+)
 from derive.program import Equation, Program, Term
 
 
@@ -73,7 +86,7 @@ def renumbered(program: Program, shared: list[str]) -> Program:
 
 def with_name(program: Program, node: sp.MatrixExpr, name: str) -> Program:
     """The program with one expression named, in front of the first equation that reads it."""
-    value = Value(name, *node.shape, timed=True)
+    value = Value(name, node.shape[0], node.shape[1])
     equations: list[Equation] = []
     for equation in program.equations:
         terms = tuple(

@@ -10,17 +10,19 @@ Three shapes of this, found in the program and never listed per cell:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 
 import sympy as sp
+from sympy import MatrixExpr as Matrix
 
 from derive.language import Plus, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, substitute, transpose
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
 
-Matrix = sp.MatrixExpr
+Span = Callable[[list[Value]], Matrix | None]
+"""From values to the rows of the stacked block that hold them, None where they don't lie side by side."""
 
 
 def stack(program: Program, forward: Program) -> Program:
@@ -64,7 +66,7 @@ class Names:
             count += 1
             name = f"{wanted}_{count}"
         self.taken.add((name, values[0].kind))
-        return Value(name, *like.shape, timed=values[0].timed, kind=values[0].kind)
+        return Value(name, like.shape[0], like.shape[1], values[0].timed, values[0].kind)
 
 
 # ---- sums over the same vectors
@@ -202,7 +204,7 @@ def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
     return [(value, matrix) for matrix, value in pairs if counts[value] == 1]
 
 
-def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Value], span, names: Names) -> list[Equation]:  # type: ignore[no-untyped-def]
+def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Value], span: Span, names: Names) -> list[Equation]:
     """A sum Aᵀu + Bᵀv as one product of the stacked matrix with the stacked vector."""
     inside = [value for value in order if value in found]
     vector = span(inside)
@@ -225,7 +227,7 @@ def replaced(equation: Equation, gone: list[Matrix], new: Matrix) -> Matrix:
     return add(*[new if k == first else node for k, node in enumerate(nodes) if k == first or node not in gone])
 
 
-def stack_outer(equations: list[Equation], order: list[Value], span, names: Names) -> list[Equation]:  # type: ignore[no-untyped-def]
+def stack_outer(equations: list[Equation], order: list[Value], span: Span, names: Names) -> list[Equation]:
     """Gradients d_W_i = d_a_i xᵀ that share x (or, of biases, share nothing) as rows of one gradient."""
     groups: dict[Matrix | None, list[Equation]] = defaultdict(list)
     for equation in equations:
