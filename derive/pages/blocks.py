@@ -1,0 +1,190 @@
+"""Source -> blocks: where display mathematics, headings and declarations stand. Prose, inline mathematics and code are passed over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from derive.pages.errors import Source, Span
+
+LONGEST_BLOCK = 20_000
+"""Characters of one display."""
+
+ENVIRONMENTS = "equation align alignat aligned alignedat gather gathered split multline flalign eqnarray displaymath math".split()
+
+OPENER = re.compile(
+    r"""(?P<fence>^[ ]{0,3}(?P<ticks>`{3,}|~{3,})(?P<info>[^\n`]*)$)
+    |(?P<comment><!--)
+    |(?P<percent>(?<!\\)%[ \t]*derive:(?P<declared>[^\n]*))
+    |(?P<heading>^[ ]{0,3}(?P<hashes>\#{1,6})[ \t]+(?P<title>[^\n]*))
+    |(?P<section>\\(?P<command>chapter|section|subsection|subsubsection|paragraph|frametitle)\*?[ \t]*\{(?P<name>[^{}\n]*)\})
+    |(?P<verbatim>\\begin\{(?P<verb>verbatim|lstlisting|comment)\})
+    |(?P<dollars>\$\$)
+    |(?P<bracket>\\\[)
+    |(?P<environment>\\begin\{(?P<env>(?:"""
+    + "|".join(ENVIRONMENTS)
+    + r""")\*?)\})
+    |(?P<escaped>\\[\\$`%])
+    |(?P<code>`+)
+    |(?P<inline>\$)
+    |(?P<round>\\\()""",
+    re.VERBOSE | re.MULTILINE,
+)
+LEVELS = {"chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5, "frametitle": 5}
+
+
+@dataclass(frozen=True)
+class Heading:
+    level: int
+    title: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """One display; `span` is what stands between its delimiters, an environment's own included."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """The text of a block of declarations."""
+
+    span: Span
+
+
+Piece = Heading | Block | Declarations
+
+
+def find_blocks(source: Source) -> list[Piece]:
+    """Headings, displays and declarations in the order of the page; in a plain text, one block a line. Raises PageError."""
+    pieces: list[Piece] = []
+    at = 0
+    while found := OPENER.search(source.text, at):
+        at = take(source, found, pieces)
+    if source.plain and not any(isinstance(piece, Block) for piece in pieces):
+        return plain_lines(source)
+    return pieces
+
+
+def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
+    """Add what an opener opens to the pieces; where to go on."""
+    kind, start, end = outer_group(found), found.start(), found.end()
+    match kind:
+        case "heading":
+            pieces.append(Heading(len(found["hashes"]), found["title"].strip(" #\t"), start))
+        case "section":
+            pieces.append(Heading(LEVELS[found["command"]], found["name"].strip(), start))
+        case "percent":
+            pieces.append(Declarations(found.span("declared")))
+        case "fence":
+            return fence(source, found, pieces)
+        case "comment":
+            return comment(source, end, pieces)
+        case "verbatim":
+            return closing(source, (start, end), end, f"\\end{{{found['verb']}}}")
+        case "dollars":
+            return block(source, (start, end), end, "$$", pieces)
+        case "bracket":
+            return block(source, (start, end), end, "\\]", pieces)
+        case "environment":
+            return environment(source, found, pieces)
+        case "code":
+            return within_paragraph(source.text, end, found[0], end)
+        case "inline":
+            return within_paragraph(source.text, end, "$", end)
+        case "round":
+            return within_paragraph(source.text, end, "\\)", end)
+    return end
+
+
+def outer_group(found: re.Match[str]) -> str:
+    kinds = ("fence", "comment", "percent", "heading", "section", "verbatim", "dollars", "bracket", "environment", "escaped", "code")
+    return next((kind for kind in kinds if found[kind] is not None), "inline" if found["inline"] is not None else "round")
+
+
+def closing(source: Source, opener: Span, start: int, closer: str) -> int:
+    """Where the closer ends. Raises PageError where there is none."""
+    at = source.text.find(closer, start)
+    if at < 0:
+        opened = source.written(opener)
+        raise source.error(opener, f"`{opened}` is never closed: expected `{closer}`, got the end of the page.", f"Write `{closer}`.")
+    return at + len(closer)
+
+
+def block(source: Source, opener: Span, start: int, closer: str, pieces: list[Piece]) -> int:
+    end = closing(source, opener, start, closer)
+    inside = (start, end - len(closer))
+    if inside[1] - inside[0] > LONGEST_BLOCK:
+        what = f"this display is too long: expected at most {LONGEST_BLOCK} characters, got {inside[1] - inside[0]}."
+        raise source.error(opener, what, "Split it into displays of a few equations, and check that each one is closed.")
+    pieces.append(Block(inside))
+    return end
+
+
+def environment(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
+    """An environment that stands by itself: its `\\begin` and `\\end` belong to the block."""
+    end = block(source, found.span(), found.end(), f"\\end{{{found['env']}}}", pieces)
+    pieces[-1] = Block((found.start(), end))
+    return end
+
+
+def fence(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
+    """A fenced block of code: passed over, unless it declares."""
+    close = re.compile(rf"^ {{0,3}}{re.escape(found['ticks'])}[`~]*[ \t]*$", re.MULTILINE).search(source.text, found.end())
+    end = close.start() if close else len(source.text)
+    if found["info"].strip() == "derive":
+        pieces.append(Declarations((found.end(), end)))
+    return close.end() if close else end
+
+
+def comment(source: Source, start: int, pieces: list[Piece]) -> int:
+    """An HTML comment: passed over, unless it begins with `derive:`."""
+    end = source.text.find("-->", start)
+    end = end if end >= 0 else len(source.text)
+    declared = re.compile(r"\s*derive:").match(source.text, start, end)
+    if declared:
+        pieces.append(Declarations((declared.end(), end)))
+    return min(end + 3, len(source.text))
+
+
+def within_paragraph(text: str, start: int, closer: str, otherwise: int) -> int:
+    """Where the closer ends if the paragraph holds it."""
+    stop = text.find("\n\n", start)
+    at = text.find(closer, start, stop if stop >= 0 else len(text))
+    return at + len(closer) if at >= 0 else otherwise
+
+
+def plain_lines(source: Source) -> list[Piece]:
+    """One equation a line; a line that continues one before it belongs to its block. `# title` is a heading, `# derive:` declares."""
+    pieces: list[Piece] = []
+    at = 0
+    for line in source.text.split("\n"):
+        span = (at, at + len(line))
+        at += len(line) + 1
+        declared = re.match(r"\s*[#%]\s*derive:", line)
+        heading = re.match(r"\s*#{1,6}\s+(.*)", line)
+        if declared:
+            pieces.append(Declarations((span[0] + declared.end(), span[1])))
+        elif heading:
+            pieces.append(Heading(len(line.split()[0]), heading[1].strip(" #"), span[0]))
+        elif line.strip() and not is_prose(line):
+            add_line(source, span, line, pieces)
+    return pieces
+
+
+def is_prose(line: str) -> bool:
+    """Words and nothing else: no sign that an equation could do without."""
+    return "=" not in line and len(line) < 1000 and bool(re.fullmatch(r"[\s\w'’\-.,:;!?()–—\"]*[^\W\d_]{3,}[\s\w'’\-.,:;!?()–—\"]*", line)) and not re.search(r"_|\w\(", line)
+
+
+def add_line(source: Source, span: Span, line: str, pieces: list[Piece]) -> None:
+    if len(line) > LONGEST_BLOCK:
+        what = f"this line is too long for an equation: expected at most {LONGEST_BLOCK} characters, got {len(line)}."
+        raise source.error((span[0], span[0] + 1), what, "Write one equation a line.")
+    continues = "=" not in line and pieces and isinstance(pieces[-1], Block)
+    if continues and not source.text[pieces[-1].span[1] : span[0]].strip("\n"):  # type: ignore[union-attr]
+        pieces[-1] = Block((pieces[-1].span[0], span[1]))  # type: ignore[union-attr]
+    else:
+        pieces.append(Block(span))

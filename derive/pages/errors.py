@@ -1,0 +1,63 @@
+"""Where something stands on a page, and the error that points at it."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from functools import cached_property
+
+LONGEST_SHOWN = 100
+"""Columns of an equation that an error shows around the place."""
+
+Span = tuple[int, int]
+"""Where something stands in the text of its page: from, up to."""
+
+
+class PageError(ValueError):
+    """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a page and the name that its errors carry; `plain` for one equation a line, without LaTeX around it."""
+
+    name: str
+    text: str
+    plain: bool = False
+
+    @cached_property
+    def starts(self) -> list[int]:
+        return [0, *[at + 1 for at, character in enumerate(self.text) if character == "\n"]]
+
+    def line(self, at: int) -> int:
+        """The number of the line that holds a place, from 1."""
+        return bisect.bisect_right(self.starts, at)
+
+    def where(self, at: int) -> str:
+        return f"{self.name}:{self.line(at)}"
+
+    def line_text(self, at: int) -> tuple[str, int]:
+        """(the line that holds a place, the place's column in it)."""
+        start = self.starts[self.line(at) - 1]
+        end = self.text.find("\n", start)
+        return self.text[start : end if end >= 0 else None].rstrip(), at - start
+
+    def written(self, span: Span) -> str:
+        """What stands at a place, on one line."""
+        return " ".join(self.text[span[0] : span[1]].split())
+
+    def pointer(self, span: Span) -> str:
+        """The line with a caret under the place."""
+        text, column = self.line_text(span[0])
+        text = "".join(" " if c.isspace() else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        offset = max(0, column - LONGEST_SHOWN // 2)
+        shown = text[offset : offset + LONGEST_SHOWN]
+        carets = "^" * max(1, min(span[1] - span[0], offset + len(shown) - column))
+        return f"    {shown}\n    {' ' * (column - offset)}{carets}"
+
+    def error(self, span: Span, what: str, todo: str, other: tuple[Span, str] | None = None) -> PageError:
+        """The error that points at a place; `other` is a second place with what is said of it."""
+        lines = [f"{self.where(span[0])}: {what}", self.pointer(span)]
+        if other:
+            lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
+        return PageError("\n".join([*lines, todo]))

@@ -1,0 +1,322 @@
+"""Exact gradients of a cell by components: what the derived programs are held against.
+
+`Oracle` reads the declared equations, unrolls them into SymPy scalars and leaves the differentiation to SymPy's own `diff`. Of `derive` it
+knows the nodes of the language and nothing else: no rule, no program, no pass.
+
+Values are compared in a ring that is free in everything that a gradient may not depend on. Parameters, inputs, initial states
+and cotangents are free symbols, and so is each value y = f(a) of a function, one for each pair (f, a): y' is 1 - y**2 for tanh,
+y (1 - y) for sigma, and a free symbol of its own, `step(a)`, for relu. Two polynomials that are equal there are equal for every
+function with these slopes, at every point. Division and roots are free symbols too, so a proof never needs that a/a = 1.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from derive.language import (
+    Apply,
+    Diagonal,
+    Hadamard,
+    Identity,
+    Ones,
+    Plus,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Transposed,
+    Value,
+    X,
+    Zeros,
+)
+
+Array = np.ndarray[Any, Any]
+Sizes = Mapping[str, int]
+Equations = Iterable[tuple[Value, sp.MatrixExpr]]
+FIELD = 8  # bits for the exponent of one symbol
+
+
+# ---- scalars: polynomials, or their values at a random point
+
+
+class Polynomial:
+    """A polynomial with rational coefficients, in its one normal form; terms: {monomial: coefficient}, no coefficient 0.
+
+    A monomial is an integer with `FIELD` bits for the exponent of each symbol: a product of monomials is a sum of integers.
+    """
+
+    __slots__ = ("degree", "terms")
+
+    def __init__(self, terms: dict[int, Any], degree: int) -> None:
+        if degree >= 1 << FIELD:
+            raise OverflowError(f"polynomial: degree: expected less than {1 << FIELD}, got {degree}. Raise FIELD.")
+        self.terms, self.degree = terms, degree
+
+    @staticmethod
+    def of(value: Any) -> Polynomial:
+        """A number as a polynomial; a polynomial as it is."""
+        return value if isinstance(value, Polynomial) else Polynomial({0: value} if value else {}, 0)
+
+    def __add__(self, other: Any) -> Polynomial:
+        other = Polynomial.of(other)
+        terms = dict(self.terms)
+        for monomial, number in other.terms.items():
+            total = terms.pop(monomial, 0) + number
+            if total:
+                terms[monomial] = total
+        return Polynomial(terms, max(self.degree, other.degree))
+
+    def __mul__(self, other: Any) -> Polynomial:
+        other = Polynomial.of(other)
+        terms: dict[int, Any] = {}
+        for left, a in self.terms.items():
+            for right, b in other.terms.items():
+                terms[left + right] = terms.get(left + right, 0) + a * b
+        return Polynomial({monomial: number for monomial, number in terms.items() if number}, self.degree + other.degree)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __eq__(self, other: object) -> bool:
+        return self.terms == Polynomial.of(other).terms
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms.items()))
+
+
+class Scalars:
+    """The ring of the comparison: one symbol for each key, and SymPy expressions as its elements.
+
+    Without a seed the elements are polynomials, and equal means identical. With a seed each symbol is a random integer: elements
+    that differ there are different polynomials, for certain; elements that agree there are equal but for a chance below 1e-17,
+    the degree (below 256) over the number of integers to draw from (2**67), by the lemma of Schwartz and Zippel.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.symbols: dict[Hashable, Any] = {}
+        self.known: dict[sp.Expr, Any] = {}
+        self.random = None if seed is None else random.Random(seed)
+
+    def symbol(self, *key: Hashable) -> Any:
+        """The symbol of that key: the same for the same key."""
+        if key not in self.symbols:
+            fresh = Polynomial({1 << (FIELD * len(self.symbols)): 1}, 1)
+            self.symbols[key] = fresh if self.random is None else self.random.randrange(1, 2**67)
+        return self.symbols[key]
+
+    def __call__(self, expression: sp.Expr) -> Any:
+        """The element that a SymPy expression in free symbols stands for."""
+        if expression not in self.known:
+            self.known[expression] = self.element(expression, self)
+        return self.known[expression]
+
+    def at(self, scalar: sp.Expr, z: Any) -> Any:
+        """A function, as an expression in `X`, taken of the element z."""
+        return z if scalar == X else self.element(scalar, lambda part: self.at(part, z))
+
+    def element(self, node: sp.Expr, inner: Callable[[sp.Expr], Any]) -> Any:
+        """One node of a SymPy expression, `inner` giving what its parts stand for."""
+        match node:
+            case Activation():
+                return self.symbol(node.function, inner(node.definition))
+            case Kept():
+                return inner(node.definition)
+            case sp.Rational():
+                return int(node) if node.is_Integer else Fraction(int(node.p), int(node.q))
+            case sp.Add():
+                return reduce(lambda a, b: a + b, map(inner, node.args))
+            case sp.Mul():
+                return reduce(lambda a, b: a * b, map(inner, node.args))
+            case sp.Pow():
+                return self.power(inner(node.base), node.exp)
+            case sp.Function():
+                return self.symbol(type(node).__name__, *map(inner, node.args))
+            case sp.Symbol() | sp.NumberSymbol():
+                return self.symbol(node)
+        raise TypeError(f"exact: no element for {type(node).__name__} in `{node}`. Add it to Scalars.element.")
+
+    def power(self, base: Any, exponent: sp.Rational) -> Any:
+        """base**exponent; the reciprocal and the root are symbols of their own."""
+        root = base if exponent.q == 1 else self.symbol("root", int(exponent.q), base)
+        factor = root if exponent.p > 0 else self.symbol("reciprocal", root)
+        return reduce(lambda a, b: a * b, [factor] * abs(int(exponent.p)), 1)
+
+
+# ---- the nodes of the language, by components
+
+
+def length(dimension: Any, sizes: Sizes) -> int:
+    """A dimension such as 2*H + D as a number."""
+    expression = sp.sympify(dimension)
+    return int(expression.subs({symbol: sizes[symbol.name] for symbol in expression.free_symbols}))
+
+
+def shape_of(node: sp.MatrixExpr, sizes: Sizes) -> tuple[int, int]:
+    rows, cols = node.shape
+    return length(rows, sizes), length(cols, sizes)
+
+
+def free(value: Value, step: int | None, sizes: Sizes, mark: str = "") -> Array:
+    """A free symbol for each component of a value at a step (None for a parameter)."""
+    rows, cols = shape_of(value, sizes)
+    return np.array([[sp.Symbol(f"{mark}{value.name}[{step}][{i},{j}]") for j in range(cols)] for i in range(rows)], dtype=object)
+
+
+@dataclass(frozen=True)
+class Components:
+    """A matrix expression as the array of its components: what each node of the language means, one line a node.
+
+    read: a value -> its components; function: (an expression in `X`, a component) -> the function of that component.
+    """
+
+    read: Callable[[Value], Array]
+    function: Callable[[sp.Expr, Any], Any]
+    sizes: Sizes
+
+    def __call__(self, node: sp.MatrixExpr) -> Array:
+        match node:
+            case Value():
+                return self.read(node)
+            case Plus():
+                return reduce(np.add, map(self, node.args))
+            case Times():
+                number, matrices = (1, node.args) if isinstance(node.args[0], sp.MatrixExpr) else (node.args[0], node.args[1:])
+                return self.function(number, 0) * reduce(np.matmul, map(self, matrices))  # type: ignore[no-any-return]
+            case Hadamard():
+                numbers = [self.function(part, 0) for part in node.args if not isinstance(part, sp.MatrixExpr)]
+                return reduce(np.multiply, [*numbers, *[self(part) for part in node.args if isinstance(part, sp.MatrixExpr)]])
+            case Transposed():
+                return self(node.args[0]).T
+            case Apply():
+                return self.each(node.scalar, self(node.expr))
+            case Stack():
+                return np.concatenate([self(part) for part in node.args])
+            case Rows():
+                return self(node.args[0])[length(node.args[1], self.sizes) : length(node.args[2], self.sizes)]
+            case Softmax():
+                powers = self.each(sp.exp(X), self(node.args[0]))
+                return powers * self.function(1 / X, powers.sum())  # type: ignore[no-any-return]
+            case Diagonal():
+                return np.diagflat(self(node.args[0]))
+            case Ones():
+                return np.full(shape_of(node, self.sizes), 1, dtype=object)
+            case Zeros():
+                return np.full(shape_of(node, self.sizes), 0, dtype=object)
+            case Identity():
+                return np.diagflat(np.full(shape_of(node, self.sizes)[0], 1, dtype=object))
+        raise TypeError(f"exact: {type(node).__name__} has no components. Add it to Components.")
+
+    def each(self, scalar: sp.Expr, array: Array) -> Array:
+        """A function of each component."""
+        return np.array([[self.function(scalar, z) for z in row] for row in array], dtype=object)
+
+
+# ---- the oracle
+
+
+class Kept(sp.Expr):  # type: ignore[misc]
+    """An expression that SymPy's walks don't enter, so that what is shared is walked once; `diff` sees through it."""
+
+    def __new__(cls, definition: sp.Expr, function: str = "") -> sp.Expr:
+        if definition.is_number and not function:
+            return definition
+        self = sp.Expr.__new__(cls, sp.Dummy())
+        self.definition, self.function, self.slopes = definition, function, {}
+        return self
+
+    @property
+    def free_symbols(self) -> set[sp.Basic]:
+        return self.definition.free_symbols  # type: ignore[no-any-return]
+
+    def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
+        if symbol not in self.slopes:
+            self.slopes[symbol] = Kept(self.definition.diff(symbol))
+        return self.slopes[symbol]
+
+
+class Activation(Kept):
+    """y = f(a): a free symbol to everything but `diff`, which gives f'(a) a'."""
+
+    def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
+        return SLOPES[self.function](self, self.definition) * super()._eval_derivative(symbol)
+
+
+SLOPES: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
+    "tanh": lambda y, a: 1 - y**2,
+    "sigma": lambda y, a: y * (1 - y),
+    "relu": lambda y, a: Activation(a, "step"),
+    "softplus": lambda y, a: Activation(a, "sigma"),
+    "elu": lambda y, a: Activation(-Activation(-a, "relu"), "exp"),
+    "exp": lambda y, a: y,
+    "log": lambda y, a: 1 / a,
+    "sin": lambda y, a: Activation(a, "cos"),
+    "cos": lambda y, a: -Activation(a, "sin"),
+}
+"""f'(a) by y = f(a) and a."""
+
+
+def function_of(scalar: sp.Expr, z: sp.Expr) -> sp.Expr:
+    """A function, as an expression in `X`, of the scalar z, each function in it a symbol that knows its slope."""
+    if scalar == X:
+        return z
+    if not scalar.args:
+        return sp.sympify(scalar)
+    parts = [function_of(part, z) for part in scalar.args]
+    return Activation(parts[0], type(scalar).__name__) if isinstance(scalar, sp.Function) else scalar.func(*parts)
+
+
+class Oracle:
+    """A cell's equations, unrolled over some steps into scalars.
+
+    Everything that the equations read and don't define is free: parameters, inputs at each step, the states before the first.
+    """
+
+    def __init__(self, equations: Equations, sizes: Sizes, steps: int) -> None:
+        self.equations = dict(equations)
+        self.sizes, self.steps = sizes, steps
+        self.unrolled: dict[tuple[Value, int | None], Array] = {}
+        self.leaves: dict[tuple[Value, int | None], Array] = {}
+        read = {value for right in self.equations.values() for value in right.atoms(Value)}
+        self.states = [value for value in self.equations if value.prev in read]
+        self.results = [value for value in self.equations if value in self.states or (value.timed and value not in read)]
+        self.loss = Kept(sp.Add(*[part for result in self.results for step in range(steps) for part in self.seen(result, step)]))
+
+    def seen(self, result: Value, step: int) -> list[sp.Expr]:
+        """What the loss says of a result at a step: each component times its free cotangent."""
+        return list((free(result, step, self.sizes, "bar ") * self.value(result, step)).flat)
+
+    def value(self, value: Value, step: int | None) -> Array:
+        """The components of a value that is read at a step."""
+        value, step = value.like(lag=0), step + value.lag if value.timed and step is not None else None
+        if (value, step) not in self.unrolled:
+            defined = value in self.equations and (step is None or step >= 0)
+            self.unrolled[value, step] = self.right_side(value, step) if defined else self.leaf(value, step)
+        return self.unrolled[value, step]
+
+    def right_side(self, value: Value, step: int | None) -> Array:
+        components = Components(lambda part: self.value(part, step), function_of, self.sizes)
+        return np.vectorize(Kept, otypes=[object])(components(self.equations[value]))
+
+    def leaf(self, value: Value, step: int | None) -> Array:
+        self.leaves[value, step] = free(value, step, self.sizes)
+        return self.leaves[value, step]
+
+    def gradients(self) -> dict[tuple[Value, int | None], Array]:
+        """{(value, step): d loss / d each component} for every parameter (step None), input and initial state (step -1)."""
+        return {leaf: derivatives(self.loss, symbols) for leaf, symbols in self.leaves.items()}
+
+    def jacobian(self, state: Value, before: Value) -> Array:
+        """d(a state after the first step) / d(a state before it)."""
+        symbols = self.leaves[before, -1]
+        return np.array([derivatives(part, symbols.T)[0] for part in self.value(state, 0).flat], dtype=object)
+
+
+def derivatives(scalar: sp.Expr, symbols: Array) -> Array:
+    return np.array([[sp.diff(scalar, symbol) for symbol in row] for row in symbols], dtype=object)

@@ -1,0 +1,176 @@
+"""Cells of our own that no document prints: each has something that the built-in cells don't have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+
+from derive.cell import Cell
+from derive.functions import function
+from derive.language import Eq, dimension, matrix, sequence, softmax, stack, vector
+
+D, E, H, K, M = (dimension(name) for name in "DEHKM")
+sigma, tanh, relu, softplus, gelu, elu, exp, sqrt = map(
+    function, ("sigma", "tanh", "relu", "softplus", "gelu", "elu", "exp", "sqrt")
+)
+x, h = sequence("x", D), sequence("h", H)
+W, U, b = matrix("W", H, D), matrix("U", H, H), vector("b", H)
+
+Equations = list[sp.Equality]
+ODD: dict[str, Callable[[], Equations]] = {}
+
+
+def odd(equations: Callable[[], Equations]) -> Callable[[], Equations]:
+    ODD[equations.__name__] = equations
+    return equations
+
+
+def cell(name: str) -> Cell:
+    """The odd cell of that name."""
+    return Cell.from_equations(name, name, ODD[name]())
+
+
+def cell_of(*equations: sp.Equality, name: str = "own") -> Cell:
+    return Cell.from_equations(name, name, equations)
+
+
+@odd
+def concatenated() -> Equations:
+    """One matrix over [h, x]."""
+    z = sequence("z", H)
+    W_z, W_h = matrix("W_z", H, H + D), matrix("W_h", H, H + D)
+    both = stack(h.prev, x)
+    return [Eq(z, sigma(W_z @ both + b)), Eq(h, (1 - z) * h.prev + z * tanh(W_h @ both))]
+
+
+@odd
+def concatenated_twice() -> Equations:
+    """One matrix over [h, g, x], as wide as 2*H+D, and two states."""
+    g, W_g = sequence("g", H), matrix("W_g", H, 2 * H + D)
+    both = stack(h.prev, g.prev, x)
+    return [Eq(g, tanh(W_g @ both)), Eq(h, tanh(matrix("W_h", H, 2 * H + D) @ both + b) * g)]
+
+
+@odd
+def row_vectors() -> Equations:
+    """x W + h U + b as a document with row vectors prints it."""
+    return [Eq(h, tanh(matrix("W", D, H).T @ x + U.T @ h.prev + b))]
+
+
+@odd
+def readout() -> Equations:
+    """A softmax readout and a second output of another size."""
+    y, s = sequence("y", K), sequence("s", H)
+    return [Eq(h, tanh(W @ x + U @ h.prev + b)), Eq(y, softmax(matrix("V", K, H) @ h + vector("b_y", K))), Eq(s, tanh(h))]
+
+
+@odd
+def several_sizes() -> Equations:
+    """Two inputs and two states, all of different sizes."""
+    m, u = sequence("m", M), sequence("u", E)
+    A, C, R, Q = matrix("A", M, H), matrix("C", M, M), matrix("R", H, M), matrix("Q", H, E)
+    return [Eq(h, tanh(W @ x + Q @ u + U @ h.prev + R @ m.prev)), Eq(m, sigma(A @ h + C @ m.prev + vector("b_m", M)))]
+
+
+@odd
+def shared_matrix() -> Equations:
+    """U stands in two gates and, transposed, in a third place."""
+    z, g = sequence("z", H), sequence("g", H)
+    return [
+        Eq(z, sigma(U @ h.prev + W @ x)),
+        Eq(g, sigma(U @ (z * h.prev) + b)),
+        Eq(h, g * tanh(U.T @ h.prev + W @ x) + (1 - g) * h.prev),
+    ]
+
+
+@odd
+def untimed_parts() -> Equations:
+    """Values derived from the parameters alone: a vector, and a product of matrices."""
+    w, V = vector("w", H), matrix("V", H, H)
+    return [
+        Eq(w, sigma(b)),
+        Eq(V, matrix("L", H, K) @ matrix("R", K, H)),
+        Eq(h, w * h.prev + (1 - w) * tanh(V @ h.prev + W @ x)),
+    ]
+
+
+@odd
+def also_in_the_loop() -> Equations:
+    """A parameter that is read once and at each step."""
+    w = vector("w", H)
+    return [Eq(w, tanh(U @ b)), Eq(h, tanh(U @ h.prev + W @ x + b) * w)]
+
+
+@odd
+def chain_of_matrices() -> Equations:
+    """Products of three matrices, one transposed."""
+    L, R = matrix("L", H, K), matrix("R", K, H)
+    return [Eq(h, tanh(L @ R @ h.prev + R.T @ L.T @ h.prev + 2 * (W @ x) - b))]
+
+
+@odd
+def rank_one() -> Equations:
+    """u (vᵀ h): a product that is a number."""
+    return [Eq(h, tanh(vector("u", H) @ (vector("v", H).T @ h.prev) + W @ x))]
+
+
+@odd
+def many_functions() -> Equations:
+    """Every kind of elementwise function, a quotient and powers."""
+    p, q = sequence("p", H), sequence("q", H)
+    return [
+        Eq(p, softplus(W @ x) + exp(tanh(U @ h.prev)) / 3),
+        Eq(q, gelu(U @ h.prev + b) + elu(W @ x - b) - 0.5 * sqrt(p)),
+        Eq(h, tanh(q / (1 + p * p)) ** 2 - relu(W @ x) * h.prev / 4),
+    ]
+
+
+@odd
+def softmax_state() -> Equations:
+    """A state that is a softmax, so that the Jacobian goes through it."""
+    return [Eq(h, softmax(U @ h.prev + W @ x + b))]
+
+
+@odd
+def delay_line() -> Equations:
+    """States that are copies of states."""
+    g, k = sequence("g", H), sequence("k", H)
+    return [Eq(g, h.prev), Eq(k, g.prev), Eq(h, tanh(W @ x + U @ g.prev - b * k.prev))]
+
+
+@odd
+def no_parameters() -> Equations:
+    u = sequence("u", D)
+    return [Eq(u, tanh(u.prev / 2 + x))]
+
+
+@odd
+def no_states() -> Equations:
+    y = sequence("y", H)
+    return [Eq(y, tanh(W @ x + b))]
+
+
+@odd
+def state_as_output_only() -> Equations:
+    """A state that is copied to an output, an output that is an input's copy, and one that doesn't depend on anything timed."""
+    y, v, w = sequence("y", H), sequence("v", D), sequence("w", H)
+    return [Eq(h, tanh(W @ x + U @ h.prev)), Eq(y, h), Eq(v, x), Eq(w, tanh(b))]
+
+
+@odd
+def negative_numbers() -> Equations:
+    """Signs and numbers in every place."""
+    z = sequence("z", H)
+    return [Eq(z, -sigma(-(W @ x) - U @ h.prev)), Eq(h, -(2 - z) * (-h.prev) / 4 - 3 * (z * tanh(-0.5 * (U @ h.prev)) * b))]
+
+
+@odd
+def product_of_four() -> Equations:
+    """An elementwise product of four factors, a square, and a sum times a sum."""
+    z, r = sequence("z", H), sequence("r", H)
+    return [
+        Eq(z, sigma(W @ x)),
+        Eq(r, sigma(U @ h.prev)),
+        Eq(h, z * r * h.prev * b + (z + r) * (h.prev - b) + h.prev * h.prev / 8),
+    ]
