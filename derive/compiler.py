@@ -24,6 +24,12 @@ from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
 from derive.program import Program
 
+BUFFERS = "buffers"
+"""Not a pass over a program but a way to print it: into arrays that are made once. It needs `defer`."""
+
+FAST = (*SCHEDULE, BUFFERS)
+"""The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
+
 
 @dataclass(frozen=True)
 class Derivation:
@@ -67,8 +73,9 @@ def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
 def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
     """(the derivation with its programs scheduled, the values on the tape)."""
     chosen = [SCHEDULE[name] for name in passes]
+    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
     plain = derivation.forward
-    backward, tangent = (run(chosen, program, plain) for program in (derivation.backward, derivation.tangent))
+    backward, tangent = run(chosen, derivation.backward, plain), run(lean, derivation.tangent, plain)
     tape = tape_values(plain, (backward, tangent, derivation.jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
@@ -76,16 +83,17 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
 
-def compile_cell(cell: Cell, passes: Iterable[str] = tuple(SCHEDULE)) -> str:
+def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
     """The text of the cell's kernel: the same for the same equations, on every machine. Raises SyntaxError rather than emit nonsense."""
     derivation = derive(cell)
     return emit(derivation, passes)
 
 
-def emit(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> str:
+def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation."""
-    scheduled, tape = schedule(derivation, passes)
-    body = module_text(scheduled, tape)
+    passes = tuple(passes)
+    scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
+    body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
     return header(derivation, tape, body) + body
 

@@ -186,6 +186,7 @@ def jacobian(forward: Program) -> Program:
     known: dict[tuple[Value, Value], sp.MatrixExpr] = {
         (s, wrt): Identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
     }
+    blocks: dict[tuple[Value, Value], Value] = {}
     equations: list[Equation] = []
     for equation in tangent(forward).equations:
         value = equation.target.like(kind="primal")
@@ -195,9 +196,10 @@ def jacobian(forward: Program) -> Program:
             if terms or value in states:
                 block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")
                 equations.append(Equation(block, tuple(terms)))
-                known[value, wrt] = block
+                known[value, wrt] = block if terms else Zeros(*block.shape)
+                blocks[value, wrt] = block
     available = (*forward.given, *before, *[equation.target for equation in forward.equations])
-    results = tuple(known[state, wrt] for state in states for wrt in before)
+    results = tuple(blocks[state, wrt] for state in states for wrt in before)
     needed = live(equations, results)
     return check(Program("jacobian", tuple(needed), available, (), results))
 

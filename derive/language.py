@@ -167,6 +167,14 @@ class Rows(Written, sp.MatrixExpr):  # type: ignore[misc]
         return self.args[2] - self.args[1], self.args[0].shape[1]
 
 
+class Repeat(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """The same vector several times, one above the other: `Repeat(v, 3)`; only passes make it."""
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[0].shape[0] * self.args[1], self.args[0].shape[1]
+
+
 class Softmax(Written, sp.MatrixExpr):  # type: ignore[misc]
     """softmax over the features of one vector."""
 
@@ -195,7 +203,7 @@ class Identity(Written, sp.Identity):  # type: ignore[misc]
     """The identity matrix."""
 
 
-LEGAL = (Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Softmax, Diagonal, Ones, Zeros, Identity)
+LEGAL = (Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Softmax, Diagonal, Ones, Zeros, Identity)
 """Every node that a program may hold."""
 
 
@@ -341,7 +349,25 @@ def stack(*parts: sp.MatrixExpr) -> sp.MatrixExpr:
     for part in flat:
         if part.shape[1] != flat[0].shape[1]:
             raise LanguageError(f"stack: widths differ: expected {shape_text(flat[0])}, got {shape_text(part)}.")
+    flat = join_rows(flat)
     return flat[0] if len(flat) == 1 else Stack(*flat)
+
+
+def join_rows(parts: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
+    """Adjacent rows of one expression become one range of rows."""
+    joined: list[sp.MatrixExpr] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, Rows) and isinstance(last, Rows) and last.args[0] == part.args[0] and last.args[2] == part.args[1]:
+            joined[-1] = rows(part.args[0], last.args[1], part.args[2])
+        else:
+            joined.append(part)
+    return joined
+
+
+def repeat(vector: sp.MatrixExpr, times_: int) -> sp.MatrixExpr:
+    """The vector, `times_` times, one above the other."""
+    return vector if times_ == 1 else Repeat(vector, sp.Integer(times_))
 
 
 def rows(expression: sp.MatrixExpr, start: Any, stop: Any) -> sp.MatrixExpr:
@@ -431,6 +457,8 @@ def rebuild(expression: sp.MatrixExpr, parts: Iterable[sp.MatrixExpr]) -> sp.Mat
             return stack(*new)
         case Rows():
             return rows(new[0], *expression.args[1:])
+        case Repeat():
+            return repeat(new[0], int(expression.args[1]))
         case Softmax():
             return softmax(new[0])
         case Diagonal():

@@ -15,6 +15,7 @@ from derive.language import (
     Identity,
     Ones,
     Plus,
+    Repeat,
     Rows,
     Softmax,
     Stack,
@@ -173,6 +174,8 @@ class Notation:
                 return f"{self.function('softmax')}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
+            case Repeat():
+                return self.stacked([self.formula(rest.args[0], shift)] * int(rest.args[1])), ATOM
             case Rows():
                 return self.rows(self.within(rest.args[0], shift, ATOM), rest.args[1], rest.args[2]), ATOM
             case Diagonal():

@@ -20,6 +20,7 @@ from derive.language import (
     Hadamard,
     Ones,
     Plus,
+    Repeat,
     Rows,
     Softmax,
     Stack,
@@ -31,6 +32,7 @@ from derive.language import (
     coefficient,
     hadamard,
     matmul,
+    repeat,
     rows,
     scale,
     stack,
@@ -116,6 +118,13 @@ def rows_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> lis
     return [stack(*[part for part in (padding[0], cotangent, padding[1]) if part.shape[0] != 0])]
 
 
+@vjp(Repeat)
+def repeat_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = [a; a]: ā is the sum of the blocks of rows of ȳ."""
+    size = operand.shape[0]
+    return [add(*[rows(cotangent, k * size, (k + 1) * size) for k in range(int(node.args[1]))])]
+
+
 @vjp(Softmax)
 def softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
     """y = softmax(z): z̄ = y ∘ (ȳ − 1 1ᵀ(y ∘ ȳ))."""
@@ -167,6 +176,12 @@ def stack_jvp(y: Matrix, node: Matrix, parts: Sequence[Matrix], tangents: Sequen
 def rows_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = some rows of a: ẏ is the same rows of ȧ."""
     return rows(tangents[0], *node.args[1:])
+
+
+@jvp(Repeat)
+def repeat_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = [a; a]: ẏ = [ȧ; ȧ]."""
+    return repeat(tangents[0], int(node.args[1]))
 
 
 @jvp(Softmax)

@@ -7,7 +7,7 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 cc0eeddabf75938a
+# body       sha256 1983a5ffe9d352a2
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -38,135 +38,180 @@ STATES = {"h": ("H",)}
 OUTPUTS = {}
 
 
-def forward(parameters, inputs, state=None):
+def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
+    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     sizes, dtype = _sizes("forward", parameters, inputs, state)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if checkpoint_every is not None:
+        return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    m = _arrays(workspace, _Forward, sizes, dtype)
+    H = sizes["H"]
     x_all = inputs["x"].transpose(0, 2, 1)
-    # U_stack = [U_z; U_r; U_h]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r", "U_h")])
-    # W_stack = [W_z; W_r; W_h]
-    W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
-    # b_stack = [b_z; b_r; b_h]
-    b_stack = np.concatenate([parameters[name] for name in ("b_z", "b_r", "b_h")])[:, None]
+    # W_stack = [W_z_half; W_r_half; W_h]
+    W_stack = m.W_stack
+    np.multiply(parameters["W_z"], 0.5, out=W_stack[:H])
+    np.multiply(parameters["W_r"], 0.5, out=W_stack[H:2 * H])
+    W_stack[2 * H:3 * H] = parameters["W_h"]
+    # b_stack = [b_z_half; b_r_half; b_h]
+    b_stack = m.b_stack
+    np.multiply(parameters["b_z"][:, None], 0.5, out=b_stack[:H])
+    np.multiply(parameters["b_r"][:, None], 0.5, out=b_stack[H:2 * H])
+    b_stack[2 * H:3 * H] = parameters["b_h"][:, None]
+    # U_stack = [U_h; U_z_half; U_r_half]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_h"]
+    np.multiply(parameters["U_z"], 0.5, out=U_stack[H:2 * H])
+    np.multiply(parameters["U_r"], 0.5, out=U_stack[2 * H:3 * H])
     # a_stackₜ = W_stack xₜ + b_stack
-    a_stack_all = W_stack @ x_all + b_stack
-    z_all = np.empty((T, H, B), dtype)
-    r_all = np.empty((T, H, B), dtype)
-    u_h_tilde_all = np.empty((T, H, B), dtype)
-    h_tilde_all = np.empty((T, H, B), dtype)
-    h_all = np.empty((T + 1, H, B), dtype)
-    h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    for t in range(T):
-        h_prev = h_all[t]
-        a_stack = a_stack_all[t]
+    _product(W_stack, x_all, out=m.a_stack_all)
+    np.add(m.a_stack_all, b_stack, out=m.a_stack_all)
+    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    half = np.array(0.5, dtype)
+    one = np.array(1, dtype)
+    buffer_1 = m.buffer_1
+    for stack, h_prev, z_r, stack_part, z, r, u_h_tilde, h_tilde, h in m.steps:
         # stackₜ = U_stack hₜ₋₁
-        stack = U_stack @ h_prev
-        # a_zₜ = a_stackₜ[0:H] + stackₜ[0:H]
-        a_z = a_stack[:H] + stack[:H]
-        # zₜ = σ(a_zₜ)
-        z = z_all[t] = sigma(a_z)
-        # a_rₜ = a_stackₜ[H:2*H] + stackₜ[H:2*H]
-        a_r = a_stack[H:2 * H] + stack[H:2 * H]
-        # rₜ = σ(a_rₜ)
-        r = r_all[t] = sigma(a_r)
-        # u_h̃ₜ = stackₜ[2*H:3*H]
-        u_h_tilde = u_h_tilde_all[t] = stack[2 * H:3 * H]
+        dot(U_stack, h_prev, stack)
+        # a_stack_2ₜ = a_stackₜ[0:2*H] + stackₜ[H:3*H]
+        add(z_r, stack_part, z_r)
+        # tanh_a_stackₜ = tanh(a_stack_2ₜ)
+        tanh(z_r, z_r)
+        # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
+        multiply(z_r, half, z_r)
+        add(z_r, half, z_r)
+        # zₜ = z_rₜ[0:H]
+        # rₜ = z_rₜ[H:2*H]
+        # u_h̃ₜ = stackₜ[0:H]
         # a_h̃ₜ = a_stackₜ[2*H:3*H] + rₜ ∘ u_h̃ₜ
-        a_h_tilde = a_stack[2 * H:3 * H] + r * u_h_tilde
+        multiply(r, u_h_tilde, buffer_1)
+        add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
-        h_tilde = h_tilde_all[t] = np.tanh(a_h_tilde)
+        tanh(h_tilde, h_tilde)
         # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
-        h = h_all[t + 1] = (1 - z) * h_tilde + z * h_prev
-    outputs = {"h": _batch_first(h_all[1:])}
-    tape = Tape(sizes, dtype, x=x_all, h=h_all, z=z_all, r=r_all, u_h_tilde=u_h_tilde_all, h_tilde=h_tilde_all)
+        subtract(one, z, h)
+        multiply(h, h_tilde, h)
+        multiply(z, h_prev, buffer_1)
+        add(h, buffer_1, h)
+    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    outputs = {"h": m.h_out}
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.stack_all[:, :H], h_tilde=m.a_stack_all[:, 2 * H:3 * H])
     return outputs, tape
 
 
-def backward(parameters, tape, cotangents):
+def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
     cotangents {name: (T, B, n)}; a missing one counts as zero.
     Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if tape.segments is not None:
+        return _backward_by_segments(parameters, tape, cotangents)
+    m = _arrays(workspace, _Backward, sizes, dtype)
+    T, H = (sizes[name] for name in ("T", "H"))
     W_h = parameters["W_h"]
-    x_all = tape.x
-    h_all = tape.h
-    z_all = tape.z
-    r_all = tape.r
-    u_h_tilde_all = tape.u_h_tilde
-    h_tilde_all = tape.h_tilde
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
     # U_stack = [U_z; U_r; U_h]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r", "U_h")])
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_z"]
+    U_stack[H:2 * H] = parameters["U_r"]
+    U_stack[2 * H:3 * H] = parameters["U_h"]
     # W_stack = [W_z; W_r]
-    W_stack_ = np.concatenate([parameters[name] for name in ("W_z", "W_r")])
-    d_a_h_tilde_all = np.empty((T, H, B), dtype)
-    d_stack_all = np.empty((T, 3 * H, B), dtype)
-    carry_h = np.zeros((H, B), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        z = z_all[t]
-        h_tilde = h_tilde_all[t]
-        r = r_all[t]
-        u_h_tilde = u_h_tilde_all[t]
-        h_prev = h_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ (1 − zₜ)
-        d_h_tilde = d_h * (1 - z)
-        # ∂L/∂a_h̃ₜ = ∂L/∂h̃ₜ ∘ (1 − h̃ₜ²)
-        d_a_h_tilde = d_a_h_tilde_all[t] = d_h_tilde * (1 - h_tilde**2)
-        # ∂L/∂u_h̃ₜ = ∂L/∂a_h̃ₜ ∘ rₜ
-        d_u_h_tilde = d_a_h_tilde * r
-        # ∂L/∂rₜ = ∂L/∂a_h̃ₜ ∘ u_h̃ₜ
-        d_r = d_a_h_tilde * u_h_tilde
-        # ∂L/∂a_rₜ = ∂L/∂rₜ ∘ rₜ ∘ (1 − rₜ)
-        d_a_r = d_r * r * (1 - r)
-        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
-        d_z = d_h * (h_prev - h_tilde)
-        # ∂L/∂a_zₜ = ∂L/∂zₜ ∘ zₜ ∘ (1 − zₜ)
-        d_a_z = d_z * z * (1 - z)
-        # ∂L/∂stackₜ = [∂L/∂a_zₜ; ∂L/∂a_rₜ; ∂L/∂u_h̃ₜ]
-        d_stack = d_stack_all[t] = np.concatenate([d_a_z, d_a_r, d_u_h_tilde], axis=0)
-        # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ zₜ
-        carry_h = U_stack.T @ d_stack + d_h * z
-    # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂a_h̃ₜ
-    d_x_all = W_stack_.T @ d_stack_all[:, :2 * H] + W_h.T @ d_a_h_tilde_all
-    # ∂L/∂W_h = Σₜ ∂L/∂a_h̃ₜ xₜᵀ
-    d_W_h = np.tensordot(d_a_h_tilde_all, x_all, ([0, 2], [0, 2]))
-    # ∂L/∂b_h = Σₜ ∂L/∂a_h̃ₜ
-    d_b_h = d_a_h_tilde_all.sum(axis=(0, 2))[:, None]
-    # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[0:2*H] xₜᵀ
-    d_W_stack = np.tensordot(d_stack_all[:, :2 * H], x_all, ([0, 2], [0, 2]))
-    # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ hₜ₋₁ᵀ
-    d_U_stack = np.tensordot(d_stack_all, h_all[:-1], ([0, 2], [0, 2]))
-    # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[0:2*H]
-    d_b_stack = d_stack_all[:, :2 * H].sum(axis=(0, 2))[:, None]
+    W_stack_ = m.W_stack_
+    W_stack_[:H] = parameters["W_z"]
+    W_stack_[H:2 * H] = parameters["W_r"]
+    m.carry_h[...] = 0
+    add, dot, multiply = np.add, np.dot, np.multiply
+    carry_h = m.carry_h
+    d_h = m.d_h
+    buffer_2 = m.buffer_2
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        z_all = tape.z[start:stop]
+        h_tilde_all = tape.h_tilde[start:stop]
+        r_all = tape.r[start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        h_prev_all = tape.h[start:stop]
+        x_all = tape.x[start:stop]
+        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
+        # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
+        np.subtract(1, z_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        # k_u_h̃ₜ = rₜ
+        m.k_stack_4_all[:n][:, H:2 * H][...] = r_all
+        # k_a_rₜ = u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
+        np.subtract(1, r_all, out=m.k_stack_4_all[:n][:, :H])
+        np.multiply(m.k_stack_4_all[:n][:, :H], u_h_tilde_all, out=m.k_stack_4_all[:n][:, :H])
+        np.multiply(m.k_stack_4_all[:n][:, :H], r_all, out=m.k_stack_4_all[:n][:, :H])
+        # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.multiply(m.k_a_stack_2_all[:n][:, :H], z_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.subtract(1, z_all, out=m.buffer_1[:n])
+        np.multiply(m.k_a_stack_2_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_2_all[:n][:, :H])
+        # k_hₜ = zₜ
+        m.k_h_all[:n][...] = z_all
+        # k_stack_4ₜ = [k_a_rₜ; k_u_h̃ₜ]
+        # k_a_stack_2ₜ = [k_a_zₜ; k_a_h̃ₜ]
+        for cotangent_h, d_a_stack, d_a_stack_by_2, k_a_stack_2_by_2, d_stack_2, d_stack_2_by_2, k_stack_4_by_2, d_a_stack_part, d_stack_part, d_stack, k_h in reversed(m.steps[:n]):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂a_stackₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stack_2ₜ
+            multiply(k_a_stack_2_by_2, d_h, d_a_stack_by_2)
+            # ∂L/∂stack_2ₜ = [∂L/∂a_stackₜ[H:2*H]; ∂L/∂a_stackₜ[H:2*H]] ∘ k_stack_4ₜ
+            multiply(k_stack_4_by_2, d_a_stack_part, d_stack_2_by_2)
+            # ∂L/∂stackₜ = [∂L/∂a_stackₜ[0:H]; ∂L/∂stack_2ₜ]
+            d_stack_part[...] = d_a_stack[:H]
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ k_hₜ
+            dot(U_stack.T, d_stack, carry_h)
+            multiply(d_h, k_h, buffer_2)
+            add(carry_h, buffer_2, carry_h)
+        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+        x_flat = _flat(x_all, m, "x_flat")
+        d_stack_flat = _flat(m.d_stack_all[:n], m, "d_stack_flat")
+        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂a_stackₜ[H:2*H]
+        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_all[:n][:, :2 * H] + W_h.T @ m.d_a_stack_all[:n][:, H:2 * H]).transpose(0, 2, 1)
+        # ∂L/∂W_h = Σₜ ∂L/∂a_stackₜ[H:2*H] xₜᵀ
+        _add(m.d_W_h, d_a_stack_flat[H:2 * H], x_flat.T, stop == T)
+        # ∂L/∂b_h = Σₜ ∂L/∂a_stackₜ[H:2*H]
+        _add(m.d_b_h, d_a_stack_flat[H:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[0:2*H] xₜᵀ
+        _add(m.d_W_stack, d_stack_flat[:2 * H], x_flat.T, stop == T)
+        # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ hₜ₋₁ᵀ
+        _add(m.d_U_stack, d_stack_flat, h_prev_flat.T, stop == T)
+        # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[0:2*H]
+        _add(m.d_b_stack, d_stack_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+    if T == 0:
+        for total in (m.d_W_h, m.d_b_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
+            total[...] = 0
     return Gradients(
         parameters={
-            "W_z": d_W_stack[:H],
-            "U_z": d_U_stack[:H],
-            "b_z": d_b_stack[:H, 0],
-            "W_r": d_W_stack[H:2 * H],
-            "U_r": d_U_stack[H:2 * H],
-            "b_r": d_b_stack[H:2 * H, 0],
-            "W_h": d_W_h,
-            "b_h": d_b_h[:, 0],
-            "U_h": d_U_stack[2 * H:3 * H],
+            "W_z": m.d_W_stack[:H],
+            "U_z": m.d_U_stack[:H],
+            "b_z": m.d_b_stack[:H, 0],
+            "W_r": m.d_W_stack[H:2 * H],
+            "U_r": m.d_U_stack[H:2 * H],
+            "b_r": m.d_b_stack[H:2 * H, 0],
+            "W_h": m.d_W_h,
+            "b_h": m.d_b_h[:, 0],
+            "U_h": m.d_U_stack[2 * H:3 * H],
         },
-        inputs={"x": _batch_first(d_x_all)},
-        state={"h": carry_h.T.copy()},
+        inputs={"x": m.d_x_out},
+        state={"h": m.carry_h.T.copy()},
     )
 
 
@@ -198,16 +243,16 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_b_h = _direction("jvp", tangent_parameters, "b_h", PARAMETERS["b_h"], sizes, dtype)
     dot_U_h = _direction("jvp", tangent_parameters, "U_h", PARAMETERS["U_h"], sizes, dtype)
     dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
-    # U̇_stack = [U̇_z; U̇_r; U̇_h]
-    dot_U_stack = np.concatenate([dot_U_z, dot_U_r, dot_U_h], axis=0)
-    # U_stack = [U_z; U_r; U_h]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r", "U_h")])
     # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
     dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=0)
     # W_stack = [W_z; W_r; W_h]
     W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
     # ḃ_stack = [ḃ_z; ḃ_r; ḃ_h]
     dot_b_stack = np.concatenate([dot_b_z, dot_b_r, dot_b_h], axis=0)
+    # U̇_stack = [U̇_h; U̇_z; U̇_r]
+    dot_U_stack = np.concatenate([dot_U_h, dot_U_z, dot_U_r], axis=0)
+    # U_stack = [U_h; U_z; U_r]
+    U_stack = np.concatenate([parameters[name] for name in ("U_h", "U_z", "U_r")])
     # ȧ_stackₜ = Ẇ_stack xₜ + W_stack ẋₜ + ḃ_stack
     dot_a_stack_all = dot_W_stack @ x_all + W_stack @ dot_x_all + dot_b_stack
     # ṡtack_inₜ = U̇_stack hₜ₋₁
@@ -225,16 +270,16 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         h_prev = h_all[t]
         # ṡtackₜ = ṡtack_inₜ + U_stack ḣₜ₋₁
         dot_stack = dot_stack_in + U_stack @ dot_h_prev
-        # ȧ_zₜ = ȧ_stackₜ[0:H] + ṡtackₜ[0:H]
-        dot_a_z = dot_a_stack[:H] + dot_stack[:H]
+        # ȧ_zₜ = ȧ_stackₜ[0:H] + ṡtackₜ[H:2*H]
+        dot_a_z = dot_a_stack[:H] + dot_stack[H:2 * H]
         # żₜ = zₜ ∘ (1 − zₜ) ∘ ȧ_zₜ
         dot_z = z * (1 - z) * dot_a_z
-        # ȧ_rₜ = ȧ_stackₜ[H:2*H] + ṡtackₜ[H:2*H]
-        dot_a_r = dot_a_stack[H:2 * H] + dot_stack[H:2 * H]
+        # ȧ_rₜ = ȧ_stackₜ[H:2*H] + ṡtackₜ[2*H:3*H]
+        dot_a_r = dot_a_stack[H:2 * H] + dot_stack[2 * H:3 * H]
         # ṙₜ = rₜ ∘ (1 − rₜ) ∘ ȧ_rₜ
         dot_r = r * (1 - r) * dot_a_r
-        # ȧ_h̃ₜ = ȧ_stackₜ[2*H:3*H] + ṙₜ ∘ u_h̃ₜ + rₜ ∘ ṡtackₜ[2*H:3*H]
-        dot_a_h_tilde = dot_a_stack[2 * H:3 * H] + dot_r * u_h_tilde + r * dot_stack[2 * H:3 * H]
+        # ȧ_h̃ₜ = ȧ_stackₜ[2*H:3*H] + ṙₜ ∘ u_h̃ₜ + rₜ ∘ ṡtackₜ[0:H]
+        dot_a_h_tilde = dot_a_stack[2 * H:3 * H] + dot_r * u_h_tilde + r * dot_stack[:H]
         # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
         dot_h_tilde = (1 - h_tilde**2) * dot_a_h_tilde
         # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
@@ -249,6 +294,8 @@ def step_jacobian(parameters, tape):
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
+    if tape.segments is not None:
+        return _jacobian_by_segments(parameters, tape)
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U_z = parameters["U_z"]
     U_r = parameters["U_r"]
@@ -273,9 +320,77 @@ def step_jacobian(parameters, tape):
     return J
 
 
-def sigma(z):
-    """The logistic function, in a form that can't overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * z))
+class _Forward:
+    """The arrays of a forward pass, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.U_stack = np.empty((3 * H, H), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
+        self.a_stack_all = np.empty((T, 3 * H, B), dtype)
+        self.b_stack = np.empty((3 * H, 1), dtype)
+        self.buffer_1 = np.empty((H, B), dtype)
+        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_out = np.empty((T, B, H), dtype)
+        self.stack_all = np.empty((T, 3 * H, B), dtype)
+        self.steps = list(
+            zip(
+                self.stack_all,
+                self.h_all[:-1],
+                self.a_stack_all[:, :2 * H],
+                self.stack_all[:, H:3 * H],
+                self.a_stack_all[:, :H],
+                self.a_stack_all[:, H:2 * H],
+                self.stack_all[:, :H],
+                self.a_stack_all[:, 2 * H:3 * H],
+                self.h_all[1:],
+            )
+        )
+
+
+class _Backward:
+    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((3 * H, H), dtype)
+        self.W_stack_ = np.empty((2 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, H, B), dtype)
+        self.buffer_2 = np.empty((H, B), dtype)
+        self.carry_h = np.empty((H, B), dtype)
+        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.d_U_stack = np.empty((3 * H, H), dtype)
+        self.d_W_h = np.empty((H, D), dtype)
+        self.d_W_stack = np.empty((2 * H, D), dtype)
+        self.d_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
+        self.d_b_h = np.empty((H, 1), dtype)
+        self.d_b_stack = np.empty((2 * H, 1), dtype)
+        self.d_h = np.empty((H, B), dtype)
+        self.d_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.d_x_out = np.empty((T, B, D), dtype)
+        self.k_a_stack_2_all = np.empty((self.block, 2 * H, B), dtype)
+        self.k_h_all = np.empty((self.block, H, B), dtype)
+        self.k_stack_4_all = np.empty((self.block, 2 * H, B), dtype)
+        self.steps = list(
+            zip(
+                self.cotangent_h_all,
+                self.d_a_stack_all,
+                self.d_a_stack_all.reshape(self.block, 2, H, B),
+                self.k_a_stack_2_all.reshape(self.block, 2, H, B),
+                self.d_stack_all[:, H:3 * H],
+                self.d_stack_all[:, H:3 * H].reshape(self.block, 2, H, B),
+                self.k_stack_4_all.reshape(self.block, 2, H, B),
+                self.d_a_stack_all[:, H:2 * H],
+                self.d_stack_all[:, :H],
+                self.d_stack_all,
+                self.k_h_all,
+            )
+        )
+
+
+BLOCK = 512
+"""Steps times examples that backward takes at once."""
 
 
 # ---- what the functions return, and what they refuse
@@ -284,9 +399,10 @@ def sigma(z):
 class Tape:
     """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
 
-    def __init__(self, sizes, dtype, **saved):
+    def __init__(self, sizes, dtype, segments=None, **saved):
         self.sizes = sizes
         self.dtype = dtype
+        self.segments = segments
         self.__dict__.update(saved)
 
 
@@ -317,6 +433,18 @@ def _names(where, what, given, expected, complete=True):
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if sizes.get(dim) != size and (dim in sizes or not dim.isidentifier()):
+                break
+            sizes[dim] = size
+        else:
+            return
+    _array_refused(where, label, array, dims, sizes, dtype)
+
+
+def _array_refused(where, label, array, dims, sizes, dtype):
+    """Say what is wrong with an array, if anything is."""
     if not isinstance(array, np.ndarray):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
@@ -364,7 +492,7 @@ def _sizes(where, parameters, inputs, state):
     for dim, parts in _COMPOUND.items():
         if all(part in sizes for part in parts):
             sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
-    for label, array, dims in tables:
+    for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
@@ -414,6 +542,123 @@ def _direction(where, given, name, dims, sizes, dtype):
 def _batch_first(sequence):
     """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
     return sequence.transpose(0, 2, 1).copy()
+
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _product(matrix, sequence, out):
+    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
+    if sequence.shape[2] == 1:
+        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
+    else:
+        np.matmul(matrix, sequence, out=out)
+
+
+def _flat(sequence, m, name):
+    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
+    steps, rows, B = sequence.shape
+    turned = sequence.transpose(1, 0, 2)
+    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
+        return turned.reshape(rows, steps * B)
+    buffer = m.__dict__.get(name)
+    if buffer is None or buffer.size < sequence.size:
+        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
+    copy = buffer[: sequence.size].reshape(rows, steps, B)
+    np.copyto(copy, turned)
+    return copy.reshape(rows, steps * B)
+
+
+def _add(total, left, right, first):
+    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
+    if first:
+        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
+    else:
+        total += left if right is None else left @ right
+
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ValueError(
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+        )
+    T, B = sizes["T"], sizes["B"]
+    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    if state is None:
+        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    segments, workspace = [], Workspace()
+    for start in range(0, T, every):
+        stop = min(T, start + every)
+        segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
+        piece = {name: array[start:stop] for name, array in inputs.items()}
+        found, _ = forward(parameters, piece, state, workspace=workspace)
+        for name, array in found.items():
+            outputs[name][start:stop] = array
+        state = {name: found[name][-1] for name in STATES}
+    return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
+
+
+def _segment(parameters, tape, index, workspace):
+    """The tape of one segment, computed again from the states in front of it."""
+    start, stop, state = tape.segments[index]
+    piece = {name: array[start:stop] for name, array in tape.inputs.items()}
+    return forward(parameters, piece, state, workspace=workspace)[1]
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    for name, array in cotangents.items():
+        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
+    B, workspace = tape.sizes["B"], Workspace()
+    gradients = Gradients(
+        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+    )
+    for index in reversed(range(len(tape.segments))):
+        start, stop, _ = tape.segments[index]
+        piece = {name: array[start:stop] for name, array in cotangents.items()}
+        for name, dims in STATES.items():
+            given = piece.get(name)
+            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+            piece[name][-1] += gradients.state[name]
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
+        for name, array in part.parameters.items():
+            gradients.parameters[name] += array
+        for name, array in part.inputs.items():
+            gradients.inputs[name][start:stop] = array
+        gradients.state = part.state
+    return gradients
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a checkpointed tape."""
+    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
+    for index, (start, stop, _) in enumerate(tape.segments):
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
+    return J
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))

@@ -7,7 +7,7 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 ca72083f7343f94c
+# body       sha256 8306210d372d3321
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -38,133 +38,185 @@ STATES = {"h": ("H",)}
 OUTPUTS = {}
 
 
-def forward(parameters, inputs, state=None):
+def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
+    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     sizes, dtype = _sizes("forward", parameters, inputs, state)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if checkpoint_every is not None:
+        return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    m = _arrays(workspace, _Forward, sizes, dtype)
+    H = sizes["H"]
     U_h = parameters["U_h"]
     x_all = inputs["x"].transpose(0, 2, 1)
-    # U_stack = [U_z; U_r]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r")])
-    # W_stack = [W_z; W_r; W_h]
-    W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
-    # b_stack = [b_z; b_r; b_h]
-    b_stack = np.concatenate([parameters[name] for name in ("b_z", "b_r", "b_h")])[:, None]
+    # W_stack = [W_z_half; W_r_half; W_h]
+    W_stack = m.W_stack
+    np.multiply(parameters["W_z"], 0.5, out=W_stack[:H])
+    np.multiply(parameters["W_r"], 0.5, out=W_stack[H:2 * H])
+    W_stack[2 * H:3 * H] = parameters["W_h"]
+    # b_stack = [b_z_half; b_r_half; b_h]
+    b_stack = m.b_stack
+    np.multiply(parameters["b_z"][:, None], 0.5, out=b_stack[:H])
+    np.multiply(parameters["b_r"][:, None], 0.5, out=b_stack[H:2 * H])
+    b_stack[2 * H:3 * H] = parameters["b_h"][:, None]
+    # U_stack = [U_z_half; U_r_half]
+    U_stack = m.U_stack
+    np.multiply(parameters["U_z"], 0.5, out=U_stack[:H])
+    np.multiply(parameters["U_r"], 0.5, out=U_stack[H:2 * H])
     # a_stackₜ = W_stack xₜ + b_stack
-    a_stack_all = W_stack @ x_all + b_stack
-    z_all = np.empty((T, H, B), dtype)
-    r_all = np.empty((T, H, B), dtype)
-    u_h_tilde_all = np.empty((T, H, B), dtype)
-    h_tilde_all = np.empty((T, H, B), dtype)
-    h_all = np.empty((T + 1, H, B), dtype)
-    h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    for t in range(T):
-        h_prev = h_all[t]
-        a_stack = a_stack_all[t]
+    _product(W_stack, x_all, out=m.a_stack_all)
+    np.add(m.a_stack_all, b_stack, out=m.a_stack_all)
+    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    half = np.array(0.5, dtype)
+    one = np.array(1, dtype)
+    a_stack_2 = m.a_stack_2
+    buffer_1 = m.buffer_1
+    for h_prev, z_r, z, r, u_h_tilde, h_tilde, h in m.steps:
         # a_stack_2ₜ = U_stack hₜ₋₁
-        a_stack_2 = U_stack @ h_prev
-        # a_zₜ = a_stackₜ[0:H] + a_stack_2ₜ[0:H]
-        a_z = a_stack[:H] + a_stack_2[:H]
-        # zₜ = σ(a_zₜ)
-        z = z_all[t] = sigma(a_z)
-        # a_rₜ = a_stackₜ[H:2*H] + a_stack_2ₜ[H:2*H]
-        a_r = a_stack[H:2 * H] + a_stack_2[H:2 * H]
-        # rₜ = σ(a_rₜ)
-        r = r_all[t] = sigma(a_r)
+        dot(U_stack, h_prev, a_stack_2)
+        # a_stack_3ₜ = a_stackₜ[0:2*H] + a_stack_2ₜ
+        add(z_r, a_stack_2, z_r)
+        # tanh_a_stackₜ = tanh(a_stack_3ₜ)
+        tanh(z_r, z_r)
+        # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
+        multiply(z_r, half, z_r)
+        add(z_r, half, z_r)
+        # zₜ = z_rₜ[0:H]
+        # rₜ = z_rₜ[H:2*H]
         # u_h̃ₜ = rₜ ∘ hₜ₋₁
-        u_h_tilde = u_h_tilde_all[t] = r * h_prev
+        multiply(r, h_prev, u_h_tilde)
         # a_h̃ₜ = a_stackₜ[2*H:3*H] + U_h u_h̃ₜ
-        a_h_tilde = a_stack[2 * H:3 * H] + U_h @ u_h_tilde
+        dot(U_h, u_h_tilde, buffer_1)
+        add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
-        h_tilde = h_tilde_all[t] = np.tanh(a_h_tilde)
+        tanh(h_tilde, h_tilde)
         # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
-        h = h_all[t + 1] = (1 - z) * h_tilde + z * h_prev
-    outputs = {"h": _batch_first(h_all[1:])}
-    tape = Tape(sizes, dtype, x=x_all, h=h_all, z=z_all, r=r_all, u_h_tilde=u_h_tilde_all, h_tilde=h_tilde_all)
+        subtract(one, z, h)
+        multiply(h, h_tilde, h)
+        multiply(z, h_prev, buffer_1)
+        add(h, buffer_1, h)
+    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    outputs = {"h": m.h_out}
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_stack_all[:, 2 * H:3 * H])
     return outputs, tape
 
 
-def backward(parameters, tape, cotangents):
+def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
     cotangents {name: (T, B, n)}; a missing one counts as zero.
     Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if tape.segments is not None:
+        return _backward_by_segments(parameters, tape, cotangents)
+    m = _arrays(workspace, _Backward, sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     U_h = parameters["U_h"]
-    x_all = tape.x
-    h_all = tape.h
-    z_all = tape.z
-    r_all = tape.r
-    u_h_tilde_all = tape.u_h_tilde
-    h_tilde_all = tape.h_tilde
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
     # U_stack = [U_z; U_r]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r")])
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_z"]
+    U_stack[H:2 * H] = parameters["U_r"]
     # W_stack = [W_z; W_r; W_h]
-    W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
-    d_a_h_tilde_all = np.empty((T, H, B), dtype)
-    d_a_stack_all = np.empty((T, 3 * H, B), dtype)
-    carry_h = np.zeros((H, B), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        z = z_all[t]
-        h_tilde = h_tilde_all[t]
-        h_prev = h_all[t]
-        r = r_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ (1 − zₜ)
-        d_h_tilde = d_h * (1 - z)
-        # ∂L/∂a_h̃ₜ = ∂L/∂h̃ₜ ∘ (1 − h̃ₜ²)
-        d_a_h_tilde = d_a_h_tilde_all[t] = d_h_tilde * (1 - h_tilde**2)
-        # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_h̃ₜ
-        d_u_h_tilde = U_h.T @ d_a_h_tilde
-        # ∂L/∂rₜ = ∂L/∂u_h̃ₜ ∘ hₜ₋₁
-        d_r = d_u_h_tilde * h_prev
-        # ∂L/∂a_rₜ = ∂L/∂rₜ ∘ rₜ ∘ (1 − rₜ)
-        d_a_r = d_r * r * (1 - r)
-        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
-        d_z = d_h * (h_prev - h_tilde)
-        # ∂L/∂a_zₜ = ∂L/∂zₜ ∘ zₜ ∘ (1 − zₜ)
-        d_a_z = d_z * z * (1 - z)
-        # ∂L/∂a_stackₜ = [∂L/∂a_zₜ; ∂L/∂a_rₜ; ∂L/∂a_h̃ₜ]
-        d_a_stack = d_a_stack_all[t] = np.concatenate([d_a_z, d_a_r, d_a_h_tilde], axis=0)
-        # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ rₜ + ∂L/∂hₜ ∘ zₜ
-        carry_h = U_stack.T @ d_a_stack[:2 * H] + d_u_h_tilde * r + d_h * z
-    # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-    d_x_all = W_stack.T @ d_a_stack_all
-    # ∂L/∂U_h = Σₜ ∂L/∂a_h̃ₜ u_h̃ₜᵀ
-    d_U_h = np.tensordot(d_a_h_tilde_all, u_h_tilde_all, ([0, 2], [0, 2]))
-    # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-    d_W_stack = np.tensordot(d_a_stack_all, x_all, ([0, 2], [0, 2]))
-    # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
-    d_U_stack = np.tensordot(d_a_stack_all[:, :2 * H], h_all[:-1], ([0, 2], [0, 2]))
-    # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-    d_b_stack = d_a_stack_all.sum(axis=(0, 2))[:, None]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_z"]
+    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[2 * H:3 * H] = parameters["W_h"]
+    m.carry_h[...] = 0
+    add, dot, multiply = np.add, np.dot, np.multiply
+    carry_h = m.carry_h
+    d_h = m.d_h
+    d_u_h_tilde = m.d_u_h_tilde
+    buffer_2 = m.buffer_2
+    buffer_3 = m.buffer_3
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        z_all = tape.z[start:stop]
+        h_tilde_all = tape.h_tilde[start:stop]
+        h_prev_all = tape.h[start:stop]
+        r_all = tape.r[start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        x_all = tape.x[start:stop]
+        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
+        # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
+        np.subtract(1, z_all, out=m.k_a_h_tilde_all[:n])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.k_a_h_tilde_all[:n], m.buffer_1[:n], out=m.k_a_h_tilde_all[:n])
+        # k_a_rₜ = hₜ₋₁ ∘ rₜ ∘ (1 − rₜ)
+        np.subtract(1, r_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_a_r_all[:n], h_prev_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
+        # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_a_z_all[:n])
+        np.multiply(m.k_a_z_all[:n], z_all, out=m.k_a_z_all[:n])
+        np.subtract(1, z_all, out=m.buffer_1[:n])
+        np.multiply(m.k_a_z_all[:n], m.buffer_1[:n], out=m.k_a_z_all[:n])
+        # k_hₜ = rₜ
+        m.k_h_all[:n][...] = r_all
+        # k_h_2ₜ = zₜ
+        m.k_h_2_all[:n][...] = z_all
+        for cotangent_h, d_a_h_tilde, k_a_h_tilde, d_a_r, k_a_r, d_a_z, k_a_z, d_a_stack_part, k_h, k_h_2 in reversed(m.steps[:n]):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂a_h̃ₜ = ∂L/∂hₜ ∘ k_a_h̃ₜ
+            multiply(d_h, k_a_h_tilde, d_a_h_tilde)
+            # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_h̃ₜ
+            dot(U_h.T, d_a_h_tilde, d_u_h_tilde)
+            # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
+            multiply(d_u_h_tilde, k_a_r, d_a_r)
+            # ∂L/∂a_zₜ = ∂L/∂hₜ ∘ k_a_zₜ
+            multiply(d_h, k_a_z, d_a_z)
+            # ∂L/∂a_stackₜ = [∂L/∂a_zₜ; ∂L/∂a_rₜ; ∂L/∂a_h̃ₜ]
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ k_hₜ + ∂L/∂hₜ ∘ k_h_2ₜ
+            dot(U_stack.T, d_a_stack_part, carry_h)
+            multiply(d_u_h_tilde, k_h, buffer_2)
+            add(carry_h, buffer_2, carry_h)
+            multiply(d_h, k_h_2, buffer_3)
+            add(carry_h, buffer_3, carry_h)
+        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+        u_h_tilde_flat = _flat(u_h_tilde_all, m, "u_h_tilde_flat")
+        x_flat = _flat(x_all, m, "x_flat")
+        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
+        np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        # ∂L/∂U_h = Σₜ ∂L/∂a_h̃ₜ u_h̃ₜᵀ
+        _add(m.d_U_h, d_a_stack_flat[2 * H:3 * H], u_h_tilde_flat.T, stop == T)
+        # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
+        _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
+        # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
+        _add(m.d_U_stack, d_a_stack_flat[:2 * H], h_prev_flat.T, stop == T)
+        # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
+        _add(m.d_b_stack, d_a_stack_flat.sum(axis=1, keepdims=True), None, stop == T)
+    if T == 0:
+        for total in (m.d_U_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
+            total[...] = 0
     return Gradients(
         parameters={
-            "W_z": d_W_stack[:H],
-            "U_z": d_U_stack[:H],
-            "b_z": d_b_stack[:H, 0],
-            "W_r": d_W_stack[H:2 * H],
-            "U_r": d_U_stack[H:2 * H],
-            "b_r": d_b_stack[H:2 * H, 0],
-            "W_h": d_W_stack[2 * H:3 * H],
-            "U_h": d_U_h,
-            "b_h": d_b_stack[2 * H:3 * H, 0],
+            "W_z": m.d_W_stack[:H],
+            "U_z": m.d_U_stack[:H],
+            "b_z": m.d_b_stack[:H, 0],
+            "W_r": m.d_W_stack[H:2 * H],
+            "U_r": m.d_U_stack[H:2 * H],
+            "b_r": m.d_b_stack[H:2 * H, 0],
+            "W_h": m.d_W_stack[2 * H:3 * H],
+            "U_h": m.d_U_h,
+            "b_h": m.d_b_stack[2 * H:3 * H, 0],
         },
-        inputs={"x": _batch_first(d_x_all)},
-        state={"h": carry_h.T.copy()},
+        inputs={"x": m.d_x_out},
+        state={"h": m.carry_h.T.copy()},
     )
 
 
@@ -197,16 +249,16 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_U_h = _direction("jvp", tangent_parameters, "U_h", PARAMETERS["U_h"], sizes, dtype)
     dot_b_h = _direction("jvp", tangent_parameters, "b_h", PARAMETERS["b_h"], sizes, dtype)
     dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
-    # U̇_stack = [U̇_z; U̇_r]
-    dot_U_stack = np.concatenate([dot_U_z, dot_U_r], axis=0)
-    # U_stack = [U_z; U_r]
-    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r")])
     # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
     dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=0)
     # W_stack = [W_z; W_r; W_h]
     W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
     # ḃ_stack = [ḃ_z; ḃ_r; ḃ_h]
     dot_b_stack = np.concatenate([dot_b_z, dot_b_r, dot_b_h], axis=0)
+    # U̇_stack = [U̇_z; U̇_r]
+    dot_U_stack = np.concatenate([dot_U_z, dot_U_r], axis=0)
+    # U_stack = [U_z; U_r]
+    U_stack = np.concatenate([parameters[name] for name in ("U_z", "U_r")])
     # ȧ_stackₜ = Ẇ_stack xₜ + W_stack ẋₜ + ḃ_stack
     dot_a_stack_all = dot_W_stack @ x_all + W_stack @ dot_x_all + dot_b_stack
     # ȧ_stack_2_inₜ = U̇_stack hₜ₋₁
@@ -252,6 +304,8 @@ def step_jacobian(parameters, tape):
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
+    if tape.segments is not None:
+        return _jacobian_by_segments(parameters, tape)
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U_z = parameters["U_z"]
     U_r = parameters["U_r"]
@@ -275,9 +329,77 @@ def step_jacobian(parameters, tape):
     return J
 
 
-def sigma(z):
-    """The logistic function, in a form that can't overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * z))
+class _Forward:
+    """The arrays of a forward pass, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.U_stack = np.empty((2 * H, H), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
+        self.a_stack_2 = np.empty((2 * H, B), dtype)
+        self.a_stack_all = np.empty((T, 3 * H, B), dtype)
+        self.b_stack = np.empty((3 * H, 1), dtype)
+        self.buffer_1 = np.empty((H, B), dtype)
+        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_out = np.empty((T, B, H), dtype)
+        self.u_h_tilde_all = np.empty((T, H, B), dtype)
+        self.steps = list(
+            zip(
+                self.h_all[:-1],
+                self.a_stack_all[:, :2 * H],
+                self.a_stack_all[:, :H],
+                self.a_stack_all[:, H:2 * H],
+                self.u_h_tilde_all,
+                self.a_stack_all[:, 2 * H:3 * H],
+                self.h_all[1:],
+            )
+        )
+
+
+class _Backward:
+    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((2 * H, H), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, H, B), dtype)
+        self.buffer_2 = np.empty((H, B), dtype)
+        self.buffer_3 = np.empty((H, B), dtype)
+        self.carry_h = np.empty((H, B), dtype)
+        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.d_U_h = np.empty((H, H), dtype)
+        self.d_U_stack = np.empty((2 * H, H), dtype)
+        self.d_W_stack = np.empty((3 * H, D), dtype)
+        self.d_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.d_b_stack = np.empty((3 * H, 1), dtype)
+        self.d_h = np.empty((H, B), dtype)
+        self.d_u_h_tilde = np.empty((H, B), dtype)
+        self.d_x_out = np.empty((T, B, D), dtype)
+        self.k_a_h_tilde_all = np.empty((self.block, H, B), dtype)
+        self.k_a_r_all = np.empty((self.block, H, B), dtype)
+        self.k_a_z_all = np.empty((self.block, H, B), dtype)
+        self.k_h_2_all = np.empty((self.block, H, B), dtype)
+        self.k_h_all = np.empty((self.block, H, B), dtype)
+        self.steps = list(
+            zip(
+                self.cotangent_h_all,
+                self.d_a_stack_all[:, 2 * H:3 * H],
+                self.k_a_h_tilde_all,
+                self.d_a_stack_all[:, H:2 * H],
+                self.k_a_r_all,
+                self.d_a_stack_all[:, :H],
+                self.k_a_z_all,
+                self.d_a_stack_all[:, :2 * H],
+                self.k_h_all,
+                self.k_h_2_all,
+            )
+        )
+
+
+BLOCK = 512
+"""Steps times examples that backward takes at once."""
 
 
 # ---- what the functions return, and what they refuse
@@ -286,9 +408,10 @@ def sigma(z):
 class Tape:
     """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
 
-    def __init__(self, sizes, dtype, **saved):
+    def __init__(self, sizes, dtype, segments=None, **saved):
         self.sizes = sizes
         self.dtype = dtype
+        self.segments = segments
         self.__dict__.update(saved)
 
 
@@ -319,6 +442,18 @@ def _names(where, what, given, expected, complete=True):
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if sizes.get(dim) != size and (dim in sizes or not dim.isidentifier()):
+                break
+            sizes[dim] = size
+        else:
+            return
+    _array_refused(where, label, array, dims, sizes, dtype)
+
+
+def _array_refused(where, label, array, dims, sizes, dtype):
+    """Say what is wrong with an array, if anything is."""
     if not isinstance(array, np.ndarray):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
@@ -366,7 +501,7 @@ def _sizes(where, parameters, inputs, state):
     for dim, parts in _COMPOUND.items():
         if all(part in sizes for part in parts):
             sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
-    for label, array, dims in tables:
+    for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
@@ -416,6 +551,123 @@ def _direction(where, given, name, dims, sizes, dtype):
 def _batch_first(sequence):
     """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
     return sequence.transpose(0, 2, 1).copy()
+
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _product(matrix, sequence, out):
+    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
+    if sequence.shape[2] == 1:
+        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
+    else:
+        np.matmul(matrix, sequence, out=out)
+
+
+def _flat(sequence, m, name):
+    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
+    steps, rows, B = sequence.shape
+    turned = sequence.transpose(1, 0, 2)
+    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
+        return turned.reshape(rows, steps * B)
+    buffer = m.__dict__.get(name)
+    if buffer is None or buffer.size < sequence.size:
+        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
+    copy = buffer[: sequence.size].reshape(rows, steps, B)
+    np.copyto(copy, turned)
+    return copy.reshape(rows, steps * B)
+
+
+def _add(total, left, right, first):
+    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
+    if first:
+        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
+    else:
+        total += left if right is None else left @ right
+
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ValueError(
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+        )
+    T, B = sizes["T"], sizes["B"]
+    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    if state is None:
+        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    segments, workspace = [], Workspace()
+    for start in range(0, T, every):
+        stop = min(T, start + every)
+        segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
+        piece = {name: array[start:stop] for name, array in inputs.items()}
+        found, _ = forward(parameters, piece, state, workspace=workspace)
+        for name, array in found.items():
+            outputs[name][start:stop] = array
+        state = {name: found[name][-1] for name in STATES}
+    return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
+
+
+def _segment(parameters, tape, index, workspace):
+    """The tape of one segment, computed again from the states in front of it."""
+    start, stop, state = tape.segments[index]
+    piece = {name: array[start:stop] for name, array in tape.inputs.items()}
+    return forward(parameters, piece, state, workspace=workspace)[1]
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    for name, array in cotangents.items():
+        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
+    B, workspace = tape.sizes["B"], Workspace()
+    gradients = Gradients(
+        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+    )
+    for index in reversed(range(len(tape.segments))):
+        start, stop, _ = tape.segments[index]
+        piece = {name: array[start:stop] for name, array in cotangents.items()}
+        for name, dims in STATES.items():
+            given = piece.get(name)
+            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+            piece[name][-1] += gradients.state[name]
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
+        for name, array in part.parameters.items():
+            gradients.parameters[name] += array
+        for name, array in part.inputs.items():
+            gradients.inputs[name][start:stop] = array
+        gradients.state = part.state
+    return gradients
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a checkpointed tape."""
+    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
+    for index, (start, stop, _) in enumerate(tape.segments):
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
+    return J
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))

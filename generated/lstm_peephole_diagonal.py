@@ -9,7 +9,7 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 3366e40e465bbc50
+# body       sha256 997941cdfe6739f4
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -49,172 +49,244 @@ STATES = {
 OUTPUTS = {}
 
 
-def forward(parameters, inputs, state=None):
+def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
+    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     sizes, dtype = _sizes("forward", parameters, inputs, state)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
-    p_i = parameters["p_i"][:, None]
-    p_f = parameters["p_f"][:, None]
-    p_o = parameters["p_o"][:, None]
+    if checkpoint_every is not None:
+        return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    m = _arrays(workspace, _Forward, sizes, dtype)
+    B, H = (sizes[name] for name in ("B", "H"))
     x_all = inputs["x"].transpose(0, 2, 1)
-    # W_stack = [W_i; W_f; W_c; W_o]
-    W_stack = np.concatenate([parameters[name] for name in ("W_i", "W_f", "W_c", "W_o")])
-    # U_stack = [U_i; U_f; U_c; U_o]
-    U_stack = np.concatenate([parameters[name] for name in ("U_i", "U_f", "U_c", "U_o")])
-    # b_stack = [b_i; b_f; b_c; b_o]
-    b_stack = np.concatenate([parameters[name] for name in ("b_i", "b_f", "b_c", "b_o")])[:, None]
+    # p_o_half = 0.5 p_o
+    p_o_half = 0.5 * parameters["p_o"][:, None]
+    # W_stack = [W_i_half; W_f_half; W_c; W_o_half]
+    W_stack = m.W_stack
+    np.multiply(parameters["W_i"], 0.5, out=W_stack[:H])
+    np.multiply(parameters["W_f"], 0.5, out=W_stack[H:2 * H])
+    W_stack[2 * H:3 * H] = parameters["W_c"]
+    np.multiply(parameters["W_o"], 0.5, out=W_stack[3 * H:4 * H])
+    # U_stack = [U_i_half; U_f_half; U_c; U_o_half]
+    U_stack = m.U_stack
+    np.multiply(parameters["U_i"], 0.5, out=U_stack[:H])
+    np.multiply(parameters["U_f"], 0.5, out=U_stack[H:2 * H])
+    U_stack[2 * H:3 * H] = parameters["U_c"]
+    np.multiply(parameters["U_o"], 0.5, out=U_stack[3 * H:4 * H])
+    # b_stack = [b_i_half; b_f_half; b_c; b_o_half]
+    b_stack = m.b_stack
+    np.multiply(parameters["b_i"][:, None], 0.5, out=b_stack[:H])
+    np.multiply(parameters["b_f"][:, None], 0.5, out=b_stack[H:2 * H])
+    b_stack[2 * H:3 * H] = parameters["b_c"][:, None]
+    np.multiply(parameters["b_o"][:, None], 0.5, out=b_stack[3 * H:4 * H])
+    # p_stack_2 = [p_i_half; p_f_half]
+    p_stack_2 = m.p_stack_2
+    np.multiply(parameters["p_i"][:, None], 0.5, out=p_stack_2[:H])
+    np.multiply(parameters["p_f"][:, None], 0.5, out=p_stack_2[H:2 * H])
     # a_stack_inₜ = W_stack xₜ + b_stack
-    a_stack_in_all = W_stack @ x_all + b_stack
-    i_all = np.empty((T, H, B), dtype)
-    f_all = np.empty((T, H, B), dtype)
-    c_tilde_all = np.empty((T, H, B), dtype)
-    c_all = np.empty((T + 1, H, B), dtype)
-    o_all = np.empty((T, H, B), dtype)
-    tanh_c_all = np.empty((T, H, B), dtype)
-    h_all = np.empty((T + 1, H, B), dtype)
-    h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    c_all[0] = _state("forward", "state", state, "c", STATES["c"], sizes, dtype)
-    for t in range(T):
-        a_stack_in = a_stack_in_all[t]
-        h_prev = h_all[t]
-        c_prev = c_all[t]
+    _product(W_stack, x_all, out=m.a_stack_in_all)
+    np.add(m.a_stack_in_all, b_stack, out=m.a_stack_in_all)
+    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
+    m.c_all[0] = _state("forward", "state", state, "c", STATES["c"], sizes, dtype)
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    half = np.array(0.5, dtype)
+    buffer_1 = m.buffer_1
+    buffer_2 = m.buffer_2
+    buffer_2_by_2 = m.buffer_2.reshape(2, H, B)
+    p_stack_2_by_2 = p_stack_2.reshape(2, H, 1)
+    buffer_3 = m.buffer_3
+    for a_stack, h_prev, i_f, c_prev, i, f, c_tilde, c, o, tanh_c, h in m.steps:
         # a_stackₜ = a_stack_inₜ + U_stack hₜ₋₁
-        a_stack = a_stack_in + U_stack @ h_prev
-        # a_iₜ = a_stackₜ[0:H] + p_i ∘ cₜ₋₁
-        a_i = a_stack[:H] + p_i * c_prev
-        # iₜ = σ(a_iₜ)
-        i = i_all[t] = sigma(a_i)
-        # a_fₜ = a_stackₜ[H:2*H] + p_f ∘ cₜ₋₁
-        a_f = a_stack[H:2 * H] + p_f * c_prev
-        # fₜ = σ(a_fₜ)
-        f = f_all[t] = sigma(a_f)
+        dot(U_stack, h_prev, buffer_1)
+        add(a_stack, buffer_1, a_stack)
+        # a_stack_2ₜ = a_stackₜ[0:2*H] + p_stack_2 ∘ [cₜ₋₁; cₜ₋₁]
+        multiply(p_stack_2_by_2, c_prev, buffer_2_by_2)
+        add(i_f, buffer_2, i_f)
+        # tanh_a_stackₜ = tanh(a_stack_2ₜ)
+        tanh(i_f, i_f)
+        # i_fₜ = 0.5 + 0.5 tanh_a_stackₜ
+        multiply(i_f, half, i_f)
+        add(i_f, half, i_f)
+        # iₜ = i_fₜ[0:H]
+        # fₜ = i_fₜ[H:2*H]
         # c̃ₜ = tanh(a_stackₜ[2*H:3*H])
-        c_tilde = c_tilde_all[t] = np.tanh(a_stack[2 * H:3 * H])
+        tanh(c_tilde, c_tilde)
         # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-        c = c_all[t + 1] = f * c_prev + i * c_tilde
-        # a_oₜ = a_stackₜ[3*H:4*H] + p_o ∘ cₜ
-        a_o = a_stack[3 * H:4 * H] + p_o * c
-        # oₜ = σ(a_oₜ)
-        o = o_all[t] = sigma(a_o)
+        multiply(f, c_prev, c)
+        multiply(i, c_tilde, buffer_3)
+        add(c, buffer_3, c)
+        # a_oₜ = a_stackₜ[3*H:4*H] + p_o_half ∘ cₜ
+        multiply(p_o_half, c, buffer_3)
+        add(o, buffer_3, o)
+        # tanh_a_oₜ = tanh(a_oₜ)
+        tanh(o, o)
+        # oₜ = 0.5 + 0.5 tanh_a_oₜ
+        multiply(o, half, o)
+        add(o, half, o)
         # tanh(cₜ)
-        tanh_c = tanh_c_all[t] = np.tanh(c)
+        tanh(c, tanh_c)
         # hₜ = oₜ ∘ tanh(cₜ)
-        h = h_all[t + 1] = o * tanh_c
-    outputs = {"h": _batch_first(h_all[1:]), "c": _batch_first(c_all[1:])}
-    tape = Tape(sizes, dtype, x=x_all, h=h_all, c=c_all, i=i_all, f=f_all, c_tilde=c_tilde_all, o=o_all, tanh_c=tanh_c_all)
+        multiply(o, tanh_c, h)
+    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    np.copyto(m.c_out, m.c_all[1:].transpose(0, 2, 1))
+    outputs = {"h": m.h_out, "c": m.c_out}
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, c=m.c_all, i=m.a_stack_in_all[:, :H], f=m.a_stack_in_all[:, H:2 * H], c_tilde=m.a_stack_in_all[:, 2 * H:3 * H], o=m.a_stack_in_all[:, 3 * H:4 * H], tanh_c=m.tanh_c_all)
     return outputs, tape
 
 
-def backward(parameters, tape, cotangents):
+def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
     cotangents {name: (T, B, n)}; a missing one counts as zero.
     Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if tape.segments is not None:
+        return _backward_by_segments(parameters, tape, cotangents)
+    m = _arrays(workspace, _Backward, sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     p_i = parameters["p_i"][:, None]
     p_f = parameters["p_f"][:, None]
     p_o = parameters["p_o"][:, None]
-    x_all = tape.x
-    h_all = tape.h
-    c_all = tape.c
-    i_all = tape.i
-    f_all = tape.f
-    c_tilde_all = tape.c_tilde
-    o_all = tape.o
-    tanh_c_all = tape.tanh_c
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
     cotangent_c_all = _sequence("backward", "cotangents", cotangents, "c", STATES["c"], sizes, dtype)
     # U_stack = [U_i; U_f; U_c; U_o]
-    U_stack = np.concatenate([parameters[name] for name in ("U_i", "U_f", "U_c", "U_o")])
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_i"]
+    U_stack[H:2 * H] = parameters["U_f"]
+    U_stack[2 * H:3 * H] = parameters["U_c"]
+    U_stack[3 * H:4 * H] = parameters["U_o"]
     # W_stack = [W_i; W_f; W_c; W_o]
-    W_stack = np.concatenate([parameters[name] for name in ("W_i", "W_f", "W_c", "W_o")])
-    d_a_o_all = np.empty((T, H, B), dtype)
-    d_a_f_all = np.empty((T, H, B), dtype)
-    d_a_i_all = np.empty((T, H, B), dtype)
-    d_a_stack_all = np.empty((T, 4 * H, B), dtype)
-    carry_h = np.zeros((H, B), dtype)
-    carry_c = np.zeros((H, B), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        tanh_c = tanh_c_all[t]
-        o = o_all[t]
-        cotangent_c = cotangent_c_all[t]
-        i = i_all[t]
-        c_tilde = c_tilde_all[t]
-        c_prev = c_all[t]
-        f = f_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
-        d_o = d_h * tanh_c
-        # ∂L/∂a_oₜ = ∂L/∂oₜ ∘ oₜ ∘ (1 − oₜ)
-        d_a_o = d_a_o_all[t] = d_o * o * (1 - o)
-        # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂a_oₜ ∘ p_o + ∂L/∂hₜ ∘ oₜ ∘ (1 − tanh(cₜ)²) + ∂L/∂cₜ|ₜ₊₁
-        d_c = cotangent_c + d_a_o * p_o + d_h * o * (1 - tanh_c**2) + carry_c
-        # ∂L/∂c̃ₜ = ∂L/∂cₜ ∘ iₜ
-        d_c_tilde = d_c * i
-        # ∂L/∂a_c̃ₜ = ∂L/∂c̃ₜ ∘ (1 − c̃ₜ²)
-        d_a_c_tilde = d_c_tilde * (1 - c_tilde**2)
-        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
-        d_f = d_c * c_prev
-        # ∂L/∂a_fₜ = ∂L/∂fₜ ∘ fₜ ∘ (1 − fₜ)
-        d_a_f = d_a_f_all[t] = d_f * f * (1 - f)
-        # ∂L/∂iₜ = ∂L/∂cₜ ∘ c̃ₜ
-        d_i = d_c * c_tilde
-        # ∂L/∂a_iₜ = ∂L/∂iₜ ∘ iₜ ∘ (1 − iₜ)
-        d_a_i = d_a_i_all[t] = d_i * i * (1 - i)
-        # ∂L/∂a_stackₜ = [∂L/∂a_iₜ; ∂L/∂a_fₜ; ∂L/∂a_c̃ₜ; ∂L/∂a_oₜ]
-        d_a_stack = d_a_stack_all[t] = np.concatenate([d_a_i, d_a_f, d_a_c_tilde, d_a_o], axis=0)
-        # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
-        carry_h = U_stack.T @ d_a_stack
-        # ∂L/∂cₜ₋₁|ₜ = ∂L/∂a_iₜ ∘ p_i + ∂L/∂a_fₜ ∘ p_f + ∂L/∂cₜ ∘ fₜ
-        carry_c = d_a_i * p_i + d_a_f * p_f + d_c * f
-    # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-    d_x_all = W_stack.T @ d_a_stack_all
-    # ∂L/∂p_i = Σₜ ∂L/∂a_iₜ ∘ cₜ₋₁
-    d_p_i = (d_a_i_all * c_all[:-1]).sum(axis=(0, 2))[:, None]
-    # ∂L/∂p_f = Σₜ ∂L/∂a_fₜ ∘ cₜ₋₁
-    d_p_f = (d_a_f_all * c_all[:-1]).sum(axis=(0, 2))[:, None]
-    # ∂L/∂p_o = Σₜ ∂L/∂a_oₜ ∘ cₜ
-    d_p_o = (d_a_o_all * c_all[1:]).sum(axis=(0, 2))[:, None]
-    # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-    d_W_stack = np.tensordot(d_a_stack_all, x_all, ([0, 2], [0, 2]))
-    # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-    d_U_stack = np.tensordot(d_a_stack_all, h_all[:-1], ([0, 2], [0, 2]))
-    # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-    d_b_stack = d_a_stack_all.sum(axis=(0, 2))[:, None]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_i"]
+    W_stack[H:2 * H] = parameters["W_f"]
+    W_stack[2 * H:3 * H] = parameters["W_c"]
+    W_stack[3 * H:4 * H] = parameters["W_o"]
+    m.carry_h[...] = 0
+    m.carry_c[...] = 0
+    add, dot, multiply = np.add, np.dot, np.multiply
+    carry_h = m.carry_h
+    carry_c = m.carry_c
+    d_h = m.d_h
+    d_c = m.d_c
+    buffer_1 = m.buffer_1
+    buffer_2 = m.buffer_2
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        tanh_c_all = tape.tanh_c[start:stop]
+        o_all = tape.o[start:stop]
+        i_all = tape.i[start:stop]
+        c_tilde_all = tape.c_tilde[start:stop]
+        c_prev_all = tape.c[start:stop]
+        f_all = tape.f[start:stop]
+        c_all = tape.c[start + 1:stop + 1]
+        x_all = tape.x[start:stop]
+        h_prev_all = tape.h[start:stop]
+        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
+        np.copyto(m.cotangent_c_all[:n], cotangent_c_all[start:stop])
+        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
+        np.subtract(1, o_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
+        # k_cₜ = p_o
+        m.k_c_all[:n][...] = p_o
+        # k_c_2ₜ = oₜ ∘ (1 − tanh(cₜ)²)
+        np.multiply(tanh_c_all, tanh_c_all, out=m.k_c_2_all[:n])
+        np.subtract(1, m.k_c_2_all[:n], out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], o_all, out=m.k_c_2_all[:n])
+        # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_a_stack_2_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_a_stack_2_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
+        # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
+        np.subtract(1, f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
+        np.subtract(1, i_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.multiply(m.k_a_stack_2_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.multiply(m.k_a_stack_2_all[:n][:, :H], i_all, out=m.k_a_stack_2_all[:n][:, :H])
+        # k_c_3ₜ = p_i
+        m.k_c_3_all[:n][...] = p_i
+        # k_c_4ₜ = p_f
+        m.k_c_4_all[:n][...] = p_f
+        # k_c_5ₜ = fₜ
+        m.k_c_5_all[:n][...] = f_all
+        # k_a_stack_2ₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_c_2, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_2_by_3, d_a_stack, d_a_stack_part, k_c_3, d_a_stack_part_2, k_c_4, k_c_5 in reversed(m.steps[:n]):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
+            multiply(d_h, k_a_o, d_a_o)
+            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂a_oₜ ∘ k_cₜ + ∂L/∂hₜ ∘ k_c_2ₜ + ∂L/∂cₜ|ₜ₊₁
+            multiply(d_a_o, k_c, d_c)
+            add(d_c, cotangent_c, d_c)
+            add(d_c, carry_c, d_c)
+            multiply(d_h, k_c_2, buffer_1)
+            add(d_c, buffer_1, d_c)
+            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stack_2ₜ
+            multiply(k_a_stack_2_by_3, d_c, d_a_stack_2_by_3)
+            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
+            dot(U_stack.T, d_a_stack, carry_h)
+            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂a_stack_2ₜ[0:H] ∘ k_c_3ₜ + ∂L/∂a_stack_2ₜ[H:2*H] ∘ k_c_4ₜ + ∂L/∂cₜ ∘ k_c_5ₜ
+            multiply(d_a_stack_part, k_c_3, carry_c)
+            multiply(d_a_stack_part_2, k_c_4, buffer_1)
+            add(carry_c, buffer_1, carry_c)
+            multiply(d_c, k_c_5, buffer_2)
+            add(carry_c, buffer_2, carry_c)
+        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+        x_flat = _flat(x_all, m, "x_flat")
+        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
+        np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        # ∂L/∂p_i = Σₜ ∂L/∂a_stack_2ₜ[0:H] ∘ cₜ₋₁
+        _add(m.d_p_i, np.einsum("trb,trb->r", m.d_a_stack_all[:n][:, :H], c_prev_all)[:, None], None, stop == T)
+        # ∂L/∂p_f = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] ∘ cₜ₋₁
+        _add(m.d_p_f, np.einsum("trb,trb->r", m.d_a_stack_all[:n][:, H:2 * H], c_prev_all)[:, None], None, stop == T)
+        # ∂L/∂p_o = Σₜ ∂L/∂a_oₜ ∘ cₜ
+        _add(m.d_p_o, np.einsum("trb,trb->r", m.d_a_stack_all[:n][:, 3 * H:4 * H], c_all)[:, None], None, stop == T)
+        # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
+        _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
+        # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
+        _add(m.d_U_stack, d_a_stack_flat, h_prev_flat.T, stop == T)
+        # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
+        _add(m.d_b_stack, d_a_stack_flat.sum(axis=1, keepdims=True), None, stop == T)
+    if T == 0:
+        for total in (m.d_p_i, m.d_p_f, m.d_p_o, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
+            total[...] = 0
     return Gradients(
         parameters={
-            "W_i": d_W_stack[:H],
-            "U_i": d_U_stack[:H],
-            "p_i": d_p_i[:, 0],
-            "b_i": d_b_stack[:H, 0],
-            "W_f": d_W_stack[H:2 * H],
-            "U_f": d_U_stack[H:2 * H],
-            "p_f": d_p_f[:, 0],
-            "b_f": d_b_stack[H:2 * H, 0],
-            "W_c": d_W_stack[2 * H:3 * H],
-            "U_c": d_U_stack[2 * H:3 * H],
-            "b_c": d_b_stack[2 * H:3 * H, 0],
-            "W_o": d_W_stack[3 * H:4 * H],
-            "U_o": d_U_stack[3 * H:4 * H],
-            "p_o": d_p_o[:, 0],
-            "b_o": d_b_stack[3 * H:4 * H, 0],
+            "W_i": m.d_W_stack[:H],
+            "U_i": m.d_U_stack[:H],
+            "p_i": m.d_p_i[:, 0],
+            "b_i": m.d_b_stack[:H, 0],
+            "W_f": m.d_W_stack[H:2 * H],
+            "U_f": m.d_U_stack[H:2 * H],
+            "p_f": m.d_p_f[:, 0],
+            "b_f": m.d_b_stack[H:2 * H, 0],
+            "W_c": m.d_W_stack[2 * H:3 * H],
+            "U_c": m.d_U_stack[2 * H:3 * H],
+            "b_c": m.d_b_stack[2 * H:3 * H, 0],
+            "W_o": m.d_W_stack[3 * H:4 * H],
+            "U_o": m.d_U_stack[3 * H:4 * H],
+            "p_o": m.d_p_o[:, 0],
+            "b_o": m.d_b_stack[3 * H:4 * H, 0],
         },
-        inputs={"x": _batch_first(d_x_all)},
+        inputs={"x": m.d_x_out},
         state={
-            "h": carry_h.T.copy(),
-            "c": carry_c.T.copy(),
+            "h": m.carry_h.T.copy(),
+            "c": m.carry_c.T.copy(),
         },
     )
 
@@ -315,6 +387,8 @@ def step_jacobian(parameters, tape):
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
+    if tape.segments is not None:
+        return _jacobian_by_segments(parameters, tape)
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U_i = parameters["U_i"]
     p_i = parameters["p_i"]
@@ -363,9 +437,95 @@ def step_jacobian(parameters, tape):
     return J
 
 
-def sigma(z):
-    """The logistic function, in a form that can't overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * z))
+class _Forward:
+    """The arrays of a forward pass, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.U_stack = np.empty((4 * H, H), dtype)
+        self.W_stack = np.empty((4 * H, D), dtype)
+        self.a_stack_in_all = np.empty((T, 4 * H, B), dtype)
+        self.b_stack = np.empty((4 * H, 1), dtype)
+        self.buffer_1 = np.empty((4 * H, B), dtype)
+        self.buffer_2 = np.empty((2 * H, B), dtype)
+        self.buffer_3 = np.empty((H, B), dtype)
+        self.c_all = np.empty((T + 1, H, B), dtype)
+        self.c_out = np.empty((T, B, H), dtype)
+        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_out = np.empty((T, B, H), dtype)
+        self.p_stack_2 = np.empty((2 * H, 1), dtype)
+        self.tanh_c_all = np.empty((T, H, B), dtype)
+        self.steps = list(
+            zip(
+                self.a_stack_in_all,
+                self.h_all[:-1],
+                self.a_stack_in_all[:, :2 * H],
+                self.c_all[:-1],
+                self.a_stack_in_all[:, :H],
+                self.a_stack_in_all[:, H:2 * H],
+                self.a_stack_in_all[:, 2 * H:3 * H],
+                self.c_all[1:],
+                self.a_stack_in_all[:, 3 * H:4 * H],
+                self.tanh_c_all,
+                self.h_all[1:],
+            )
+        )
+
+
+class _Backward:
+    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((4 * H, H), dtype)
+        self.W_stack = np.empty((4 * H, D), dtype)
+        self.buffer_1 = np.empty((H, B), dtype)
+        self.buffer_2 = np.empty((H, B), dtype)
+        self.carry_c = np.empty((H, B), dtype)
+        self.carry_h = np.empty((H, B), dtype)
+        self.cotangent_c_all = np.empty((self.block, H, B), dtype)
+        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.d_U_stack = np.empty((4 * H, H), dtype)
+        self.d_W_stack = np.empty((4 * H, D), dtype)
+        self.d_a_stack_all = np.empty((self.block, 4 * H, B), dtype)
+        self.d_b_stack = np.empty((4 * H, 1), dtype)
+        self.d_c = np.empty((H, B), dtype)
+        self.d_h = np.empty((H, B), dtype)
+        self.d_p_f = np.empty((H, 1), dtype)
+        self.d_p_i = np.empty((H, 1), dtype)
+        self.d_p_o = np.empty((H, 1), dtype)
+        self.d_x_out = np.empty((T, B, D), dtype)
+        self.k_a_o_all = np.empty((self.block, H, B), dtype)
+        self.k_a_stack_2_all = np.empty((self.block, 3 * H, B), dtype)
+        self.k_c_2_all = np.empty((self.block, H, B), dtype)
+        self.k_c_3_all = np.empty((self.block, H, B), dtype)
+        self.k_c_4_all = np.empty((self.block, H, B), dtype)
+        self.k_c_5_all = np.empty((self.block, H, B), dtype)
+        self.k_c_all = np.empty((self.block, H, B), dtype)
+        self.steps = list(
+            zip(
+                self.cotangent_h_all,
+                self.d_a_stack_all[:, 3 * H:4 * H],
+                self.k_a_o_all,
+                self.k_c_all,
+                self.cotangent_c_all,
+                self.k_c_2_all,
+                self.d_a_stack_all[:, :3 * H],
+                self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
+                self.k_a_stack_2_all.reshape(self.block, 3, H, B),
+                self.d_a_stack_all,
+                self.d_a_stack_all[:, :H],
+                self.k_c_3_all,
+                self.d_a_stack_all[:, H:2 * H],
+                self.k_c_4_all,
+                self.k_c_5_all,
+            )
+        )
+
+
+BLOCK = 512
+"""Steps times examples that backward takes at once."""
 
 
 # ---- what the functions return, and what they refuse
@@ -374,9 +534,10 @@ def sigma(z):
 class Tape:
     """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
 
-    def __init__(self, sizes, dtype, **saved):
+    def __init__(self, sizes, dtype, segments=None, **saved):
         self.sizes = sizes
         self.dtype = dtype
+        self.segments = segments
         self.__dict__.update(saved)
 
 
@@ -407,6 +568,18 @@ def _names(where, what, given, expected, complete=True):
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if sizes.get(dim) != size and (dim in sizes or not dim.isidentifier()):
+                break
+            sizes[dim] = size
+        else:
+            return
+    _array_refused(where, label, array, dims, sizes, dtype)
+
+
+def _array_refused(where, label, array, dims, sizes, dtype):
+    """Say what is wrong with an array, if anything is."""
     if not isinstance(array, np.ndarray):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
@@ -454,7 +627,7 @@ def _sizes(where, parameters, inputs, state):
     for dim, parts in _COMPOUND.items():
         if all(part in sizes for part in parts):
             sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
-    for label, array, dims in tables:
+    for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
@@ -504,6 +677,123 @@ def _direction(where, given, name, dims, sizes, dtype):
 def _batch_first(sequence):
     """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
     return sequence.transpose(0, 2, 1).copy()
+
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _product(matrix, sequence, out):
+    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
+    if sequence.shape[2] == 1:
+        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
+    else:
+        np.matmul(matrix, sequence, out=out)
+
+
+def _flat(sequence, m, name):
+    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
+    steps, rows, B = sequence.shape
+    turned = sequence.transpose(1, 0, 2)
+    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
+        return turned.reshape(rows, steps * B)
+    buffer = m.__dict__.get(name)
+    if buffer is None or buffer.size < sequence.size:
+        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
+    copy = buffer[: sequence.size].reshape(rows, steps, B)
+    np.copyto(copy, turned)
+    return copy.reshape(rows, steps * B)
+
+
+def _add(total, left, right, first):
+    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
+    if first:
+        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
+    else:
+        total += left if right is None else left @ right
+
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ValueError(
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+        )
+    T, B = sizes["T"], sizes["B"]
+    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    if state is None:
+        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    segments, workspace = [], Workspace()
+    for start in range(0, T, every):
+        stop = min(T, start + every)
+        segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
+        piece = {name: array[start:stop] for name, array in inputs.items()}
+        found, _ = forward(parameters, piece, state, workspace=workspace)
+        for name, array in found.items():
+            outputs[name][start:stop] = array
+        state = {name: found[name][-1] for name in STATES}
+    return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
+
+
+def _segment(parameters, tape, index, workspace):
+    """The tape of one segment, computed again from the states in front of it."""
+    start, stop, state = tape.segments[index]
+    piece = {name: array[start:stop] for name, array in tape.inputs.items()}
+    return forward(parameters, piece, state, workspace=workspace)[1]
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    for name, array in cotangents.items():
+        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
+    B, workspace = tape.sizes["B"], Workspace()
+    gradients = Gradients(
+        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+    )
+    for index in reversed(range(len(tape.segments))):
+        start, stop, _ = tape.segments[index]
+        piece = {name: array[start:stop] for name, array in cotangents.items()}
+        for name, dims in STATES.items():
+            given = piece.get(name)
+            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+            piece[name][-1] += gradients.state[name]
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
+        for name, array in part.parameters.items():
+            gradients.parameters[name] += array
+        for name, array in part.inputs.items():
+            gradients.inputs[name][start:stop] = array
+        gradients.state = part.state
+    return gradients
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a checkpointed tape."""
+    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
+    for index, (start, stop, _) in enumerate(tape.segments):
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
+    return J
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))

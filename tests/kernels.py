@@ -7,8 +7,7 @@ import types
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import compile_cell
-from derive.passes import SCHEDULE
+from derive.compiler import FAST, compile_cell
 
 
 def module_of(text: str, name: str = "kernel") -> types.ModuleType:
@@ -19,11 +18,11 @@ def module_of(text: str, name: str = "kernel") -> types.ModuleType:
 
 
 @functools.cache
-def kernel_of(words: str, passes: tuple[str, ...] = tuple(SCHEDULE)) -> types.ModuleType:
+def kernel_of(words: str, passes: tuple[str, ...] = FAST) -> types.ModuleType:
     """The kernel of a built-in cell by its command-line words, with a schedule."""
     return module_of(compile_cell(build(words), passes), words)
 
 
-def kernel_of_cell(cell: Cell, passes: tuple[str, ...] = tuple(SCHEDULE)) -> types.ModuleType:
+def kernel_of_cell(cell: Cell, passes: tuple[str, ...] = FAST) -> types.ModuleType:
     """The kernel of any cell."""
     return module_of(compile_cell(cell, passes), cell.name)

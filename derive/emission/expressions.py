@@ -19,6 +19,7 @@ from derive.language import (
     Identity,
     Ones,
     Plus,
+    Repeat,
     Rows,
     Softmax,
     Stack,
@@ -77,6 +78,9 @@ class NumPyText:
                 return f"softmax({self.text(rest.args[0])})", ATOM
             case Stack():
                 return self.stack(rest), ATOM
+            case Repeat():
+                axis = 1 if self.place == "all" else 0
+                return f"np.concatenate([{self.text(rest.args[0])}] * {rest.args[1]}, axis={axis})", ATOM
             case Rows():
                 return f"{self.within(rest.args[0], ATOM)}[{self.rows(*rest.args[1:])}]", ATOM
             case Ones():

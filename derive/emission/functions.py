@@ -43,7 +43,7 @@ class Writer:
             if isinstance(equation.value, Rows) and isinstance(equation.value.args[0], Value)
         }
         """Results that are rows of something: written where they are returned."""
-        stacks = [e for e in program.at("once") if isinstance(e.value, Stack)]
+        stacks = [e for e in program.at("once") if isinstance(e.value, Stack) and set(e.value.args) <= set(program.given)]
         others = {read for e in program.equations if e not in stacks for read in e.reads()}
         self.only_stacked = {
             part

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from derive.emission import functions, runtime
+from derive.emission import fast, functions, runtime
 from derive.emission.names import Names
 from derive.functions import DEFINITIONS
 from derive.language import Value
@@ -14,6 +14,9 @@ from derive.notation import dim
 
 if TYPE_CHECKING:
     from derive.compiler import Derivation
+
+BLOCK = 512
+"""Measured at B H from 64 to 16,384: below 256 the products are too small, above 1,024 a block leaves the cache."""
 
 DOCS = {
     "forward": (
@@ -52,7 +55,23 @@ DOCS = {
 }
 
 
-def module_text(scheduled: Derivation, tape: list[Value]) -> str:
+def main_bodies(
+    scheduled: Derivation, tape: list[Value], names: Names, helpers: set[str], dims: list[str], classes: list[str], buffered: bool
+) -> dict[str, list[str]]:
+    """forward and backward: as the textbook has them, or with buffers; then the classes of their arrays are added to `classes`."""
+    rest = (tape, names, scheduled.notation(), helpers, dims)
+    if not buffered:
+        return {
+            "forward": functions.emit_forward(scheduled.forward, *rest),
+            "backward": functions.emit_backward(scheduled.backward, *rest),
+        }
+    kind, forward = fast.emit_forward(scheduled.forward, *rest)
+    other, backward = fast.emit_backward(scheduled.backward, *rest)
+    classes += ["", "", *kind, "", "", *other]
+    return {"forward": forward, "backward": backward}
+
+
+def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True) -> str:
     """The module below its header."""
     cell = scheduled.cell
     values = [*cell.parameters, *cell.inputs, *cell.states, *cell.outputs]
@@ -62,19 +81,50 @@ def module_text(scheduled: Derivation, tape: list[Value]) -> str:
     for value in (*cell.parameters, *cell.inputs, *cell.states, *cell.outputs, *cell.targets):
         names.of(value)
     states = list(cell.states)
+    classes: list[str] = []
     bodies = {
-        "forward": functions.emit_forward(scheduled.forward, tape, names, notation, helpers, dims),
-        "backward": functions.emit_backward(scheduled.backward, tape, names, notation, helpers, dims),
+        **main_bodies(scheduled, tape, names, helpers, dims, classes, buffered),
         "jvp": functions.emit_jvp(scheduled.tangent, tape, names, notation, helpers, dims),
         "step_jacobian": functions.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims),
     }
     parts = [f'"""{title(cell.command)}"""\n\nimport numpy as np\n', tables(cell)]
+    if buffered:
+        by_segments = ["    if tape.segments is not None:", "        return _jacobian_by_segments(parameters, tape)"]
+        bodies["step_jacobian"][2:2] = by_segments
     for name, (signature, doc) in DOCS.items():
+        signature, doc = signature_of(name, signature, doc, buffered)
         parts.append(f"\n\ndef {signature}:\n{doc}\n" + "\n".join(bodies[name]) + "\n")
+    if buffered:
+        parts.append("\n".join(classes) + "\n")
+        parts.append(f'\n\nBLOCK = {BLOCK}\n"""Steps times examples that backward takes at once."""\n')
     parts += ["\n" + DEFINITIONS[name] for name in DEFINITIONS if name in helpers]
-    parts.append("\n" + runtime.TEXT)
+    parts.append("\n" + runtime.TEXT + (runtime.FAST if buffered else ""))
     parts.append("\n\n" + compound(values))
     return "".join(parts)
+
+
+OPTIONS = {
+    "forward": (
+        ", *, workspace=None, checkpoint_every=None)",
+        """    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+""",
+    ),
+    "backward": (
+        ", *, workspace=None)",
+        """    With a workspace its arrays are reused: gradients live until the next backward with it.
+""",
+    ),
+}
+"""What the optional arguments add to a signature and to a docstring."""
+
+
+def signature_of(name: str, signature: str, doc: str, buffered: bool) -> tuple[str, str]:
+    """The signature and docstring of a function, with the optional arguments where the kernel has them."""
+    if not buffered or name not in OPTIONS:
+        return signature, doc
+    arguments, words = OPTIONS[name]
+    return signature.removesuffix(")") + arguments, doc.replace("    Raises", words + "    Raises")
 
 
 def title(command: str) -> str:

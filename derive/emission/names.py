@@ -13,6 +13,8 @@ RESERVED = {
     "np", "T", "B", "S", "t", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs", "gradients",
     "tangent_parameters", "tangent_inputs", "tangent_state", "tangents", "initial", "blocks", "J",
     "forward", "backward", "jvp", "step_jacobian", "Tape", "Gradients", "PARAMETERS", "INPUTS", "STATES", "OUTPUTS",
+    "Workspace", "BLOCK", "workspace", "checkpoint_every", "m", "n", "start", "stop", "total", "one", "half", "two",
+    "add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh",
     "range", "reversed", "dict", "len", "isinstance", "hasattr", "sorted", "list", "str", "ValueError", "zip", "tuple", "all",
     "set", "type", "getattr", "next", "iter", "enumerate", "sum", "min", "max", "abs", "int", "float", "bool", "slice", "object",
 }  # fmt: skip
@@ -41,7 +43,7 @@ class Names:
     """One Python name per value, the same in every function of a module; `NAME_all` is its sequence over time."""
 
     def __init__(self, dimensions: Iterable[str]) -> None:
-        self.taken = RESERVED | set(dimensions)
+        self.taken = RESERVED | set(dimensions) | {f"{kind}_{k}" for kind in ("buffer", "number") for k in range(1, 100)}
         self.known: dict[Value, str] = {}
 
     def of(self, value: Value) -> str:

@@ -7,9 +7,10 @@ TEXT = '''
 class Tape:
     """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
 
-    def __init__(self, sizes, dtype, **saved):
+    def __init__(self, sizes, dtype, segments=None, **saved):
         self.sizes = sizes
         self.dtype = dtype
+        self.segments = segments
         self.__dict__.update(saved)
 
 
@@ -40,6 +41,18 @@ def _names(where, what, given, expected, complete=True):
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if sizes.get(dim) != size and (dim in sizes or not dim.isidentifier()):
+                break
+            sizes[dim] = size
+        else:
+            return
+    _array_refused(where, label, array, dims, sizes, dtype)
+
+
+def _array_refused(where, label, array, dims, sizes, dtype):
+    """Say what is wrong with an array, if anything is."""
     if not isinstance(array, np.ndarray):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
@@ -87,7 +100,7 @@ def _sizes(where, parameters, inputs, state):
     for dim, parts in _COMPOUND.items():
         if all(part in sizes for part in parts):
             sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
-    for label, array, dims in tables:
+    for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
@@ -137,4 +150,123 @@ def _direction(where, given, name, dims, sizes, dtype):
 def _batch_first(sequence):
     """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
     return sequence.transpose(0, 2, 1).copy()
+'''
+
+FAST = '''
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _product(matrix, sequence, out):
+    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
+    if sequence.shape[2] == 1:
+        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
+    else:
+        np.matmul(matrix, sequence, out=out)
+
+
+def _flat(sequence, m, name):
+    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
+    steps, rows, B = sequence.shape
+    turned = sequence.transpose(1, 0, 2)
+    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
+        return turned.reshape(rows, steps * B)
+    buffer = m.__dict__.get(name)
+    if buffer is None or buffer.size < sequence.size:
+        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
+    copy = buffer[: sequence.size].reshape(rows, steps, B)
+    np.copyto(copy, turned)
+    return copy.reshape(rows, steps * B)
+
+
+def _add(total, left, right, first):
+    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
+    if first:
+        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
+    else:
+        total += left if right is None else left @ right
+
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ValueError(
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+        )
+    T, B = sizes["T"], sizes["B"]
+    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    if state is None:
+        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    segments, workspace = [], Workspace()
+    for start in range(0, T, every):
+        stop = min(T, start + every)
+        segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
+        piece = {name: array[start:stop] for name, array in inputs.items()}
+        found, _ = forward(parameters, piece, state, workspace=workspace)
+        for name, array in found.items():
+            outputs[name][start:stop] = array
+        state = {name: found[name][-1] for name in STATES}
+    return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
+
+
+def _segment(parameters, tape, index, workspace):
+    """The tape of one segment, computed again from the states in front of it."""
+    start, stop, state = tape.segments[index]
+    piece = {name: array[start:stop] for name, array in tape.inputs.items()}
+    return forward(parameters, piece, state, workspace=workspace)[1]
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    for name, array in cotangents.items():
+        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
+    B, workspace = tape.sizes["B"], Workspace()
+    gradients = Gradients(
+        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+    )
+    for index in reversed(range(len(tape.segments))):
+        start, stop, _ = tape.segments[index]
+        piece = {name: array[start:stop] for name, array in cotangents.items()}
+        for name, dims in STATES.items():
+            given = piece.get(name)
+            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+            piece[name][-1] += gradients.state[name]
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
+        for name, array in part.parameters.items():
+            gradients.parameters[name] += array
+        for name, array in part.inputs.items():
+            gradients.inputs[name][start:stop] = array
+        gradients.state = part.state
+    return gradients
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a checkpointed tape."""
+    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
+    for index, (start, stop, _) in enumerate(tape.segments):
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
+    return J
 '''

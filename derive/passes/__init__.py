@@ -8,20 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from derive.passes.coefficients import coefficients
 from derive.passes.defer import defer
 from derive.passes.factor import factor
+from derive.passes.halve import halve
 from derive.passes.hoist import hoist
 from derive.passes.inline import inline
 from derive.passes.outputs import outputs
 from derive.passes.share import share
 from derive.passes.stack import stack
+from derive.passes.vectorise import vectorise
 from derive.program import Program
 
 Pass = Callable[[Program, Program], Program]
 """A pass takes the program to change and the forward program as flattened from the cell, whose values the first may read."""
 
 TIDY: dict[str, Pass] = {"outputs": outputs, "inline": inline, "factor": factor, "share": share}
-SCHEDULE: dict[str, Pass] = {"stack": stack, "hoist": hoist, "defer": defer}
+SCHEDULE: dict[str, Pass] = {
+    "halve": halve,
+    "coefficients": coefficients,
+    "stack": stack,
+    "hoist": hoist,
+    "vectorise": vectorise,
+    "defer": defer,
+}
 
 
 def run(passes: Sequence[Pass], program: Program, forward: Program) -> Program:

@@ -17,7 +17,7 @@ from os.path import commonprefix
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
-from derive.language import Plus, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, substitute, transpose
+from derive.language import Apply, Plus, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, substitute, transpose
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
 
@@ -27,7 +27,7 @@ Span = Callable[[list[Value]], Matrix | None]
 
 def stack(program: Program, forward: Program) -> Program:
     """Stack what can be stacked, in the way that fits the direction of the program."""
-    return stack_reverse(program) if program.reverse else stack_sums(program)
+    return stack_reverse(program) if program.reverse else stack_sums(program, forward)
 
 
 def summands(equation: Equation) -> list[Matrix]:
@@ -60,7 +60,8 @@ class Names:
     def new(self, parts: list[Matrix], like: Matrix) -> Value:
         values = [part.args[0] if isinstance(part, Transposed) else part for part in parts]
         prefix = commonprefix([value.name for value in values]).rstrip("_")
-        wanted, count = f"{prefix}_stack" if prefix else "stack", 1
+        joined = "_".join(value.name for value in values)
+        wanted, count = f"{prefix}_stack" if prefix else joined if len(joined) <= 12 else "stack", 1
         name = wanted
         while (name, values[0].kind) in self.taken:
             count += 1
@@ -80,9 +81,10 @@ class Group:
     shared: list[Value | None]
 
 
-def stack_sums(program: Program) -> Program:
+def stack_sums(program: Program, forward: Program) -> Program:
     names = Names(program)
-    while (group := largest_group(program.equations)) is not None:
+    functions = {e.value.expr: str(e.value.scalar) for e in forward.equations if isinstance(e.value, Apply)}
+    while (group := largest_group(program.equations, functions)) is not None:
         program = program.with_equations(stack_group(program.equations, group, names))
     return inline_rows(program)
 
@@ -99,7 +101,7 @@ def products_of(equation: Equation) -> dict[Value | None, Matrix]:
     return {value: matrices[0] for value, matrices in found.items() if len(matrices) == 1}
 
 
-def largest_group(equations: Sequence[Equation]) -> Group | None:
+def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -> Group | None:
     """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
     position = {equation.target: k for k, equation in enumerate(equations)}
     products = [products_of(e) if e.place == "step" and e.target.is_vector else {} for e in equations]
@@ -113,7 +115,13 @@ def largest_group(equations: Sequence[Equation]) -> Group | None:
         return None
     shared = [value for value in products[best[0]] if all(value in products[k] for k in best)]
     ready = [value for value in shared if value is None or position.get(value, -1) < best[0]]
-    return Group(best, ready)
+
+    def order(k: int) -> tuple[bool, str, int]:
+        """Those that can be computed at once first, those of one function side by side."""
+        late = any(best[0] < position.get(value, -1) for value in equations[k].reads())
+        return late, functions.get(equations[k].target.like(kind="primal"), ""), k
+
+    return Group(sorted(best, key=order), ready)
 
 
 def is_stacked(matrix: Matrix, equations: Sequence[Equation]) -> bool:
@@ -135,17 +143,19 @@ def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> li
     target = names.new([member.target for member in members], total)
     result: list[Equation] = []
     start: Matrix = sp.S.Zero
+    spans = {}
+    for k, equation in zip(group.members, members, strict=True):
+        spans[k] = rows(target, start, start + equation.target.shape[0])
+        start = start + equation.target.shape[0]
     for k, equation in enumerate(equations):
-        if k == group.members[0]:
+        if k == min(group.members):
             result.append(Equation(target, (Term(total),)))
         if k in group.members:
-            stop = start + equation.target.shape[0]
             found = products[group.members.index(k)]
             gone = [found[value] if value is None else found[value] @ value for value in group.shared]
-            equation = equation.with_value(replaced(equation, gone, rows(target, start, stop)))
-            start = stop
+            equation = equation.with_value(replaced(equation, gone, spans[k]))
         result.append(equation)
-    return once + result
+    return result + once
 
 
 def inline_rows(program: Program) -> Program:

@@ -1,0 +1,162 @@
+"""Where values lie: which share memory, which need an array over all steps and which a buffer for one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sympy as sp
+
+from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient, matrix_parts
+from derive.program import Equation, Program
+
+Span = tuple[sp.Expr, sp.Expr]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Rows of the memory of one value, the root."""
+
+    root: Value
+    start: sp.Expr
+
+
+class Plan:
+    """The memory of a program's timed values.
+
+    A part of a stack lies in the stack's rows; rows of a value lie where the value lies; a value that is computed elementwise
+    from another one that nobody reads afterwards takes over its memory. `sequences` are the roots that need an array over all steps.
+    """
+
+    def __init__(self, program: Program, keep: Iterable[Value]) -> None:
+        self.program = program
+        self.keep = {*keep, *[value for value in program.results if value.timed]}
+        self.states = set() if program.reverse else {written for _, written in program.carries}
+        self.order = [e for e in program.equations if e.place in ("before", "step", "after") and e.target.timed]
+        self.position = {e.target: k for k, e in enumerate(self.order)}
+        self.homes: dict[Value, Home] = {}
+        self.reads = [set(e.reads()) for e in program.equations if e.place in ("before", "step", "after")]
+        self.all = [e for e in program.equations if e.place in ("before", "step", "after")]
+        for equation in self.order:
+            if isinstance(equation.value, Stack):
+                self.place_parts(equation)
+        for k, equation in enumerate(self.all):
+            if equation.target.timed and equation.target not in self.homes:
+                self.homes[equation.target] = self.choose(equation, k)
+        self.sequences = {self.root(value) for value in self.homes if self.needs_sequence(value)}
+
+    # ---- homes
+
+    def root(self, value: Value) -> Value:
+        return self.find(value)[0]
+
+    def find(self, value: Value) -> tuple[Value, sp.Expr]:
+        """(the root, the first row in it)."""
+        home = self.homes.get(value)
+        if home is None or home.root == value:
+            return value, sp.S.Zero
+        root, start = self.find(home.root)
+        return root, start + home.start
+
+    def place_parts(self, equation: Equation) -> None:
+        """Let the parts of a stack lie in its rows, where they are computed at the same place and lie nowhere yet."""
+        start: sp.Expr = sp.S.Zero
+        places = {e.target: e.place for e in self.order}
+        for part in equation.value.args:
+            free = isinstance(part, Value) and part not in self.homes and part not in self.states
+            if free and places.get(part) == equation.place and list(equation.value.args).count(part) == 1:
+                self.homes[part] = Home(equation.target, start)
+            start = start + part.shape[0]
+
+    def choose(self, equation: Equation, k: int) -> Home:
+        """The home of a target: the rows that it is, the memory of an operand that is done with, or its own."""
+        target, value = equation.target, equation.value
+        own = Home(target, sp.S.Zero)
+        if target in self.states or target.kind == "carry" or equation.accumulate:
+            return own
+        if isinstance(value, Rows) and isinstance(value.args[0], Value) and value.args[0] in self.homes:
+            return Home(value.args[0], value.args[1])
+        if equation.place == "step":
+            for operand in operands(value):
+                base, start = (operand.args[0], operand.args[1]) if isinstance(operand, Rows) else (operand, sp.S.Zero)
+                if operand.shape == target.shape and base in self.homes and self.is_free(base, operand, k):
+                    return Home(base, start)
+        return own
+
+    def is_free(self, base: Value, operand: sp.MatrixExpr, k: int) -> bool:
+        """Whether nothing reads the memory of an operand after equation k, and it isn't to be kept."""
+        root = self.root(base)
+        if (
+            root in self.states
+            or base.kind == "carry"
+            or root.kind == "carry"
+            or isinstance(self.program.defined()[root].value, Stack)
+        ):
+            return False
+        span = self.span(operand)
+        if self.all[k].reads().count(base) != 1 or count(self.all[k].value, base) != 1:
+            return False
+        for value in self.homes:
+            if self.root(value) == root and overlaps(self.span(value), span) and value in self.keep:
+                return False
+        for reads, equation in zip(self.reads[k + 1 :], self.all[k + 1 :], strict=True):
+            for value in reads:
+                if (
+                    value in self.homes
+                    and self.root(value) == root
+                    and any(overlaps(self.span(part), span) for part in places_of(equation.value, value))
+                ):
+                    return False
+        return True
+
+    def span(self, node: sp.MatrixExpr) -> Span:
+        """The rows of its root that a value, or rows of one, covers."""
+        base, start = (node.args[0], node.args[1]) if isinstance(node, Rows) else (node, sp.S.Zero)
+        first = self.find(base)[1] + start
+        return first, first + node.shape[0]
+
+    def needs_sequence(self, value: Value) -> bool:
+        """Whether a value has to be there for all steps."""
+        equation = self.program.defined()[value]
+        if value.kind == "carry":
+            return False
+        later = {read for e in self.program.at("after") for read in e.reads()}
+        return equation.place != "step" or value in self.states or value in self.keep or value in later
+
+
+def operands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
+    """The operands of an elementwise expression that may give their memory to its result."""
+    number, rest = coefficient(node)
+    if isinstance(rest, (Value, Rows)):
+        return [rest] if number != 1 else []
+    if isinstance(rest, Apply):
+        return [rest.expr] if simple(rest) else []
+    if isinstance(rest, (Plus, Hadamard)) and number == 1:
+        return [part for part in rest.args if isinstance(part, (Value, Rows))]
+    return []
+
+
+def simple(node: Apply) -> bool:
+    """Whether a scalar expression reads its operand once, so that it can be computed in place."""
+    return bool(node.scalar.count(lambda part: part == node.args[0].variables[0]) == 1)
+
+
+def count(node: sp.MatrixExpr, value: Value) -> int:
+    return int(node == value) + sum(count(part, value) for part in matrix_parts(node))
+
+
+def places_of(node: sp.MatrixExpr, value: Value) -> list[sp.MatrixExpr]:
+    """The value, or the rows of it, wherever an expression reads it."""
+    if node == value or (isinstance(node, Rows) and node.args[0] == value):
+        return [node]
+    return [place for part in matrix_parts(node) for place in places_of(part, value)]
+
+
+def overlaps(first: Span, second: Span) -> bool:
+    """Whether two ranges of rows share any, for any sizes: disjoint only where one provably ends before the other starts."""
+    return not (at_most(first[1], second[0]) or at_most(second[1], first[0]))
+
+
+def at_most(left: sp.Expr, right: sp.Expr) -> bool:
+    difference = sp.expand(right - left)
+    return bool(difference == 0 or all(term.as_coeff_Mul()[0] > 0 for term in sp.Add.make_args(difference)))

@@ -1,0 +1,106 @@
+"""Hoist the coefficients of the backward recurrence.
+
+A backward program is linear in its cotangents. Whatever multiplies them elementwise depends on the tape alone, so it is computed
+for many steps at once, before the loop; each step is left with the linear recurrence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, matrix_parts, scale, substitute, values_in
+from derive.program import Equation, Program, Term
+
+
+def coefficients(program: Program, forward: Program) -> Program:
+    """Join chains of elementwise products, then name what multiplies a cotangent and compute it before the loop."""
+    if not program.reverse:
+        return program
+    program = join_chains(plain_factors(program))
+    linear = linear_values(program)
+    out: list[Equation] = []
+    taken = {value.name for value in (*program.given, *program.defined())}
+    for equation in program.equations:
+        if equation.place != "step" or equation.accumulate or equation.target not in linear:
+            out.append(equation)
+            continue
+        terms = []
+        for term in equation.terms:
+            value, made = split(term.value, equation.target, linear, taken)
+            out += made
+            terms.append(Term(value, term.reason))
+        out.append(replace(equation, terms=tuple(terms)))
+    return program.with_equations(out)
+
+
+def plain_factors(program: Program) -> Program:
+    """Every equation without a factor in front: one term each."""
+    return program.with_equations([e if e.factor is None else e.with_value(e.value) for e in program.equations])
+
+
+def linear_values(program: Program) -> set[Value]:
+    """The values that depend on the cotangents."""
+    linear = {value for value in (*program.given, *program.carried()) if value.kind in ("given", "carry")}
+    for equation in program.equations:
+        if linear.intersection(equation.reads()):
+            linear.add(equation.target)
+    return linear
+
+
+def join_chains(program: Program) -> Program:
+    """Put d_o = d_h ∘ tanh_c into d_a_o = d_o ∘ o ∘ (1 - o) wherever all readers of d_o are such products."""
+    kept = list(program.equations)
+    protected = {*program.results, *[written for _, written in program.carries]}
+    for equation in program.equations:
+        equation = next(e for e in kept if e.target == equation.target)
+        value = equation.value
+        if equation.place != "step" or equation.target in protected or not isinstance(coefficient(value)[1], Hadamard):
+            continue
+        readers = [e for e in kept if equation.target in e.reads()]
+        if readers and all(only_elementwise(reader, equation.target) for reader in readers):
+            kept = [put(equation.target, value, reader) for reader in kept if reader is not equation]
+    return program.with_equations(kept)
+
+
+def only_elementwise(reader: Equation, value: Value) -> bool:
+    """Whether every term that reads the value is a product ∘ with it."""
+    if reader.accumulate or reader.place != "step":
+        return False
+    terms = [term.value for term in reader.terms if value in values_in(term.value)]
+    rests = [coefficient(term)[1] for term in terms]
+    return all(isinstance(rest, Hadamard) and rest.args.count(value) == 1 for rest in rests) and all(
+        sum(value in values_in(part) for part in rest.args) == 1 for rest in rests
+    )
+
+
+def put(value: Value, text: sp.MatrixExpr, reader: Equation) -> Equation:
+    if value not in reader.reads():
+        return reader
+    terms = tuple(
+        Term(substitute(term.value, lambda node: text if node == value else None), term.reason) for term in reader.terms
+    )
+    return replace(reader, terms=terms)
+
+
+def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str]) -> tuple[sp.MatrixExpr, list[Equation]]:
+    """(the term with its coefficient under a name, the equation of that name)."""
+    number, rest = coefficient(term)
+    if isinstance(rest, Plus) and not isinstance(term, Value):
+        parts = [split(part, target, linear, taken) for part in rest.args]
+        return scale(number, add(*[value for value, _ in parts])), [e for _, made in parts for e in made]
+    if not isinstance(rest, Hadamard):
+        return term, []
+    moving = [part for part in rest.args if linear.intersection(values_in(part))]
+    still = [part for part in rest.args if part not in moving]
+    if len(moving) != 1 or not still or any(has_products(part) for part in still):
+        return term, []
+    name = next(n for n in (f"k_{target.name}", *(f"k_{target.name}_{k}" for k in range(2, len(taken) + 3))) if n not in taken)
+    taken.add(name)
+    value = Value(name, target.shape[0], target.shape[1])
+    return hadamard(moving[0], value), [Equation(value, (Term(scale(number, hadamard(*still))),), place="before")]
+
+
+def has_products(node: sp.MatrixExpr) -> bool:
+    return isinstance(node, Times) or any(has_products(part) for part in matrix_parts(node) if not isinstance(node, Plus))

@@ -1,0 +1,74 @@
+"""Compute sigma by tanh, sigma(z) = (1 + tanh(z/2))/2, with the halves put into the parameters, once per sequence.
+
+Then one call of tanh serves gates and candidates alike, and nothing can overflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from derive.functions import sigma
+from derive.language import Apply, Hadamard, Plus, Times, Value, X, add, apply, hadamard, is_timed, matmul, scale
+from derive.program import Equation, Program, Term
+
+
+def halve(program: Program, forward: Program) -> Program:
+    """Rewrite each y = sigma(a) whose a is a sum of products with parameters."""
+    if program.reverse:
+        return program
+    out = list(program.equations)
+    halves: dict[Value, Equation] = {}
+    for equation in program.equations:
+        inner = argument(equation, program)
+        if inner is not None:
+            changed = halved(inner, halves, program)
+            tanh = equation.target.like(name=f"tanh_{inner.target.name}")
+            at = out.index(equation)
+            out[at : at + 1] = [
+                Equation(tanh, (Term(apply(sp.tanh(X), inner.target)),)),
+                replace(equation, terms=(Term(apply((1 + X) / 2, tanh), equation.terms[0].reason),)),
+            ]
+            out[out.index(inner)] = changed
+    return program.with_equations([*halves.values(), *out])
+
+
+def argument(equation: Equation, program: Program) -> Equation | None:
+    """The equation of a in y = sigma(a), if every term of it can be halved in its parameters and nobody else reads a."""
+    value = equation.value
+    if equation.place != "step" or not isinstance(value, Apply) or value.scalar != sigma(X):
+        return None
+    inner = program.defined().get(value.expr)
+    readers = [e for e in program.equations if value.expr in e.reads()]
+    if inner is None or len(readers) > 1 or inner.target in program.results:
+        return None
+    return inner if all(parameter(term) is not None for term in summands(inner)) else None
+
+
+def summands(equation: Equation) -> list[sp.MatrixExpr]:
+    value = equation.value
+    return list(value.args) if isinstance(value, Plus) else [value]
+
+
+def parameter(term: sp.MatrixExpr) -> Value | None:
+    """The parameter by which a term is linear: W of W x, p of p ∘ c, b of b."""
+    if isinstance(term, Value):
+        return None if term.timed else term
+    if isinstance(term, (Times, Hadamard)) and len(term.args) == 2:
+        first = term.args[0]
+        return first if isinstance(first, Value) and not is_timed(first) else None
+    return None
+
+
+def halved(equation: Equation, halves: dict[Value, Equation], program: Program) -> Equation:
+    """The sum with each parameter replaced by its half."""
+    terms = []
+    for term in summands(equation):
+        whole = parameter(term)
+        assert whole is not None
+        half = whole.like(name=f"{whole.name}_half")
+        halves.setdefault(whole, Equation(half, (Term(scale(sp.Rational(1, 2), whole)),), place="once"))
+        rest = term.args[1:] if isinstance(term, (Times, Hadamard)) else ()
+        terms.append(matmul(half, *rest) if isinstance(term, Times) else hadamard(half, *rest))
+    return equation.with_value(add(*terms))

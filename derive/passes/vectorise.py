@@ -1,0 +1,187 @@
+"""Compute equations of one form on adjacent rows as one equation: i = s(a[0:H]), f = s(a[H:2H]) become [i; f] = s(a[0:2H])."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sympy as sp
+from sympy import MatrixExpr as Matrix
+
+from derive.language import (
+    Apply,
+    Hadamard,
+    Ones,
+    Plus,
+    Rows,
+    Stack,
+    Times,
+    Value,
+    coefficient,
+    hadamard,
+    is_timed,
+    matrix_parts,
+    rebuild,
+    repeat,
+    rows,
+    scale,
+    substitute,
+    values_in,
+)
+from derive.language import stack as stacked
+from derive.passes.stack import Names
+from derive.program import Equation, Program, Term
+
+
+def vectorise(program: Program, forward: Program) -> Program:
+    """Join groups of like equations of the loop, as long as there are any."""
+    names = Names(program)
+    tried: set[tuple[Value, ...]] = set()
+    while (found := next_group(program, tried)) is not None:
+        tried.add(tuple(e.target for e in found))
+        joined = join(program, found, names)
+        program = joined or program
+    return program
+
+
+def form(node: Matrix) -> object:
+    """The form of an expression: its operations, with leaves left blank."""
+    if isinstance(node, (Value, Rows)):
+        return "timed" if is_timed(node) else "untimed"
+    if isinstance(node, Times) and len(matrix_parts(node)) > 1:
+        return None
+    extra = coefficient(node)[0] if isinstance(node, Times) else node.scalar if isinstance(node, Apply) else None
+    inner = tuple(form(part) for part in matrix_parts(node))
+    legal = isinstance(node, (Plus, Hadamard, Apply, Ones, Times))
+    return None if not legal or None in inner else (type(node).__name__, str(extra), inner)
+
+
+def next_group(program: Program, tried: set[tuple[Value, ...]]) -> list[Equation] | None:
+    """The first untried group of equations of one form and one length, sorted by the rows that they read."""
+    groups: dict[object, list[Equation]] = {}
+    for equation in program.at("step"):
+        key = form(equation.value) if len(equation.terms) and equation.target.is_vector and not equation.accumulate else None
+        if key is not None and not isinstance(key, str) and not isinstance(equation.value, Rows):
+            groups.setdefault((key, equation.target.shape[0], signature(equation.value)), []).append(equation)
+    stacked_at = {part: k for e in program.at("step") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)}
+    for group in groups.values():
+        group.sort(key=lambda e: stacked_at.get(e.target, len(stacked_at)))
+        for members in candidates(group):
+            if tuple(e.target for e in members) not in tried:
+                return members
+    return None
+
+
+def signature(node: Matrix) -> tuple[object, ...]:
+    """The sources of the rows that an expression reads: members of a group read the same ones."""
+    return tuple(leaf.args[0] if isinstance(leaf, Rows) else None for leaf in leaves(node))
+
+
+def candidates(group: list[Equation]) -> list[list[Equation]]:
+    """Runs of the group, longest first, whose rows lie side by side."""
+    with_rows = [e for e in group if any(isinstance(leaf, Rows) for leaf in leaves(e.value))]
+    if with_rows:
+        start = {e.target: next(leaf for leaf in leaves(e.value) if isinstance(leaf, Rows)).args[1] for e in with_rows}
+        group = sorted(with_rows, key=lambda e: sp.default_sort_key(start[e.target]))
+        group = sorted(group, key=lambda e: rank(start[e.target]))
+    n = len(group)
+    return [group[a:b] for size in range(n, 1, -1) for a in range(n - size + 1) for b in [a + size]]
+
+
+def rank(size: sp.Expr) -> float:
+    """Dimensions in an order: by their value with every symbol one."""
+    return float(size.subs(dict.fromkeys(size.free_symbols, 1)))
+
+
+def leaves(node: Matrix) -> list[Matrix]:
+    if isinstance(node, (Value, Rows)):
+        return [node]
+    return [leaf for part in matrix_parts(node) for leaf in leaves(part)]
+
+
+def join(program: Program, members: list[Equation], names: Names) -> Program | None:
+    """The program with the members computed as one; None where they can't be."""
+    equations = list(program.equations)
+    once: list[Equation] = []
+    value = merge([e.value for e in members], program, names, once)
+    if value is None:
+        return None
+    position = {e.target: k for k, e in enumerate(equations)}
+    ready = max([position.get(v, -1) for v in values_in(value)], default=-1)
+    targets = {e.target for e in members}
+    first_use = min([k for k, e in enumerate(equations) if targets.intersection(e.reads())], default=len(equations))
+    at = max(ready + 1, min(position[e.target] for e in members))
+    if at > first_use and at > max(position[e.target] for e in members):
+        return None
+    if ready >= first_use:
+        return None
+    block = names.new([e.target for e in members], value)
+    spans = {}
+    start: Matrix = sp.S.Zero
+    for e in members:
+        spans[e.target] = rows(block, start, start + e.target.shape[0])
+        start = start + e.target.shape[0]
+    at = min(at, first_use)
+    out: list[Equation] = []
+    for k, equation in enumerate(equations):
+        if k == at:
+            out.append(Equation(block, (Term(value),)))
+            out += [Equation(t, (Term(spans[t]),)) for t in targets_in_order(members) if t in protected(program)]
+        if equation.target not in targets:
+            hidden = {t: span for t, span in spans.items() if t not in protected(program)}
+            terms = tuple(Term(substitute(t.value, hidden.get), t.reason) for t in equation.terms)
+            out.append(replace(equation, terms=terms))
+    return program.with_equations([*out, *once])
+
+
+def targets_in_order(members: list[Equation]) -> list[Value]:
+    return [e.target for e in members]
+
+
+def protected(program: Program) -> set[Value]:
+    return {*program.results, *[written for _, written in program.carries]}
+
+
+def merge(nodes: Sequence[Matrix], program: Program, names: Names, once: list[Equation]) -> Matrix | None:
+    """One expression over joined operands, whose row blocks are the given expressions."""
+    first = nodes[0]
+    if all(isinstance(node, Rows) for node in nodes):
+        return adjacent(nodes)
+    if all(isinstance(node, Ones) for node in nodes):
+        return Ones(sp.Add(*[node.shape[0] for node in nodes]), 1)
+    if all(isinstance(node, Value) for node in nodes):
+        return merge_values(nodes, program, names, once)
+    if any(type(node) is not type(first) for node in nodes) or isinstance(first, (Value, Rows)):
+        return None
+    columns = list(zip(*[matrix_parts(node) for node in nodes], strict=True))
+    merged = [merge(column, program, names, once) for column in columns]
+    if any(part is None for part in merged):
+        return None
+    if isinstance(first, Times):
+        return scale(coefficient(first)[0], merged[0])
+    return rebuild(first, merged) if not isinstance(first, Hadamard) else hadamard(*merged)
+
+
+def adjacent(nodes: Sequence[Matrix]) -> Matrix | None:
+    joined = stacked(*nodes)
+    return joined if isinstance(joined, (Rows, Value)) else None
+
+
+def merge_values(nodes: Sequence[Matrix], program: Program, names: Names, once: list[Equation]) -> Matrix | None:
+    """Values joined: the same one repeated; parameters stacked once; values computed before the loop for this reader alone."""
+    if all(node == nodes[0] for node in nodes):
+        return repeat(nodes[0], len(nodes)) if nodes[0].timed else None
+    if any(nodes.count(node) > 1 for node in nodes):
+        return None
+    whole = stacked(*nodes)
+    if not any(node.timed for node in nodes):
+        block = names.new(list(nodes), whole)
+        once.append(Equation(block, (Term(whole),), place="once"))
+        return block
+    defined = program.defined()
+    readers = {node: sum(node in e.reads() for e in program.equations) for node in nodes}
+    if all(node in defined and defined[node].place == "before" and readers[node] == 1 for node in nodes):
+        block = names.new(list(nodes), whole)
+        once.append(Equation(block, (Term(whole),), place="before"))
+        return block
+    return None
