@@ -7,7 +7,7 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 8306210d372d3321
+# body       sha256 65f6cc34ddbf4347
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -496,6 +496,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

@@ -9,7 +9,7 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 f90ac1575e031718
+# body       sha256 ade73f98e8546259
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -533,6 +533,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

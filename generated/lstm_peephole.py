@@ -9,7 +9,7 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 8ff9aa66620e9ca9
+# body       sha256 3531aa1898d4e893
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
@@ -621,6 +621,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

@@ -9,7 +9,7 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 c6ac13b07450b655
+# body       sha256 3c4303af6b888b0b
 #
 # per step and example:
 #     forward  12 matrix products (4 D H + 8 H^2 multiply-adds), 21 H elementwise operations
@@ -632,6 +632,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

@@ -9,7 +9,7 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 997941cdfe6739f4
+# body       sha256 455a1e06d605e2ab
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -622,6 +622,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

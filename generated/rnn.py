@@ -4,7 +4,7 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 c32101eade7b9fb0
+# body       sha256 5644844554f24435
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -320,6 +320,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():

@@ -4,7 +4,7 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 d242adcdc0d22c3c
+# body       sha256 1ed383722ecec998
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -29,80 +29,100 @@ STATES = {"h": ("H",)}
 OUTPUTS = {}
 
 
-def forward(parameters, inputs, state=None):
+def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
+    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     sizes, dtype = _sizes("forward", parameters, inputs, state)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if checkpoint_every is not None:
+        return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    m = _arrays(workspace, _Forward, sizes, dtype)
     W = parameters["W"]
     U = parameters["U"]
     b = parameters["b"][:, None]
     x_all = inputs["x"].transpose(0, 2, 1)
     # a_h_inₜ = W xₜ + b
-    a_h_in_all = W @ x_all + b
-    a_h_all = np.empty((T, H, B), dtype)
-    h_all = np.empty((T + 1, H, B), dtype)
-    h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    for t in range(T):
-        a_h_in = a_h_in_all[t]
-        h_prev = h_all[t]
+    _product(W, x_all, out=m.a_h_in_all)
+    np.add(m.a_h_in_all, b, out=m.a_h_in_all)
+    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
+    add, dot = np.add, np.dot
+    buffer_1 = m.buffer_1
+    for a_h, h_prev, h in m.steps:
         # a_hₜ = a_h_inₜ + U hₜ₋₁
-        a_h = a_h_all[t] = a_h_in + U @ h_prev
+        dot(U, h_prev, buffer_1)
+        add(a_h, buffer_1, a_h)
         # hₜ = relu(a_hₜ)
-        h = h_all[t + 1] = relu(a_h)
-    outputs = {"h": _batch_first(h_all[1:])}
-    tape = Tape(sizes, dtype, x=x_all, h=h_all, a_h=a_h_all)
+        h[...] = relu(a_h)
+    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    outputs = {"h": m.h_out}
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, a_h=m.a_h_in_all)
     return outputs, tape
 
 
-def backward(parameters, tape, cotangents):
+def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
     cotangents {name: (T, B, n)}; a missing one counts as zero.
     Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    if tape.segments is not None:
+        return _backward_by_segments(parameters, tape, cotangents)
+    m = _arrays(workspace, _Backward, sizes, dtype)
+    T, B, D = (sizes[name] for name in ("T", "B", "D"))
     W = parameters["W"]
     U = parameters["U"]
-    x_all = tape.x
-    h_all = tape.h
-    a_h_all = tape.a_h
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
-    d_a_h_all = np.empty((T, H, B), dtype)
-    carry_h = np.zeros((H, B), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        a_h = a_h_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂a_hₜ = ∂L/∂hₜ ∘ step(a_hₜ)
-        d_a_h = d_a_h_all[t] = d_h * step(a_h)
-        # ∂L/∂hₜ₋₁|ₜ = Uᵀ ∂L/∂a_hₜ
-        carry_h = U.T @ d_a_h
-    # ∂L/∂xₜ = Wᵀ ∂L/∂a_hₜ
-    d_x_all = W.T @ d_a_h_all
-    # ∂L/∂W = Σₜ ∂L/∂a_hₜ xₜᵀ
-    d_W = np.tensordot(d_a_h_all, x_all, ([0, 2], [0, 2]))
-    # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
-    d_U = np.tensordot(d_a_h_all, h_all[:-1], ([0, 2], [0, 2]))
-    # ∂L/∂b = Σₜ ∂L/∂a_hₜ
-    d_b = d_a_h_all.sum(axis=(0, 2))[:, None]
+    m.carry_h[...] = 0
+    add, dot, multiply = np.add, np.dot, np.multiply
+    carry_h = m.carry_h
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        a_h_all = tape.a_h[start:stop]
+        x_all = tape.x[start:stop]
+        h_prev_all = tape.h[start:stop]
+        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
+        # k_a_hₜ = step(a_hₜ)
+        m.k_a_h_all[:n][...] = step(a_h_all)
+        for d_a_h, cotangent_h, k_a_h in reversed(m.steps[:n]):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_a_h)
+            # ∂L/∂a_hₜ = ∂L/∂hₜ ∘ k_a_hₜ
+            multiply(d_a_h, k_a_h, d_a_h)
+            # ∂L/∂hₜ₋₁|ₜ = Uᵀ ∂L/∂a_hₜ
+            dot(U.T, d_a_h, carry_h)
+        d_h_flat = _flat(m.d_h_all[:n], m, "d_h_flat")
+        x_flat = _flat(x_all, m, "x_flat")
+        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        # ∂L/∂xₜ = Wᵀ ∂L/∂a_hₜ
+        np.matmul(d_h_flat.T, W, out=m.d_x_out[start:stop].reshape(n * B, D))
+        # ∂L/∂W = Σₜ ∂L/∂a_hₜ xₜᵀ
+        _add(m.d_W, d_h_flat, x_flat.T, stop == T)
+        # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
+        _add(m.d_U, d_h_flat, h_prev_flat.T, stop == T)
+        # ∂L/∂b = Σₜ ∂L/∂a_hₜ
+        _add(m.d_b, d_h_flat.sum(axis=1, keepdims=True), None, stop == T)
+    if T == 0:
+        for total in (m.d_W, m.d_U, m.d_b,):
+            total[...] = 0
     return Gradients(
         parameters={
-            "W": d_W,
-            "U": d_U,
-            "b": d_b[:, 0],
+            "W": m.d_W,
+            "U": m.d_U,
+            "b": m.d_b[:, 0],
         },
-        inputs={"x": _batch_first(d_x_all)},
-        state={"h": carry_h.T.copy()},
+        inputs={"x": m.d_x_out},
+        state={"h": m.carry_h.T.copy()},
     )
 
 
@@ -149,6 +169,8 @@ def step_jacobian(parameters, tape):
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
+    if tape.segments is not None:
+        return _jacobian_by_segments(parameters, tape)
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U = parameters["U"]
     a_h = tape.a_h.transpose(0, 2, 1)
@@ -157,6 +179,51 @@ def step_jacobian(parameters, tape):
     J = np.zeros((T, B, H, H), dtype)
     J[..., :H, :H] = d_h_d_h
     return J
+
+
+class _Forward:
+    """The arrays of a forward pass, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, H = (sizes[name] for name in ("T", "B", "H"))
+        self.a_h_in_all = np.empty((T, H, B), dtype)
+        self.buffer_1 = np.empty((H, B), dtype)
+        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_out = np.empty((T, B, H), dtype)
+        self.steps = list(
+            zip(
+                self.a_h_in_all,
+                self.h_all[:-1],
+                self.h_all[1:],
+            )
+        )
+
+
+class _Backward:
+    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.carry_h = np.empty((H, B), dtype)
+        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.d_U = np.empty((H, H), dtype)
+        self.d_W = np.empty((H, D), dtype)
+        self.d_b = np.empty((H, 1), dtype)
+        self.d_h_all = np.empty((self.block, H, B), dtype)
+        self.d_x_out = np.empty((T, B, D), dtype)
+        self.k_a_h_all = np.empty((self.block, H, B), dtype)
+        self.steps = list(
+            zip(
+                self.d_h_all,
+                self.cotangent_h_all,
+                self.k_a_h_all,
+            )
+        )
+
+
+BLOCK = 512
+"""Steps times examples that backward takes at once."""
 
 
 def step(z):
@@ -175,9 +242,10 @@ def relu(z):
 class Tape:
     """What forward keeps for backward, jvp and step_jacobian: arrays by name, opaque to the caller."""
 
-    def __init__(self, sizes, dtype, **saved):
+    def __init__(self, sizes, dtype, segments=None, **saved):
         self.sizes = sizes
         self.dtype = dtype
+        self.segments = segments
         self.__dict__.update(saved)
 
 
@@ -208,6 +276,18 @@ def _names(where, what, given, expected, complete=True):
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.ndim == len(dims):
+        for dim, size in zip(dims, array.shape):
+            if sizes.get(dim) != size and (dim in sizes or not dim.isidentifier()):
+                break
+            sizes[dim] = size
+        else:
+            return
+    _array_refused(where, label, array, dims, sizes, dtype)
+
+
+def _array_refused(where, label, array, dims, sizes, dtype):
+    """Say what is wrong with an array, if anything is."""
     if not isinstance(array, np.ndarray):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
@@ -250,12 +330,14 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():
         if all(part in sizes for part in parts):
             sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
-    for label, array, dims in tables:
+    for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
@@ -305,6 +387,123 @@ def _direction(where, given, name, dims, sizes, dtype):
 def _batch_first(sequence):
     """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
     return sequence.transpose(0, 2, 1).copy()
+
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _product(matrix, sequence, out):
+    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
+    if sequence.shape[2] == 1:
+        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
+    else:
+        np.matmul(matrix, sequence, out=out)
+
+
+def _flat(sequence, m, name):
+    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
+    steps, rows, B = sequence.shape
+    turned = sequence.transpose(1, 0, 2)
+    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
+        return turned.reshape(rows, steps * B)
+    buffer = m.__dict__.get(name)
+    if buffer is None or buffer.size < sequence.size:
+        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
+    copy = buffer[: sequence.size].reshape(rows, steps, B)
+    np.copyto(copy, turned)
+    return copy.reshape(rows, steps * B)
+
+
+def _add(total, left, right, first):
+    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
+    if first:
+        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
+    else:
+        total += left if right is None else left @ right
+
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ValueError(
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+        )
+    T, B = sizes["T"], sizes["B"]
+    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    if state is None:
+        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    segments, workspace = [], Workspace()
+    for start in range(0, T, every):
+        stop = min(T, start + every)
+        segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
+        piece = {name: array[start:stop] for name, array in inputs.items()}
+        found, _ = forward(parameters, piece, state, workspace=workspace)
+        for name, array in found.items():
+            outputs[name][start:stop] = array
+        state = {name: found[name][-1] for name in STATES}
+    return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
+
+
+def _segment(parameters, tape, index, workspace):
+    """The tape of one segment, computed again from the states in front of it."""
+    start, stop, state = tape.segments[index]
+    piece = {name: array[start:stop] for name, array in tape.inputs.items()}
+    return forward(parameters, piece, state, workspace=workspace)[1]
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    for name, array in cotangents.items():
+        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
+    B, workspace = tape.sizes["B"], Workspace()
+    gradients = Gradients(
+        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+    )
+    for index in reversed(range(len(tape.segments))):
+        start, stop, _ = tape.segments[index]
+        piece = {name: array[start:stop] for name, array in cotangents.items()}
+        for name, dims in STATES.items():
+            given = piece.get(name)
+            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+            piece[name][-1] += gradients.state[name]
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
+        for name, array in part.parameters.items():
+            gradients.parameters[name] += array
+        for name, array in part.inputs.items():
+            gradients.inputs[name][start:stop] = array
+        gradients.state = part.state
+    return gradients
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a checkpointed tape."""
+    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
+    for index, (start, stop, _) in enumerate(tape.segments):
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
+    return J
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))

@@ -95,6 +95,8 @@ def _sizes(where, parameters, inputs, state):
     tables = _tables(where, parameters, inputs, state)
     sizes = {}
     dtype = getattr(tables[0][1], "dtype", None)
+    if dtype not in _DTYPES:
+        _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
     for dim, parts in _COMPOUND.items():
