@@ -31,6 +31,10 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--format", choices=FORMATS, default="text", help="of the derivation sheet (text)")
     how.add_argument("--name", help="base name of the kernel (default: the cell and its options)")
     how.add_argument("--out", metavar="DIR", help="folder of the kernel (default: generated/)")
+    how.add_argument(
+        "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
+    )
+    how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
     how.add_argument("--no-verify", action="store_true", help="write the kernel without verifying it")
     how.add_argument("--force", action="store_true", help="overwrite a kernel that was edited by hand")
 
@@ -123,13 +127,17 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     """Show the sheet, emit the kernel, verify it, put it in its place."""
-    from derive import compiler, keep, sheet
+    from derive import compiler, cost, keep, sheet
 
-    name = options.name or cell.name
+    passes, suffix = schedule_of(options.schedule)
+    name = options.name or cell.name + suffix
     if not name.isidentifier():
         raise DeriveError(f"derive: --name {name}: expected a Python identifier, got `{name}`. Choose letters, digits and _.")
     derivation = compiler.derive(cell)
-    text = compiler.emit(derivation)
+    if options.cost:
+        print("\n".join(cost.report(derivation, passes)))
+        return 0
+    text = compiler.emit(derivation, passes)
     print(sheet.FORMATS[options.format](derivation), end="")
     project = keep.Project.here()
     path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
@@ -143,6 +151,22 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     print(f"\n{project.shown(path)}: {'written' if written else 'already there, unchanged'}", file=out)
     print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
     return 0
+
+
+def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
+    """(the passes, what they add to the kernel's name). Raises DeriveError on an unknown pass."""
+    from derive.compiler import BUFFERS, FAST
+
+    if words in (None, "fast"):
+        return FAST, ""
+    chosen = () if words == "plain" else tuple(words.split(","))
+    unknown = [name for name in chosen if name not in FAST]
+    if unknown:
+        raise DeriveError(f"derive: --schedule: unknown pass `{unknown[0]}`: expected fast, plain, or some of {', '.join(FAST)}.")
+    if BUFFERS in chosen and "defer" not in chosen:
+        raise DeriveError("derive: --schedule: `buffers` needs `defer`: expected both, got one. Add it.")
+    ordered = tuple(name for name in FAST if name in chosen)
+    return ordered, "_schedule_" + ("_".join(ordered) or "plain")
 
 
 def verified(text: str, name: str) -> Any:

@@ -90,12 +90,12 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
-    """The text of the kernel of a derivation."""
+    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
     scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
     body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
-    return header(derivation, tape, body) + body
+    return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
 
 def digest(text: str) -> str:
@@ -114,11 +114,11 @@ def derivation_text(derivation: Derivation) -> str:
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 
-def header(derivation: Derivation, tape: list[Value], body: str) -> str:
+def header(derivation: Derivation, tape: list[Value], body: str, options: str = "") -> str:
     """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
     lines = [
-        f"# Emitted by `python -m derive {cell.command}`. Don't edit: change the equations and emit again.",
+        f"# Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.",
         "#",
         *[f"#     {target.name}: {line}" for (target, _), line in zip(cell.equations, equations_text(cell), strict=True)],
         "#",

@@ -48,22 +48,45 @@ def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
     return len(sizes), sp.expand(sp.Add(*sizes)), sp.expand(sp.Add(*[elementwise(v) for v in values]) + joins)
 
 
-def saved(tape: list[Value]) -> sp.Expr:
-    """Numbers saved per step and example."""
-    return sp.Add(*[value.shape[0] for value in tape if value.timed])
+def saved(tape: list[Value], inputs: tuple[Value, ...]) -> sp.Expr:
+    """Numbers that forward saves per step and example; the inputs are the caller's arrays."""
+    return sp.Add(*[value.shape[0] for value in tape if value.timed and value not in inputs])
 
 
 def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
     """The cost of a step as the header of a kernel states it."""
+    inputs = derivation.cell.inputs
     lines = ["per step and example:"]
     for program in (derivation.forward, derivation.backward):
         count, adds, flat = step_cost(program)
         lines.append(
             f"    {program.name:9}{count} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations"
         )
-    names = ", ".join(value.name for value in tape if value.timed)
-    lines.append(f"    saved    {polynomial(saved(tape))} numbers: {names}")
+    names = ", ".join(value.name for value in tape if value.timed and value not in inputs)
+    lines.append(f"    saved    {polynomial(saved(tape, inputs))} numbers: {names}")
     return lines
+
+
+def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
+    """What `--cost` prints: the cost of a step, and the memory of the tape as a formula in T, B and the dimensions."""
+    from derive.compiler import BUFFERS, schedule
+
+    scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
+    cell = derivation.cell
+    each = polynomial(saved(tape, cell.inputs))
+    states = polynomial(sp.Add(*[state.shape[0] for state in cell.states]))
+    loops = [f"{len(program.at('step'))} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
+    return [
+        cell.command,
+        *cost_lines(derivation, tape),
+        "tape, in numbers, beside the caller's arrays:",
+        f"    T B ({each})",
+        f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",
+        "schedule:",
+        f"    {', '.join(passes) or 'plain'}",
+        f"    forward  {loops[0]}",
+        f"    backward {loops[1]}",
+    ]
 
 
 def polynomial(size: sp.Expr) -> str:

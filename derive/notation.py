@@ -154,7 +154,9 @@ class Notation:
             if isinstance(rest, Ones):
                 return (self.number(number), ATOM if number >= 0 else SUM)
             text = self.within(rest, shift, PRODUCT)
-            return (f"{self.minus}{text}", SUM) if number == -1 else (f"{self.number(number)} {text}", FACTOR)
+            if number.is_negative:
+                return f"{self.minus}{text}" if number == -1 else f"{self.minus}{self.number(-number)} {text}", SUM
+            return f"{self.number(number)} {text}", FACTOR
         match rest:
             case Value():
                 return self.value(rest, shift), FACTOR if self.is_fraction(rest) else ATOM

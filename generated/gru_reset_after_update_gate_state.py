@@ -7,17 +7,19 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 80bdeedb4084a1b7
+# body       sha256 093ef779cefb7d2f
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
 #     backward 12 matrix products (6 D H + 6 H^2 multiply-adds), 19 H + 2 D elementwise operations
-#     saved    5 H + D numbers: x, h, z, r, u_h_tilde, h_tilde
+#     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 """The cell `gru --reset after --update-gate state` and its gradients, in NumPy.
 
 Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
 over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v.
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
+In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
 """
 
 import numpy as np

@@ -9,17 +9,19 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 3c4303af6b888b0b
+# body       sha256 34c185f346017e70
 #
 # per step and example:
 #     forward  12 matrix products (4 D H + 8 H^2 multiply-adds), 21 H elementwise operations
 #     backward 24 matrix products (16 H^2 + 8 D H multiply-adds), 3 D + 31 H elementwise operations
-#     saved    7 H + D numbers: x, h, c, i, f, c_tilde, o, tanh_c
+#     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
 """The cell `lstm --peephole --candidate-peephole` and its gradients, in NumPy.
 
 Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
 over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v.
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
+In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
 """
 
 import numpy as np

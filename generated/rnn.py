@@ -4,17 +4,19 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 5644844554f24435
+# body       sha256 c16ef28d298ca03d
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
 #     backward 4 matrix products (2 D H + 2 H^2 multiply-adds), 4 H elementwise operations
-#     saved    D + H numbers: x, h
+#     saved    H numbers: h
 """The cell `rnn` and its gradients, in NumPy.
 
 Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
 over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v.
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
+In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
 """
 
 import numpy as np

@@ -4,17 +4,19 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 1ed383722ecec998
+# body       sha256 8d942372d10c8b30
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
 #     backward 4 matrix products (2 D H + 2 H^2 multiply-adds), 3 H elementwise operations
-#     saved    2 H + D numbers: x, h, a_h
+#     saved    2 H numbers: h, a_h
 """The cell `rnn --activation relu` and its gradients, in NumPy.
 
 Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
 over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v.
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
+In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
 """
 
 import numpy as np

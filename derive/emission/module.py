@@ -87,7 +87,7 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
         "jvp": functions.emit_jvp(scheduled.tangent, tape, names, notation, helpers, dims),
         "step_jacobian": functions.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims),
     }
-    parts = [f'"""{title(cell.command)}"""\n\nimport numpy as np\n', tables(cell)]
+    parts = [f'"""{title(cell.command, buffered)}"""\n\nimport numpy as np\n', tables(cell)]
     if buffered:
         by_segments = ["    if tape.segments is not None:", "        return _jacobian_by_segments(parameters, tape)"]
         bodies["step_jacobian"][2:2] = by_segments
@@ -127,13 +127,21 @@ def signature_of(name: str, signature: str, doc: str, buffered: bool) -> tuple[s
     return signature.removesuffix(")") + arguments, doc.replace("    Raises", words + "    Raises")
 
 
-def title(command: str) -> str:
+def title(command: str, buffered: bool) -> str:
+    """The docstring of the module: how to read it."""
+    arrays = (
+        """In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+"""
+        if buffered
+        else ""
+    )
     return f"""The cell `{command}` and its gradients, in NumPy.
 
 Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
 over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v.
-"""
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
+{arrays}"""
 
 
 def tables(cell: object) -> str:

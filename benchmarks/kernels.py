@@ -1,0 +1,321 @@
+"""Emitted kernels against what a user would pick instead: forward + backward through the public contract.
+
+    python benchmarks/kernels.py [--cells lstm,...] [--rounds 9] [--threads 1] [--out benchmarks/results]
+
+One process per cell, candidates interleaved, medians, threads pinned. Writes a Markdown table and a plot. PyTorch and JAX are measured
+where they are installed (extra `bench`); JAX in a process of its own, since thread pools of two libraries disturb each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SHAPES = ((100, 1, 64, 64), (100, 16, 64, 64), (100, 32, 128, 128), (100, 64, 256, 256), (50, 64, 512, 512))
+CELLS = (
+    "lstm",
+    "lstm --peephole diagonal",
+    "lstm --peephole",
+    "gru",
+    "gru --reset after",
+    "gru --reset after --update-gate state",
+    "rnn",
+)
+Run = Callable[[], Any]
+
+
+def medians(candidates: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Seconds of each candidate: the median over rounds in which all take turns."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in candidates.values():
+        run()
+        run()
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def arguments(kernel: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, Any, Any, Any]:
+    """Parameters, inputs, initial state and cotangents of one call."""
+    import numpy as np
+
+    sizes = dict(zip("TBDH", shape, strict=True))
+    rng = np.random.default_rng(0)
+
+    def draw(dims: tuple[str, ...]) -> Any:
+        return rng.standard_normal([sizes[dim] for dim in dims]).astype(dtype)
+
+    scale = np.asarray(1 / np.sqrt(sizes["H"]), dtype)
+    parameters = {name: draw(dims) * scale for name, dims in kernel.PARAMETERS.items()}
+    inputs = {name: draw(("T", "B", *dims)) for name, dims in kernel.INPUTS.items()}
+    state = {name: draw(("B", *dims)) for name, dims in kernel.STATES.items()}
+    return parameters, inputs, state, {name: draw(("T", "B", *dims)) for name, dims in kernel.STATES.items()}
+
+
+def emitted(words: str, passes: tuple[str, ...] | None, shape: tuple[int, ...], dtype: str) -> Run:
+    """forward + backward of the emitted kernel; the fast one with a workspace."""
+    from derive.cells.registry import build
+    from derive.compiler import FAST, compile_cell
+    from verify.kernel import load_text
+
+    kernel = load_text(compile_cell(build(words), FAST if passes is None else passes), "kernel.py")
+    parameters, inputs, state, cotangents = arguments(kernel, shape, dtype)
+    options = {"workspace": kernel.Workspace()} if passes is None else {}
+
+    def run() -> Any:
+        _, tape = kernel.forward(parameters, inputs, state, **options)
+        return kernel.backward(parameters, tape, cotangents, **options)
+
+    return run
+
+
+def floor(words: str, shape: tuple[int, ...], dtype: str) -> Run:
+    """The matrix products that can't be avoided, each in one call where that is possible, and the activations: nothing else.
+
+    Forward: the input product of all steps at once, the recurrent product and the activations of each step. Backward: the recurrent
+    product of each step, and the weight and input gradients as one product each.
+    """
+    import numpy as np
+
+    T, B, D, H = shape
+    gates, extra = {"lstm": (4, 1), "gru": (3, 0), "rnn": (1, 0)}[words.split()[0]]
+    rng = np.random.default_rng(0)
+
+    def draw(*size: int) -> Any:
+        return (rng.standard_normal(size) / np.sqrt(H)).astype(dtype)
+
+    W, U, X, z, h = draw(gates * H, D), draw(gates * H, H), draw(D, T * B), draw(T, gates * H, B), draw(T, H, B)
+    Z, flat_z, flat_h = np.empty((gates * H, T * B), dtype), draw(gates * H, T * B), draw(H, T * B)
+    block, row, gradients = np.empty((gates * H, B), dtype), np.empty((H, B), dtype), np.empty((D, T * B), dtype)
+
+    def run() -> None:
+        np.matmul(W, X, out=Z)
+        for t in range(T):
+            np.dot(U, h[t], block)
+            np.tanh(block, block)
+            if extra:
+                np.tanh(row, row)
+        for t in range(T):
+            np.dot(U.T, z[t], row)
+        np.matmul(W.T, flat_z, out=gradients)
+        np.matmul(flat_z, X.T)
+        np.matmul(flat_z, flat_h.T)
+
+    return run
+
+
+def torch_module(words: str, shape: tuple[int, ...], dtype: str) -> Run | None:
+    """torch.nn, where it has the cell."""
+    import torch
+
+    T, B, D, H = shape
+    kinds = {"lstm": torch.nn.LSTM, "gru --reset after --update-gate state": torch.nn.GRU, "rnn": torch.nn.RNN}
+    if words not in kinds:
+        return None
+    torch.manual_seed(0)
+    module = kinds[words](D, H).to(getattr(torch, dtype))
+    x = torch.randn(T, B, D, dtype=getattr(torch, dtype), requires_grad=True)
+    cotangent = torch.randn(T, B, H, dtype=x.dtype)
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        x.grad = None
+        out, _ = module(x)
+        out.backward(cotangent)
+
+    return run
+
+
+def torch_loop(words: str, shape: tuple[int, ...], dtype: str, compiled: bool = False) -> Run:
+    """A PyTorch loop over the stacked gates, with autograd."""
+    import torch
+
+    from benchmarks.cells import step_of
+
+    T = shape[0]
+    kernel, step = step_of(words)
+    parameters, inputs, state, cotangents = arguments(kernel, shape, dtype)
+    p = {name: torch.tensor(array, requires_grad=True) for name, array in parameters.items()}
+    x = torch.tensor(inputs["x"], requires_grad=True)
+    start = {name: torch.tensor(array, requires_grad=True) for name, array in state.items()}
+    given = {name: torch.tensor(array) for name, array in cotangents.items()}
+    leaves = [*p.values(), x, *start.values()]
+
+    def unrolled(x: Any, p: Any, s: Any) -> Any:
+        w, outputs = step.prepare(torch, p), []
+        for t in range(T):
+            s = step.step(torch, w, x[t], s)
+            outputs.append(s)
+        return {name: torch.stack([o[name] for o in outputs]) for name in given}
+
+    call = torch.compile(unrolled) if compiled else unrolled
+
+    def run() -> Any:
+        found = call(x, p, start)
+        return torch.autograd.grad([found[name] for name in given], leaves, [given[name] for name in given])
+
+    return run
+
+
+def jax_scan(words: str, shape: tuple[int, ...], dtype: str) -> Run:
+    """jax.jit of lax.scan with jax.vjp."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    from benchmarks.cells import step_of
+
+    kernel, step = step_of(words)
+    parameters, inputs, state, cotangents = arguments(kernel, shape, dtype)
+
+    def unrolled(p: Any, x: Any, s: Any) -> Any:
+        w = step.prepare(jnp, p)
+
+        def one(s: Any, x: Any) -> Any:
+            s = step.step(jnp, w, x, s)
+            return s, s
+
+        return jax.lax.scan(one, s, x)[1]
+
+    @jax.jit
+    def both(p: Any, x: Any, s: Any, given: Any) -> Any:
+        outputs, pull = jax.vjp(unrolled, p, x, s)
+        return outputs, pull(given)
+
+    def run() -> None:
+        jax.block_until_ready(both(parameters, inputs["x"], state, cotangents))
+
+    return run
+
+
+def candidates(words: str, shape: tuple[int, ...], dtype: str, library: str) -> dict[str, Run]:
+    """What is measured in one process: the floor and our kernels, and one library beside them."""
+    found: dict[str, Run] = {
+        "floor": floor(words, shape, dtype),
+        "fast": emitted(words, None, shape, dtype),
+        "plain": emitted(words, (), shape, dtype),
+    }
+    if library == "torch":
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        module = torch_module(words, shape, dtype)
+        if module is not None:
+            found["torch.nn"] = module
+        found["torch loop"] = torch_loop(words, shape, dtype)
+    if library == "jax":
+        found["jax.jit"] = jax_scan(words, shape, dtype)
+    return found
+
+
+def measure(words: str, library: str, rounds: int) -> list[dict[str, Any]]:
+    """All shapes and both precisions of one cell, in this process."""
+    rows = []
+    for dtype in ("float64", "float32"):
+        for shape in SHAPES:
+            found = medians(candidates(words, shape, dtype, library), rounds if shape[-1] < 512 else max(7, rounds // 2))
+            rows.append({"cell": words, "dtype": dtype, "shape": shape, "library": library, "seconds": found})
+            ratios = "  ".join(f"{name} {seconds / found['floor']:.2f}" for name, seconds in found.items())
+            print(f"{words:40} {dtype} {shape}: {ratios}", file=sys.stderr)
+    return rows
+
+
+def table(rows: list[dict[str, Any]], threads: int) -> str:
+    """A Markdown table: milliseconds of the fast kernel, and how many times as long everything else takes."""
+    names = ["floor", "plain", "torch.nn", "torch loop", "jax.jit"]
+    out = [
+        f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to the emitted kernel (`fast` over floor in its column).",
+        "",
+    ]
+    out += ["| cell | dtype | T, B, D, H | fast, ms | fast / floor | " + " | ".join(f"{n} / fast" for n in names[1:]) + " |"]
+    out += ["|---" * (5 + len(names) - 1) + "|"]
+    merged: dict[Any, dict[str, float]] = {}
+    for row in rows:
+        key = (row["cell"], row["dtype"], tuple(row["shape"]))
+        ours = row["seconds"]["fast"]
+        ratios = merged.setdefault(key, {"fast": ours, "floor": ours / row["seconds"]["floor"]})
+        ratios |= {name: seconds / ours for name, seconds in row["seconds"].items() if name not in ("fast", "floor")}
+    for (cell, dtype, shape), found in merged.items():
+        others = [f"{found[name]:.2f}" if name in found else "" for name in names[1:]]
+        out.append(
+            f"| {cell} | {dtype} | {', '.join(map(str, shape))} | {found['fast'] * 1e3:.2f} | {found['floor']:.2f} | "
+            + " | ".join(others)
+            + " |"
+        )
+    return "\n".join(out) + "\n"
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Times of every candidate over the floor, by shape, one panel a cell."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    figure, panels = plt.subplots(1, len(cells), figsize=(3.2 * len(cells), 3.6), sharey=True, squeeze=False)
+    styles = dict(zip(["fast", "plain", "torch.nn", "torch loop", "jax.jit"], ["k-o", "k:s", "k--^", "k-.v", "k-D"], strict=True))
+    for panel, cell in zip(panels[0], cells, strict=True):
+        for name, style in styles.items():
+            points = [(i, r["seconds"][name] / r["seconds"]["floor"]) for i, s in enumerate(SHAPES) for r in rows
+                      if r["cell"] == cell and tuple(r["shape"]) == s and r["dtype"] == "float64" and name in r["seconds"]
+                      and (name not in ("fast", "plain") or r["library"] == "torch")]  # fmt: skip
+            if points:
+                panel.plot(*zip(*points, strict=True), style, label=name, markersize=4, linewidth=1, fillstyle="none")
+        panel.set_title(cell.replace("--", ""), fontsize=8)
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(SHAPES)), [f"{b}, {h}" for _, b, _, h in SHAPES], fontsize=7, rotation=30)
+        panel.set_xlabel("B, H", fontsize=8)
+    panels[0][0].set_ylabel("time / floor, float64", fontsize=8)
+    panels[0][0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cells", default=",".join(CELLS))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--libraries", default="torch,jax", help="of torch, jax, none")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--one", nargs=2, metavar=("CELL", "LIBRARY"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(*options.one, options.rounds)))
+        return
+    environment = os.environ | {
+        name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
+    environment |= {"XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={'true' if options.threads > 1 else 'false'} intra_op_parallelism_threads={options.threads}",
+                    "PYTHONPATH": str(Path(__file__).parent.parent)}  # fmt: skip
+    pin = ["taskset", "-c", ",".join(map(str, range(options.threads)))] if options.threads == 1 else []
+    rows = []
+    for cell in options.cells.split(","):
+        for library in options.libraries.split(","):
+            command = [*pin, sys.executable, __file__, "--rounds", str(options.rounds), "--one", cell, library]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                print(f"{cell}: {library}: not measured", file=sys.stderr)
+            else:
+                rows += json.loads(done.stdout.splitlines()[-1])
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"kernels_{options.threads}.md").write_text(table(rows, options.threads))
+    plot(rows, options.out / f"kernels_{options.threads}.png")
+    print(table(rows, options.threads))
+
+
+if __name__ == "__main__":
+    main()
