@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from derive.cells.registry import Declaration, OneLineParser, declarations, find
 from derive.errors import DeriveError
-from derive.sources import declarations_in, is_page, is_python
+from derive.sources import add_page_options, declarations_in, is_page, is_python, page_cells
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -63,6 +63,10 @@ def parser_for(declared: list[Declaration]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     common_options(parser)
+    if not declared:
+        page = parser.add_argument_group("for a page")
+        page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")
+        add_page_options(page)
     for one in declared[:1]:
         group = parser.add_argument_group(f"for {one.name}")
         for option in one.options:
@@ -104,6 +108,8 @@ def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
         from derive import regenerate
 
         return regenerate.everything(options.force, options.no_verify) if options.all else regenerate.check()
+    if is_page(options.cell):
+        return derive_page(options)
     cells = cells_for(options, declared)
     if options.name and len(cells) > 1:
         raise DeriveError(
@@ -123,6 +129,24 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
         built = [one.build(**(chosen if one is declared[0] else {})) for one in declared]
         return [replace(cell, command=" ".join([Path(options.cell).name, *cell.command.split()[1:]])) for cell in built]
     return [declared[0].build(**chosen)]
+
+
+def derive_page(options: argparse.Namespace) -> int:
+    """Show how a page was read, then derive each of its cells."""
+    from derive import reading
+
+    found = page_cells(options.cell, options)
+    if options.name and len(found) > 1:
+        raise DeriveError(
+            f"derive: --name {options.name}: names one kernel, and the page has {len(found)} cells. Choose one with --cell."
+        )
+    code = 0
+    for one in found:
+        if options.explain or options.format == "text":
+            print(reading.text(one, options.explain))
+        if not options.explain:
+            code = max(code, derive_one(one.cell, options))
+    return code
 
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from derive.cell import Cell
 from derive.cells import registry
 from derive.errors import DeriveError
+
+if TYPE_CHECKING:
+    from derive.pages.page import PageCell
 
 PAGE_SUFFIXES = {".md", ".markdown", ".tex", ".txt"}
 
@@ -56,10 +62,45 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
 def cells_of(words: Sequence[str], root: Path | None = None) -> list[Cell]:
     """The cells that words name. Raises DeriveError in one line."""
     first, *rest = words
+    if is_page(first):
+        path = first if root is None or first == "-" else str(root / first)
+        return [one.cell for one in page_cells(path, page_parser().parse_args(list(rest)))]
     if is_python(first):
         path = (root / first) if root else Path(first)
         return [from_python(one, path, rest) for one in declarations_in(path)]
     return [registry.build(words)]
+
+
+def add_page_options(parser: argparse._ActionsContainer) -> None:
+    """The options that a page takes."""
+    parser.add_argument("--cell", dest="page_cell", metavar="NAME", help="one cell of the page, by its heading")
+    parser.add_argument("--dim", action="append", default=[], metavar="SYMBOL=DIMS", help="dimensions of a symbol: --dim W=H,N")
+    parser.add_argument("--let", action="append", default=[], metavar="NAME=WHAT", help="what a name is: --let f=tanh")
+
+
+def page_parser() -> argparse.ArgumentParser:
+    """A parser with the options of a page only."""
+    parser = registry.OneLineParser(prog="derive", add_help=False, allow_abbrev=False)
+    add_page_options(parser)
+    return parser
+
+
+def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    """NAME=WHAT words as a mapping. Raises DeriveError."""
+    for word in words:
+        if not word.partition("=")[2].strip() or not word.partition("=")[0].strip():
+            raise DeriveError(f"derive: --{option} {word}: expected NAME=WHAT, got `{word}`. Write it as in --{option} f=tanh.")
+    return {word.partition("=")[0].strip(): word.partition("=")[2].strip() for word in words}
+
+
+def page_cells(path: str, options: argparse.Namespace) -> list[PageCell]:
+    """The cells of a page, or the one that is asked for; their commands say how they were read. Raises DeriveError."""
+    from derive.pages import read
+
+    page = read(path, dims=pairs("dim", options.dim), let=pairs("let", options.let))
+    chosen = [page.cell(options.page_cell)] if options.page_cell else list(page.cells)
+    said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]
+    return [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]
 
 
 def from_python(declaration: registry.Declaration, path: Path, options: Sequence[str]) -> Cell:

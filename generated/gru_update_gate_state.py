@@ -7,7 +7,7 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 e14d56485562d9cb
+# body       sha256 2a458ff861431e0a
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -502,9 +502,11 @@ def _sizes(where, parameters, inputs, state):
         _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
+    if _COMPOUND:
+        _solve(where, tables, sizes)
     for dim, parts in _COMPOUND.items():
-        if all(part in sizes for part in parts):
-            sizes[dim] = sum(times * sizes[part] for part, times in parts.items())
+        if all(part in sizes or part == "1" for part in parts):
+            sizes[dim] = sum(times * sizes.get(part, 1) for part, times in parts.items())
     for label, array, dims in tables if _COMPOUND else ():
         _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
@@ -513,6 +515,23 @@ def _sizes(where, parameters, inputs, state):
             f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. Pass the state."
         )
     return sizes, dtype
+
+
+def _solve(where, tables, sizes):
+    """Sizes that stand in no shape alone, from the concatenated dimensions that hold them."""
+    for label, array, dims in tables * 2:
+        for dim, size in zip(dims, array.shape):
+            parts = _COMPOUND.get(dim, {})
+            unknown = [part for part in parts if part not in sizes and part != "1"]
+            if len(unknown) == 1:
+                rest = size - sum(times * sizes.get(part, 1) for part, times in parts.items() if part != unknown[0])
+                found, left = divmod(rest, parts[unknown[0]])
+                if left or found < 0:
+                    raise ValueError(
+                        f"{where}: {label}: wrong shape: expected {dim} rows or columns, got {size}, which gives no whole "
+                        f"{unknown[0]}. Check the shapes."
+                    )
+                sizes[unknown[0]] = found
 
 
 def _taped(where, parameters, tape):

@@ -87,6 +87,8 @@ class NumPyText:
                 return "1", ATOM
             case Zeros():
                 return "0", ATOM
+            case Identity():
+                return f"np.eye({size_text(node.shape[0])}, dtype=dtype)", ATOM
         raise TypeError(f"emit: no NumPy text for {type(node).__name__}")
 
     def plus(self, node: Plus) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from derive.passes.coefficients import coefficients
 from derive.passes.defer import defer
 from derive.passes.factor import factor
+from derive.passes.gather import gather
 from derive.passes.halve import halve
 from derive.passes.hoist import hoist
 from derive.passes.inline import inline
@@ -23,7 +24,7 @@ from derive.program import Program
 Pass = Callable[[Program, Program], Program]
 """A pass takes the program to change and the forward program as flattened from the cell, whose values the first may read."""
 
-TIDY: dict[str, Pass] = {"outputs": outputs, "inline": inline, "factor": factor, "share": share}
+TIDY: dict[str, Pass] = {"outputs": outputs, "inline": inline, "gather": gather, "factor": factor, "share": share}
 SCHEDULE: dict[str, Pass] = {
     "halve": halve,
     "coefficients": coefficients,

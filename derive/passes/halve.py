@@ -31,7 +31,8 @@ def halve(program: Program, forward: Program) -> Program:
                 replace(equation, terms=(Term(apply((1 + X) / 2, tanh), equation.terms[0].reason),)),
             ]
             out[out.index(inner)] = changed
-    return program.with_equations([*halves.values(), *out])
+    once = [equation for equation in out if equation.place == "once"]
+    return program.with_equations([*once, *halves.values(), *[equation for equation in out if equation.place != "once"]])
 
 
 def argument(equation: Equation, program: Program) -> Equation | None:
