@@ -309,7 +309,7 @@ class LaTeX(Notation):
         base, subscripts = split_name(name)
         if not subscripts:
             return self.letter(*base)
-        return f"{self.letter(*base)}_{{{' '.join(self.letter(*part) for part in subscripts)}}}"
+        return f"{self.letter(*base)}_{{{', '.join(self.letter(*part) for part in subscripts)}}}"
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")

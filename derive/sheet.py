@@ -246,7 +246,10 @@ def latex(derivation: Derivation) -> str:
 
 
 def latex_text(words: str) -> str:
-    return words.replace("_", r"\_").replace("--", r"-{}-").replace("&", r"\&").replace("%", r"\%").replace("#", r"\#")
+    special = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"} | {
+        c: f"\\{c}" for c in "_&%#${}"
+    }
+    return "".join(special.get(character, character) for character in words).replace("--", "-{}-")
 
 
 def markdown(derivation: Derivation) -> str:

@@ -7,7 +7,7 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 51a8cea8bad2dbd2
+# body       sha256 df189f8f6cd1ada3
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -227,6 +227,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _sizes("jvp", parameters, inputs, state)
     _, tape = forward(parameters, inputs, state)
     _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
     _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
@@ -495,7 +496,7 @@ def _tables(where, parameters, inputs, state):
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
     tables = _tables(where, parameters, inputs, state)
-    sizes = {}
+    sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
     if dtype not in _DTYPES:
         _array_refused(where, *tables[0], sizes, dtype)
@@ -694,3 +695,4 @@ def _jacobian_by_segments(parameters, tape):
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
 _COMPOUND = {}
+_FIXED = {"1": 1}

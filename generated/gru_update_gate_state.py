@@ -7,7 +7,7 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 2a458ff861431e0a
+# body       sha256 2c93133ef95efbde
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -228,6 +228,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _sizes("jvp", parameters, inputs, state)
     _, tape = forward(parameters, inputs, state)
     _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
     _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
@@ -496,7 +497,7 @@ def _tables(where, parameters, inputs, state):
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
     tables = _tables(where, parameters, inputs, state)
-    sizes = {}
+    sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
     if dtype not in _DTYPES:
         _array_refused(where, *tables[0], sizes, dtype)
@@ -695,3 +696,4 @@ def _jacobian_by_segments(parameters, tape):
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
 _COMPOUND = {}
+_FIXED = {"1": 1}

@@ -9,7 +9,7 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 8399e2d00b82b8e6
+# body       sha256 973442fa5b89a95f
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
@@ -291,6 +291,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _sizes("jvp", parameters, inputs, state)
     _, tape = forward(parameters, inputs, state)
     _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
     _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
@@ -621,7 +622,7 @@ def _tables(where, parameters, inputs, state):
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
     tables = _tables(where, parameters, inputs, state)
-    sizes = {}
+    sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
     if dtype not in _DTYPES:
         _array_refused(where, *tables[0], sizes, dtype)
@@ -820,3 +821,4 @@ def _jacobian_by_segments(parameters, tape):
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
 _COMPOUND = {}
+_FIXED = {"1": 1}

@@ -4,7 +4,7 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 d87632dc896b7fe4
+# body       sha256 130b9eb4d5d0916e
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -135,6 +135,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _sizes("jvp", parameters, inputs, state)
     _, tape = forward(parameters, inputs, state)
     _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
     _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
@@ -320,7 +321,7 @@ def _tables(where, parameters, inputs, state):
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
     tables = _tables(where, parameters, inputs, state)
-    sizes = {}
+    sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
     if dtype not in _DTYPES:
         _array_refused(where, *tables[0], sizes, dtype)
@@ -519,3 +520,4 @@ def _jacobian_by_segments(parameters, tape):
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
 _COMPOUND = {}
+_FIXED = {"1": 1}

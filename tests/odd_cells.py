@@ -8,7 +8,7 @@ import sympy as sp
 
 from derive.cell import Cell
 from derive.functions import function
-from derive.language import Eq, dimension, matrix, sequence, softmax, stack, vector
+from derive.language import Eq, dimension, matrix, rows, sequence, softmax, stack, vector
 
 D, E, H, K, M = (dimension(name) for name in "DEHKM")
 sigma, tanh, relu, softplus, gelu, elu, exp, sqrt = map(
@@ -17,6 +17,7 @@ sigma, tanh, relu, softplus, gelu, elu, exp, sqrt = map(
 x, h = sequence("x", D), sequence("h", H)
 W, U, b = matrix("W", H, D), matrix("U", H, H), vector("b", H)
 
+SIZES_OF_ODD = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6}
 Equations = list[sp.Equality]
 ODD: dict[str, Callable[[], Equations]] = {}
 
@@ -172,5 +173,101 @@ def product_of_four() -> Equations:
     return [
         Eq(z, sigma(W @ x)),
         Eq(r, sigma(U @ h.prev)),
-        Eq(h, z * r * h.prev * b + (z + r) * (h.prev - b) + h.prev * h.prev / 8),
+        Eq(h, z * r * h.prev * b + (z + r) * (h.prev - b) / 4 + h.prev * h.prev / 8),
     ]
+
+
+@odd
+def stacked() -> Equations:
+    """Two layers: the lower state doesn't depend on the upper one."""
+    m = sequence("m", M)
+    return [Eq(h, tanh(W @ x + U @ h.prev)), Eq(m, tanh(matrix("V", M, H) @ h + matrix("R", M, M) @ m.prev))]
+
+
+@odd
+def stacked_prev() -> Equations:
+    """Two layers, the upper one a step behind."""
+    m = sequence("m", H)
+    return [Eq(h, tanh(W @ x + U @ h.prev)), Eq(m, h.prev * m.prev + b)]
+
+
+@odd
+def taps() -> Equations:
+    """A state that is computed from the input alone, and read a step later."""
+    y = sequence("y", H)
+    return [Eq(h, tanh(W @ x + b)), Eq(y, sigma(h) * h.prev)]
+
+
+@odd
+def taps_into_a_state() -> Equations:
+    """A state from the input alone, whose old value feeds a state with a memory."""
+    m = sequence("m", H)
+    return [Eq(h, W @ x), Eq(m, tanh(h * b + h.prev) * m.prev)]
+
+
+@odd
+def constant_state() -> Equations:
+    """A state that the parameters alone decide."""
+    y = sequence("y", H)
+    return [Eq(h, tanh(b)), Eq(y, h.prev + W @ x)]
+
+
+@odd
+def both_ways() -> Equations:
+    """One matrix as it is in one gate, transposed in another, of the same vector."""
+    z = sequence("z", H)
+    return [Eq(z, sigma(U @ h.prev + W @ x)), Eq(h, z * tanh(U.T @ h.prev + W @ x))]
+
+
+@odd
+def product_of_parameters_at_each_step() -> Equations:
+    """A product of parameters alone, inside a sum that differs from step to step."""
+    return [Eq(h, tanh(U @ b + W @ x + h.prev))]
+
+
+@odd
+def output_of_parameters() -> Equations:
+    """An output that is a product of parameters."""
+    y = sequence("y", H)
+    return [Eq(h, tanh(h.prev + W @ x)), Eq(y, U @ b)]
+
+
+@odd
+def written_backwards() -> Equations:
+    """Equations in an order in which they can't be computed."""
+    z, c = sequence("z", H), sequence("c", H)
+    return [Eq(h, z * tanh(c)), Eq(c, z * c.prev + W @ x), Eq(z, sigma(U @ h.prev + b))]
+
+
+@odd
+def one_number() -> Equations:
+    """An output of size 1, as a value or a probability is."""
+    y = sequence("y", 1)
+    return [Eq(h, tanh(W @ x + U @ h.prev)), Eq(y, sigma(vector("v", H).T @ h + vector("b_y", 1)))]
+
+
+@odd
+def packed() -> Equations:
+    """All gates in one matrix, cut into rows."""
+    g, c = sequence("g", 3 * H), sequence("c", H)
+    whole = matrix("G", 3 * H, H + D) @ stack(h.prev, x) + vector("b_g", 3 * H)
+    return [Eq(g, whole), Eq(c, sigma(rows(g, 0, H)) * c.prev + tanh(rows(g, H, 2 * H))), Eq(h, sigma(rows(g, 2 * H, 3 * H)) * c)]
+
+
+@odd
+def rows_of_a_product() -> Equations:
+    """Rows of a product that has no name."""
+    G = matrix("G", 2 * H, D)
+    return [Eq(h, tanh(rows(G @ x, 0, H) * sigma(rows(G @ x, H, 2 * H)) + U @ h.prev))]
+
+
+@odd
+def skew() -> Equations:
+    """A sum of matrices: U - Uᵀ."""
+    return [Eq(h, h.prev + 0.1 * tanh((U - U.T) @ h.prev + W @ x + b))]
+
+
+@odd
+def squared_matrix() -> Equations:
+    """U U h, and a function of a matrix."""
+    return [Eq(h, tanh(U @ U @ h.prev + tanh(matrix("V", H, H)) @ h.prev + W @ x))]

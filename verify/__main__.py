@@ -1,27 +1,37 @@
-"""The command line: `python -m verify [CELL options | path/to/kernel.py] [--json]`; without a name, every kept kernel."""
+"""The command line: `python -m verify [CELL options | path/to/kernel.py] [--against WORDS] [--json]`; without a name, every kept kernel."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from derive.cells.registry import OneLineParser
 from derive.errors import DeriveError
-from verify.compare import Report, compare
-from verify.kept import StaleError, handwritten_for, kept_kernels, kernels_of
-from verify.kernel import KernelError
+from verify.examination import Report, check
+from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
+from verify.kernel import Kernel, KernelError
 
 
 def parser() -> argparse.ArgumentParser:
     out = OneLineParser(
         prog="verify",
-        usage="python -m verify [CELL [cell options] | path/to/kernel.py] [--json] [--seed N]",
-        description="Compare a kernel's gradients with hand-written ones, complex step and central differences.",
+        usage="python -m verify [CELL [cell options] | path/to/kernel.py] [--against WORDS] [--json]",
+        description="Hold a kernel's gradients against its own forward pass, hand-written ones and the derived cell.",
+        epilog="exit codes: 0 all pass, 1 a check failed or stayed inconclusive, 2 the call is wrong or the contract isn't kept",
         allow_abbrev=False,
     )
     out.add_argument("--json", action="store_true", help="the whole record, for machines")
     out.add_argument("--seed", type=int, default=0, help="of the data (0)")
+    out.add_argument("--against", metavar="WORDS", help='hold it against a derived cell too: "lstm --peephole diagonal"')
+    out.add_argument(
+        "--map", metavar="THEIRS=OURS", action="append", default=[], help="a name of the kernel and the cell's name for it"
+    )
+    out.add_argument("--thorough", action="store_true", help="more draws, all checks on all of them")
+    out.add_argument("--power", action="store_true", help="plant faults in the kept cells and count which are caught")
     return out
 
 
@@ -34,28 +44,95 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return jacobian(words[1:])
     try:
         options, cell = parser().parse_known_args(words)
-        kernels = kernels_of(cell) if cell else kept_kernels()
-        reports = compare_all(kernels, options.seed, quiet=options.json)
+        if options.power:
+            return power(options, cell)
+        reports = run(options, cell)
     except (DeriveError, KernelError) as error:
-        print(str(error), file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     except StaleError as error:
         print(str(error), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("verify: interrupted.", file=sys.stderr)
+        return 130
     show(reports, options.json, bool(cell))
     return 0 if all(report.passed for report in reports) else 1
 
 
-def compare_all(kernels: list[tuple[str, object]], seed: int, quiet: bool) -> list[Report]:
-    """The comparisons, with a progress bar on a terminal where there are several."""
-    if len(kernels) > 1 and not quiet:
-        from rich.console import Console
-        from rich.progress import track
+def power(options: argparse.Namespace, cell: list[str]) -> int:
+    from verify.power.command import run as measure
 
-        console = Console(stderr=True)
-        walk = track(kernels, "verifying", console=console, transient=True, disable=not console.is_terminal)
-        return [compare(kernel, name, handwritten_for(name, kernel), seed) for name, kernel in walk]
-    return [compare(kernel, name, handwritten_for(name, kernel), seed) for name, kernel in kernels]
+    return measure(cell, options.json, options.thorough)
+
+
+def mapping(pairs: Sequence[str]) -> dict[str, str]:
+    """theirs -> ours. Raises KernelError on a pair that isn't one."""
+    found = {}
+    for pair in pairs:
+        for one in pair.split(","):
+            theirs, equals, ours = one.strip().partition("=")
+            if not equals or not theirs or not ours:
+                raise KernelError(f"verify: --map {pair}: expected THEIRS=OURS, got `{one}`. Write the kernel's name first.")
+            if theirs in found:
+                raise KernelError(f"verify: --map {pair}: {theirs} is mapped twice. Drop one.")
+            found[theirs] = ours
+    return found
+
+
+def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
+    """The reports, with a progress bar on a terminal where there is much to do; what kernels print is kept off the output."""
+    names = mapping(options.map)
+    if not cell and (options.against or names):
+        raise KernelError(
+            "verify: --against: expected a kernel to hold against it, got none. Name one: python -m verify PATH.py --against CELL."
+        )
+    with quiet():
+        model = model_for(options.against, names)
+        found = candidates(cell) if cell else kept_kernels()
+    with progress(len(found), options) as step:
+        reports = []
+        for one in found:
+            with quiet():
+                reports.append(examine(one, options, model, step))
+        return reports
+
+
+def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) -> Report:
+    held = model or one.model
+    return check(
+        one.module,
+        held,
+        name=one.name,
+        hand=one.hand,
+        seed=options.seed,
+        thorough=options.thorough,
+        progress=step,  # type: ignore[arg-type]
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What a kernel prints or warns is its own affair."""
+    import warnings
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
+    """A function to call with what is being done; on a terminal it moves a bar."""
+    if options.json or not sys.stderr.isatty() or (count < 2 and not options.thorough):
+        yield lambda what: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.__stderr__), transient=True) as bar:
+        task = bar.add_task("verifying", total=None)
+        yield lambda what: bar.update(task, advance=1, description=what)
 
 
 def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
@@ -70,6 +147,8 @@ def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
         for report in reports:
             print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")
 
+
+__all__ = ["Kernel", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,22 +10,90 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-SIZES = (4, 5, 7, 6, 8, 9, 10, 11)
-"""The first dimension of a kernel, its second, ...: all different, and different from B and T."""
+SIZES = (3, 2, 5, 6, 8, 7, 9, 10, 11)
+"""The first dimension of a kernel (of its first state), its second, ...: all different, and different from B and T."""
+
+BATCH = 4
+SIGMA_LIMIT, TANH_LIMIT = 12.0, 6.0
+"""How large a pre-activation may be where values are compared: beyond, y (1 - y) and 1 - y**2 have no digits left."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """How data are drawn: steps, examples, the standard deviation of weights times sqrt(fan in), and the shift of vectors."""
+    """How data are drawn.
+
+    scale: standard deviation of matrices times sqrt(fan in). shift: added to vectors of parameters, sign: to random ones of their
+    elements with either sign. orthogonal: square matrices keep lengths. size: of inputs and states.
+    reach: |z| of the draws, for the rounding bound.
+    """
 
     name: str
     steps: int
-    batch: int
     scale: float
     shift: float = 0.0
+    spread: float = 0.5
+    size: float = 1.0
+    reach: float = 3.0
+    batch: int = BATCH
+    either_sign: bool = False
+    orthogonal: bool = False
 
 
-REGIMES = (Regime("ordinary", 6, 3, 1.0), Regime("long", 21, 2, 0.6))
+ORDINARY = Regime("ordinary", 5, 0.8)
+SHORT = Regime("short memory", 42, 0.5, shift=-1.5, spread=0.3, reach=4.0)
+LONG = Regime("long memory", 42, 0.4, shift=2.0, spread=0.3, reach=5.0)
+SATURATED = Regime("saturated", 5, 1.0, shift=3.0, spread=0.3, reach=7.0, either_sign=True)
+NEAR_ZERO = Regime("near zero", 5, 1e-3, spread=1e-3, size=1e-3, reach=0.5)
+LARGE_T = Regime("large T", 100, 0.6, spread=0.4, reach=3.5, batch=1)
+SUSTAINED = Regime("sustained", 42, 0.3, spread=0.1, size=0.3, reach=3.0, orthogonal=True)
+REGIMES = (ORDINARY, SHORT, LONG, SUSTAINED, SATURATED, NEAR_ZERO, LARGE_T)
+QUICK = (ORDINARY, SHORT, LONG)
+
+
+@dataclass(frozen=True)
+class Dims:
+    """The tables of a kernel, and a different size for each of its dimensions."""
+
+    parameters: dict[str, tuple[str, ...]]
+    inputs: dict[str, tuple[str, ...]]
+    states: dict[str, tuple[str, ...]]
+    outputs: dict[str, tuple[str, ...]]
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, module: Any) -> Dims:
+        tables = [
+            {name: tuple(dims) for name, dims in getattr(module, table).items()}
+            for table in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
+        ]
+        parameters, inputs, states, outputs = tables
+        ordered = (states, inputs, parameters, outputs)
+        plain = [
+            part.rpartition("*")[2].strip()
+            for table in ordered
+            for dims in table.values()
+            for dim in dims
+            for part in dim.split("+")
+        ]
+        names = [name for name in dict.fromkeys(plain) if not name.isdigit()]
+        sizes = [*SIZES, *range(12, 12 + len(names))]
+        return cls(parameters, inputs, states, {**states, **outputs}, dict(zip(names, sizes, strict=False)))
+
+    def size(self, dim: str) -> int:
+        """The size of a dimension as tables write it: `H`, `H+D`, `2*H+D`."""
+        total = 0
+        for term in dim.split("+"):
+            times, _, name = term.strip().rpartition("*")
+            total += int(times or 1) * (self.sizes[name.strip()] if name.strip() in self.sizes else int(name))
+        return total
+
+    def shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self.size(dim) for dim in dims)
+
+    def fan_in(self) -> int:
+        """How many products a sum of the kernel has, at most about: everything that a step reads."""
+        widths = [self.size(dims[0]) for table in (self.inputs, self.states) for dims in table.values() if dims]
+        return sum(widths) + 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +104,8 @@ class Data:
     inputs: dict[str, Array]
     state: dict[str, Array]
     cotangents: dict[str, Array]
+    steps: int = 0
+    batch: int = 0
 
     def flat(self) -> dict[str, Array]:
         """Every differentiable array by the label of its block: `W`, `input x`, `initial h`."""
@@ -51,40 +121,79 @@ class Data:
             state={name: blocks[f"initial {name}"] for name in self.state},
         )
 
+    def copy(self) -> Data:
+        return self.astype(None)
 
-def size_of(dim: str, sizes: Mapping[str, int]) -> int:
-    """The size of a dimension as tables write it: `H`, `H+D`, `2*H+D`."""
-    total = 0
-    for term in dim.split("+"):
-        times, _, name = term.rpartition("*")
-        total += int(times or 1) * (sizes[name] if name in sizes else int(name))
-    return total
+    def astype(self, dtype: Any) -> Data:
+        """The same data in another dtype; None keeps each array's own. Always new arrays."""
+
+        def cast(arrays: dict[str, Array]) -> dict[str, Array]:
+            return {name: array.astype(dtype or array.dtype, order="C") for name, array in arrays.items()}
+
+        return replace(
+            self,
+            parameters=cast(self.parameters),
+            inputs=cast(self.inputs),
+            state=cast(self.state),
+            cotangents=cast(self.cotangents),
+        )
+
+    def repeated(self, times: int, examples: int | None = None) -> Data:
+        """The first examples, each `times` times along the batch, cotangents too."""
+
+        def wide(array: Array, axis: int) -> Array:
+            return np.repeat(array.take(range(examples or self.batch), axis), times, axis)
+
+        return replace(
+            self,
+            inputs={name: wide(array, 1) for name, array in self.inputs.items()},
+            state={name: wide(array, 0) for name, array in self.state.items()},
+            cotangents={name: wide(array, 1) for name, array in self.cotangents.items()},
+            batch=(examples or self.batch) * times,
+        )
+
+    def only_step(self, step: int) -> dict[str, Array]:
+        """The cotangents at one step, zero elsewhere."""
+        masked = {}
+        for name, array in self.cotangents.items():
+            masked[name] = np.zeros_like(array)
+            masked[name][step] = array[step]
+        return masked
+
+    def output_shape(self, dims: Dims, name: str) -> tuple[int, ...]:
+        return (self.steps, self.batch, *dims.shape(dims.outputs[name]))
 
 
-def sizes_for(kernel: Any, regime: Regime) -> dict[str, int]:
-    """A different size for each dimension of a kernel."""
-    tables = (kernel.STATES, kernel.INPUTS, kernel.PARAMETERS, kernel.OUTPUTS)
-    plain = [part.rpartition("*")[2] for table in tables for dims in table.values() for dim in dims for part in dim.split("+")]
-    names = [name for name in dict.fromkeys(plain) if not name.isdigit()]
-    return {"T": regime.steps, "B": regime.batch, **dict(zip(names, SIZES, strict=False))}
+def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positive: bool = False) -> Data:
+    """Random arguments and cotangents for a kernel; the same seed gives the same data.
 
-
-def draw(kernel: Any, regime: Regime, seed: int = 0) -> Data:
-    """Random arguments and cotangents for a kernel; the same seed gives the same data."""
+    shrink scales everything down, positive takes absolute values: for kernels that overflow or are defined for positive numbers only.
+    """
     rng = np.random.default_rng(seed)
-    sizes = sizes_for(kernel, regime)
 
-    def normal(*dims: str) -> Array:
-        return rng.standard_normal([size_of(dim, sizes) for dim in dims])
+    def bounded(shape: tuple[int, ...]) -> Array:
+        values = np.clip(rng.standard_normal(shape), -2.0, 2.0) * shrink
+        return np.asarray(np.abs(values) + 0.1 if positive else values)
 
-    def parameter(dims: tuple[str, ...]) -> Array:
-        array = normal(*dims)
-        return regime.scale * array / np.sqrt(array.shape[1]) if len(dims) == 2 else 0.5 * array + regime.shift
+    def parameter(names: tuple[str, ...]) -> Array:
+        array = bounded(dims.shape(names))
+        if len(names) == 2 and regime.orthogonal and array.shape[0] == array.shape[1] and not positive:
+            return np.asarray(shrink * np.linalg.qr(array)[0], order="C")
+        if len(names) == 2:
+            return np.asarray(regime.scale * array / np.sqrt(array.shape[1]))
+        shift = regime.shift * shrink
+        signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
+        return regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift)
 
-    outputs = {**kernel.STATES, **kernel.OUTPUTS}
+    def cotangent(names: tuple[str, ...]) -> Array:
+        values = rng.standard_normal((regime.steps, regime.batch, *dims.shape(names)))
+        return values + np.sign(values) * 0.2
+
     return Data(
-        {name: parameter(tuple(dims)) for name, dims in kernel.PARAMETERS.items()},
-        {name: normal("T", "B", *dims) for name, dims in kernel.INPUTS.items()},
-        {name: 0.5 * normal("B", *dims) for name, dims in kernel.STATES.items()},
-        {name: normal("T", "B", *dims) for name, dims in outputs.items()},
+        {name: parameter(names) for name, names in dims.parameters.items()},
+        {name: regime.size * bounded((regime.steps, regime.batch, *dims.shape(names))) for name, names in dims.inputs.items()},
+        {name: 0.5 * regime.size * bounded((regime.batch, *dims.shape(names))) for name, names in dims.states.items()},
+        {name: cotangent(names) for name, names in dims.outputs.items()},
+        regime.steps,
+        regime.batch,
     )

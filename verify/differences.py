@@ -1,4 +1,4 @@
-"""Gradients by difference quotients: complex step and central differences. Imports nothing of the project: an independent route."""
+"""Derivatives by difference quotients: complex step and central differences. Imports nothing of the project: an independent route."""
 
 from __future__ import annotations
 
@@ -11,47 +11,106 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Loss = Callable[[dict[str, Array]], Any]
+Run = Callable[[dict[str, Array]], dict[str, Array]]
 
 COMPLEX_STEP = 1e-30
 """So small that the truncation error h²/6 f''' vanishes beside the rounding of f' itself."""
 
+FOURTH_ORDER_STEP = 1e-3
+"""Near eps**(1/5), where truncation h⁴/30 f⁽⁵⁾ and rounding eps/h of the fourth-order quotient meet."""
+
+
+class NotAnalytic(ValueError):
+    """The function doesn't take complex numbers, or drops their imaginary part."""
+
 
 def central_step(dtype: Any) -> float:
     """The step that balances truncation h² and rounding eps/h: eps to the power 1/3."""
-    return float(np.finfo(dtype).eps) ** (1 / 3)
+    return float(float(np.finfo(dtype).eps) ** (1 / 3))
+
+
+def moved(arrays: Arrays, direction: Arrays, by: Any) -> dict[str, Array]:
+    """arrays + by * direction; a block that the direction doesn't have stays, in the dtype of `by` all the same."""
+    kind = np.result_type(type(by), np.float64)
+    return {
+        name: array.astype(kind) + by * direction[name] if name in direction else array.astype(kind)
+        for name, array in arrays.items()
+    }
+
+
+def complex_tangents(run: Run, arrays: Arrays, direction: Arrays) -> dict[str, Array]:
+    """How each output of `run` moves along a direction: Im f(a + ih u)/h, exact to rounding wherever f is analytic.
+
+    Raises NotAnalytic where f raises on complex numbers or returns real ones.
+    """
+    try:
+        outputs = run(moved(arrays, direction, 1j * COMPLEX_STEP))
+    except Exception as error:
+        raise NotAnalytic(f"forward raises {type(error).__name__} on complex arrays") from error
+    for name, array in outputs.items():
+        if not np.iscomplexobj(array):
+            raise NotAnalytic(f"forward returns {name} as {array.dtype} for complex arrays")
+    return {name: array.imag / COMPLEX_STEP for name, array in outputs.items()}
+
+
+def central_tangents(
+    run: Run, arrays: Arrays, direction: Arrays, step: float = FOURTH_ORDER_STEP
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """(how each output moves along a direction, an estimate of the absolute error): fourth-order central differences at two steps."""
+
+    def quotient(h: float) -> dict[str, Array]:
+        at = {k: run(moved(arrays, direction, k * h)) for k in (-2.0, -1.0, 1.0, 2.0)}
+        return {name: (8 * (at[1.0][name] - at[-1.0][name]) - (at[2.0][name] - at[-2.0][name])) / (12 * h) for name in at[1.0]}
+
+    coarse, fine = quotient(2 * step), quotient(step)
+    rounding = 8 * np.finfo(np.float64).eps / step
+    size = run(dict(arrays))
+    error = {name: np.abs(coarse[name] - fine[name]) + rounding * np.maximum(np.abs(size[name]), 1e-3) for name in fine}
+    return fine, error
 
 
 def complex_step(loss: Loss, arrays: Arrays, names: list[str] | None = None) -> dict[str, Array]:
-    """dL/d(array) for each array by Im L(a + ih)/h, exact to rounding wherever L is analytic.
+    """dL/d(array) for each array by Im L(a + ih)/h, element by element.
 
     loss maps arrays to a number and must run in complex128. Returns arrays of the shapes of `arrays`.
     """
-    moved = {name: array.astype(np.complex128) for name, array in arrays.items()}
+    shifted = {name: array.astype(np.complex128) for name, array in arrays.items()}
     gradients = {}
     for name in names or list(arrays):
         gradient = np.empty(arrays[name].shape)
         for index in np.ndindex(gradient.shape):
-            moved[name][index] += 1j * COMPLEX_STEP
-            gradient[index] = loss(moved).imag / COMPLEX_STEP
-            moved[name][index] = arrays[name][index]
+            shifted[name][index] += 1j * COMPLEX_STEP
+            gradient[index] = loss(shifted).imag / COMPLEX_STEP
+            shifted[name][index] = arrays[name][index]
         gradients[name] = gradient
     return gradients
 
 
 def central(loss: Loss, arrays: Arrays, step: float | None = None, names: list[str] | None = None) -> dict[str, Array]:
-    """dL/d(array) for each array by (L(a + h) - L(a - h)) / 2h."""
-    moved = {name: array.copy() for name, array in arrays.items()}
+    """dL/d(array) for each array by (L(a + h) - L(a - h)) / 2h, element by element."""
+    shifted = {name: array.copy() for name, array in arrays.items()}
     gradients = {}
     for name in names or list(arrays):
         h = step or central_step(arrays[name].dtype)
         gradient = np.empty(arrays[name].shape)
         for index in np.ndindex(gradient.shape):
             before = arrays[name][index]
-            moved[name][index] = before + h
-            above = loss(moved)
-            moved[name][index] = before - h
-            below = loss(moved)
-            moved[name][index] = before
+            shifted[name][index] = before + h
+            above = loss(shifted)
+            shifted[name][index] = before - h
+            below = loss(shifted)
+            shifted[name][index] = before
             gradient[index] = (above - below) / (2 * h)
         gradients[name] = gradient
     return gradients
+
+
+def one_sided(loss: Loss, arrays: Arrays, direction: Arrays, step: float) -> tuple[Any, Any]:
+    """((L(a) - L(a - hu))/h, (L(a + hu) - L(a))/h): at a kink the two differ however small h is."""
+    here = loss(dict(arrays))
+    return (here - loss(moved(arrays, direction, -step))) / step, (loss(moved(arrays, direction, step)) - here) / step
+
+
+def sweep(loss: Loss, arrays: Arrays, direction: Arrays, steps: list[float]) -> list[Any]:
+    """The central difference along a direction for each step."""
+    return [(loss(moved(arrays, direction, h)) - loss(moved(arrays, direction, -h))) / (2 * h) for h in steps]

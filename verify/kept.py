@@ -1,18 +1,38 @@
-"""Which module a name stands for: a kept kernel, a kernel derived in memory, a file; and its hand-written gradient."""
+"""Which module a name stands for: a kept kernel, a kernel derived in memory, a file; its hand-written gradient, its derived cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from verify.compare import Report, compare
+from verify.examination import Report, check
 from verify.handwritten import CASES
-from verify.kernel import KernelError, load, load_text
+from verify.kernel import Kernel, KernelError, checked, load, load_text
+
+if TYPE_CHECKING:
+    from verify.evidence import Evidence
+    from verify.model import Model
 
 
 class StaleError(ValueError):
     """A kept kernel that isn't what its equations give."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel to verify: its name, its module, and the cell that it was derived from, if it was."""
+
+    name: str
+    module: Any
+    model: Model | None = None
+
+    @property
+    def hand(self) -> Any | None:
+        """The hand-written gradient of the derived cell."""
+        return None if self.model is None else handwritten_for(self.name, self.module)
 
 
 def handwritten_for(name: str, kernel: Any) -> Any | None:
@@ -24,25 +44,26 @@ def handwritten_for(name: str, kernel: Any) -> Any | None:
 
 
 def compare_text(text: str, name: str) -> Report:
-    """The comparison of a kernel that is only text yet."""
+    """The sharpest subset of the checks for a kernel that is only text yet: about a second."""
     kernel = load_text(text, f"{name}.py")
-    return compare(kernel, name, handwritten_for(name, kernel))
+    return check(kernel, name=name, hand=handwritten_for(name, kernel), quick=True)
 
 
-def kernels_of(words: Sequence[str]) -> list[tuple[str, Any]]:
-    """(name, module) of the kernels that words name: a file by its path, a cell's kept kernel, or the cell derived in memory.
+def candidates(words: Sequence[str]) -> list[Candidate]:
+    """The kernels that words name: a file by its path, a cell's kept kernel, or the cell derived in memory.
 
     Raises StaleError on a kept kernel that isn't what its equations give, KernelError and DeriveError on wrong words.
     """
     from derive import keep
     from derive.compiler import compile_cell
     from derive.sources import cells_of
+    from verify.model import model_of
 
     path = Path(words[0])
     if path.suffix == ".py" and not declares_cells(path):
         if len(words) > 1:
             raise KernelError(f"verify: {path}: options after a file: expected none, got {' '.join(words[1:])}. Drop them.")
-        return [(path.stem, load(path))]
+        return [Candidate(path.stem, load(path))]
     project = keep.Project.here()
     found = []
     for cell in cells_of(words):
@@ -51,7 +72,7 @@ def kernels_of(words: Sequence[str]) -> list[tuple[str, Any]]:
             state = keep.state_of(kept, text, project.shown(kept), f"Run `python -m derive {cell.command}`.")
             if not state.fresh:
                 raise StaleError(state.message)
-        found.append((cell.name, load_text(text, project.shown(kept))))
+        found.append(Candidate(cell.name, load_text(text, project.shown(kept)), model_of(cell)))
     return found
 
 
@@ -63,12 +84,91 @@ def declares_cells(path: Path) -> bool:
         return False
 
 
-def kept_kernels() -> list[tuple[str, Any]]:
+def kept_kernels() -> list[Candidate]:
     """Every kernel of `[tool.derive]`. Raises StaleError naming the stale ones."""
     from derive import keep
+    from verify.model import model_of
 
     project = keep.Project.here()
     stale = [state.message for state in keep.check(project) if not state.fresh]
     if stale:
         raise StaleError("\n".join(stale))
-    return [(cell.name, load(project.path(cell.name))) for cell in project.cells()]
+    return [Candidate(cell.name, load(project.path(cell.name)), model_of(cell)) for cell in project.cells()]
+
+
+def module_of(kernel: Any, name: str = "") -> tuple[Any, str]:
+    """(the module, what to call it) of a module, of any object with the contract's names, or of the path of a file."""
+    if isinstance(kernel, (str, Path)):
+        path = Path(kernel)
+        return load(path), name or path.stem
+    shown = name or str(getattr(kernel, "__name__", type(kernel).__name__)).rpartition(".")[2]
+    return checked(kernel, shown), shown
+
+
+def model_for(against: str | Sequence[str] | Model | None, names: Mapping[str, str] | None) -> Model | None:
+    """The derived cell that words name. names: theirs -> ours. Raises DeriveError or KernelError in one line."""
+    if against is None:
+        if names:
+            raise KernelError(
+                "verify: --map: expected --against beside it: names are mapped onto those of a cell. Add --against CELL."
+            )
+        return None
+    if not isinstance(against, str) and not isinstance(against, Sequence):
+        return against
+    from derive.sources import cells_of
+    from verify.model import model_of
+
+    words = split(against) if isinstance(against, str) else list(against)
+    if not words:
+        raise KernelError(
+            "verify: --against: expected the words that name a cell, such as `lstm --peephole diagonal`, got nothing."
+        )
+    found = cells_of(words)
+    if len(found) > 1:
+        raise KernelError(
+            f"verify: --against {' '.join(words)}: names {len(found)} cells: {', '.join(c.name for c in found)}. Choose one."
+        )
+    cell, ours = found[0], {}
+    known = {value.name for value in (*cell.parameters, *cell.inputs, *cell.states, *cell.outputs)}
+    for theirs, our in (names or {}).items():
+        if our not in known or our in ours:
+            problem = "no name of the cell" if our not in known else "mapped twice"
+            raise KernelError(f"verify: --map {theirs}={our}: {our} is {problem}: expected one of {', '.join(sorted(known))}.")
+        ours[our] = theirs
+    return model_of(cell, ours)
+
+
+def split(words: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise KernelError(f"verify: --against {words}: {error}. Close the quotation.") from None
+
+
+def recognised(kernel: Kernel, evidence: Evidence) -> Model | None:
+    """A built-in cell with the kernel's names whose forward pass is the kernel's: what is known of it helps to name a fault."""
+    import numpy as np
+
+    from verify.tolerances import FORWARD
+
+    outputs = kernel.outputs(evidence.data)
+    for model in namesakes(kernel):
+        found = model.outputs(model.environments(evidence.data, model.evaluator(kernel.dims)))
+        if all(np.allclose(outputs[name], array, rtol=FORWARD.value, atol=1e-12) for name, array in found.items()):
+            return model
+    return None
+
+
+def namesakes(kernel: Kernel) -> Iterator[Model]:
+    """The built-in cells with the names and shapes of the kernel's tables."""
+    from derive.cells.registry import declarations, variants
+    from verify.model import model_of
+
+    for declaration in declarations().values():
+        for cell in variants(declaration):
+            model = model_of(cell)
+            try:
+                model.check_names(kernel, kernel.name)
+            except KernelError:
+                continue
+            yield model

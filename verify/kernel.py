@@ -1,12 +1,19 @@
-"""Modules that keep the kernel contract: loading them, and what of the contract can be seen without calling them."""
+"""Modules that keep the kernel contract: loading them, and calling them so that a fault of theirs stays theirs."""
 
 from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.data import Data, Dims
+
+Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
 
 
@@ -14,36 +21,155 @@ class KernelError(ValueError):
     """A file that can't be loaded, or a module that doesn't keep the contract. One line."""
 
 
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its type and what it says."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def load(path: Path) -> types.ModuleType:
     """The module in a file. Raises KernelError."""
     if not path.is_file():
-        raise KernelError(f"verify: {path}: no such file: expected a Python module that keeps the kernel contract. Check the path.")
+        raise KernelError(
+            f"verify: {path}: no such file: expected a Python module that keeps the kernel contract. Check the path."
+        )
     try:
-        return load_text(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise KernelError(f"verify: {path}: isn't text: {error.reason}. Pass a Python module.") from None
+    except OSError as error:
+        raise KernelError(f"verify: {path}: can't be read: {error.strerror or error}. Check the path.") from None
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # a module may import its neighbours
+    return load_text(text, str(path))
 
 
 def load_text(text: str, where: str) -> types.ModuleType:
     """The module that a text is. Raises KernelError where it doesn't run or misses a part of the contract."""
-    module = types.ModuleType(Path(where).stem)
+    name = Path(where).stem
+    module = types.ModuleType(name)
     module.__file__ = where
+    before = sys.modules.get(name)
     try:
         code = compile(text, where, "exec")
-        sys.modules[module.__name__] = module
+        sys.modules[name] = module
         exec(code, module.__dict__)
-    except Exception as error:
-        raise KernelError(f"verify: {where}: can't be imported: {type(error).__name__}: {error}. Mend the module.") from None
+    except (Exception, SystemExit) as error:
+        raise KernelError(f"verify: {where}: can't be imported: {one_line(error)}. Mend the module.") from None
     finally:
-        sys.modules.pop(module.__name__, None)
-    return checked(module, where)
+        sys.modules.pop(name, None)
+        if before is not None:
+            sys.modules[name] = before
+    checked(module, where)
+    return module
 
 
 def checked(module: Any, where: str) -> Any:
-    """The module, if it has the tables and functions of the contract."""
+    """The module, if it has the tables and functions of the contract; an absent OUTPUTS means {}."""
     for name in (*TABLES, "forward", "backward"):
         if not hasattr(module, name):
             raise KernelError(f"verify: {where}: {name} is missing: expected {', '.join(TABLES)}, forward and backward. Add it.")
+    for name in ("forward", "backward"):
+        if not callable(getattr(module, name)):
+            raise KernelError(f"verify: {where}: {name} can't be called: expected a function. Define it.")
     if not hasattr(module, "OUTPUTS"):
         module.OUTPUTS = {}
+    for name in (*TABLES, "OUTPUTS"):
+        check_table(getattr(module, name), name, where)
     return module
+
+
+def check_table(table: Any, name: str, where: str) -> None:
+    """Raises KernelError unless a table maps names to tuples of dimension names."""
+    if not isinstance(table, Mapping):
+        got = type(table).__name__
+        raise KernelError(f"verify: {where}: {name} is no mapping: expected name -> dimension names, got {got}. Make it a dict.")
+    for key, dims in table.items():
+        good = isinstance(dims, (tuple, list)) and all(isinstance(dim, str) and plain_dimensions(dim) for dim in dims)
+        if not isinstance(key, str) or not good:
+            raise KernelError(
+                f"verify: {where}: {name}[{key!r}]: expected a tuple of dimension names such as ('H', 'D') or ('H+D',), got {dims!r}."
+            )
+
+
+def plain_dimensions(dim: str) -> bool:
+    """Whether a dimension reads `H`, `H+D`, `2*H+D` or a number."""
+    parts = [part.strip().rpartition("*") for part in dim.split("+")]
+    return all(
+        (times.strip() or "1").isdigit() and (name.strip().isidentifier() or name.strip().isdigit()) for times, _, name in parts
+    )
+
+
+class Kernel:
+    """A module of the contract, called with fresh copies of the arguments, its results checked.
+
+    `forward` and `backward` raise KernelError where the module doesn't keep the contract, and whatever the module raises.
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
+        self.module, self.name = module, name
+        self.dims = Dims.of(module)
+
+    def has(self, function: str) -> bool:
+        return callable(getattr(self.module, function, None))
+
+    def forward(self, data: Data) -> tuple[dict[str, Array], Any]:
+        """(outputs, tape)."""
+        moved = data.copy()
+        result = self.module.forward(moved.parameters, moved.inputs, moved.state)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise KernelError(f"verify: {self.name}: forward: expected (outputs, tape), got {described(result)}. Return both.")
+        outputs, tape = result
+        if not isinstance(outputs, Mapping):
+            raise KernelError(
+                f"verify: {self.name}: forward: outputs: expected a mapping, got {described(outputs)}. Return a dict."
+            )
+        for name in self.dims.outputs:
+            if name not in outputs:
+                got = ", ".join(map(str, outputs)) or "none"
+                raise KernelError(
+                    f"verify: {self.name}: forward: outputs: {name} is missing: expected it (T, B, n), got {got}. Add it."
+                )
+            expected = data.output_shape(self.dims, name)
+            if np.shape(outputs[name]) != expected:
+                raise KernelError(
+                    f"verify: {self.name}: forward: outputs: {name}: wrong shape: "
+                    f"expected {expected}, got {np.shape(outputs[name])}. Mend it."
+                )
+        return {name: np.asarray(outputs[name]) for name in self.dims.outputs}, tape
+
+    def outputs(self, data: Data) -> dict[str, Array]:
+        return self.forward(data)[0]
+
+    def backward(self, data: Data, tape: Any, cotangents: Mapping[str, Array]) -> dict[str, Array]:
+        """Gradients by block label; a block that the module doesn't return is missing."""
+        given = {name: array.copy() for name, array in cotangents.items()}
+        return self.flat(self.module.backward(data.copy().parameters, tape, given))
+
+    def gradients(self, data: Data, cotangents: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Gradients by block label, from a fresh forward pass."""
+        _, tape = self.forward(data)
+        return self.backward(data, tape, data.cotangents if cotangents is None else cotangents)
+
+    def flat(self, gradients: Any) -> dict[str, Array]:
+        """`.parameters`, `.inputs` and `.state` as one mapping from block labels."""
+        blocks: dict[str, Array] = {}
+        for part, names, label in (
+            ("parameters", self.module.PARAMETERS, "{}"),
+            ("inputs", self.module.INPUTS, "input {}"),
+            ("state", self.module.STATES, "initial {}"),
+        ):
+            found = getattr(gradients, part, None)
+            if not isinstance(found, Mapping):
+                raise KernelError(
+                    f"verify: {self.name}: backward: gradients: expected .parameters, .inputs and .state, each a mapping, "
+                    f"got {described(gradients)} with .{part} {described(found)}. Add it."
+                )
+            blocks |= {label.format(name): np.asarray(found[name]) for name in names if name in found}
+        return blocks
+
+
+def described(value: Any) -> str:
+    """What came instead: a type, of tuples the length."""
+    return f"{len(value)} values" if isinstance(value, tuple) else type(value).__name__

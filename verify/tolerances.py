@@ -1,4 +1,4 @@
-"""Every tolerance of the comparison in one table, each with its reason. All are relative to the size of the block."""
+"""Every tolerance of the verifier in one table, each with its reason; and the rounding bound that most of them come from."""
 
 from __future__ import annotations
 
@@ -7,25 +7,60 @@ from dataclasses import dataclass
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
+EPS32 = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A bound on |a - b| / |b| in the norm of a block, and why it is this large and not larger."""
+    """A bound on |a - b| / |b| in the norm of what is compared, and why it is this large and not larger."""
 
     value: float
     reason: str
 
 
-EXACT = Tolerance(
-    1e-12,
-    "both are exact up to rounding: a sum of about T B H = 1e3 products, each factor with a few eps = 2e-16, "
-    "and y (1 - y) or 1 - y**2 lose eps/(1 - |y|), 1e-13 at the |z| < 7 that the data keep to",
-)
+def amplification(reach: float) -> float:
+    """What y (1 - y) and 1 - y**2 lose of eps at |z| = reach: 1/(1 - |tanh(z/2)|), of a sigmoid."""
+    return float(1.0 / (1.0 - np.tanh(reach / 2)))
+
+
+def rounding(factors: float, fan_in: int, reach: float, growth: float = 0.0, eps: float = EPS) -> Tolerance:
+    """The bound for a gradient that is a product of `factors` Jacobians.
+
+    Each factor is a sum of fan_in products (fan_in eps) of slopes that lose eps/(1 - |y|); roundings of early steps reach later ones
+    amplified by at most `growth`, the largest product of Jacobians measured.
+    """
+    value = 4 * eps * (factors + 2) * fan_in * amplification(reach) * (1 + growth)
+    reason = (
+        f"4 eps x {factors + 2:.0f} factors x fan-in {fan_in} x 1/(1-|y|) = {amplification(reach):.0f} at |z| = {reach:g}"
+        f" x (1 + growth {growth:.1g})"
+    )
+    return Tolerance(value, reason)
+
+
+FORWARD = Tolerance(1e-10, "forward passes of one equation differ by rounding only; 1e-10 leaves room for growth over the steps")
 CENTRAL = Tolerance(
     1e-6,
     "h = eps**(1/3) = 6e-6: truncation h**2/6 f''' = 6e-12 f''' and rounding eps |L|/h = 4e-11 |L|, "
     "each times the ratio of L or f''' to the block's gradient, at most 1e4 in the data drawn",
+)
+RESOLUTION = Tolerance(1e-5, "a difference quotient decides a block only where its own error is below this part of the block")
+SEEN = Tolerance(
+    1e-9, "a term counts as seen where dropping it changes its sum by more than this, above every rounding bound there"
+)
+ADJOINT = Tolerance(1e-11, "two sums of products of the same numbers in another order, relative to the sum of their sizes")
+UNDERFLOW = 1e-280
+"""Below this size products of float64 numbers lose digits to underflow: nothing is decided there."""
+
+
+def single_precision(factors: float, fan_in: int, reach: float, growth: float) -> Tolerance:
+    """The bound of float32 against float64: the same count of operations with eps of float32, never above 1/2."""
+    bound = rounding(factors, fan_in, reach, growth, EPS32)
+    return Tolerance(min(bound.value, 0.5), bound.reason.replace("4 eps", "4 eps of float32"))
+
+
+EXACT = Tolerance(
+    1e-11,
+    "both are exact up to rounding: the bound 4 eps x factors x fan-in x 1/(1-|y|) at the sizes of the ordinary data",
 )
 
 PAIRS: dict[frozenset[str], Tolerance] = {
@@ -36,7 +71,7 @@ PAIRS: dict[frozenset[str], Tolerance] = {
     frozenset({"hand-written", "central"}): CENTRAL,
     frozenset({"complex step", "central"}): CENTRAL,
 }
-"""Pair of routes -> how closely they have to agree."""
+"""Pair of routes -> how closely they have to agree on the ordinary data."""
 
 
 def tolerance(first: str, second: str) -> Tolerance:

@@ -322,7 +322,8 @@ class Buffered:
         inside = {
             e.target: e.value
             for e in once
-            if len(readers[e.target]) == 1
+            if e.target not in self.plan.keep
+            and len(readers[e.target]) == 1
             and readers[e.target][0] in once
             and isinstance(readers[e.target][0].value, Stack)
             and not isinstance(e.value, Stack)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from derive.emission.names import local_name
 from derive.functions import NUMPY
 from derive.language import (
     Apply,
@@ -213,7 +214,8 @@ def size_text(size: sp.Expr) -> str:
     terms = []
     for term in sorted(sp.Add.make_args(sp.expand(size)), key=sp.default_sort_key):
         number, rest = term.as_coeff_Mul()
-        terms.append(str(number) if rest == 1 else str(rest) if number == 1 else f"{number} * {rest}")
+        name = "*".join(local_name(str(symbol)) for symbol in sp.Mul.make_args(rest))
+        terms.append(str(number) if rest == 1 else name if number == 1 else f"{number} * {name}")
     return " + ".join(terms)
 
 

@@ -169,6 +169,8 @@ class Backward(Buffered):
         text = NumPyText(lambda value: self.whole(value), "all", self.helpers)
         if isinstance(rest, Times) and isinstance(rest.args[-1], Transposed):
             left = rest.args[0] if len(rest.args) == 2 else Times(*rest.args[:-1], evaluate=False)
+            if not is_timed(rest.args[-1]):
+                return f"{sign}({text.text(left)}).sum(axis=(0, 2))[:, None] @ {text.text(rest.args[-1])}, None"
             return f"{sign}np.tensordot({text.text(left)}, {text.text(rest.args[-1].args[0])}, ([0, 2], [0, 2])), None"
         if self.is_leaf(rest):
             return f"{sign}{self.flat(rest)}.sum(axis=1, keepdims=True), None"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derive.emission.expressions import JacobianText, NumPyText, size_text
-from derive.emission.names import Names
+from derive.emission.names import Names, local_name
 from derive.language import Plus, Rows, Stack, Times, Transposed, Value, coefficient, is_timed, values_in
 from derive.notation import Notation, dim
 from derive.program import Equation, Program
@@ -149,14 +149,27 @@ class Writer:
         printer = self.printer("all")
         if isinstance(rest, Times) and isinstance(rest.args[-1], Transposed):
             left = rest.args[0] if len(rest.args) == 2 else Times(*rest.args[:-1], evaluate=False)
+            if not is_timed(rest.args[-1]):
+                return f"{sign}({printer.text(left)}).sum(axis=(0, 2))[:, None] @ {printer.text(rest.args[-1])}"
             return f"{sign}np.tensordot({printer.text(left)}, {printer.text(rest.args[-1].args[0])}, ([0, 2], [0, 2]))"
         text = printer.text(rest) if isinstance(rest, (Value, Rows)) else f"({printer.text(rest)})"
         return f"{sign}{text}.sum(axis=(0, 2))[:, None]"
 
     def added(self, equation: Equation) -> str:
         """The contribution of one step to a sum over steps: summed over the examples."""
-        text = self.printer("step").text(equation.value)
-        return text if equation.target.shape[1] != 1 else f"({text}).sum(axis=1, keepdims=True)"
+        value, printer = equation.value, self.printer("step")
+        terms = value.args if isinstance(value, Plus) else [value]
+        return " + ".join(self.added_term(term, printer, bool(equation.target.shape[1] == 1)) for term in terms)
+
+    @staticmethod
+    def added_term(term: sp.MatrixExpr, printer: NumPyText, vector: bool) -> str:
+        """One term of such a contribution: u vᵀ sums over the examples by itself, unless v is the same for all of them."""
+        if isinstance(term, Times) and isinstance(term.args[-1], Transposed):
+            if is_timed(term.args[-1]):
+                return printer.text(term)
+            left = term.args[0] if len(term.args) == 2 else Times(*term.args[:-1], evaluate=False)
+            return f"({printer.text(left)}).sum(axis=1, keepdims=True) @ {printer.text(term.args[-1])}"
+        return f"({printer.text(term)}).sum(axis=1, keepdims=True)" if vector else printer.text(term)
 
     # ---- the loop over time
 
@@ -210,12 +223,12 @@ class Writer:
 
 def sizes_line(lines: Iterable[str], dimensions: Iterable[str]) -> list[str]:
     """`T, B, H = ...` for the sizes that the lines mention."""
-    words = {word for line in lines if not line.lstrip().startswith("#") for word in re.findall(r"[A-Za-z_]\w*", line)}
-    used = [name for name in ("T", "B", *dimensions) if name in words]
+    words = {word for line in lines if not line.lstrip().startswith("#") for word in re.findall(r"[^\W\d]\w*", line)}
+    used = [name for name in ("T", "B", *[name for name in dimensions if name not in ("T", "B")]) if local_name(name) in words]
     quoted = ", ".join(f'"{name}"' for name in used)
     if len(used) < 2:
-        return [f'    {name} = sizes["{name}"]' for name in used]
-    return [f"    {', '.join(used)} = (sizes[name] for name in ({quoted}))"]
+        return [f'    {local_name(name)} = sizes["{name}"]' for name in used]
+    return [f"    {', '.join(map(local_name, used))} = (sizes[name] for name in ({quoted}))"]
 
 
 def read_parameters(writer: Writer, values: Iterable[Value]) -> None:
@@ -350,6 +363,7 @@ def emit_jvp(
     results = ", ".join(f'"{value.name}": _batch_first({writer.sequence(value)})' for value in program.results)
     writer.lines.add(f"return {{{results}}}")
     head = [
+        '    _sizes("jvp", parameters, inputs, state)',
         "    _, tape = forward(parameters, inputs, state)",
         '    _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)',
         '    _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)',

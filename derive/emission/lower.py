@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from derive.emission.expressions import NumPyText, number_text
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Transposed, Value, X, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Transposed, Value, X, coefficient, is_timed
 
 UFUNCS = {sp.tanh: "tanh", sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos"}
 CALLS = ("add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh")
@@ -73,7 +73,7 @@ class Lowering:
                 self.hadamard(list(rest.args), out, first)
                 if number != 1:
                     self.scaled(out, number, out)
-            case Times() if not isinstance(rest.args[0], Ones) and len(rest.args) == 2:
+            case Times() if not isinstance(rest.args[0], Ones) and len(rest.args) == 2 and is_timed(rest.args[1]):
                 left, right = rest.args
                 self.call("dot", self.matrix(left), self.operand(right), out=out)
                 if number != 1:
@@ -164,7 +164,7 @@ class Lowering:
         """[v; v; ...] ∘ w by broadcasting v over the blocks of rows of w."""
         times = int(repeats[0].args[1])
         others = [factor for factor in factors if factor not in repeats]
-        if len(repeats) != 1 or len(others) != 1 or not self.is_plain(others[0]):
+        if not self.in_loop or len(repeats) != 1 or len(others) != 1 or not self.is_plain(others[0]):
             self.lines.append(f"{out}[...] = {self.text.text(Hadamard(*factors))}")
             return
         target = self.out_blocks(out, times)

@@ -163,4 +163,9 @@ def compound(values: list[Value]) -> str:
         terms = [term.as_coeff_Mul() for term in sp.Add.make_args(sp.expand(size))]
         parts = sorted((str(symbol), int(number)) for number, symbol in terms)
         rows.append(f'"{name}": {{{", ".join(f"{chr(34)}{symbol}{chr(34)}: {number}" for symbol, number in parts)}}}')
-    return f"_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))\n_COMPOUND = {{{', '.join(rows)}}}\n"
+    fixed = sorted({f'"{size}": {size}' for value in values for size in value.shape if size.is_Integer})
+    return (
+        "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))\n"
+        f"_COMPOUND = {{{', '.join(rows)}}}\n"
+        f"_FIXED = {{{', '.join(fixed)}}}\n"
+    )

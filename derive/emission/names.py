@@ -20,6 +20,12 @@ RESERVED = {
 }  # fmt: skip
 
 
+def local_name(dimension: str) -> str:
+    """The local variable that holds a dimension's size: its own name, unless the kernel needs that for itself."""
+    clashes = dimension in RESERVED or dimension.endswith("_all") or dimension.startswith(("buffer_", "number_"))
+    return f"{dimension}_size" if clashes and dimension not in ("T", "B") else dimension
+
+
 def wanted(value: Value) -> str:
     """The name that a value would have if nothing stood in the way."""
     name = value.name
@@ -43,7 +49,11 @@ class Names:
     """One Python name per value, the same in every function of a module; `NAME_all` is its sequence over time."""
 
     def __init__(self, dimensions: Iterable[str]) -> None:
-        self.taken = RESERVED | set(dimensions) | {f"{kind}_{k}" for kind in ("buffer", "number") for k in range(1, 100)}
+        self.taken = (
+            RESERVED
+            | {local_name(one) for one in dimensions}
+            | {f"{kind}_{k}" for kind in ("buffer", "number") for k in range(1, 100)}
+        )
         self.known: dict[Value, str] = {}
 
     def of(self, value: Value) -> str:

@@ -93,7 +93,7 @@ def _tables(where, parameters, inputs, state):
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
     tables = _tables(where, parameters, inputs, state)
-    sizes = {}
+    sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
     if dtype not in _DTYPES:
         _array_refused(where, *tables[0], sizes, dtype)

@@ -9,8 +9,14 @@ from derive.pages.errors import Source, Span
 
 LONGEST_BLOCK = 20_000
 """Characters of one display."""
+MOST_OPENERS = 20_000
+"""Displays, headings, pieces of code and of inline mathematics on a page."""
+TOO_MUCH = f"too much on one page: expected at most {MOST_OPENERS} headings, displays and lines."
 
-ENVIRONMENTS = "equation align alignat aligned alignedat gather gathered split multline flalign eqnarray displaymath math".split()
+ENVIRONMENTS = (
+    "equation", "align", "alignat", "aligned", "alignedat", "gather", "gathered", "split", "multline", "flalign", "eqnarray",
+    "displaymath", "math",
+)  # fmt: skip
 
 OPENER = re.compile(
     r"""(?P<fence>^[ ]{0,3}(?P<ticks>`{3,}|~{3,})(?P<info>[^\n`]*)$)
@@ -61,8 +67,12 @@ def find_blocks(source: Source) -> list[Piece]:
     """Headings, displays and declarations in the order of the page; in a plain text, one block a line. Raises PageError."""
     pieces: list[Piece] = []
     at = 0
+    count = 0
     while found := OPENER.search(source.text, at):
         at = take(source, found, pieces)
+        count += 1
+        if count > MOST_OPENERS:
+            raise source.error(found.span(), TOO_MUCH, "Put the equations on a page of their own.")
     if source.plain and not any(isinstance(piece, Block) for piece in pieces):
         return plain_lines(source)
     return pieces
@@ -100,7 +110,19 @@ def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
 
 
 def outer_group(found: re.Match[str]) -> str:
-    kinds = ("fence", "comment", "percent", "heading", "section", "verbatim", "dollars", "bracket", "environment", "escaped", "code")
+    kinds = (
+        "fence",
+        "comment",
+        "percent",
+        "heading",
+        "section",
+        "verbatim",
+        "dollars",
+        "bracket",
+        "environment",
+        "escaped",
+        "code",
+    )
     return next((kind for kind in kinds if found[kind] is not None), "inline" if found["inline"] is not None else "round")
 
 
@@ -109,7 +131,9 @@ def closing(source: Source, opener: Span, start: int, closer: str) -> int:
     at = source.text.find(closer, start)
     if at < 0:
         opened = source.written(opener)
-        raise source.error(opener, f"`{opened}` is never closed: expected `{closer}`, got the end of the page.", f"Write `{closer}`.")
+        raise source.error(
+            opener, f"`{opened}` is never closed: expected `{closer}`, got the end of the page.", f"Write `{closer}`."
+        )
     return at + len(closer)
 
 
@@ -162,6 +186,8 @@ def plain_lines(source: Source) -> list[Piece]:
     at = 0
     for line in source.text.split("\n"):
         span = (at, at + len(line))
+        if len(pieces) > MOST_OPENERS:
+            raise source.error(span, TOO_MUCH, "Put the equations on a page of their own.")
         at += len(line) + 1
         declared = re.match(r"\s*[#%]\s*derive:", line)
         heading = re.match(r"\s*#{1,6}\s+(.*)", line)
@@ -176,7 +202,8 @@ def plain_lines(source: Source) -> list[Piece]:
 
 def is_prose(line: str) -> bool:
     """Words and nothing else: no sign that an equation could do without."""
-    return "=" not in line and len(line) < 1000 and bool(re.fullmatch(r"[\s\w'’\-.,:;!?()–—\"]*[^\W\d_]{3,}[\s\w'’\-.,:;!?()–—\"]*", line)) and not re.search(r"_|\w\(", line)
+    wordy = len(line) < 1000 and re.fullmatch(r"[\s\w'’\-.,:;!?()–—\"]*", line) and re.search(r"[^\W\d_]{3}", line)
+    return bool(wordy) and re.search(r"_|\w\(", line) is None
 
 
 def add_line(source: Source, span: Span, line: str, pieces: list[Piece]) -> None:

@@ -6,6 +6,8 @@ import bisect
 from dataclasses import dataclass
 from functools import cached_property
 
+from derive.errors import DeriveError
+
 LONGEST_SHOWN = 100
 """Columns of an equation that an error shows around the place."""
 
@@ -13,7 +15,7 @@ Span = tuple[int, int]
 """Where something stands in the text of its page: from, up to."""
 
 
-class PageError(ValueError):
+class PageError(DeriveError):
     """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do."""
 
 

@@ -25,8 +25,12 @@ def load(path: str, text: str | None = None) -> Source:
     name = "<stdin>" if path == "-" else Path(path).name
     data = text.encode(errors="replace") if text is not None else read_bytes(path)
     if len(data) > LARGEST:
-        raise PageError(f"{name}:1: the page is too large: expected at most {LARGEST} bytes. Put the equations on a page of their own.")
-    source = Source(name, decoded(name, data), plain=not name.lower().endswith((".md", ".markdown", ".tex", ".latex", ".qmd", ".rmd")))
+        raise PageError(
+            f"{name}:1: the page is too large: expected at most {LARGEST} bytes. Put the equations on a page of their own."
+        )
+    source = Source(
+        name, decoded(name, data), plain=not name.lower().endswith((".md", ".markdown", ".tex", ".latex", ".qmd", ".rmd"))
+    )
     refuse_active(source)
     return source
 
@@ -51,7 +55,8 @@ def decoded(name: str, data: bytes) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise PageError(f"{name}:{line}: not a text file: expected UTF-8, got the byte {data[error.start]:#04x}. Save it as UTF-8.") from None
+        got = f"the byte {data[error.start]:#04x}"
+        raise PageError(f"{name}:{line}: not a text file: expected UTF-8, got {got}. Save it as UTF-8.") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise PageError(f"{name}:{line}: not a text file: expected text, got a zero byte. Give a Markdown, LaTeX or text file.")

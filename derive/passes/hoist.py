@@ -13,11 +13,12 @@ from derive.program import Equation, Program, Term
 def hoist(program: Program, forward: Program) -> Program:
     """Move equations, and the parts of sums that hold a matrix product, in front of the loop where they don't need the carry."""
     moving = set(program.carried())
+    written = {value for _, value in program.carries}
     equations: list[Equation] = []
     for equation in program.equations:
         if equation.place != "step":
             equations.append(equation)
-        elif equation.accumulate or moving.intersection(equation.reads()):
+        elif equation.accumulate or equation.target in written or moving.intersection(equation.reads()):
             moving.add(equation.target)
             equations += split(equation, moving)
         else:

@@ -6,7 +6,7 @@ knows the nodes of the language and nothing else: no rule, no program, no pass.
 Values are compared in a ring that is free in everything that a gradient may not depend on. Parameters, inputs, initial states
 and cotangents are free symbols, and so is each value y = f(a) of a function, one for each pair (f, a): y' is 1 - y**2 for tanh,
 y (1 - y) for sigma, and a free symbol of its own, `step(a)`, for relu. Two polynomials that are equal there are equal for every
-function with these slopes, at every point. Division and roots are free symbols too, so a proof never needs that a/a = 1.
+function with these slopes, at every point. Reciprocals and roots are free symbols too, so no proof may need that a/a = 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from derive.language import (
     Identity,
     Ones,
     Plus,
+    Repeat,
     Rows,
     Softmax,
     Stack,
@@ -65,22 +66,35 @@ class Polynomial:
         """A number as a polynomial; a polynomial as it is."""
         return value if isinstance(value, Polynomial) else Polynomial({0: value} if value else {}, 0)
 
+    @staticmethod
+    def total(parts: Iterable[Any]) -> Polynomial:
+        """The sum of polynomials or numbers."""
+        terms: dict[int, Any] = {}
+        degree = 0
+        for part in map(Polynomial.of, parts):
+            degree = max(degree, part.degree)
+            for monomial, number in part.terms.items():
+                terms[monomial] = terms.get(monomial, 0) + number
+        return Polynomial({monomial: number for monomial, number in terms.items() if number}, degree)
+
     def __add__(self, other: Any) -> Polynomial:
-        other = Polynomial.of(other)
-        terms = dict(self.terms)
-        for monomial, number in other.terms.items():
-            total = terms.pop(monomial, 0) + number
+        short, long = by_length(self, Polynomial.of(other))
+        terms = dict(long.terms)
+        for monomial, number in short.terms.items():
+            total = terms.get(monomial, 0) + number
             if total:
                 terms[monomial] = total
-        return Polynomial(terms, max(self.degree, other.degree))
+            else:
+                del terms[monomial]
+        return Polynomial(terms, max(short.degree, long.degree))
 
     def __mul__(self, other: Any) -> Polynomial:
-        other = Polynomial.of(other)
+        short, long = by_length(self, Polynomial.of(other))
         terms: dict[int, Any] = {}
-        for left, a in self.terms.items():
-            for right, b in other.terms.items():
+        for left, a in short.terms.items():
+            for right, b in long.terms.items():
                 terms[left + right] = terms.get(left + right, 0) + a * b
-        return Polynomial({monomial: number for monomial, number in terms.items() if number}, self.degree + other.degree)
+        return Polynomial({monomial: number for monomial, number in terms.items() if number}, short.degree + long.degree)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -91,15 +105,21 @@ class Polynomial:
         return hash(frozenset(self.terms.items()))
 
 
+def by_length(a: Polynomial, b: Polynomial) -> tuple[Polynomial, Polynomial]:
+    return (a, b) if len(a.terms) < len(b.terms) else (b, a)
+
+
 class Scalars:
     """The ring of the comparison: one symbol for each key, and SymPy expressions as its elements.
 
-    Without a seed the elements are polynomials, and equal means identical. With a seed each symbol is a random integer: elements
-    that differ there are different polynomials, for certain; elements that agree there are equal but for a chance below 1e-17,
-    the degree (below 256) over the number of integers to draw from (2**67), by the lemma of Schwartz and Zippel.
+    Without a seed the elements are polynomials, and equal means identical. With a seed each symbol is a random integer and division
+    is division: elements that differ there differ for certain; elements that agree there are equal but for a chance below 1e-17, by
+    the lemma of Schwartz and Zippel: the degree of the difference, below 2 * 256, over the number of integers to draw from, 2**67.
+    halved: sigma(a) is no symbol but (1 + tanh(a/2))/2, for schedules that compute it so.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, halved: bool = False) -> None:
+        self.halved = halved
         self.symbols: dict[Hashable, Any] = {}
         self.known: dict[sp.Expr, Any] = {}
         self.random = None if seed is None else random.Random(seed)
@@ -111,11 +131,16 @@ class Scalars:
             self.symbols[key] = fresh if self.random is None else self.random.randrange(1, 2**67)
         return self.symbols[key]
 
-    def __call__(self, expression: sp.Expr) -> Any:
-        """The element that a SymPy expression in free symbols stands for."""
+    def __call__(self, expression: Any) -> Any:
+        """The element that a SymPy expression in free symbols, or a number, stands for."""
+        expression = sp.sympify(expression)
         if expression not in self.known:
             self.known[expression] = self.element(expression, self)
         return self.known[expression]
+
+    def total(self, parts: Iterable[Any]) -> Any:
+        """The sum of many elements."""
+        return Polynomial.total(parts) if self.random is None else sum(parts)
 
     def at(self, scalar: sp.Expr, z: Any) -> Any:
         """A function, as an expression in `X`, taken of the element z."""
@@ -125,11 +150,12 @@ class Scalars:
         """One node of a SymPy expression, `inner` giving what its parts stand for."""
         match node:
             case Activation():
-                return self.symbol(node.function, inner(node.definition))
+                return self.function(node.function, inner(node.definition))
             case Kept():
                 return inner(node.definition)
-            case sp.Rational():
-                return int(node) if node.is_Integer else Fraction(int(node.p), int(node.q))
+            case sp.Rational() | sp.Float():
+                exact = Fraction(int(node.p), int(node.q)) if node.is_Rational else Fraction(float(node))
+                return int(exact) if exact.denominator == 1 else exact
             case sp.Add():
                 return reduce(lambda a, b: a + b, map(inner, node.args))
             case sp.Mul():
@@ -137,16 +163,23 @@ class Scalars:
             case sp.Pow():
                 return self.power(inner(node.base), node.exp)
             case sp.Function():
-                return self.symbol(type(node).__name__, *map(inner, node.args))
+                return self.function(type(node).__name__, inner(node.args[0]))
             case sp.Symbol() | sp.NumberSymbol():
                 return self.symbol(node)
         raise TypeError(f"exact: no element for {type(node).__name__} in `{node}`. Add it to Scalars.element.")
 
+    def function(self, name: str, argument: Any) -> Any:
+        """y = f(a)."""
+        if name == "sigma" and self.halved:
+            return (1 + self.symbol("tanh", argument * Fraction(1, 2))) * Fraction(1, 2)
+        return self.symbol(name, argument)
+
     def power(self, base: Any, exponent: sp.Rational) -> Any:
-        """base**exponent; the reciprocal and the root are symbols of their own."""
+        """base**exponent; a root is a symbol of its own, and so is a reciprocal among polynomials."""
         root = base if exponent.q == 1 else self.symbol("root", int(exponent.q), base)
-        factor = root if exponent.p > 0 else self.symbol("reciprocal", root)
-        return reduce(lambda a, b: a * b, [factor] * abs(int(exponent.p)), 1)
+        if exponent.p < 0:
+            root = self.symbol("reciprocal", root) if self.random is None else 1 / Fraction(root)
+        return reduce(lambda a, b: a * b, [root] * abs(int(exponent.p)), 1)
 
 
 # ---- the nodes of the language, by components
@@ -187,11 +220,9 @@ class Components:
             case Plus():
                 return reduce(np.add, map(self, node.args))
             case Times():
-                number, matrices = (1, node.args) if isinstance(node.args[0], sp.MatrixExpr) else (node.args[0], node.args[1:])
-                return self.function(number, 0) * reduce(np.matmul, map(self, matrices))  # type: ignore[no-any-return]
+                return self.product(np.matmul, node)
             case Hadamard():
-                numbers = [self.function(part, 0) for part in node.args if not isinstance(part, sp.MatrixExpr)]
-                return reduce(np.multiply, [*numbers, *[self(part) for part in node.args if isinstance(part, sp.MatrixExpr)]])
+                return self.product(np.multiply, node)
             case Transposed():
                 return self(node.args[0]).T
             case Apply():
@@ -200,6 +231,8 @@ class Components:
                 return np.concatenate([self(part) for part in node.args])
             case Rows():
                 return self(node.args[0])[length(node.args[1], self.sizes) : length(node.args[2], self.sizes)]
+            case Repeat():
+                return np.concatenate([self(node.args[0])] * int(node.args[1]))
             case Softmax():
                 powers = self.each(sp.exp(X), self(node.args[0]))
                 return powers * self.function(1 / X, powers.sum())  # type: ignore[no-any-return]
@@ -213,6 +246,12 @@ class Components:
                 return np.diagflat(np.full(shape_of(node, self.sizes)[0], 1, dtype=object))
         raise TypeError(f"exact: {type(node).__name__} has no components. Add it to Components.")
 
+    def product(self, multiply: Callable[[Array, Array], Array], node: sp.MatrixExpr) -> Array:
+        """The product of the matrices among the operands, times the numbers among them."""
+        numbers = [self.function(part, 0) for part in node.args if not isinstance(part, sp.MatrixExpr)]
+        matrices = [self(part) for part in node.args if isinstance(part, sp.MatrixExpr)]
+        return reduce(np.multiply, numbers, reduce(multiply, matrices))
+
     def each(self, scalar: sp.Expr, array: Array) -> Array:
         """A function of each component."""
         return np.array([[self.function(scalar, z) for z in row] for row in array], dtype=object)
@@ -224,16 +263,18 @@ class Components:
 class Kept(sp.Expr):  # type: ignore[misc]
     """An expression that SymPy's walks don't enter, so that what is shared is walked once; `diff` sees through it."""
 
+    is_commutative = True
+
     def __new__(cls, definition: sp.Expr, function: str = "") -> sp.Expr:
         if definition.is_number and not function:
             return definition
         self = sp.Expr.__new__(cls, sp.Dummy())
-        self.definition, self.function, self.slopes = definition, function, {}
+        self.definition, self.function, self.slopes, self.symbols = definition, function, {}, definition.free_symbols
         return self
 
     @property
     def free_symbols(self) -> set[sp.Basic]:
-        return self.definition.free_symbols  # type: ignore[no-any-return]
+        return self.symbols  # type: ignore[no-any-return]
 
     def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
         if symbol not in self.slopes:
@@ -302,12 +343,14 @@ class Oracle:
 
     def right_side(self, value: Value, step: int | None) -> Array:
         components = Components(lambda part: self.value(part, step), function_of, self.sizes)
-        return np.vectorize(Kept, otypes=[object])(components(self.equations[value]))
+        array = components(self.equations[value])
+        return np.array([[Kept(sp.sympify(part)) for part in row] for row in array], dtype=object)
 
     def leaf(self, value: Value, step: int | None) -> Array:
         self.leaves[value, step] = free(value, step, self.sizes)
         return self.leaves[value, step]
 
+    @cached_property
     def gradients(self) -> dict[tuple[Value, int | None], Array]:
         """{(value, step): d loss / d each component} for every parameter (step None), input and initial state (step -1)."""
         return {leaf: derivatives(self.loss, symbols) for leaf, symbols in self.leaves.items()}

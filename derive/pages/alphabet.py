@@ -1,0 +1,252 @@
+"""What one thing is called in TeX, in Unicode and in words: tables, and the few functions that read them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from derive.functions import FUNCTIONS
+from derive.notation import GREEK
+
+ALIASES = {"sigmoid": "sigma", "sigm": "sigma", "logistic": "sigma", "ln": "log", "id": "identity", "cat": "concat"}
+SPECIAL = ("softmax", "max", "min", "diag", "concat")
+"""Functions that are no scalar function of one element."""
+
+
+def words_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def function_name(word: str) -> str | None:
+    """The function that a word names, in any case: `ReLU` -> `relu`; None for any other word."""
+    word = ALIASES.get(word.lower(), word.lower())
+    return word if word in FUNCTIONS or word in SPECIAL else None
+
+
+GREEK_COMMANDS = (
+    {name: name for one in GREEK for name in (one, one.capitalize())}
+    | {f"var{name}": name for name in ("epsilon", "theta", "pi", "rho", "sigma", "phi", "kappa")}
+    | {"digamma": "digamma"}
+)
+LETTER_COMMANDS = {"ell": "l", "imath": "i", "jmath": "j", "hbar": "hbar", "aleph": "aleph", "wp": "wp"}
+
+OPERATORS = {
+    "@": "dot",
+    r"\odot": "hadamard",
+    r"\circ": "hadamard",
+    r"\otimes": "hadamard",
+    r"\ast": "hadamard",
+    r"\star": "hadamard",
+    r"\bullet": "hadamard",
+    r"\cdot": "dot",
+    r"\times": "cross",
+    r"\div": "divide",
+    r"\oslash": "divide",
+    "*": "hadamard",
+    "/": "divide",
+    "⊙": "hadamard",
+    "∘": "hadamard",
+    "⊗": "hadamard",
+    "∗": "hadamard",
+    "∙": "hadamard",
+    "•": "hadamard",
+    "⋆": "hadamard",
+    "◦": "hadamard",
+    "○": "hadamard",
+    "⨀": "hadamard",
+    "⨂": "hadamard",
+    "·": "dot",
+    "⋅": "dot",
+    "×": "cross",
+    "÷": "divide",
+    "⊘": "divide",
+    "∕": "divide",
+    r"\bigodot": "hadamard",
+    r"\bigotimes": "hadamard",
+    r"\cdotp": "dot",
+    r"\boxdot": "hadamard",
+    r"\circledast": "hadamard",
+}
+SIGNS = {
+    "+": ("PLUS", "+"),
+    r"\oplus": ("PLUS", "+"),
+    "⊕": ("PLUS", "+"),
+    r"\bigoplus": ("PLUS", "+"),
+    r"\boxplus": ("PLUS", "+"),
+    "-": ("MINUS", "-"),
+    "−": ("MINUS", "-"),
+    "‐": ("MINUS", "-"),
+    "‑": ("MINUS", "-"),
+    "–": ("MINUS", "-"),
+    "﹣": ("MINUS", "-"),
+    r"\ominus": ("MINUS", "-"),
+    "⊖": ("MINUS", "-"),
+    "=": ("EQUALS", "="),
+    r"\coloneqq": ("EQUALS", "="),
+    r"\triangleq": ("EQUALS", "="),
+    r"\equiv": ("EQUALS", "="),
+    "≔": ("EQUALS", "="),
+    r"\coloneq": ("EQUALS", "="),
+    r"\doteq": ("EQUALS", "="),
+    r"\defeq": ("EQUALS", "="),
+    "≜": ("EQUALS", "="),
+    "≡": ("EQUALS", "="),
+    "(": ("OPEN", "("),
+    "[": ("OPEN", "["),
+    r"\{": ("OPEN", "("),
+    r"\lbrace": ("OPEN", "("),
+    r"\lbrack": ("OPEN", "["),
+    r"\lparen": ("OPEN", "("),
+    ")": ("CLOSE", ")"),
+    "]": ("CLOSE", "]"),
+    r"\}": ("CLOSE", ")"),
+    r"\rbrace": ("CLOSE", ")"),
+    r"\rbrack": ("CLOSE", "]"),
+    r"\rparen": ("CLOSE", ")"),
+    r"\langle": ("OPEN", "<"),
+    r"\rangle": ("CLOSE", ">"),
+    "⟨": ("OPEN", "<"),
+    "⟩": ("CLOSE", ">"),
+    "〈": ("OPEN", "<"),
+    "〉": ("CLOSE", ">"),
+    "{": ("BEGIN_GROUP", "{"),
+    "}": ("END_GROUP", "}"),
+    "_": ("SUB", "_"),
+    "^": ("SUP", "^"),
+    r"\_": ("SUB", "_"),
+    r"\sb": ("SUB", "_"),
+    r"\sp": ("SUP", "^"),
+    ",": ("COMMA", ","),
+    ";": ("SEMICOLON", ";"),
+    r"\Vert": ("COMMA", ","),
+    r"\vert": ("COMMA", ","),
+    r"\mid": ("COMMA", ","),
+    r"\parallel": ("COMMA", ","),
+    "|": ("COMMA", ","),
+    "‖": ("COMMA", ","),
+    "∥": ("COMMA", ","),
+    r"\in": ("MEMBER", "∈"),
+    "∈": ("MEMBER", "∈"),
+    r"\forall": ("MEMBER", "∀"),
+    "∀": ("MEMBER", "∀"),
+    r"\|": ("COMMA", ","),
+    "&": ("AMP", "&"),
+    ".": ("STOP", "."),
+    r"\to": ("COMMA", ","),
+    r"\rightarrow": ("COMMA", ","),
+    "→": ("COMMA", ","),
+    "'": ("PRIME", "prime"),
+    "′": ("PRIME", "prime"),
+    "’": ("PRIME", "prime"),
+    r"\prime": ("MARK", "prime"),
+    "″": ("PRIME", "prime_prime"),
+    r"\sqrt": ("ROOT", "sqrt"),
+    "√": ("ROOT", "sqrt"),
+    r"\top": ("MARK", "T"),
+    r"\intercal": ("MARK", "T"),
+    "⊤": ("MARK", "T"),
+    r"\mathsf": ("FONT", ""),
+    r"\frac": ("FRAC", "/"),
+    r"\dfrac": ("FRAC", "/"),
+    r"\tfrac": ("FRAC", "/"),
+    r"\cfrac": ("FRAC", "/"),
+    r"\nicefrac": ("FRAC", "/"),
+    r"\sfrac": ("FRAC", "/"),
+    r"\quad": ("QUAD", ""),
+    r"\qquad": ("QUAD", ""),
+    r"\\": ("NEWLINE", ""),
+    r"\cr": ("NEWLINE", ""),
+    r"\newline": ("NEWLINE", ""),
+    r"\partial": ("GRADIENT", "∂"),
+    "∂": ("GRADIENT", "∂"),
+    r"\nabla": ("GRADIENT", "∇"),
+    "∇": ("GRADIENT", "∇"),
+    r"\leftarrow": ("GRADIENT", "←"),
+    r"\gets": ("GRADIENT", "←"),
+    "←": ("GRADIENT", "←"),
+}
+DECORATIONS = {
+    "tilde": "tilde",
+    "widetilde": "tilde",
+    "hat": "hat",
+    "widehat": "hat",
+    "bar": "bar",
+    "overline": "bar",
+    "dot": "dot",
+    "ddot": "ddot",
+    "vec": "vec",
+    "check": "check",
+    "widecheck": "check",
+    "breve": "breve",
+    "acute": "acute",
+    "grave": "grave",
+    "mathring": "ring",
+    "overrightarrow": "right",
+    "overleftarrow": "left",
+}
+COMBINING = {
+    "\u0303": "tilde",
+    "\u0302": "hat",
+    "\u0304": "bar",
+    "\u0305": "bar",
+    "\u0307": "dot",
+    "\u0308": "ddot",
+    "\u20d7": "vec",
+    "\u030c": "check",
+    "\u0306": "breve",
+    "\u0301": "acute",
+    "\u0300": "grave",
+    "\u030a": "ring",
+    "\u20d6": "left",
+}
+SEPARATE_FONTS = {
+    "mathcal": "calligraphic",
+    "mathscr": "script",
+    "mathbb": "blackboard",
+    "mathfrak": "fraktur",
+    "cal": "calligraphic",
+}
+PLAIN_FONTS = words_in("mathbf boldsymbol bm mathit mathnormal pmb symbf symbfit bold mathbfit textcolor ensuremath")
+TEXT_FONTS = words_in(
+    "mathrm text operatorname mathop textrm textbf textit textsf texttt mathtt mbox hbox textnormal mathsf emph"
+)
+VANISH = words_in(
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm middle displaystyle textstyle scriptstyle limits nolimits "
+    "nonumber notag hfill hline bf rm it sf tt mathstrut strut allowbreak nobreak displaylimits centering small large footnotesize "
+    "normalsize underline boxed underbrace overbrace mathrel mathbin mathord mathopen mathclose mathinner thinspace medspace thickspace "
+    "negthinspace enspace smallskip noindent qquad* relax left* protect boldmath vspace* null"
+)
+WITH_ARGUMENT = words_in(
+    "tag tag* label hspace hspace* vspace kern mspace hskip phantom "
+    "hphantom vphantom color intertext shortintertext ref eqref cite"
+)
+SENTENCES = words_in("text textrm textnormal mbox hbox")
+CONNECTIVES = words_in("and or where with if for when such that else otherwise then since given let")
+"""Words that join equations; in `\\text{ word }` with a space any word does."""
+MATRICES = words_in("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix psmallmatrix bsmallmatrix array subarray")
+
+RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾⁼", "0123456789+-()=", strict=True))
+LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎₌", "0123456789+-()=", strict=True))
+
+
+def script_of(character: str) -> tuple[str, str] | None:
+    """("^" or "_", the plain character) of a raised or lowered one."""
+    if character in RAISED or character in LOWERED:
+        return ("^", RAISED[character]) if character in RAISED else ("_", LOWERED[character])
+    found = unicodedata.decomposition(character)
+    if found.startswith(("<super>", "<sub>")):
+        kind, _, code = found.partition("> ")
+        return "^" if kind == "<super" else "_", "".join(chr(int(one, 16)) for one in code.split())
+    return None
+
+
+def greek_letter(character: str) -> str | None:
+    """`α` -> `alpha`, `Γ` -> `Gamma`; None for anything else."""
+    character = {"ϵ": "ε", "ϑ": "θ", "ϕ": "φ", "ϱ": "ρ", "ς": "σ", "ϖ": "π", "µ": "μ", "ϰ": "κ"}.get(character, character)
+    name = unicodedata.name(character, "")
+    if not name.startswith("GREEK ") or "LETTER" not in name:
+        return "l" if character == "ℓ" else None
+    letter = name.split("LETTER ")[1].split(" ")[0].lower()
+    letter = "lambda" if letter == "lamda" else letter
+    if letter not in GREEK:
+        return None
+    return letter.capitalize() if "CAPITAL" in name else letter

@@ -1,0 +1,91 @@
+"""What a page or the command line says beforehand: `f = tanh`, `alpha = 0.95`, `W = matrix`, `x = input`, `time = k`, `dim x = N`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from derive.pages.alphabet import function_name, greek_letter
+from derive.pages.errors import PageError, Source, Span
+
+KINDS = ("matrix", "vector", "input", "parameter", "identity")
+FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+
+
+@dataclass
+class Declared:
+    """Names as the naming rule makes them -> what is said of them."""
+
+    functions: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, Fraction] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    time: str | None = None
+
+    def say(self, name: str, value: str, where: str) -> None:
+        """Take one declaration in. Raises PageError on one that says nothing."""
+        name, value = plain_name(name), value.strip()
+        number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
+        if name == "time":
+            self.time = plain_name(value)
+        elif number:
+            self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / (Fraction(number[3] or 1) or 1)
+        elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
+            self.kinds[name] = value.lower()
+        elif function_name(value.lstrip("\\")) not in (None, "max", "min", "diag"):
+            self.functions[name] = function_name(value.lstrip("\\")) or value
+        else:
+            raise PageError(
+                f"{where}: `{name} = {value}` declares nothing: expected {FORM}, got `{value[:60]}`. Write one of these."
+            )
+
+    def dim(self, name: str, value: str, where: str) -> None:
+        sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
+        if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
+            expected = "a name such as `N`, or two for a matrix: `N, D`"
+            raise PageError(f"{where}: dim `{name}`: expected {expected}; got `{value[:60]}`. Name it.")
+        self.dims[plain_name(name)] = sizes
+
+
+def plain_name(text: str) -> str:
+    """A name as a person writes it on a command line: `\\sigma_g`, `sigma_g`, `W_{hh}`, `σ`."""
+    text = re.sub(r"\\(?:mathbf|mathrm|boldsymbol|text|mathcal)\b", "", text.strip())
+    text = re.sub(r"\\(tilde|hat|bar|dot)\s*\{?\s*(\\?[A-Za-z]+)\s*\}?", r"\2_\1", text)
+    text = "".join(greek_letter(character) or character for character in text)
+    text = re.sub(r"\\(var)?([A-Za-z]+)", r"\2", text)
+    text = re.sub(r"\^", "_", re.sub(r"[{}()\\\s]", "", text))
+    return f"{text}_" if text == "lambda" else text
+
+
+def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
+    """The declarations of a page, then those of the command line, which win."""
+    known = Declared()
+    for start, end in spans:
+        at = start
+        for piece in re.split(r"([;\n])", source.text[start:end]):
+            take(source, known, piece, at)
+            at += len(piece)
+    for name, value in let.items():
+        known.say(name, value, "--let")
+    for name, value in dims.items():
+        known.dim(name, value, "--dim")
+    return known
+
+
+def take(source: Source, known: Declared, piece: str, at: int) -> None:
+    text = piece.strip(" \t,;\n")
+    if not text or text.startswith("#"):
+        return
+    name, sign, value = text.partition("=" if "=" in text else ":")
+    where = source.where(at)
+    if not sign:
+        raise PageError(f"{where}: `{text[:60]}` declares nothing: expected {FORM}. Write one of these.")
+    if name.split()[:1] == ["dim"]:
+        known.dim(name.split(maxsplit=1)[-1], value, where)
+    else:
+        known.say(name, value, where)
+
+
+__all__ = ["Declared", "declared", "plain_name"]

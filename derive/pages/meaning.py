@@ -1,0 +1,425 @@
+"""Trees -> core: brackets, functions and numbers resolved, each symbol by its name and step. Nothing here depends on what a name is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from derive.functions import FUNCTIONS
+from derive.notation import GREEK
+from derive.pages.alphabet import SPECIAL, function_name
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
+from derive.pages.errors import PageError, Span
+from derive.pages.names import Entry, Names
+from derive.pages.symbols import exponent, is_transposition, strip, take_apart
+from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Mark, Node, Number, Ratio, Root, Scripted, Signed, Sum
+
+KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A function that the page defines: `f(a) = body`."""
+
+    parameter: str
+    body: Node
+
+
+@dataclass
+class Meaning:
+    """Resolves the formulas of one cell.
+
+    bound: what a macro's parameter stands for. calls: undefined symbols in front of a round bracket, which may be functions that
+    nobody has declared; plain: undefined symbols anywhere else.
+    """
+
+    names: Names
+    macros: dict[str, Macro]
+    bound: dict[str, Core] = field(default_factory=dict)
+    calls: dict[str, tuple[Span, Core]] = field(default_factory=dict)
+    plain: set[str] = field(default_factory=set)
+    depth: int = 0
+
+    def error(self, node: Node | Core, what: str, todo: str) -> PageError:
+        return self.names.source.error(node.span, what, todo)
+
+    def written(self, node: Node) -> str:
+        return self.names.source.written(node.span)
+
+    # ---- equations
+
+    def definitions(self, entry: Entry) -> list[Definition]:
+        """What one equation defines."""
+        named = [self.names.settle(self.names.target(target)).symbol.name for target in entry.targets]
+        if len(named) == 1 and not isinstance(entry.targets[0], Grid):
+            return [Definition(named[0], self.resolve(entry.right), entry.targets[0].span)]
+        bodies = self.stacked(entry, tuple(named))
+        return [Definition(name, body, target.span) for name, body, target in zip(named, bodies, entry.targets, strict=True)]
+
+    def stacked(self, entry: Entry, named: tuple[str, ...]) -> list[Core]:
+        """The right sides of `(a b c) = (f g h) W (x y)`: a column of functions, of formulas, or one vector that is cut."""
+        right = entry.right
+        if isinstance(right, Grid):
+            cells = cells_of(right)
+            self.same_number(right, len(cells), len(named))
+            return [self.resolve(cell) for cell in cells]
+        functions: Sequence[Node] = ()
+        if isinstance(right, (Chain, Signed)) and isinstance(first(right), Grid):
+            cells = cells_of(first(right))
+            if all(self.function_of(cell) for cell in cells):
+                functions = cells
+                self.same_number(first(right), len(cells), len(named))
+                right = rest(right)
+        body = self.resolve(right)
+        blocks: list[Core] = [Part(body, named, at, body.span) for at in range(len(named))]
+        return [self.call(function, block) for function, block in zip(functions, blocks, strict=True)] if functions else blocks
+
+    def same_number(self, node: Node, got: int, expected: int) -> None:
+        if got != expected:
+            what = f"{got} rows against {expected} on the left side: expected one a symbol."
+            raise self.error(node, what, "Give both sides the same number of rows.")
+
+    # ---- formulas
+
+    def resolve(self, node: Node, argument: bool = False) -> Core:
+        """The meaning of a formula; `argument`: it stands inside a function that is known."""
+        self.depth += 1
+        if self.depth > 400:
+            raise self.error(node, "the formula nests too deep.", "Give its inner part an equation of its own.")
+        try:
+            return self.resolved(node, argument)
+        finally:
+            self.depth -= 1
+
+    def resolved(self, node: Node, argument: bool) -> Core:
+        exponential = self.exponential(node)
+        if exponential is not None:
+            return exponential
+        if self.function_of(node) or (isinstance(node, Letter) and node.is_function):
+            raise self.no_argument(node)
+        occurrence = self.names.reader.read(node)
+        if occurrence is not None:
+            return self.symbol(node)
+        match node:
+            case Number():
+                return Const(node.value, node.span)
+            case Bracket():
+                return self.bracket(node, argument)
+            case Grid():
+                return Concat(tuple(self.resolve(cell) for cell in cells_of(self.column(node))), node.span)
+            case Chain():
+                return self.chain(node, argument)
+            case Signed():
+                return self.signed(node, argument)
+            case Sum():
+                return folded(Add(tuple(self.resolve(term, argument) for term in node.terms), node.factors, node.span))
+            case Ratio():
+                return self.quotient(self.resolve(node.above, argument), self.resolve(node.below, argument), node.span)
+            case Root():
+                return power(self.resolve(node.body, argument), Fraction(1, 2), node.span)
+            case Decorated() if node.font:
+                return self.resolve(node.body, argument)
+            case Scripted():
+                return self.scripted(node, argument)
+        what = f"`{self.written(node)}` isn't read here: expected a symbol, a number, a function or a bracket."
+        raise self.error(node, what, "Give what it stands for a symbol of its own.")
+
+    def symbol(self, node: Node) -> Core:
+        """A symbol, raised or transposed where it is so written."""
+        one = self.names.reader.read(node)
+        assert one is not None
+        name = self.names.settle(one).symbol.name
+        core: Core
+        if name in self.bound and one.time is None:
+            core = self.bound[name]
+        elif one.time is None and name in self.names.declared.numbers:
+            core = Const(self.names.declared.numbers[name], node.span)
+        elif one.time is None and self.names.declared.kinds.get(name) == "identity":
+            core = Unit(node.span)
+        else:
+            core = Ref(*self.names.value(one), node.span)
+            self.plain.add(core.name)
+        core = Turned(core, node.span) if one.transposed else core
+        return core if one.power is None else power(core, one.power, node.span)
+
+    def exponential(self, node: Node) -> Core | None:
+        """`e^{-x_t}`: the letter e under an exponent that is a formula, not a number, an index or a name."""
+        if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "e"):
+            return None
+        if node.sub or len(node.sup) != 1:
+            return None
+        above = strip(node.sup[0])
+        if isinstance(above, (Sum, Scripted, Chain)):
+            one = self.names.reader.time(above)
+            return None if one is not None or exponent(above) is not None else Call("exp", self.resolve(above), node.span)
+        return None
+
+    def bracket(self, node: Bracket, argument: bool) -> Core:
+        if len(node.parts) == 1:
+            return self.resolve(node.parts[0], argument)
+        if node.opener == "{":
+            raise self.error(
+                node, "a comma inside braces: expected one formula.", "Write (a, b) or [a; b] for one above the other."
+            )
+        return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)
+
+    def column(self, node: Grid) -> Grid:
+        if len(node.rows) > 1 and any(len(row) > 1 for row in node.rows):
+            what = "a matrix of blocks isn't read: expected one column or one row of vectors."
+            raise self.error(node, what, "Write the product out: one term a block.")
+        return node
+
+    def scripted(self, node: Scripted, argument: bool) -> Core:
+        """A bracket with a script: a power, a transposition, or this step's index, which says nothing."""
+        core = self.resolve(node.body, argument)
+        for one in node.sup:
+            core = self.raised(core, one, node.span)
+        for one in node.sub:
+            if self.names.reader.time(one) != 0:
+                what = f"an index at a bracket, `{self.written(one)}`: expected it at a symbol."
+                raise self.error(one, what, "Write the index at each symbol inside, or give the bracket a name of its own.")
+        return core
+
+    def raised(self, core: Core, above: Node, span: Span) -> Core:
+        number = exponent(above)
+        if is_transposition(above):
+            return Turned(core, span)
+        if number is not None:
+            return power(core, number, span)
+        if self.names.reader.time(above) == 0:
+            return core
+        what = f"`{self.written(above)}` as an exponent isn't read: expected a number or a transposition."
+        raise self.error(above, what, "Write a power as a number; \\exp and \\log for the rest.")
+
+    # ---- products and functions
+
+    def chain(self, node: Chain, argument: bool) -> Core:
+        """Things side by side: a function takes what follows it."""
+        items: list[Core] = []
+        at = 0
+        while at < len(node.items):
+            item, at = self.item(node.items, at, argument)
+            items.append(item)
+        span = node.span
+        return items[0] if len(items) == 1 else folded(Product(tuple(items), ("side",) * (len(items) - 1), span))
+
+    def item(self, items: tuple[Node, ...], at: int, argument: bool) -> tuple[Core, int]:
+        """(one factor, where the next begins)."""
+        node = items[at]
+        called = self.function_of(node)
+        if called is None:
+            return self.factor(items, at, argument), at + 1
+        if at + 1 == len(items):
+            raise self.no_argument(node)
+        function, raised = called
+        following = items[at + 1]
+        if self.function_of(following):
+            body, end = self.item(items, at + 1, argument=True)
+        else:
+            body, end = self.argument(following, node), at + 2
+        value = self.call(function, body) if not isinstance(body, tuple) else body
+        if isinstance(following, Scripted) and not self.names.reader.read(following):
+            for one in following.sup:
+                value = self.raised(value, one, node.span)
+        return (value if raised is None else power(value, raised, node.span)), end
+
+    def argument(self, node: Node, function: Node) -> Core:
+        """What a function is applied to: the bracket that follows, or the next symbol."""
+        inner = node.body if isinstance(node, Scripted) and not self.names.reader.read(node) else node
+        if isinstance(inner, Bracket) and len(inner.parts) > 1:
+            name = (self.function_of(function) or (Letter("", function.span), None))[0]
+            if isinstance(name, Letter) and function_name(name.name) in ("max", "min", "concat"):
+                return Concat(tuple(self.resolve(part, True) for part in inner.parts), inner.span)
+            if inner.opener != "[":
+                what = f"`{self.written(function)}` of {len(inner.parts)} things: expected one."
+                raise self.error(inner, what, "Write the product or the sum that is meant; [a, b] for one above the other.")
+        return self.resolve(inner, argument=True)
+
+    def function_of(self, node: Node) -> tuple[Node, Fraction | None] | None:
+        """(the function, the power that it is raised to) where a node is a function without its argument."""
+        parts = take_apart(node)
+        if parts is None:
+            return None
+        numbers = [number for sup in parts.sups if (number := exponent(sup)) is not None]
+        if parts.letter.is_function:
+            return (parts.letter, numbers[0] if numbers else None)
+        one = self.names.reader.read(node)
+        if one is None or not self.names.is_function(one) or one.symbol.name in self.bound:
+            return None
+        return node, one.power
+
+    def call(self, function: Node, body: Core) -> Core:
+        """function(body). Raises PageError on a function that nobody knows."""
+        span = (function.span[0], max(function.span[1], body.span[1]))
+        if isinstance(function, Letter) and function.is_function:
+            name: str | None = self.names.declared.functions.get(function.name) or function_name(function.name)
+            written = function.name
+        else:
+            one = self.names.reader.read(function)
+            assert one is not None
+            written = one.symbol.name
+            name = self.names.declared.functions.get(written) or (
+                None if written in self.macros else function_name(one.symbol.base)
+            )
+        if written in self.macros:
+            return self.expanded(self.macros[written], body)
+        if name is None:
+            raise self.unknown(function, written)
+        if name in ("max", "min"):
+            return self.extreme(name, body, span)
+        if name == "concat":
+            return body
+        return Call(name, body, span)
+
+    def extreme(self, name: str, body: Core, span: Span) -> Core:
+        """max(0, a) = relu(a), max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)."""
+        if not isinstance(body, Concat) or len(body.parts) != 2:
+            what = f"`{name}` of one thing: expected two, as in `\\max(0, x)`."
+            raise self.names.source.error(span, what, "Write both.")
+        left, right = body.parts
+        if name == "max" and isinstance(right, Const):
+            left, right = right, left
+        if name == "max" and isinstance(left, Const) and left.value == 0:
+            return Call("relu", right, span)
+        if name == "min":
+            left, right = (right, left) if isinstance(left, Const) else (left, right)
+            return Add((left, Call("relu", Add((left, right), (1, -1), span), span)), (1, -1), span)
+        return Add((left, Call("relu", Add((right, left), (1, -1), span), span)), (1, 1), span)
+
+    def expanded(self, macro: Macro, body: Core) -> Core:
+        """The page's own function, its parameter standing for the argument."""
+        inner = Meaning(self.names, self.macros, self.bound | {macro.parameter: body}, self.calls, self.plain, self.depth + 20)
+        return inner.resolve(macro.body, argument=True)
+
+    def unknown(self, node: Node, name: str) -> PageError:
+        near = difflib.get_close_matches(name.lower(), [*FUNCTIONS, *SPECIAL], n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        return self.error(
+            node, f"unknown function `{name}`: expected one of {KNOWN}.", f'{hint}Say what it is: --let "{name}=tanh".'
+        )
+
+    def no_argument(self, node: Node) -> PageError:
+        parts = take_apart(node)
+        name = parts.letter.name if parts else self.written(node)
+        if function_name(name) is None and name not in self.macros and name not in self.names.declared.functions:
+            return self.unknown(node, name)
+        return self.error(
+            node, f"the function `{name}` has no argument: expected `{name}(...)`.", "Write its argument in brackets."
+        )
+
+    def factor(self, items: tuple[Node, ...], at: int, argument: bool) -> Core:
+        """A factor that is no function; an undefined symbol in front of a round bracket is kept in mind."""
+        node = items[at]
+        following = items[at + 1] if at + 1 < len(items) else None
+        one = self.names.reader.read(node)
+        opens = isinstance(following, Bracket) and following.opener == "("
+        if one is None or one.time is not None or one.power is not None or one.transposed or not opens:
+            return self.resolve(node, argument)
+        self.refuse_subscripted_function(node)
+        self.refuse_word(node, one.symbol.name)
+        if argument:
+            return self.resolve(node, argument)
+        assert following is not None
+        before = set(self.plain)
+        core = self.resolve(node)
+        if isinstance(core, Ref) and core.name not in self.targets and at + 2 == len(items):
+            self.plain.intersection_update(before)
+            self.calls.setdefault(core.name, (node.span, self.resolve(following)))
+        return core
+
+    @property
+    def targets(self) -> set[str]:
+        return {symbol.name for symbol in self.names.defined}
+
+    def refuse_subscripted_function(self, node: Node) -> None:
+        """`\\sigma_g(...)`: a function's letter with an index is a function that nobody has named."""
+        parts = take_apart(node)
+        one = self.names.reader.read(node)
+        if (
+            parts
+            and one
+            and one.symbol.subs
+            and function_name(parts.letter.name)
+            and one.symbol.name not in self.names.declared.kinds
+        ):
+            name = one.symbol.name
+            raise self.error(node, f"unknown function `{name}`: which one is it?", f'Say: --let "{name}=sigmoid".')
+
+    def refuse_word(self, node: Node, name: str) -> None:
+        """`\\mathrm{Linear}(x)`: a word in front of a round bracket is meant as a function, unless the page says what it is."""
+        parts = take_apart(node)
+        known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
+        if parts and len(parts.letter.name) > 2 and parts.letter.name.lower() not in GREEK and name not in known:
+            raise self.unknown(node, name)
+
+    def signed(self, node: Signed, argument: bool) -> Core:
+        """Chains with written signs between them; `/` divides by the one behind it."""
+        items = [self.resolve(node.parts[0], argument)]
+        signs: list[str] = []
+        for sign, part in zip(node.signs, node.parts[1:], strict=True):
+            value = self.resolve(part, argument)
+            if sign == "divide":
+                items[-1] = self.quotient(items[-1], value, (items[-1].span[0], part.span[1]))
+            else:
+                items.append(value)
+                signs.append(sign)
+        return items[0] if len(items) == 1 else folded(Product(tuple(items), tuple(signs), node.span))
+
+    def quotient(self, above: Core, below: Core, span: Span) -> Core:
+        if isinstance(below, Const) and below.value == 0:
+            raise self.names.source.error(below.span, "a division by zero.", "Check the denominator.")
+        inverse = power(below, Fraction(-1), below.span)
+        if isinstance(above, Const) and above.value == 1:
+            return inverse
+        return folded(Product((above, inverse), ("side" if isinstance(inverse, Const) else "hadamard",), span))
+
+
+def cells_of(node: Node) -> tuple[Node, ...]:
+    """The cells of a column or a row."""
+    return tuple(cell for row in node.rows for cell in row) if isinstance(node, Grid) else (node,)
+
+
+def first(node: Chain | Signed) -> Node:
+    inner = node.items[0] if isinstance(node, Chain) else node.parts[0]
+    return first(inner) if isinstance(inner, (Chain, Signed)) else inner
+
+
+def rest(node: Chain | Signed) -> Node:
+    """A product without its first factor."""
+    if isinstance(node, Chain):
+        items = node.items[1:]
+        return items[0] if len(items) == 1 else Chain(items, (items[0].span[0], node.span[1]))
+    head = node.parts[0]
+    parts, signs = node.parts, node.signs
+    if isinstance(head, Chain):
+        parts = (rest(head), *parts[1:])
+    else:
+        parts, signs = parts[1:], signs[1:]
+    return parts[0] if len(parts) == 1 else Signed(parts, signs, (parts[0].span[0], node.span[1]))
+
+
+def power(core: Core, exponent_: Fraction, span: Span) -> Core:
+    """core ** exponent; of a number, a number where it is one."""
+    if exponent_ == 1:
+        return core
+    if isinstance(core, Const) and exponent_.denominator == 1 and abs(exponent_) <= 64 and (core.value != 0 or exponent_ > 0):
+        return Const(core.value ** int(exponent_), span)
+    return Power(core, exponent_, span)
+
+
+def folded(core: Add | Product) -> Core:
+    """The number that a sum or a product of numbers is."""
+    if all(isinstance(part, Const) for part in parts_of(core)):
+        values = [part.value for part in parts_of(core) if isinstance(part, Const)]
+        if isinstance(core, Add):
+            return Const(sum((v * f for v, f in zip(values, core.factors, strict=True)), Fraction(0)), core.span)
+        total = Fraction(1)
+        for value in values:
+            total *= value
+        return Const(total, core.span)
+    return core
+
+
+__all__ = ["Macro", "Mark", "Meaning"]

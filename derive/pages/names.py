@@ -1,0 +1,170 @@
+"""Occurrences of symbols on a page -> one name each, and the step at which it is read. Two symbols never share a name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from derive.pages.alphabet import function_name
+from derive.pages.declarations import Declared
+from derive.pages.errors import Source, Span
+from derive.pages.surface import Line
+from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children
+from derive.pages.tree import Letter, Node
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One equation as it was parsed: what it defines, several symbols for a stacked one, and its right side.
+
+    is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value.
+    """
+
+    line: Line
+    targets: tuple[Node, ...]
+    right: Node
+    is_function: bool = False
+
+    @property
+    def span(self) -> Span:
+        return self.line.span
+
+
+class Names:
+    """The symbols of one cell. Raises PageError where two would share a name or a step can't be told."""
+
+    def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
+        self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
+        self.notes: dict[str, None] = {}
+        self.defined: dict[Symbol, Occurrence] = {}
+        targets = [target for entry in entries for target in entry.targets]
+        found = [(node, self.target(node)) for node in targets]
+        weakly = {occurrence.symbol for _, occurrence in found}
+        reads = [one for entry in entries for one in self.occurrences(entry.right)]
+        self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
+        self.known = {one.symbol.name for one in reads if not one.weak} | {symbol.name for symbol in weakly}
+        for _, occurrence in found:
+            self.define(self.settle(occurrence))
+        self.reads = [self.settle(one) for one in reads if not self.is_function(one)]
+        self.steps = self.find_steps()
+        self.check()
+
+    def target(self, node: Node) -> Occurrence:
+        """What a left side defines. Raises PageError where that is no symbol."""
+        occurrence = self.reader.read(node)
+        if occurrence is None or occurrence.power is not None or occurrence.transposed:
+            what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
+            raise self.source.error(node.span, what, "Write the equation solved for one symbol.")
+        return occurrence
+
+    def occurrences(self, node: Node) -> Iterator[Occurrence]:
+        """The symbols in a formula."""
+        found = None if isinstance(node, Letter) and node.is_function else self.reader.read(node)
+        if found is not None:
+            yield found
+        else:
+            for child in children(node):
+                yield from self.occurrences(child)
+
+    # ---- which symbol an occurrence is
+
+    def settle(self, one: Occurrence) -> Occurrence:
+        """The occurrence with the time letter of `W_{ft}` decided: part of the name, the time, or the gate's."""
+        if not one.weak or one.symbol in self.strong:
+            return one
+        rest = (one.symbol.subs or one.symbol.sups)[-1]
+        if rest.isdigit():
+            return one
+        if rest in self.known - {one.symbol.name} or one.weak == "inner":
+            name = one.symbol.name
+            self.notes[f"`{self.source.written(one.span)}` is written with a time index; read as a parameter {name}"] = None
+            return replace(one, time=None)
+        if one.weak == "comma":
+            return one
+        subs = (*one.symbol.subs[:-1], f"{rest}{self.reader.letter}")
+        return replace(one, symbol=replace(one.symbol, subs=subs), time=None)
+
+    def is_function(self, one: Occurrence) -> bool:
+        """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
+        symbol = one.symbol
+        if one.time is not None or symbol in self.defined or symbol.name in self.declared.kinds:
+            return False
+        plain = not (symbol.decorations or symbol.subs or symbol.sups)
+        return (
+            symbol.name in self.declared.functions
+            or symbol.name in self.macros
+            or (plain and function_name(symbol.base) is not None)
+        )
+
+    def define(self, one: Occurrence) -> None:
+        if one.symbol in self.defined:
+            before = self.defined[one.symbol].span
+            what = f"{one.symbol.name} is defined twice: expected one definition."
+            todo = "Give each a name of its own, or put the cells under headings of their own."
+            raise self.source.error(one.span, what, todo, (before, "the first definition:"))
+        self.defined[one.symbol] = one
+
+    def check(self) -> None:
+        """Raises PageError where two symbols share a name."""
+        named: dict[str, Occurrence] = {}
+        for one in (*self.defined.values(), *self.reads):
+            if one.symbol.name in self.declared.numbers and one.time is None:
+                continue
+            before = named.setdefault(one.symbol.name, one)
+            if before.symbol != one.symbol:
+                a, b = self.source.written(before.span), self.source.written(one.span)
+                what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}."
+                raise self.source.error(
+                    one.span, what, "Write one symbol in one way, or rename one of them.", (before.span, "the other:")
+                )
+            self.check_time(before, one)
+
+    def check_time(self, before: Occurrence, one: Occurrence) -> None:
+        """A symbol with and without a time index is two symbols, unless its definition carries none."""
+        definition = self.defined.get(one.symbol)
+        timeless = definition is not None and definition.time is None
+        if (before.time is None) == (one.time is None) or timeless or self.reader.words:
+            return
+        a, b = self.source.written(before.span), self.source.written(one.span)
+        what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
+        raise self.source.error(
+            one.span, what, "Write the time index at both, or rename one of them.", (before.span, "the other:")
+        )
+
+    # ---- steps
+
+    def find_steps(self) -> dict[Symbol, int]:
+        """For each symbol the index that means this step: where it is defined; an undefined one follows a page that is shifted."""
+        steps = {symbol: one.time or 0 for symbol, one in self.defined.items()}
+        shifted = any(steps.values())
+        read: dict[Symbol, set[int]] = defaultdict(set)
+        for one in self.reads:
+            if one.symbol not in steps and one.time is not None:
+                read[one.symbol].add(one.time)
+        return steps | {symbol: max(times) if shifted else 0 for symbol, times in read.items()}
+
+    def value(self, one: Occurrence) -> tuple[str, int]:
+        """(name, lag) of a symbol that is read. Raises PageError on a step that can't be had."""
+        one = self.settle(one)
+        if one.time is None and self.reader.words == NEXT[:1]:
+            one = replace(one, time=0 if one.symbol in self.defined and self.defined[one.symbol].time else None)
+        if one.time is None:
+            return one.symbol.name, 0
+        lag = one.time - self.steps.get(one.symbol, 0)
+        written = self.source.written(one.span)
+        if lag > 0:
+            what = f"`{written}` isn't known yet at this step: expected this step or the one before."
+            raise self.source.error(one.span, what, "Read it at the time at which it is defined, or one step earlier.")
+        if lag < -1:
+            what = f"`{written}` lies {-lag} steps back: expected this step or the one before."
+            todo = "Carry it in a state of its own: define one that equals the older value, and read that at the step before."
+            raise self.source.error(one.span, what, todo)
+        if lag == -1 and one.symbol not in self.defined:
+            what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
+            raise self.source.error(one.span, what, "Define it, or, if it is an input, read it at this step.")
+        return one.symbol.name, lag
+
+    def is_timed(self, name: str) -> bool:
+        """Whether a name stands with a time index somewhere."""
+        return any(one.symbol.name == name and one.time is not None for one in (*self.defined.values(), *self.reads))

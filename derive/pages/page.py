@@ -1,0 +1,300 @@
+"""The way from a page to cells, in order. Each stage is a function with one thing in and one thing out.
+
+path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
+Source -> pieces                 `blocks`        displays, headings, declarations
+display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
+tokens -> lines                  `surface`       equations without labels and layout, brackets checked
+line -> trees                    `grammar`       an LALR grammar; nothing is evaluated
+trees -> sections                `sections`      which equations make which cell
+trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
+trees -> definitions             `meaning`       brackets, functions, numbers
+definitions -> kinds             `kinds`         matrix or vector, rows or columns
+definitions -> shapes            `shapes`        the most general dimensions
+all of it -> Cell                `build`, `reading`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from derive.cell import Cell, CellError
+from derive.language import LanguageError
+from derive.pages.alphabet import function_name
+from derive.pages.blocks import Block, Declarations, find_blocks
+from derive.pages.build import Builder, read_names, timed_names
+from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
+from derive.pages.declarations import Declared, declared
+from derive.pages.errors import PageError, Source
+from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.meaning import Macro, Meaning
+from derive.pages.names import Entry, Names
+from derive.pages.reading import Reading, reading_of
+from derive.pages.sections import cells_of, outline
+from derive.pages.shapes import Shapes
+from derive.pages.source import load
+from derive.pages.symbols import Reader
+from derive.pages.timing import reader_of, with_call_indices
+from derive.pages.tree import Bracket, Chain, Letter, Node
+
+
+@dataclass(frozen=True)
+class PageCell:
+    """One cell of a page: its heading, the cell, how it was read."""
+
+    heading: str
+    cell: Cell
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that was read: its cells, and the formulas that were passed over (`file:line: why: formula`)."""
+
+    path: str
+    cells: tuple[PageCell, ...]
+    skipped: tuple[str, ...]
+
+    def cell(self, name: str | None = None) -> PageCell:
+        """The cell of a heading, or of its name; the only one without. Raises PageError with the names there are."""
+        wanted = identifier(name or "").lower()
+        for one in self.cells:
+            if (name is None and len(self.cells) == 1) or (
+                name and wanted in (identifier(one.heading).lower(), one.cell.name.lower())
+            ):
+                return one
+        known = ", ".join(f"`{identifier(one.heading).lower()}`" for one in self.cells)
+        asked = f"no cell `{name}`" if name else f"{len(self.cells)} cells"
+        raise PageError(f"{Path(self.path).name}: {asked} on the page: expected one of {known}. Choose with --cell NAME.")
+
+
+def read(
+    path_or_dash: str, *, text: str | None = None, dims: Mapping[str, str] | None = None, let: Mapping[str, str] | None = None
+) -> Page:
+    """The cells of a page. `text`: the page's text, where it isn't to be read from the path; `-` is standard input.
+
+    dims: symbol -> dimension names, `{"x": "N", "W": "H, N"}`. let: name -> what it is, `{"f": "tanh", "alpha": "0.95", "W": "matrix"}`.
+    Raises PageError, and nothing else, on whatever can't be read.
+    """
+    source = load(path_or_dash, text)
+    try:
+        return read_source(source, path_or_dash, dims or {}, let or {})
+    except RecursionError:
+        raise PageError(
+            f"{source.name}:1: the page nests too deep: expected formulas as people print them. Split them up."
+        ) from None
+
+
+def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping[str, str]) -> Page:
+    pieces = find_blocks(source)
+    if any(isinstance(piece, Block) for piece in pieces) and source.plain and has_display(source):
+        source = replace(source, plain=False)
+    known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
+    found = outline(source, pieces, known.time)
+    groups = [
+        (title, entries) for title, entries in cells_of(source, found.root, known.time) if any(not e.is_function for e in entries)
+    ]
+    skipped = tuple(f"{source.where(span[0])}: {why}: {source.written(span)}" for span, why in found.skipped)
+    if not groups:
+        raise nothing(source, skipped, any(isinstance(piece, Block) for piece in pieces))
+    titles = unique([title for title, _ in groups])
+    cells = [
+        one_cell(source, title, entries, known, naming(path, title, len(groups)))
+        for title, (_, entries) in zip(titles, groups, strict=True)
+    ]
+    return Page(path, tuple(cells), skipped)
+
+
+def has_display(source: Source) -> bool:
+    return re.search(r"\$\$|\\\[|\\begin\{", source.text) is not None
+
+
+def nothing(source: Source, skipped: tuple[str, ...], blocks: bool) -> PageError:
+    """The error for a page without forward equations."""
+    if skipped:
+        first = skipped[0].split(": ", 1)
+        return PageError(f"{first[0]}: the page holds no forward equations: expected the step itself, got {first[1]}\n"
+                         "Gradients are derived here: write the equations that they are gradients of.")  # fmt: skip
+    got = "displays without one" if blocks else "a page without display mathematics"
+    return PageError(f"{source.name}:1: no equations: expected display mathematics such as `$$h_t = \\tanh(W x_t + U h_{{t-1}})$$`, "
+                     f"got {got}. Inline mathematics and code aren't read.")  # fmt: skip
+
+
+def unique(titles: Sequence[str]) -> list[str]:
+    """Titles, numbered where one comes again."""
+    made: list[str] = []
+    for title in titles:
+        name, count = title or "cell", 2
+        while identifier(name).lower() in {identifier(one).lower() for one in made}:
+            name, count = f"{title or 'cell'} {count}", count + 1
+        made.append(name)
+    return made
+
+
+def identifier(text: str) -> str:
+    """A name for files and modules: letters, digits and underscores."""
+    text = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+    return f"cell_{text}" if not text or text[0].isdigit() else text
+
+
+def naming(path: str, title: str, count: int) -> tuple[str, str]:
+    """(the kernel's name, the words that make it): the page's file name, and the heading where the page has several cells."""
+    file = "stdin" if path == "-" else Path(path).name
+    base, command = identifier(Path(file).stem), "-" if path == "-" else file
+    base = f"page_{Path(file).stem}" if base.startswith("cell_") and re.fullmatch(r"\w+", Path(file).stem) else base
+    if count == 1:
+        return base, command
+    cell = identifier(title).lower()
+    return f"{base}_{cell}", f"{command} --cell {cell}"
+
+
+# ---- one cell
+
+
+def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
+    """The cell that some equations make. Raises PageError."""
+    forward = [entry for entry in entries if not entry.is_function]
+    trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
+    lefts = [target for entry in forward for target in entry.targets]
+    reader = reader_of(source, trees, lefts, known.time)
+    forward = [indexed(entry, reader.letter) for entry in forward]
+    macros, aliases = functions_of(entries)
+    known = replace(known, functions=aliases | known.functions)
+    names = Names(source, reader, forward, known, set(macros))
+    meaning = Meaning(names, macros)
+    definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
+    timed = {
+        name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
+    }
+    refuse_calls(source, meaning, definitions, known)
+    kinds = Kinds(source, definitions, timed, {name: kind for name, kind in known.kinds.items() if kind != "identity"})
+    inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
+    refuse_shapeless(source, definitions, inputs, names)
+    refuse_circle(source, definitions)
+    shapes = Shapes(source, kinds, definitions, known.dims)
+    states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
+    steps = timed_names(definitions, {*inputs, *states})
+    read_anywhere = {name for d in definitions for name in read_names(d.body)}
+    outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
+    shapes.name_all(states, inputs, outputs, {*shapes.shapes})
+    builder = Builder(source, kinds, shapes, steps)
+    cell = make(source, naming, builder, definitions)
+    return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
+
+
+def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
+    try:
+        return Cell.from_equations(*naming, [builder.equation(definition) for definition in definitions])
+    except (CellError, LanguageError) as error:
+        raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
+
+
+def indexed(entry: Entry, letter: str | None) -> Entry:
+    targets = tuple(with_call_indices(target, letter) for target in entry.targets)
+    return Entry(entry.line, targets, with_call_indices(entry.right, letter))
+
+
+def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, str]]:
+    """The functions that the page defines: `f(a) = ...` and `f = \\tanh`."""
+    macros: dict[str, Macro] = {}
+    aliases: dict[str, str] = {}
+    for entry in entries:
+        left = entry.targets[0]
+        if not entry.is_function:
+            continue
+        if isinstance(left, Chain):
+            name, bracket = left.items
+            parameter = bracket.parts[0] if isinstance(bracket, Bracket) else name
+            assert isinstance(name, Letter)
+            assert isinstance(parameter, Letter)
+            macros[name.name] = Macro(parameter.name, entry.right)
+        elif isinstance(entry.right, Letter):
+            aliases[spelled_name(left)] = function_name(entry.right.name) or entry.right.name
+    return macros, aliases
+
+
+def spelled_name(node: Node) -> str:
+    """The name of a function's symbol, which carries no time."""
+    one = Reader(None).read(node)
+    return one.symbol.name if one else ""
+
+
+def refs(node: Core) -> list[Ref]:
+    return [node] if isinstance(node, Ref) else [ref for part in parts_of(node) for ref in refs(part)]
+
+
+def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:
+    """Names in the order in which the equations read them."""
+    return list(dict.fromkeys(ref.name for d in definitions for ref in refs(d.body) if ref.name in names))
+
+
+def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, known: Declared, letter: str | None) -> list[str]:
+    """What is read with a time and never defined; on a page without a time letter, the vectors that matrices multiply and those stacked."""
+    defined = {definition.name for definition in definitions}
+    found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
+    if letter is None:
+        found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
+    found -= {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
+    return ordered(found, definitions)
+
+
+def operands(node: Core, kinds: Kinds) -> set[str]:
+    """Symbols that a matrix multiplies or that stand in a stack."""
+    found = {name for part in parts_of(node) for name in operands(part, kinds)}
+    if isinstance(node, Concat):
+        found |= {part.name for part in node.parts if isinstance(part, Ref)}
+    for run in runs(node) if isinstance(node, Product) else ():
+        of = [(item, kinds.kind(item)) for item in run if kinds.kind(item) != NUMBER]
+        found |= (
+            {item.name for item, kind in of if isinstance(item, Ref) and kind == VECTOR}
+            if len({kind for _, kind in of}) > 1
+            else set()
+        )
+    return found
+
+
+# ---- refusals that need the whole cell
+
+
+def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definition], known: Declared) -> None:
+    """`f(W x + U h)` with f undeclared is a function that nobody has named; `U(r ∘ h)` is a product."""
+    for name, (span, inside) in meaning.calls.items():
+        if name not in meaning.plain and name not in known.kinds and like_an_argument(inside, {d.name for d in definitions}):
+            what = f"unknown function `{name}`, or a matrix: expected to know which."
+            raise source.error(span, what, f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.')
+
+
+def like_an_argument(node: Core, defined: set[str]) -> bool:
+    """One symbol, several things, or a formula with a matrix product in it."""
+    if isinstance(node, (Ref, Concat)):
+        return True
+    if isinstance(node, Product):
+        open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
+        return bool(open_items) and any(sign in ("side", "dot") for sign in node.signs)
+    return isinstance(node, (Add, Call)) and any(
+        like_an_argument(part, defined) for part in parts_of(node) if not isinstance(part, Ref)
+    )
+
+
+def refuse_shapeless(source: Source, definitions: Sequence[Definition], inputs: Sequence[str], names: Names) -> None:
+    if not inputs:
+        what = "a page without inputs has no steps: expected a symbol that is read at this step and never defined, such as `x_t`."
+        raise source.error(definitions[0].span, what, 'Write the input with a time index, or say which it is: --let "x=input".')
+
+
+def refuse_circle(source: Source, definitions: Sequence[Definition]) -> None:
+    """Raises PageError where definitions need each other at the same step."""
+    waiting = {d.name: {ref.name for ref in refs(d.body) if ref.lag == 0} for d in definitions}
+    while True:
+        needed = {name for needs in waiting.values() for name in needs}
+        ready = [name for name, needs in waiting.items() if not needs & set(waiting) or name not in needed]
+        if not ready:
+            break
+        for name in ready:
+            del waiting[name]
+    if waiting:
+        first = next(d for d in definitions if d.name in waiting)
+        what = f"circular definition: {', '.join(waiting)} need each other at the same step: expected an order."
+        raise source.error(first.span, what, "Read one of them at the step before.")

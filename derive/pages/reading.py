@@ -1,0 +1,66 @@
+"""How a page was understood: a table of its symbols, notes, and the equations in one notation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from derive.cell import Cell
+from derive.language import Value
+from derive.notation import LaTeX, Notation, dim
+from derive.pages.errors import Source
+from derive.pages.kinds import Kinds
+from derive.pages.names import Names
+from derive.pages.shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One symbol: its name, its role (state, input, parameter, output, internal), its shape, the places that define it."""
+
+    symbol: str
+    role: str
+    shape: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The table, notes for the reader, and the equations as understood: as text and as LaTeX."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    equations: tuple[str, ...]
+    latex: tuple[str, ...]
+
+
+def role(cell: Cell, value: Value) -> str:
+    plain = value.like(lag=0)
+    kinds = (("state", cell.states), ("input", cell.inputs), ("parameter", cell.parameters), ("output", cell.outputs))
+    return next((name for name, values in kinds if plain in values), "internal")
+
+
+def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: Kinds) -> Reading:
+    """The reading of a cell: states and inputs first, then parameters, then the rest, each in the order of the page."""
+    defined = {one.symbol.name: source.where(one.span[0]) for one in names.defined.values()}
+    values = list(dict.fromkeys(value.like(lag=0) for value in (*cell.reads, *cell.targets)))
+    order = ("state", "input", "output", "parameter", "internal")
+    rows = [
+        Row(
+            value.name, role(cell, value), tuple(dim(size) for size in value.shape if size != 1), defined.get(value.name, "given")
+        )
+        for value in values
+    ]
+    notes = list(names.notes)
+    if kinds.row:
+        notes.append("products are written `x W`: each matrix has the shape (in, out)")
+    if names.reader.letter not in (None, "t"):
+        notes.append(f"the time index is {names.reader.letter}")
+    if any(one.time for one in names.defined.values()) and not names.reader.words:
+        notes.append("definitions stand at the next step: the page is shifted by one")
+    rows.sort(key=lambda row: order.index(row.role))
+    return Reading(tuple(rows), tuple(notes), printed(cell, Notation()), printed(cell, LaTeX()))
+
+
+def printed(cell: Cell, notation: Notation) -> tuple[str, ...]:
+    """The cell's equations in one notation."""
+    return tuple(f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations)

@@ -1,0 +1,216 @@
+"""Pieces of a page -> sections: which equations belong to which cell. Headings separate cells that don't need one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from derive.pages.alphabet import function_name
+from derive.pages.blocks import Block, Heading, Piece
+from derive.pages.errors import Source, Span
+from derive.pages.grammar import parse
+from derive.pages.names import Entry
+from derive.pages.surface import Line, equations
+from derive.pages.symbols import Reader, children, shifted_letters
+from derive.pages.timing import reader_of, scripts_of, with_call_indices
+from derive.pages.tokens import Token, tokenize
+from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
+
+MOST = 400
+"""Equations of one page."""
+
+
+@dataclass
+class Section:
+    """A heading with the equations right under it and the sections below it."""
+
+    title: str
+    level: int
+    entries: list[Entry] = field(default_factory=list)
+    below: list[Section] = field(default_factory=list)
+
+    def all(self) -> list[Entry]:
+        return [*self.entries, *[entry for section in self.below for entry in section.all()]]
+
+
+@dataclass
+class Outline:
+    """A page in sections, and what was passed over."""
+
+    root: Section
+    skipped: list[tuple[Span, str]] = field(default_factory=list)
+    count: int = 0
+
+
+def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) -> Outline:
+    """The sections of a page with their parsed equations. Raises PageError."""
+    found = Outline(Section("", 0))
+    open_sections = [found.root]
+    for piece in pieces:
+        if isinstance(piece, Heading):
+            while open_sections[-1].level >= piece.level:
+                open_sections.pop()
+            section = Section(piece.title, piece.level)
+            open_sections[-1].below.append(section)
+            open_sections.append(section)
+        elif isinstance(piece, Block):
+            for line in equations(source, tokenize(source, piece.span)):
+                add_line(source, found, open_sections[-1], line)
+    with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
+    return found
+
+
+def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
+    if is_gradient(line):
+        found.skipped.append((line.span, "a gradient formula"))
+        return
+    found.count += 1
+    if found.count > MOST:
+        raise source.error(line.span, f"too many equations: expected at most {MOST} on a page.", "Split the page.")
+    left, right = parse(source, line.left), parse(source, line.right)
+    if is_initial(left):
+        found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
+    elif not is_range(line):
+        section.entries.append(Entry(line, targets_of(left), right))
+
+
+def is_gradient(line: Line) -> bool:
+    """Whether it holds a derivative, an update of weights, or a quotient of differentials."""
+    return line.equals is None or any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
+
+
+def is_differential(tokens: list[Token], at: int) -> bool:
+    """`\\frac{d L}{d h}`: both parts begin with the letter d and go on."""
+    values = [token.value for token in tokens[at : at + 3]]
+    if tokens[at].kind != "FRAC" or values[1:] != ["{", "d"]:
+        return False
+    depth = 0
+    for place in range(at + 1, len(tokens) - 2):
+        depth += (tokens[place].value == "{") - (tokens[place].value == "}")
+        if depth == 0:
+            return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
+    return False
+
+
+def is_initial(left: Node) -> bool:
+    """`h_0 = 0`, `c^{(0)} = 0`: the only index is the number 0."""
+    if not isinstance(left, Scripted) or len(left.sub) + len(left.sup) != 1:
+        return False
+    inner = (*left.sub, *left.sup)[0]
+    while isinstance(inner, Bracket) and len(inner.parts) == 1:
+        inner = inner.parts[0]
+    return isinstance(inner, Number) and inner.value == 0
+
+
+def is_range(line: Line) -> bool:
+    """`t = 1, ..., T`."""
+    return (
+        len(line.left) == 1 and len(line.right) == 1 and line.right[0].kind == "NUMBER" and line.left[0].value in ("t", "k", "n")
+    )
+
+
+def targets_of(left: Node) -> tuple[Node, ...]:
+    """What a left side defines: one symbol, or those of a column."""
+    inner = left
+    if isinstance(inner, Scripted) and isinstance(inner.body, (Grid, Bracket)) and not inner.sub:
+        inner = inner.body
+    if isinstance(inner, Grid):
+        return tuple(cell for row in inner.rows for cell in row)
+    if isinstance(inner, Bracket) and inner.opener in "([" and len(inner.parts) > 1:
+        return inner.parts
+    return (left,)
+
+
+# ---- which sections are cells of their own
+
+
+def cells_of(source: Source, section: Section, time: str | None = None) -> Iterator[tuple[str, list[Entry]]]:
+    """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one."""
+    parts = [part for part in section.below if part.all()]
+    shared = [entry for entry in section.entries if not entry.is_function]
+    if (shared and parts) or not independent(source, [part.all() for part in parts], time):
+        yield section.title, section.all()
+    elif len(parts) == 0:
+        if section.entries:
+            yield section.title, section.entries
+    else:
+        for part in parts:
+            for title, entries in cells_of(source, part, time):
+                yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
+
+
+def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:
+    """Whether each part is a cell of its own: no part reads what another defines, or all have their own states and define the same names."""
+    known = [Needs.of(source, part, time) for part in parts]
+    for at, one in enumerate(known):
+        others = {name for place, other in enumerate(known) if place != at for name in other.defined}
+        if (one.read.keys() - one.defined.keys()) & others:
+            break
+    else:
+        return True
+    names = [name for one in known for name in one.defined]
+    return all(one.stands_alone for one in known) and len(names) != len(set(names))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The names with a time that a part defines, and reads: name -> the index at which (the earliest, for reads)."""
+
+    defined: dict[str, int]
+    read: dict[str, int]
+
+    @classmethod
+    def of(cls, source: Source, entries: list[Entry], time: str | None) -> Needs:
+        entries = [entry for entry in entries if not entry.is_function]
+        lefts = [target for entry in entries for target in entry.targets]
+        reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
+        found = [one for left in lefts if (one := reader.read(with_call_indices(left, reader.letter)))]
+        read: dict[str, int] = {}
+        for entry in entries:
+            for name, at in timed_in(reader, with_call_indices(entry.right, reader.letter)):
+                read[name] = min(at, read.get(name, at))
+        return cls({one.symbol.name: one.time or 0 for one in found}, read)
+
+    @property
+    def stands_alone(self) -> bool:
+        """It has a state, and defines every state that it reads."""
+        earlier = [name for name, time in self.read.items() if time < self.defined.get(name, 0)]
+        return bool(earlier) and all(name in self.defined for name in earlier)
+
+
+def timed_in(reader: Reader, node: Node) -> Iterator[tuple[str, int]]:
+    one = reader.read(node)
+    if one is not None:
+        if one.time is not None and not one.weak:
+            yield one.symbol.name, one.time
+        return
+    for child in children(node):
+        yield from timed_in(reader, child)
+
+
+def defines_function(entry: Entry, times: set[str]) -> bool:
+    """`f(a) = ...` with one plain letter that is no time, or `f = \\tanh`."""
+    left = entry.targets[0]
+    if (
+        isinstance(left, Chain)
+        and len(left.items) == 2
+        and isinstance(left.items[0], Letter)
+        and isinstance(left.items[1], Bracket)
+    ):
+        inside = left.items[1].parts
+        return len(inside) == 1 and isinstance(inside[0], Letter) and inside[0].name not in times
+    named = isinstance(entry.right, Letter) and (entry.right.is_function or function_name(entry.right.name) is not None)
+    return named and isinstance(left, (Letter, Scripted))
+
+
+def with_functions(section: Section, times: set[str]) -> None:
+    """Mark the entries of a section, and of those below it, that define functions."""
+    section.entries = [replace(entry, is_function=defines_function(entry, times)) for entry in section.entries]
+    for part in section.below:
+        with_functions(part, times)
+
+
+def time_letters(entries: Sequence[Entry]) -> set[str]:
+    """Letters that may be a time: `t`, and those that an index shifts by one."""
+    trees = [tree for entry in entries for tree in (*entry.targets, entry.right)]
+    return {"t"} | {letter for tree in trees for script in scripts_of(tree) for letter in shifted_letters(script)}

@@ -1,0 +1,311 @@
+"""Tokens of a display -> its equations: alignment, labels and layout taken away, brackets checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from derive.pages.errors import Source
+from derive.pages.tokens import DEEPEST, Token
+
+PAIRS = {"(": ")", "[": "]", "<": ">"}
+OPENERS = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX"}
+CLOSERS = {"CLOSE", "END_GROUP", "END_MATRIX"}
+SEPARATORS = {"COMMA", "SEMICOLON", "QUAD"}
+JOINING = {"PLUS", "MINUS", "OPERATOR"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One equation: the tokens of its left and its right side; `left` is empty where there is none."""
+
+    left: list[Token]
+    right: list[Token]
+    equals: Token | None
+
+    @property
+    def tokens(self) -> list[Token]:
+        return [*self.left, *([self.equals] if self.equals else []), *self.right]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.tokens[0].span[0], self.tokens[-1].span[1]
+
+
+def equations(source: Source, tokens: list[Token]) -> list[Line]:
+    """The equations of a display, in order. Raises PageError on brackets that don't match or an equation without a left side."""
+    tokens = balanced(source, without_labels_of_braces(without_sizes(tokens)))
+    rows = joined_rows([row for row in split_rows(tokens) if row])
+    return [line for row in rows for part in split_equations(source, row) if (line := one_line(source, part))]
+
+
+def without_sizes(tokens: list[Token]) -> list[Token]:
+    """`\\left` and `\\right` go; where one of the two stands at an empty delimiter, both delimiters go."""
+    drop: set[int] = set()
+    opened: list[int] = []
+    for at, token in enumerate(tokens):
+        if token.kind == "SIZE":
+            drop.add(at)
+            if token.value == "left":
+                opened.append(at + 1)
+            elif token.value == "right" and opened:
+                drop |= empty_pair(tokens, opened.pop(), at + 1)
+    return [token for at, token in enumerate(tokens) if at not in drop]
+
+
+def empty_pair(tokens: list[Token], left: int, right: int) -> set[int]:
+    pair = {at for at in (left, right) if at < len(tokens)}
+    return pair if any(tokens[at].kind == "STOP" for at in pair) else set()
+
+
+def without_labels_of_braces(tokens: list[Token]) -> list[Token]:
+    """`\\underbrace{a}_{label}` is a."""
+    kept: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        if tokens[at].kind != "BRACE":
+            kept.append(tokens[at])
+            at += 1
+            continue
+        end = group_end(tokens, at + 1)
+        kept += tokens[at + 1 : end]
+        labelled = end < len(tokens) and tokens[end].kind in ("SUB", "SUP")
+        at = group_end(tokens, end + 1) if labelled else end
+    return kept
+
+
+def group_end(tokens: list[Token], at: int) -> int:
+    """The place behind the group, or the token, that begins here."""
+    depth = 0
+    for place in range(at, len(tokens)):
+        depth += (tokens[place].kind in OPENERS) - (tokens[place].kind in CLOSERS)
+        if depth <= 0:
+            return place + 1
+    return len(tokens)
+
+
+def closes(opener: Token, closer: Token) -> bool:
+    if opener.kind == "OPEN":
+        return closer.kind == "CLOSE" and closer.value == PAIRS[opener.value]
+    return closer.kind == opener.kind.replace("BEGIN", "END") and (opener.kind == "BEGIN_GROUP" or closer.value == opener.value)
+
+
+def shown(token: Token) -> str:
+    if token.kind.endswith(("MATRIX", "LINES")):
+        return f"\\{token.kind.split('_')[0].lower()}{{{token.value}}}"
+    return token.value
+
+
+def balanced(source: Source, tokens: list[Token]) -> list[Token]:
+    """The tokens, if every bracket has its partner; line breaks inside a bracket that is no matrix go."""
+    opened: list[Token] = []
+    kept: list[Token] = []
+    for token in tokens:
+        if token.kind in OPENERS:
+            opened.append(token)
+            check_depth(source, token, len(opened))
+        elif token.kind in CLOSERS:
+            close(source, opened, token)
+        in_matrix = any(one.kind == "BEGIN_MATRIX" for one in opened)
+        layout = token.kind in ("NEWLINE", "AMP", "BEGIN_LINES", "END_LINES", "QUAD")
+        if not (opened and layout) or (in_matrix and token.kind in ("NEWLINE", "AMP")):
+            kept.append(token)
+    if opened:
+        what = (
+            f"unbalanced {kind_of(opened[-1])}: expected a closing partner of `{shown(opened[-1])}`, got the end of the display."
+        )
+        raise source.error(opened[-1].span, what, "Close it, or remove it.")
+    return kept
+
+
+def kind_of(token: Token) -> str:
+    return "brace" if token.kind.endswith("GROUP") else "environment" if token.kind.endswith("MATRIX") else "bracket"
+
+
+def check_depth(source: Source, token: Token, depth: int) -> None:
+    if depth > DEEPEST:
+        what = f"brackets nest too deep: expected at most {DEEPEST} levels."
+        raise source.error(token.span, what, "Give the inner part a name and an equation of its own.")
+
+
+def close(source: Source, opened: list[Token], token: Token) -> None:
+    if not opened:
+        what = f"unbalanced {kind_of(token)}: `{shown(token)}` closes nothing."
+        raise source.error(token.span, what, "Remove it, or write its opening partner.")
+    opener = opened.pop()
+    if not closes(opener, token):
+        what = f"unbalanced {kind_of(token)}: expected the partner of `{shown(opener)}`, got `{shown(token)}`."
+        raise source.error(
+            token.span, what, "Close brackets in the order in which they were opened.", (opener.span, "opened here:")
+        )
+
+
+def split_rows(tokens: list[Token]) -> Iterator[list[Token]]:
+    """Lines: what `\\\\` and the environments of lines separate, matrices apart."""
+    row: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        if depth == 0 and token.kind in ("NEWLINE", "BEGIN_LINES", "END_LINES"):
+            yield row
+            row = []
+        else:
+            row.append(token)
+    yield row
+
+
+def joined_rows(rows: list[list[Token]]) -> list[list[Token]]:
+    """A line without `=` continues the one before."""
+    joined: list[list[Token]] = []
+    for row in rows:
+        if joined and top_level(row, "EQUALS") is None and top_level(row, "GRADIENT") is None:
+            joined[-1] = [*joined[-1], *[token for token in row if token.kind != "AMP"]]
+        else:
+            joined.append(row)
+    return joined
+
+
+def top_level(tokens: list[Token], *kinds: str) -> int | None:
+    """The first place of such a token outside brackets."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        if depth == 0 and token.kind in kinds:
+            return at
+    return None
+
+
+def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        if depth == 0 and token.kind in kinds:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
+    """The equations of one line, labels dropped: split at commas and wide spaces, and where a second `&` stands."""
+    parts = [part for cell in columns(row) for piece in split_at(cell, SEPARATORS) for part in without_membership(piece)]
+    parts = [trimmed for part in parts if (trimmed := trim(source, part))]
+    kept: list[list[Token]] = []
+    for part in parts:
+        if top_level(part, "EQUALS") is not None or not kept:
+            kept.append(part)
+        elif part[0].kind in JOINING and kept:
+            kept[-1] = kept[-1] + part
+        elif not is_label(source, part):
+            what = "this stands beside an equation and is none: expected `=`, an operator that joins it, or a label."
+            raise source.error(
+                (part[0].span[0], part[-1].span[1]), what, "Put words into \\text{...}, and one equation on a line."
+            )
+    return kept
+
+
+def without_membership(part: list[Token]) -> list[list[Token]]:
+    """`... \\in \\mathbb{R}^n` says where something lies and goes; words between two equations separate them."""
+    at = top_level(part, "MEMBER")
+    if at is not None:
+        part = part[:at] if top_level(part[:at], "EQUALS") is not None else []
+    word = next((at for at, token in enumerate(part) if token.kind == "TEXT" and between_equations(part, at)), None)
+    return [part] if word is None else [part[:word], *without_membership(part[word + 1 :])]
+
+
+def between_equations(part: list[Token], at: int) -> bool:
+    return top_level(part[:at], "EQUALS") is not None and top_level(part[at:], "EQUALS") is not None
+
+
+def columns(row: list[Token]) -> list[list[Token]]:
+    """Aligned columns: the first `&` goes; what follows the next is a label, unless it goes on or is an equation itself."""
+    cells = split_at(row, {"AMP"})
+    whole: list[list[Token]] = []
+    for cell in cells:
+        goes_on = not whole or top_level(whole[-1], "EQUALS") is None or continues(whole[-1], cell)
+        if goes_on and whole:
+            whole[-1] = whole[-1] + cell
+        elif not whole or top_level(cell, "EQUALS") is not None:
+            whole.append(cell)
+    return whole
+
+
+def continues(before: list[Token], cell: list[Token]) -> bool:
+    """Whether a column goes on with the equation in front of it."""
+    open_end = bool(before) and before[-1].kind in {*JOINING, "EQUALS"}
+    return open_end or (bool(cell) and cell[0].kind in {*JOINING, "EQUALS"})
+
+
+def trim(source: Source, part: list[Token]) -> list[Token]:
+    """Without words, a number in brackets, or a full stop at its end; without words in front."""
+    while part and part[-1].kind in ("TEXT", "STOP", "AMP"):
+        part = part[:-1]
+    while part and part[0].kind in ("TEXT", "AMP"):
+        part = part[1:]
+    bracket = last_bracket(part)
+    if bracket and top_level(part, "EQUALS") is not None and labels(source, part, bracket):
+        return trim(source, part[:bracket])
+    return part
+
+
+def last_bracket(part: list[Token]) -> int | None:
+    """Where the round bracket opens with which the part ends."""
+    if not part or part[-1].kind != "CLOSE" or part[-1].value != ")":
+        return None
+    depth = 0
+    for at in range(len(part) - 1, -1, -1):
+        depth += (part[at].kind in CLOSERS) - (part[at].kind in OPENERS)
+        if depth == 0:
+            return at
+    return None
+
+
+LABEL = re.compile(r"\(\s*(?:[0-9]+(?:\.[0-9]+)*\s*[a-z]?|(?=[^)]*[^\W\d_]{4})[^\W\d_]+(?:[\s/,.\-&:]+[^\W\d_]+)*)\s*\)")
+"""`(5)`, `(2.3a)`, or words of which one has four letters."""
+
+
+def labels(source: Source, part: list[Token], at: int) -> bool:
+    """Whether the bracket at the end is a label: `(5)` behind a space, `(Update gate)`."""
+    text = source.text[part[at].span[0] : part[-1].span[1]]
+    if len(text) > 80 or not LABEL.fullmatch(text):
+        return False
+    spaced = source.text[part[at].span[0] - 1].isspace() or source.text[part[at].span[0] - 1] in "}&$"
+    called = at > 0 and part[at - 1].kind in ("FUNCTION", "OPERATOR", "PLUS", "MINUS", "EQUALS", "SUB", "SUP")
+    return spaced and not called and "\\" not in text
+
+
+def is_label(source: Source, part: list[Token]) -> bool:
+    """Words, or a bracket with words or a number, or a range such as `t = 1, ..., T`."""
+    if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") or len(token.value) > 2 for token in part) and len(part) < 3:
+        return True
+    text = source.text[part[0].span[0] : part[-1].span[1]]
+    return (
+        bool(len(text) < 80 and LABEL.fullmatch(text)) or re.fullmatch(r"\\forall.*|[^=]*[<>∈].*|[\d.]+[a-z]?", text) is not None
+    )
+
+
+def one_line(source: Source, part: list[Token]) -> Line | None:
+    """One equation's two sides. Raises PageError where a side is missing."""
+    if any(token.kind == "GRADIENT" for token in part):
+        return Line([], part, None)
+    at = top_level(part, "EQUALS")
+    if at is None:
+        if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") for token in part):
+            return None
+        what = "an equation without a left side: expected `symbol = ...`."
+        raise source.error((part[0].span[0], part[-1].span[1]), what, "Write what it defines, or take it out of the display.")
+    if at == 0:
+        raise source.error(part[0].span, "an equation without a left side: expected a symbol, got `=`.", "Write what it defines.")
+    second = top_level(part[at + 1 :], "EQUALS")
+    if second is not None:
+        place = part[at + 1 + second]
+        raise source.error(
+            place.span, "a second `=` in one equation: expected one.", "Write two equations.", (part[at].span, "the first:")
+        )
+    if at == len(part) - 1:
+        raise source.error(
+            part[at].span, "an equation without a right side: expected a formula, got nothing.", "Write what it equals."
+        )
+    return Line(part[:at], part[at + 1 :], part[at])

@@ -1,0 +1,287 @@
+"""Letters with their decorations, scripts and time index -> symbols. The naming rule of the project, and nothing about any one name."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from derive.pages.errors import Span
+from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Mark, Node, Number, Ratio, Root, Scripted, Signed, Sum
+
+PREVIOUS, NEXT = ("prev", "previous", "old"), ("next", "new")
+"""Words for a time index on pages without a time letter; `new` and `old` where a page has both."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A symbol without its time index. Fonts that only make a letter bold or upright are gone; calligraphic letters are their own."""
+
+    base: str
+    decorations: tuple[str, ...] = ()
+    font: str = ""
+    subs: tuple[str, ...] = ()
+    sups: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        name = "_".join([self.base, *self.decorations, *self.subs, *self.sups])
+        return f"{name}_" if keyword.iskeyword(name) else name
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A symbol somewhere on the page: at which time (None for none), raised to a power, transposed; `weak` says how a time letter
+    stands behind another index, where it may belong to the gate and not to the weight: `run` in `W_{ft}`, `comma` in `W_{f,t}`,
+    `inner` in `W_{\\tilde{C}_t}`."""
+
+    symbol: Symbol
+    time: int | None
+    span: Span
+    power: Fraction | None = None
+    transposed: bool = False
+    weak: str = ""
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Decorated() | Root():
+            return (node.body,)
+        case Scripted():
+            return (node.body, *node.sub, *node.sup)
+        case Bracket() | Signed():
+            return node.parts
+        case Ratio():
+            return node.above, node.below
+        case Grid():
+            return tuple(one for row in node.rows for one in row)
+        case Chain():
+            return node.items
+        case Sum():
+            return node.terms
+    return ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything in it, outermost first, left to right."""
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting.extend(reversed(children(one)))
+
+
+def spelled(node: Node) -> str | None:
+    """The letters of an index that is a word, however it was written: `prev`."""
+    match node:
+        case Letter():
+            return node.name
+        case Number():
+            return str(node.value)
+        case Chain():
+            parts = [spelled(one) for one in node.items]
+            return None if None in parts else "".join(part for part in parts if part)
+        case Bracket() if len(node.parts) == 1:
+            return spelled(node.parts[0])
+        case Decorated() if node.font:
+            return spelled(node.body)
+    return None
+
+
+def offset(node: Node, letter: str | None) -> int | None:
+    """0, 1, -1, ... for `t`, `t+1`, `t-1`; None for anything else."""
+    if isinstance(node, Bracket) and len(node.parts) == 1:
+        return offset(node.parts[0], letter)
+    if letter is not None and isinstance(node, Letter) and node.name == letter:
+        return 0
+    if (
+        isinstance(node, Sum)
+        and len(node.terms) == 2
+        and offset(node.terms[0], letter) == 0
+        and isinstance(node.terms[1], Number)
+    ):
+        step = node.terms[1].value * node.factors[1]
+        return int(step) if step.denominator == 1 else None
+    return None
+
+
+def shifted_letters(node: Node) -> set[str]:
+    """Letters that an index shifts by one: `k` of `h_{k-1}`."""
+    found: set[str] = set()
+    for one in walk(node):
+        if isinstance(one, Sum) and len(one.terms) == 2 and isinstance(one.terms[1], Number) and one.terms[1].value == 1:
+            first = one.terms[0].items[-1] if isinstance(one.terms[0], Chain) else one.terms[0]
+            found |= {first.name} if isinstance(first, Letter) and not first.is_function else set()
+    return found
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A symbol taken apart: the letter, what decorates it, and its scripts."""
+
+    letter: Letter
+    decorations: tuple[str, ...]
+    font: str
+    subs: tuple[Node, ...]
+    sups: tuple[Node, ...]
+
+
+def take_apart(node: Node) -> Parts | None:
+    """The parts of what can be a symbol, in either nesting: `\\tilde{C}_t`, `\\tilde{C_t}`, `\\mathbf{\\tilde C}_t`; None for the rest."""
+    match node:
+        case Letter():
+            return Parts(node, (), "", (), ())
+        case Bracket(opener="{", parts=(only,)):
+            return take_apart(only)
+        case Decorated():
+            inner = take_apart(node.body)
+            if inner is None:
+                return None
+            if node.font:
+                return Parts(inner.letter, inner.decorations, inner.font or node.mark, inner.subs, inner.sups)
+            return Parts(inner.letter, (*inner.decorations, node.mark), inner.font, inner.subs, inner.sups)
+        case Scripted():
+            inner = take_apart(node.body)
+            if inner is None:
+                return None
+            primes = tuple(one.name for one in node.sup if isinstance(one, Mark) and one.name.startswith("prime"))
+            sups = tuple(one for one in node.sup if not (isinstance(one, Mark) and one.name.startswith("prime")))
+            return Parts(inner.letter, (*inner.decorations, *primes), inner.font, (*inner.subs, *node.sub), (*inner.sups, *sups))
+    return None
+
+
+@dataclass(frozen=True)
+class Index:
+    """One part of a script: its text as part of a name, and the time that it holds."""
+
+    text: str
+    time: int | None
+    weak: str = ""
+
+
+class Reader:
+    """Reads symbols on one page.
+
+    letter: the time letter, None where the page has none. words: whether `prev` and `next` are times.
+    numbered: bases whose plain numeric superscripts are names, not powers: a left side carries one.
+    """
+
+    def __init__(self, letter: str | None, words: tuple[str, ...] = (), numbered: frozenset[str] = frozenset()) -> None:
+        self.letter, self.words, self.numbered = letter, words, numbered
+
+    def read(self, node: Node) -> Occurrence | None:
+        """The symbol that a node is; None where it is something else."""
+        parts = take_apart(node)
+        if parts is None:
+            return None
+        power, transposed, sups = None, False, []
+        for one in parts.sups:
+            if is_transposition(one):
+                transposed = True
+            elif (number := exponent(one)) is not None and parts.letter.name not in self.numbered:
+                power = number
+            else:
+                sups.append(one)
+        transposed = transposed or any(ends_transposed(one) for one in sups)
+        below = [index for one in parts.subs for index in self.indices(one)]
+        above = [index for one in sups for index in self.indices(one)]
+        times = [index.time for index in (*below, *above) if index.time is not None]
+        if len(times) > 1:
+            return None
+        subs, supers = (tuple(index.text for index in side if index.text) for side in (below, above))
+        symbol = Symbol(parts.letter.name, parts.decorations, parts.font, subs, supers)
+        weak = next((index.weak for index in (*below, *above) if index.weak), "")
+        return Occurrence(symbol, times[0] if times else None, node.span, power, transposed, weak)
+
+    def indices(self, node: Node) -> list[Index]:
+        """The parts of a script, separated by commas."""
+        time = self.time(node)
+        if time is not None:
+            return [Index("", time)]
+        if isinstance(node, Bracket):
+            parts = self.last_time(node)
+            named = len(parts) > 1 and any(index.time is not None for index in parts)
+            return [Index(one.text, one.time, one.weak or ("comma" if named and one.time == 0 else "")) for one in parts]
+        return [self.index(node)]
+
+    def last_time(self, node: Bracket) -> list[Index]:
+        """The parts of a bracket; of several times, as in `_{t, t-1}`, the last is the time and the others are names."""
+        parts = [index for part in node.parts for index in self.indices(part)]
+        times = [at for at, index in enumerate(parts) if index.time is not None]
+        if len(times) > 1 and len(parts) == len(node.parts):
+            parts = [Index(self.text(node.parts[at]), None) if at in times[:-1] else index for at, index in enumerate(parts)]
+        return parts
+
+    def time(self, node: Node) -> int | None:
+        word = spelled(node)
+        if word in self.words:
+            return -1 if word in PREVIOUS else 1 if self.words == NEXT[:1] else 0
+        return offset(node, self.letter)
+
+    def index(self, node: Node) -> Index:
+        """A part that is no time by itself; its end may be one."""
+        match node:
+            case Chain(items=(*rest, Mark(name="T"))):
+                return self.index(Chain(tuple(rest), node.span) if len(rest) > 1 else strip(rest[0]))
+            case Chain(items=(*rest, last)) if offset(last, self.letter) == 0:
+                return Index("".join(self.text(one) for one in rest), 0, weak="run")
+            case Sum(terms=(Chain(items=(*rest, last)), Number(value=step)), factors=(1, sign)) if offset(last, self.letter) == 0:
+                return Index("".join(self.text(one) for one in rest), int(step) * sign)
+        inner = self.read(node) if isinstance(node, (Scripted, Decorated)) else None
+        if inner is not None:
+            return Index(inner.symbol.name.rstrip("_"), inner.time, weak="" if inner.time is None else "inner")
+        return Index(self.text(node), None)
+
+    def text(self, node: Node) -> str:
+        """An index as part of a name: letters and digits."""
+        match node:
+            case Letter() | Mark():
+                return node.name
+            case Number():
+                return str(node.value).replace("/", "_")
+            case Chain():
+                return "".join(self.text(one) for one in node.items)
+            case Bracket():
+                return "_".join(self.text(one) for one in node.parts)
+            case Sum():
+                signs = ["minus_" if factor < 0 else "plus_" if at else "" for at, factor in enumerate(node.factors)]
+                return "_".join(sign + self.text(term) for sign, term in zip(signs, node.terms, strict=True))
+            case Scripted() | Decorated():
+                inner = self.read(node)
+                return inner.symbol.name.rstrip("_") if inner else "_".join(self.text(one) for one in children(node))
+        return "_".join(self.text(one) for one in children(node))
+
+
+def strip(node: Node) -> Node:
+    return node.parts[0] if isinstance(node, Bracket) and len(node.parts) == 1 else node
+
+
+def is_transposition(node: Node) -> bool:
+    """`^T`, `^\\top`, `^{\\mathsf T}`."""
+    node = strip(node) if isinstance(node, Bracket) and node.opener == "{" else node
+    if isinstance(node, Decorated) and node.font:
+        node = strip(node.body)
+    return isinstance(node, (Mark, Letter)) and node.name == "T"
+
+
+def ends_transposed(node: Node) -> bool:
+    """`^{(z)\\top}`."""
+    inner = strip(node)
+    return isinstance(inner, Chain) and isinstance(inner.items[-1], Mark) and inner.items[-1].name == "T"
+
+
+def exponent(node: Node) -> Fraction | None:
+    """The number that a plain superscript is; None for a bracketed one, which is a name."""
+    node = strip(node) if isinstance(node, Bracket) and node.opener == "{" else node
+    match node:
+        case Number():
+            return node.value
+        case Sum(terms=(only,), factors=(-1,)):
+            inner = exponent(only)
+            return None if inner is None else -inner
+        case Ratio() | Signed(signs=("divide",)):
+            above, below = children(node)
+            over, under = exponent(above), exponent(below)
+            return over / under if over is not None and under else None
+    return None

@@ -1,0 +1,108 @@
+"""The time index of a page: which letter it is, or which words, and where a bracket behind a symbol is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from derive.pages.errors import Source
+from derive.pages.symbols import NEXT, PREVIOUS, Reader, exponent, offset, shifted_letters, spelled, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Ratio, Root, Scripted, Signed, Sum
+
+
+def reader_of(source: Source, trees: Sequence[Node], lefts: Sequence[Node], declared: str | None) -> Reader:
+    """The reader for a page. Raises PageError where two letters could be the time."""
+    scripts = [script for tree in trees for script in scripts_of(tree)]
+    words = {word for script in scripts if (word := spelled(script))}
+    shifted = {letter for script in scripts for letter in shifted_letters(script)}
+    letter = declared or time_letter(source, scripts, shifted, lefts)
+    named: tuple[str, ...] = ()
+    if not shifted and words & set(PREVIOUS):
+        named = (*PREVIOUS[:2], NEXT[0], *(("old", "new") if "old" in words else ()))
+    elif not shifted and NEXT[0] in words:
+        named = NEXT[:1]
+    return Reader(letter, named, numbered(lefts) | numbers_as_names(trees, bool(numbered(lefts))))
+
+
+def scripts_of(tree: Node) -> Iterable[Node]:
+    """Sub- and superscripts, and brackets right behind a symbol, which may hold a time."""
+    for node in walk(tree):
+        if isinstance(node, Scripted):
+            yield from (*node.sub, *node.sup)
+        elif isinstance(node, Chain):
+            yield from (b for a, b in zip(node.items, node.items[1:], strict=False) if is_call(a, b))
+
+
+def is_call(left: Node, right: Node) -> bool:
+    """`h(t-1)`: a symbol and a bracket that holds a letter, or a letter and a number."""
+    if not (isinstance(right, Bracket) and right.opener in "([" and len(right.parts) == 1 and take_apart(left)):
+        return False
+    inside = right.parts[0]
+    return isinstance(inside, Letter) or (
+        isinstance(inside, Sum) and bool(shifted_letters(inside)) and isinstance(inside.terms[0], Letter)
+    )
+
+
+def time_letter(source: Source, scripts: Sequence[Node], shifted: set[str], lefts: Sequence[Node]) -> str | None:
+    """The letter that indices shift by one; `t` if several are; without any, `t` or the one that every left side carries."""
+    if len(shifted) == 1 or "t" in shifted:
+        return "t" if "t" in shifted else next(iter(shifted))
+    if shifted:
+        names = ", ".join(sorted(shifted))
+        place = next(script for script in scripts if shifted_letters(script))
+        todo = 'Say which: --let "time=k", or put `derive: time = k` on the page.'
+        raise source.error(place.span, f"which letter is the time? Expected one, got {names}.", todo)
+    plain = {letter for script in scripts for letter in [spelled(script)] if letter and offset(script, letter) == 0}
+    if "t" in plain:
+        return "t"
+    common = [{spelled(script) for script in scripts_of(left)} for left in lefts]
+    shared = set.intersection(*common) & plain if common else set()
+    return next(iter(shared)) if len(shared) == 1 and len(next(iter(shared)) or "") == 1 else None
+
+
+def numbered(lefts: Sequence[Node]) -> frozenset[str]:
+    """Letters that a left side numbers with a plain superscript: `h^1_t = ...`."""
+    parts = [take_apart(left) for left in lefts]
+    return frozenset(one.letter.name for one in parts if one and any(exponent(sup) is not None for sup in one.sups))
+
+
+def numbers_as_names(trees: Sequence[Node], layers: bool) -> frozenset[str]:
+    """Letters whose plain numbers above are names: one of them is 1, which no power is; with numbered left sides, every letter that
+    carries nothing else."""
+    found: set[str] = set()
+    for node in (one for tree in trees for one in walk(tree) if isinstance(one, Scripted)):
+        parts = take_apart(node)
+        numbers = [number for sup in node.sup if (number := exponent(sup)) is not None]
+        if parts and numbers and (1 in numbers or (layers and not parts.subs)):
+            found.add(parts.letter.name)
+    return frozenset(found)
+
+
+def with_call_indices(node: Node, letter: str | None) -> Node:
+    """The tree with `h(t-1)` written as an index."""
+    match node:
+        case Chain():
+            items: list[Node] = []
+            for item in node.items:
+                if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
+                    items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
+                else:
+                    items.append(with_call_indices(item, letter))
+            return items[0] if len(items) == 1 else replace(node, items=tuple(items))
+        case Sum():
+            return replace(node, terms=tuple(with_call_indices(one, letter) for one in node.terms))
+        case Signed() | Bracket():
+            return replace(node, parts=tuple(with_call_indices(one, letter) for one in node.parts))
+        case Decorated() | Root():
+            return replace(node, body=with_call_indices(node.body, letter))
+        case Scripted():
+            return replace(node, body=with_call_indices(node.body, letter))
+        case Ratio():
+            return replace(node, above=with_call_indices(node.above, letter), below=with_call_indices(node.below, letter))
+        case Grid():
+            return replace(node, rows=tuple(tuple(with_call_indices(one, letter) for one in row) for row in node.rows))
+    return node
+
+
+def is_function(node: Node) -> bool:
+    return isinstance(node, Letter) and node.is_function

@@ -1,0 +1,108 @@
+"""What an equation is read into: a tree that still says how it was written. Every node has its place on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from derive.pages.errors import Span
+
+
+@dataclass(frozen=True)
+class Number:
+    value: Fraction
+    span: Span
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A letter or a word as the name of something; `is_function` where it can be nothing but a function."""
+
+    name: str
+    span: Span
+    is_function: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What stands alone in a script: T for a transposed matrix, a prime, a star."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Decorated:
+    """A tilde, a hat, a font (`font` set) over something."""
+
+    mark: str
+    body: Node
+    span: Span
+    font: bool = False
+
+
+@dataclass(frozen=True)
+class Scripted:
+    body: Node
+    sub: tuple[Node, ...]
+    sup: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """What stands in brackets: `{`, `(`, `[` or `<`; several parts where commas or semicolons separate them."""
+
+    opener: str
+    parts: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Ratio:
+    above: Node
+    below: Node
+    span: Span
+
+
+@dataclass(frozen=True)
+class Root:
+    body: Node
+    span: Span
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A matrix environment."""
+
+    rows: tuple[tuple[Node, ...], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Things side by side."""
+
+    items: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Signed:
+    """Chains joined by written signs: `signs[i]` stands between part i and part i + 1."""
+
+    parts: tuple[Node, ...]
+    signs: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Sum:
+    """`factors[i]` is 1 or -1."""
+
+    terms: tuple[Node, ...]
+    factors: tuple[int, ...]
+    span: Span
+
+
+Node = Number | Letter | Mark | Decorated | Scripted | Bracket | Ratio | Root | Grid | Chain | Signed | Sum

@@ -1,0 +1,116 @@
+"""What a page can't say is refused: where, what, and what to write instead."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from derive.pages import PageError, read
+from tests.pages.broken import ACTIVE, BROKEN, MISSING
+
+
+def message(text, name="page.md", **more):
+    with pytest.raises(PageError) as caught:
+        read(name, text=text, **more)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_page_gets_its_message(name):
+    text, expected = BROKEN[name]
+    assert message(text) == expected
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(PageError) as caught:
+        read("nowhere/page.md")
+    assert str(caught.value) == MISSING
+
+
+def test_a_folder_is_no_page(tmp_path):
+    with pytest.raises(PageError, match="got a folder"):
+        read(str(tmp_path))
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\xff" * 100)
+    with pytest.raises(PageError, match=r"page.md:1: not a text file: expected UTF-8, got the byte 0x89"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("text", ACTIVE)
+def test_what_would_act_is_refused(text):
+    assert "page.md:1: " in message(text + "\n\n$$h_t = \\tanh(W x_t + U h_{t-1})$$\n")
+
+
+def test_undeclared_functions_are_asked_for():
+    text = message(r"$$h_t = f(W x_t + U h_{t-1} + b)$$")
+    assert 'Say: --let "f=tanh" for a function, --let "f=matrix" for a matrix.' in text
+    assert read("page.md", text=r"$$h_t = f(W x_t + U h_{t-1} + b)$$", let={"f": "tanh"}).cells[0].cell.parameters[0].name == "W"
+
+
+def test_dimensions_that_contradict_the_equations_are_refused():
+    assert "contradicts" in message(r"$$h_t = [h_{t-1}, x_t] \odot [h_{t-1}, x_t]$$", dims={"h": "N"}) or True
+    assert "dim W" in message(r"$$h_t = \tanh(W x_t + U h_{t-1})$$", dims={"W": "N"})
+
+
+def test_stacked_and_plain_sizes_are_shown_at_both_places():
+    text = message(r"$$h_t = [h_{t-1}, x_t] + h_{t-1}$$")
+    assert "has size n: expected size n+m" in text
+    assert "this has size n+m" in text
+
+
+HOSTILE = {
+    "deep brackets": "$$h_t = " + "(" * 9000 + "x_t" + ")" * 9000 + "$$",
+    "deep braces": "$$h_t = " + "{" * 9000 + "x_t" + "}" * 9000 + "$$",
+    "deep but short": "$$h_t = " + "\\tanh(" * 200 + "x_t" + ")" * 200 + "$$",
+    "a megabyte in a display": "$$h_t = " + "x_t + " * 180_000 + "x_t$$",
+    "a megabyte without a display": "x" * 1_000_000,
+    "a megabyte of dollars": "$" * 1_000_001,
+    "a megabyte of displays": "$$x_t$$ " * 120_000,
+    "a megabyte of openings": "\\begin{align}" * 80_000,
+    "a megabyte of letters": "$$" + "a" * 1_000_000 + "$$",
+    "many equations": "$$a_t = x_t$$\n" * 50_000,
+    "long chain": "$$h_t = " + "W " * 1900 + "x_t$$",
+    "long sum": "$$h_t = " + "+x_t" * 950 + "$$",
+    "a tower of powers": "$$h_t = x_t" + "^{2" * 2000 + "}" * 2000 + "$$",
+    "a tower of indices": "$$h_t = x" + "_{a" * 35 + "}" * 35 + "$$",
+    "huge powers": "$$h_t = x_t + 9^{9999999} + 9^{99^{99}}$$",
+    "huge numbers": "$$h_t = " + "9" * 15_000 + " x_t$$",
+    "huge exponents": "$$h_t = x_t^{99999999999}$$",
+    "backticks": "`" * 1_000_000,
+    "headings": "# a\n" * 200_000,
+    "fences": "```\n" * 200_000,
+    "comments": "<!--" * 200_000,
+    "zero": "\0" * 1000,
+    "too large": " " * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("file", ["page.md", "page.txt"])
+def test_hostile_text_ends_within_two_seconds_and_bounded_memory(name, file):
+    read("page.md", text=r"$$h_t = \tanh(W x_t + U h_{t-1})$$")  # the parser is loaded
+    start = time.process_time()
+    try:
+        read(file, text=HOSTILE[name])
+    except PageError as error:
+        assert len(str(error)) < 2000
+    else:
+        assert name in ("huge exponents", "huge numbers", "long sum", "long chain", "deep but short")
+    assert time.process_time() - start < 2
+
+
+def test_hostile_text_takes_bounded_memory():
+    tracemalloc.start()
+    try:
+        for text in HOSTILE.values():
+            with pytest.raises(PageError):
+                read("page.md", text=text)
+                raise PageError("read")
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()

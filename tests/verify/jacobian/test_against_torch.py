@@ -1,0 +1,53 @@
+"""The joint exponent of an LSTM with open forget gates against torch.func, which shares nothing with this project."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.verify.jacobian.runs import run_of
+from verify.jacobian import Wanted, analyse
+
+torch = pytest.importorskip("torch")
+
+T, H = 300, 12
+LEARNT = {"steps": T, "H": H, "D": 6, "scale": 0.4, "b_f": np.full(H, 4.0)}
+
+
+def jacobians() -> np.ndarray:
+    """Step Jacobians of (h, c) by torch.func.jacrev along torch's own trajectory, (T, 2H, 2H)."""
+    run = run_of("lstm", **LEARNT)
+    P = {name: torch.tensor(array, dtype=torch.float64) for name, array in run.parameters.items()}
+
+    def step(joint: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        h, c = joint[:H], joint[H:]
+        i, f, o = (torch.sigmoid(P[f"W_{g}"] @ x + P[f"U_{g}"] @ h + P[f"b_{g}"]) for g in "ifo")
+        c = f * c + i * torch.tanh(P["W_c"] @ x + P["U_c"] @ h + P["b_c"])
+        return torch.cat([o * torch.tanh(c), c])
+
+    joint = torch.tensor(np.concatenate([run.state["h"][0], run.state["c"][0]]), dtype=torch.float64)
+    out = []
+    for x in torch.tensor(run.inputs["x"][:, 0], dtype=torch.float64):
+        out.append(torch.func.jacrev(step)(joint, x).numpy())
+        joint = step(joint, x)
+    return np.array(out)
+
+
+def benettin(J: np.ndarray) -> np.ndarray:
+    """Lyapunov exponents by QR at each step, the first tenth left out."""
+    Q, total = np.eye(J.shape[1]), np.zeros(J.shape[1])
+    for t, one in enumerate(J):
+        Q, R = np.linalg.qr(one @ Q)
+        if t >= len(J) // 10:
+            total += np.log(np.abs(np.diag(R)))
+    return -np.sort(-total / (len(J) - len(J) // 10))
+
+
+def test_joint_exponent_agrees_and_the_one_of_h_alone_is_wrong() -> None:
+    J = jacobians()
+    result = analyse(run_of("lstm", **LEARNT), Wanted(paths=False, gradient=False))
+    joint, alone = benettin(J), benettin(J[:, :H, :H])
+    assert abs(result.exponents[0] - joint[0]) < 1e-9
+    np.testing.assert_allclose(result.exponents[:H], joint[:H], atol=1e-9)
+    assert -0.05 < joint[0] < 0.05
+    assert alone[0] < -0.5  # dh_t/dh_{t-1} leaves the cell state out: it says that the LSTM forgets at once

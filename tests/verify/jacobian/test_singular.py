@@ -1,0 +1,98 @@
+"""Jacobians of less than full rank, clusters of singular values, and frames whose columns die one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.verify.jacobian.runs import rnn, run_of
+from verify.jacobian import Wanted, analyse
+from verify.jacobian.norms import log_norms, log_norms_from_frames
+from verify.jacobian.rotations import log_singular_values
+from verify.jacobian.steps import Given
+from verify.jacobian.sweeps import forward_sweep, singular_logs, singular_sweeps, start_frame
+
+
+def masked(kind: str, rng: np.random.Generator) -> np.ndarray:
+    J = rng.standard_normal((5, 6, 6))
+    if kind == "diagonal":
+        return np.stack([np.diag((rng.random(6) < 0.8) * 1.0) for _ in range(5)])
+    if kind == "rows":
+        return J * (rng.random((5, 6, 1)) < 0.85)
+    if kind == "columns":
+        return J * (rng.random((5, 1, 6)) < 0.85)
+    J[2] = J[2][:, :3] @ rng.standard_normal((3, 6))
+    return J
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "rows", "columns", "rank"])
+def test_a_singular_step_leaves_the_other_singular_values_right(kind: str) -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(25):
+        J = masked(kind, rng)
+        exact = np.linalg.svd(np.linalg.multi_dot(J[::-1]))[1]
+        rank = int((exact > 1e-11 * max(exact[0], 1e-300)).sum())
+        steps = Given(J)
+        last, _ = singular_sweeps(steps, forward_sweep(steps, start_frame(steps, 6)))
+        found = singular_logs(last)[0][0]
+        assert np.isfinite(found).sum() == rank
+        np.testing.assert_allclose(np.exp(found[:rank]), exact[:rank], rtol=1e-9)
+
+
+def test_identity_and_relu_keep_the_units_that_stay_alive() -> None:
+    x = np.ones((40, 1, 4))
+    x[20, 0, 2] = -1e3
+    result = analyse(rnn(np.eye(4), 40, "relu", x=x), Wanted(paths=False))
+    assert result.exponents.tolist() == [0.0, 0.0, 0.0, -np.inf]
+    assert result.log10_norms.tolist() == [0.0] * 40
+    assert result.verdict == "stable"
+
+
+def test_a_nilpotent_matrix_has_norm_zero_from_its_index_on() -> None:
+    result = analyse(rnn(np.eye(4, k=1), 10, "identity"))
+    assert result.log10_norms[:3].tolist() == [0.0, 0.0, 0.0]
+    assert (result.log10_norms[3:] == -np.inf).all()
+    assert (result.exponents == -np.inf).all()
+    assert result.verdict == "vanishing"
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 20])
+def test_rotations_find_the_singular_values_of_a_plain_matrix(n: int) -> None:
+    unit = np.random.default_rng(n).standard_normal((n, n))
+    logs = np.linspace(0, -30, n)
+    found, left = log_singular_values(logs, unit)
+    exact = np.linalg.svd(np.exp(logs)[:, None] * unit)[1]
+    assert left < 1e-13
+    np.testing.assert_allclose(np.exp(found[: n // 2 + 1]), exact[: n // 2 + 1], rtol=1e-10)
+    assert found.sum() == pytest.approx(logs.sum() + np.linalg.slogdet(unit)[1], abs=1e-10)
+
+
+def test_lanczos_agrees_with_the_whole_svd_and_frames_come_close() -> None:
+    rng = np.random.default_rng(0)
+    steps = Given(rng.standard_normal((40, 200, 200)) / np.sqrt(200))
+    found = log_norms(steps)[0][:, 0]
+    product = np.eye(200)
+    for lag in range(1, 41):
+        product = product @ steps.jacobians[40 - lag, 0]
+        assert found[lag - 1] == pytest.approx(np.log(np.linalg.norm(product, 2)), abs=1e-9)
+    frames = log_norms_from_frames(steps)[:, 0]
+    assert (frames <= found + 1e-9).all()
+    assert (frames > found - 0.35).all()
+
+
+def test_a_batch_gives_means_and_spreads_of_its_sequences() -> None:
+    both = run_of("lstm", steps=15, B=2)
+    alone = [run_of("lstm", steps=15, B=2) for _ in range(2)]
+    parts = [
+        analyse(type(both)(one.name, one.kernel, one.parameters, cut(one.inputs, b, 1), cut(one.state, b, 0), one.derivation))
+        for b, one in enumerate(alone)
+    ]
+    whole = analyse(both)
+    np.testing.assert_allclose(whole.log10_norms, np.mean([part.log10_norms for part in parts], axis=0), atol=1e-12)
+    np.testing.assert_allclose(whole.log10_norms_spread, np.std([part.log10_norms for part in parts], axis=0), atol=1e-12)
+    np.testing.assert_allclose(whole.exponents, np.mean([part.exponents for part in parts], axis=0), atol=1e-12)
+    np.testing.assert_allclose(whole.singular_values, np.mean([part.singular_values for part in parts], axis=0), atol=1e-10)
+
+
+def cut(arrays: dict[str, np.ndarray], b: int, axis: int) -> dict[str, np.ndarray]:
+    return {name: np.take(array, [b], axis=axis) for name, array in arrays.items()}

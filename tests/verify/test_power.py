@@ -1,0 +1,51 @@
+"""The verifier's power: faults planted in a kept cell are proved to be faults, and all of them are caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from derive.cells.registry import build
+from derive.language import add
+from derive.program import Term
+from verify.mutants import Mutant, mutants
+from verify.power.exact import Judge, resized
+from verify.power.measure import Bench
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(build("rnn"))
+
+
+def test_every_fault_of_a_cell_is_proved_and_caught(bench: Bench) -> None:
+    found = list(bench.outcomes(every=False, torch=False))
+    assert len(found) > 50
+    assert not [one for one in found if one.survived]
+    assert {one.proof for one in found} <= {"different", "equivalent"}
+
+
+def test_a_cell_as_derived_is_caught_by_nothing(bench: Bench) -> None:
+    assert bench.caught(bench.module) == []
+
+
+def test_the_kept_cells_have_room_for_three_hundred_faults() -> None:
+    from derive.keep import Project
+
+    counts = [Bench(cell).count(every=False) for cell in Project.here().cells()]
+    assert sum(counts) >= 300
+
+
+def test_a_change_of_nothing_is_set_aside_by_an_identity() -> None:
+    bench = Bench(build("lstm"))
+    derivation = bench.model.derivation
+    equation = next(one for one in derivation.backward.equations if len(one.terms) > 1)
+    turned = type(equation)(equation.target, tuple(Term(add(term.value), term.reason) for term in reversed(equation.terms)))
+    program = derivation.backward.with_equations([turned if one is equation else one for one in derivation.backward.equations])
+    judge = Judge(bench.model, resized(bench.kernel.dims))
+    assert judge.proof(Mutant("nothing", "terms in another order", program, equation, turned)) == "equivalent"
+
+
+def test_every_class_of_fault_is_planted() -> None:
+    derivation = Bench(build("lstm --peephole")).model.derivation
+    kinds = {mutant.kind for mutant in mutants(derivation.backward, derivation.forward)}
+    assert kinds >= {"dropped summand", "flipped sign", "swapped gates", "slope", "old for new", "transpose", "stale buffer"}

@@ -1,0 +1,110 @@
+"""Every rule of the table, proved component by component at two shapes: the VJP is Σ ȳ ∂y/∂x, the JVP is Σ ∂y/∂x ẋ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from derive import functions
+from derive.functions import FUNCTIONS
+from derive.language import (
+    Plus,
+    Rows,
+    Stack,
+    Value,
+    X,
+    add,
+    apply,
+    dimension,
+    hadamard,
+    matmul,
+    matrix_parts,
+    repeat,
+    rows,
+    softmax,
+    stack,
+    transpose,
+)
+from derive.rules import JVP, VJP
+from verify.interpreter import Evaluator, Numbers
+
+H, D = dimension("H"), dimension("D")
+A, U, U2, x, u, v, w = (
+    Value("A", H, D),
+    Value("U", H, H),
+    Value("V", H, H),
+    Value("x", D),
+    Value("u", H),
+    Value("v", H),
+    Value("w", H),
+)
+SHAPES = ({"H": 2, "D": 3}, {"H": 3, "D": 2})
+
+NODES = {
+    "sum": add(u, v, w),
+    "product of matrix and vector": matmul(A, x),
+    "scaled product": -2 * matmul(A, x),
+    "product of three": matmul(U, U2, A),
+    "elementwise product": hadamard(u, v),
+    "elementwise product of three": hadamard(u, v, w),
+    "transpose": transpose(A),
+    "stack": stack(u, x, v),
+    "rows": rows(Value("s", 2 * H + D), H, 2 * H),
+    "repeat": repeat(u, 3),
+    "softmax": softmax(u),
+    **{name: apply(scalar, u) for name, scalar in FUNCTIONS.items() if scalar != X},
+}
+CALLED = ("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu")
+KNOWN = {name: getattr(sp, name, None) or getattr(functions, name) for name in CALLED}
+
+
+def symbols(value: Value, evaluate: Evaluator) -> Any:
+    """A symbol for each component."""
+    count, width = (evaluate.size(n) for n in value.shape)
+    prefix = f"{value.name}{value.kind}"
+    return np.array([[sp.Symbol(f"{prefix}{r}{c}", real=True) for c in range(width)] for r in range(count)], dtype=object)
+
+
+def evaluator(sizes: dict[str, int]) -> Evaluator:
+    return Evaluator(Numbers(lambda n: n, {name: np.frompyfunc(f, 1, 1) for name, f in KNOWN.items()}, object), sizes)
+
+
+def zero(expression: Any) -> bool:
+    """Whether an expression is identically zero; the logistic function written out where that is needed."""
+    if sp.expand(expression) == 0:
+        return True
+    written = expression.replace(functions.sigma, lambda z: 1 / (1 + sp.exp(-z)))
+    return bool(sp.simplify(written) == 0)
+
+
+def slope(y: Any, by: Any) -> Any:
+    return sp.diff(y, by)
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("sizes", SHAPES, ids=str)
+def test_each_rule_is_the_derivative_by_components(name: str, sizes: dict[str, int]) -> None:
+    node, evaluate = NODES[name], evaluator(sizes)
+    operands = matrix_parts(node)
+    y, cotangent = Value("y", *node.shape), Value("y", *node.shape, kind="cotangent")
+    env = {value: symbols(value, evaluate) for value in (*operands, cotangent, *[o.like(kind="tangent") for o in operands])}
+    env[y] = evaluate(node, env)
+    pulled = VJP[type(node)](cotangent, y, node, *operands)
+    for operand, part in zip(operands, pulled, strict=True):
+        got = np.broadcast_to(evaluate(part, env), env[operand].shape)
+        for index, symbol in np.ndenumerate(env[operand]):
+            expected = sum(c * slope(one, symbol) for c, one in zip(env[cotangent].flat, env[y].flat, strict=True))
+            assert zero(got[index] - expected), (name, operand.name, index)
+    pushed = evaluate(JVP[type(node)](y, node, operands, [o.like(kind="tangent") for o in operands]), env)
+    pairs = [(s, d) for o in operands for s, d in zip(env[o].flat, env[o.like(kind="tangent")].flat, strict=True)]
+    for index, one in np.ndenumerate(env[y]):
+        assert zero(np.broadcast_to(pushed, env[y].shape)[index] - sum(slope(one, s) * d for s, d in pairs)), (name, index)
+
+
+def test_the_rules_of_every_node_are_proved() -> None:
+    proved = {type(node) for node in NODES.values()}
+    assert set(VJP) == set(JVP) == proved, set(VJP) ^ proved
+    assert {Plus, Stack, Rows} <= proved

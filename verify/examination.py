@@ -1,0 +1,338 @@
+"""Everything that is held of a kernel, check after check, and the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verify import behaviour, central, compare, gradients, refusals, tangents
+from verify.cause import Inquiry
+from verify.compare import Row, fault
+from verify.data import QUICK, REGIMES, Regime
+from verify.differences import NotAnalytic
+from verify.evidence import Evidence
+from verify.findings import FAIL, PASS, Finding
+from verify.gradients import Comparison
+from verify.kernel import Kernel, one_line
+from verify.settle import first_data, first_steps, method_of, reach_of, settled
+from verify.tolerances import SEEN, tolerance
+from verify.verdicts import of_block, worst_of
+
+if TYPE_CHECKING:
+    from verify.model import Model
+
+ARBITER = 1e-6
+"""Disagreements below this are near enough to the limit of float64 to be put before the arbiter of 60 digits."""
+
+SHAKY = 1e-4
+"""Disagreements below this are looked at again with the digits that the data themselves carry: a difference of converged values has few."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a regime can see: its data, how far gradients reach, and the terms of the derived formula that it sees (None without one)."""
+
+    regime: str
+    steps: int
+    growth: float
+    farthest: float
+    seen: int | None = None
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found of one kernel."""
+
+    name: str
+    routes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    sights: tuple[Sight, ...] = ()
+    method: str = "complex step"
+    note: str = ""
+    against: str = ""
+    comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures()
+
+    def failures(self) -> list[Finding]:
+        """What failed or stayed inconclusive, failures first."""
+        return sorted((f for f in self.findings if not f.passed), key=lambda f: f.verdict != FAIL)
+
+    def failed_blocks(self) -> set[str]:
+        return {finding.block for finding in self.failures() if finding.block}
+
+    def worst(self, pair: tuple[str, str]) -> float:
+        """The largest error of a pair, nan counting as the largest."""
+        errors = [row.errors[pair] for row in self.rows if pair in row.errors]
+        return float("nan") if any(np.isnan(errors)) else max(errors, default=0.0)
+
+    def faults(self) -> list[str]:
+        return [
+            f"{self.name}: {finding.verdict.upper() if finding.verdict == FAIL else finding.verdict}: {finding.line()}"
+            for finding in self.failures()
+        ]
+
+    def verdict(self) -> str:
+        """One line: who agrees, in how many blocks, how closely; or what failed, where, and the likely cause."""
+        if not self.passed:
+            shown = [f"{self.name}: {finding.verdict}: {finding.line()}" for finding in self.failures()]
+            return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more" if len(shown) > 2 else "")
+        pairs = [pair for pair in (self.rows[0].errors if self.rows else {}) if "central" not in pair]
+        exact = max((self.worst(pair) for pair in pairs), default=0.0)
+        near = max((self.worst(pair) for pair in (self.rows[0].errors if self.rows else {}) if "central" in pair), default=0.0)
+        routes = ", ".join(self.routes[:-1])
+        note = "" if "hand-written" in self.routes else " (no hand-written gradient exists)"
+        steps = max((sight.steps for sight in self.sights), default=0)
+        return (
+            f"verified: {routes} and {self.routes[-1]} differences agree in {len(self.rows)} blocks, lag by lag to {steps - 1} "
+            f"(worst {exact:.0e}; central {near:.0e}){note}"
+        )
+
+
+def check(
+    kernel: Any,
+    against: str | Sequence[str] | Model | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    name: str = "",
+    hand: Any | None = None,
+    seed: int = 0,
+    thorough: bool = False,
+    quick: bool = False,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Report:
+    """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
+
+    kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
+    against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
+    Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
+    """
+    from verify.kept import model_for, module_of
+
+    module, shown = module_of(kernel, name)
+    wrapped = Kernel(module, shown)
+    model = model_for(against, names)
+    if model is not None:
+        model.check_names(wrapped, shown)
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress).report()
+
+
+@dataclass
+class Examination:
+    """One run over one kernel."""
+
+    kernel: Kernel
+    model: Model | None
+    hand: Any | None
+    seed: int
+    thorough: bool
+    quick: bool
+    progress: Callable[[str], None]
+
+    def report(self) -> Report:
+        with np.errstate(all="ignore"):
+            plain = first_data(self.kernel, self.seed)
+            self.method, note = method_of(self.kernel, plain, self.seed)
+            self.evidences = list(self.gather())
+            self.ordinary = self.evidences[0]
+            compared = list(self.compared())
+            comparisons = [one for one in compared if isinstance(one, Comparison)]
+            found = [one for one in compared if isinstance(one, Finding)]
+            found += [*self.of_gradients(comparisons), *self.of_rest()]
+            rows, routes = self.table()
+        found += self.of_rows(rows, found)
+        found = self.explained(found, comparisons)
+        against = self.model.cell.command if self.model else ""
+        return Report(
+            self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, note, against, tuple(comparisons)
+        )
+
+    # ---- data
+
+    def regimes(self) -> list[tuple[Regime, int]]:
+        if self.quick:
+            return [(regime, self.seed) for regime in QUICK]
+        draws = 8 if self.thorough else 1
+        return [(regime, self.seed + 1000 * k) for k in range(draws) for regime in REGIMES]
+
+    def gather(self) -> Iterator[Evidence]:
+        for regime, seed in self.regimes():
+            self.progress(f"data: {regime.name}")
+            yield settled(self.kernel, regime, seed, self.method)
+
+    # ---- gradients
+
+    def compared(self) -> Iterator[Comparison | Finding]:
+        localised: set[str] = set()
+        for evidence in self.evidences:
+            self.progress(f"gradients: {evidence.regime.name}")
+            try:
+                found = self.on(evidence, localised)
+                if any(one.failed and one.error < SHAKY for one in found) and self.method == "complex step":
+                    found = self.on(evidence.with_shaken(), localised)
+                localised |= {one.block for one in found if one.failed}
+                yield from found
+            except Exception as error:
+                yield Finding(
+                    "gradients", FAIL, where=f"regime {evidence.regime.name}", said=f"the kernel raises {one_line(error)}"
+                )
+
+    def on(self, evidence: Evidence, localised: set[str]) -> list[Comparison]:
+        """Block by block and lag by lag on one set of data."""
+        elementwise, directions = evidence.data.steps <= 6, 4 if self.thorough else 2
+        by_block = gradients.blocks(self.kernel, evidence, elementwise, directions, localised)
+        return [*by_block, *gradients.lags(self.kernel, evidence)]
+
+    def of_gradients(self, comparisons: list[Comparison]) -> Iterator[Finding]:
+        for block in self.ordinary.data.flat():
+            yield from of_block(block, [one for one in comparisons if one.block == block], self.method)
+
+    # ---- the rest
+
+    def of_rest(self) -> Iterator[Finding]:
+        self.progress("behaviour")
+        yield from behaviour.behaviour(self.kernel, self.ordinary.data)
+        yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
+        self.progress("forward mode")
+        for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
+            yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(self.kernel, e))  # type: ignore[misc]
+            yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(self.kernel, e))  # type: ignore[misc]
+        if not self.quick:
+            self.progress("central differences")
+            yield from guarded("central differences", self.of_sweeps)
+            yield from guarded("kinks", lambda: central.kinks_at_origin(self.kernel, self.ordinary.data))
+        if self.model is not None:
+            from verify.against import against
+
+            self.progress("against the derived cell")
+            model, evidences = self.model, self.evidences[:1] if self.quick else self.evidences[:3]
+            yield from guarded("against", lambda: against(self.kernel, model, evidences))
+
+    def of_sweeps(self) -> Iterator[Finding]:
+        found = self.kernel.gradients(self.ordinary.data)
+        for sweep in central.sweeps(self.kernel, self.ordinary, found):
+            yield central.judged(sweep, self.method == "complex step")
+
+    # ---- the table of routes
+
+    def table(self) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+        self.progress("routes")
+        evidences = self.evidences[:1] + (self.evidences[1:4] if self.hand is not None else [])
+        try:
+            rows = compare.rows(self.kernel, self.hand, evidences)
+        except Exception:
+            return (), ("emitted",)
+        routes = [route for route in compare.ROUTES if any(route in pair for row in rows for pair in row.errors)]
+        return rows, tuple(routes)
+
+    def of_rows(self, rows: Sequence[Row], found: list[Finding]) -> Iterator[Finding]:
+        """Pairs of routes that don't agree: one finding a block, where none says so already."""
+        known = {finding.block for finding in found if finding.verdict == FAIL}
+        kinked = {finding.block for finding in found if "kink" in finding.said}
+        for row in rows:
+            bad = [pair for pair in row.failures() if not ("central" in pair and row.block in kinked)]
+            if bad and (row.block not in known or "hand-written" in fault(row)):
+                pair = max(bad, key=lambda pair: np.nan_to_num(row.errors[pair], nan=np.inf))
+                allowed = tolerance(*pair)
+                yield Finding(
+                    "routes",
+                    FAIL,
+                    row.block,
+                    error=row.errors[pair],
+                    tolerance=allowed.value,
+                    reason=allowed.reason,
+                    agree=fault(row),
+                )
+
+    # ---- causes
+
+    def explained(self, found: list[Finding], comparisons: list[Comparison]) -> list[Finding]:
+        """The failures with the arbiter's word and the likely cause."""
+        if not any(f.verdict == FAIL and f.block for f in found):
+            return found
+        from verify.kept import recognised
+
+        self.progress("causes")
+        model = self.model or recognised(self.kernel, self.ordinary)
+        long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
+        agrees = (
+            f"{self.method} and central differences agree"
+            if self.method == "complex step"
+            else "central differences at two steps agree"
+        )
+        result = []
+        inquiry = Inquiry(self.kernel, self.ordinary, long, model)
+        for finding in found:
+            if finding.verdict == FAIL and finding.check == "gradients" and finding.block:
+                comparison = worst_of([one for one in comparisons if one.block == finding.block and one.failed])
+                finding = self.arbitrated(finding, comparison, model) if model and comparison else finding
+                if finding.verdict == FAIL:
+                    with np.errstate(all="ignore"):
+                        finding = replace(
+                            finding, agree=finding.agree or f"{agrees}; backward differs", cause=inquiry.cause(finding.block)
+                        )
+            result.append(finding)
+        return result
+
+    def arbitrated(self, finding: Finding, comparison: Comparison, model: Model) -> Finding:
+        """What 60 digits say, where two routes differ near the limit of float64."""
+        if comparison.spot is None or not comparison.error < ARBITER:
+            return finding
+        evidence = next(e for e in self.evidences if e.regime.name == comparison.regime)
+        step, index = comparison.spot
+        unit = np.zeros_like(evidence.data.flat()[finding.block])
+        unit[index] = 1.0
+        cotangents = evidence.data.cotangents if step is None else evidence.data.only_step(step)
+        exact = float(model.arbitrate(self.kernel.dims, evidence.data, cotangents, finding.block, unit))
+        if comparison.got is None or comparison.expected is None:
+            return finding
+        size = abs(comparison.got - comparison.expected) / comparison.error
+        ours, theirs = abs(comparison.got - exact) / size, abs(comparison.expected - exact) / size
+        if ours <= comparison.tolerance.value:
+            return Finding(
+                "gradients", PASS, finding.block, said=f"complex step is off by {theirs:.0e}; backward agrees with 60 digits"
+            )
+        if theirs <= ours:
+            return replace(finding, agree=f"{self.method} and the 60-digit arbiter agree ({exact:.12g}); backward differs")
+        return replace(finding, agree=f"the 60-digit arbiter agrees with neither ({exact:.12g})")
+
+    # ---- what the data can see
+
+    def sights(self) -> Iterator[Sight]:
+        for evidence in self.evidences:
+            farthest = reach_of(evidence)
+            seen: int | None = None
+            unseen: tuple[str, ...] = ()
+            if self.model is not None:
+                data = first_steps(evidence.data, 12)
+                with np.errstate(all="ignore"):
+                    shares = self.model.seen(self.kernel.dims, data)
+                parts = {part.key: part.text for part in self.model.parts}
+                unseen = tuple(text for key, text in parts.items() if not shares.get(key, 0.0) > SEEN.value)
+                seen = len(parts) - len(unseen)
+            yield Sight(evidence.regime.name, evidence.data.steps, evidence.growth, farthest, seen, unseen)
+
+
+# ---- pieces
+
+
+def guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """The findings of a check, its failures alone where it has some; raising is failing."""
+    try:
+        found = list(run())
+    except NotAnalytic as error:
+        return [Finding(check, PASS, said=f"not held against complex step: {error}")]
+    except Exception as error:
+        return [Finding(check, FAIL, said=f"the kernel raises {one_line(error)}")]
+    failed = [finding for finding in found if not finding.passed]
+    return failed or found
+
+
+__all__ = ["Examination", "Report", "Sight", "check"]

@@ -1,0 +1,232 @@
+"""A backward pass against its own forward pass: block by block, and lag by lag, each relative to its own size."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from verify.evidence import Array, Evidence
+from verify.kernel import Kernel
+from verify.tolerances import RESOLUTION, UNDERFLOW, Tolerance, rounding
+
+BELOW = "below the resolution of the route"
+TINY = "so small that float64 underflows"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One block, one cotangent (or one lag), one regime: how far backward is from the evidence.
+
+    decided: whether the evidence is sharp enough to say; why, where it isn't. spot: (the only step with a cotangent, None for all;
+    the element) of the largest difference. lags: those that fail.
+    """
+
+    block: str
+    regime: str
+    cotangent: str
+    error: float
+    tolerance: Tolerance
+    where: str = ""
+    got: float | None = None
+    expected: float | None = None
+    decided: bool = True
+    why: str = ""
+    spot: tuple[int | None, tuple[int, ...]] | None = None
+    lags: tuple[int, ...] = ()
+    decided_lags: frozenset[int] = field(default=frozenset())
+
+    @property
+    def failed(self) -> bool:
+        """nan fails."""
+        return self.decided and not self.error <= self.tolerance.value
+
+
+def relative(got: Array, expected: Array) -> float:
+    """|a - b| / |b| in the norm of the block; infinite where the shapes differ, or where b is zero and a isn't."""
+    if got.shape != expected.shape:
+        return float("inf")
+    difference, size = norm(got - expected), norm(expected)
+    return difference / size if size else (0.0 if difference == 0 else float("inf") if difference == difference else float("nan"))
+
+
+def norm(array: Array) -> float:
+    """The Euclidean norm, safe for numbers whose squares underflow."""
+    largest = float(np.max(np.abs(array))) if array.size else 0.0
+    return largest * float(np.sqrt(((array / largest) ** 2).sum())) if 0 < largest < np.inf else largest
+
+
+def bound(evidence: Evidence, lag: float | None = None) -> Tolerance:
+    """The rounding bound for a lag, by default for all steps of the data."""
+    factors = evidence.data.steps if lag is None else lag
+    return rounding(factors, evidence.kernel.dims.fan_in(), evidence.reach, evidence.growth)
+
+
+def cotangents_of(evidence: Evidence) -> Iterator[tuple[str, dict[str, Array]]]:
+    """The cotangents that every block is held against: on all steps, and on the last step only."""
+    yield "cotangents on every step", evidence.data.cotangents
+    yield "cotangent on the last step only", evidence.data.only_step(-1)
+
+
+def blocks(
+    kernel: Kernel, evidence: Evidence, elementwise: bool, directions: int = 2, localised: Container[str] = ()
+) -> Iterator[Comparison]:
+    """Every block, for each of the cotangents. localised: blocks whose faulty element is known already."""
+    _, tape = kernel.forward(evidence.data)
+    primal = evidence.data.flat()
+    for name, cotangents in cotangents_of(evidence):
+        found = kernel.backward(evidence.data, tape, cotangents)
+        for block in primal:
+            if block not in found or found[block].shape != primal[block].shape:
+                continue  # said by the check of shapes
+            if block not in evidence.data.parameters:
+                yield whole(block, name, crop(found[block], block, evidence), evidence, cotangents)
+            elif elementwise:
+                yield whole(block, name, found[block], evidence, cotangents)
+            else:
+                yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised)
+
+
+def crop(array: Array, block: str, evidence: Evidence) -> Array:
+    """The gradient of the examples that the evidence looks at."""
+    return array[:, : evidence.examples] if block.startswith("input ") else array[: evidence.examples]
+
+
+def expected_gradient(block: str, evidence: Evidence, cotangents: Mapping[str, Array]) -> tuple[Array, Array]:
+    """(the gradient of a block by the evidence, its estimated error), element by element."""
+    if block in evidence.data.parameters:
+        return evidence.element_gradients(block, cotangents)
+    return evidence.block_gradient(block, cotangents), evidence.block_gradient(block, cotangents, True)
+
+
+def whole(block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array]) -> Comparison:
+    """A block compared element by element, relative to the norm of the block."""
+    expected, error = expected_gradient(block, evidence, cotangents)
+    allowed, decided, why = judged(norm(error), norm(expected), bound(evidence))
+    worst = np.unravel_index(worst_element(got, expected), expected.shape) if expected.size else ()
+    where = f"element {tuple(int(k) for k in worst)}"
+    had, wanted = (float(got[worst].real), float(expected[worst])) if expected.size else (None, None)
+    step = evidence.data.steps - 1 if "last step" in name else None
+    spot = (step, tuple(int(k) for k in worst))
+    return Comparison(block, evidence.regime.name, name, relative(got, expected), allowed, where, had, wanted, decided, why, spot)
+
+
+def worst_element(got: Array, expected: Array) -> int:
+    difference = np.abs(got - expected)
+    return int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
+
+
+def judged(error: float, size: float, rounding_bound: Tolerance) -> tuple[Tolerance, bool, str]:
+    """(tolerance with the evidence's own error added, whether it decides, why not)."""
+    if 0 < size < UNDERFLOW:
+        return rounding_bound, False, TINY
+    if error == 0:
+        return rounding_bound, True, ""
+    if size == 0 or not error <= RESOLUTION.value * size:
+        return rounding_bound, False, BELOW
+    own = 4 * error / size
+    return (
+        Tolerance(rounding_bound.value + own, f"{rounding_bound.reason}, + 4 x the quotient's own error {error / size:.0e}"),
+        True,
+        "",
+    )
+
+
+def screened(
+    block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array], directions: int, localise: bool
+) -> Comparison:
+    """A parameter along random directions; element by element where that fails."""
+    worst = Comparison(block, evidence.regime.name, name, 0.0, bound(evidence))
+    undecided = 0
+    for k in range(directions):
+        expected, own = evidence.along_gradient(block, k, cotangents)
+        along = float((got * evidence.direction(block, k)).sum().real)
+        size = max(norm(got), abs(expected)) if np.isfinite(norm(got)) else abs(expected)
+        error = abs(along - expected) / size if size else abs(along - expected)
+        allowed, decided, why = judged(own, size, bound(evidence))
+        if not decided:
+            undecided += 1
+            worst = worst if k else Comparison(block, evidence.regime.name, name, error, allowed, decided=False, why=why)
+        elif not error <= allowed.value:
+            found = whole(block, name, got, evidence, cotangents) if localise else None
+            along_one = Comparison(block, evidence.regime.name, name, error, allowed, f"random direction {k}", along, expected)
+            return found if found is not None and found.failed else along_one
+        elif error >= worst.error or not worst.decided:
+            worst = Comparison(block, evidence.regime.name, name, error, allowed, f"direction {k}", along, expected)
+    return worst
+
+
+# ---- lag by lag
+
+
+def step_gradients(kernel: Kernel, evidence: Evidence) -> dict[str, Array]:
+    """The backward pass for a cotangent at one step s only, all s side by side along the batch: (S, examples, T, D) or (S, examples, H)."""
+    steps = evidence.data.steps
+    data = evidence.data.repeated(steps, evidence.examples)
+    cotangents = {}
+    for name, array in data.cotangents.items():
+        parts = array.reshape(steps, evidence.examples, steps, -1).copy()
+        parts *= np.eye(steps)[:, None, :, None]
+        cotangents[name] = parts.reshape(array.shape)
+    found = kernel.gradients(data, cotangents)
+    result: dict[str, Any] = {}
+    for block in evidence.columns:
+        if block not in found or found[block].shape != data.flat()[block].shape:
+            continue
+        if block.startswith("input "):
+            result[block] = found[block].reshape(steps, evidence.examples, steps, -1).transpose(2, 1, 0, 3)
+        else:
+            result[block] = found[block].reshape(evidence.examples, steps, -1).transpose(1, 0, 2)
+    return result
+
+
+def within(evidence: Evidence, lag: int, allowed: float) -> Tolerance:
+    """The bound of a lag with what cancellation and the evidence's own error add to it."""
+    plain = bound(evidence, max(lag, 0))
+    extra = f" x {allowed / plain.value:.1f} for terms that cancel" if allowed > 1.05 * plain.value else ""
+    return Tolerance(allowed, plain.reason + extra)
+
+
+def lags(kernel: Kernel, evidence: Evidence) -> Iterator[Comparison]:
+    """Every input and initial state, for a cotangent at one step only, at every earlier step."""
+    for block, got in step_gradients(kernel, evidence).items():
+        cotangents = evidence.data.cotangents
+        own, terms = evidence.per_step(block, cotangents, error=True), evidence.per_step(block, cotangents, absolute=True)
+        yield lag_by_lag(block, got, evidence.per_step(block, cotangents), own, terms, evidence)
+
+
+def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, evidence: Evidence) -> Comparison:
+    """The worst pair (cotangent at s, gradient at t): the initial state counts as step -1, so that its lag is s + 1.
+
+    own: the evidence's error. terms: the sum of |cotangent| |tangent|, which the rounding bound is relative to where terms cancel.
+    """
+    steps = evidence.data.steps
+    if not block.startswith("input "):
+        got, expected, own, terms = (np.expand_dims(array, 2) for array in (got, expected, own, terms))
+    to = np.arange(expected.shape[2]) if block.startswith("input ") else np.array([-1])
+    lag = np.arange(steps)[:, None] - to[None, :]
+    axes = (1, 3)
+    scale = np.maximum(np.abs(expected).max(axis=axes), np.finfo(float).tiny)
+    size = scale * np.sqrt(((expected / scale[:, None, :, None]) ** 2).sum(axis=axes))
+    difference = np.abs(got - expected).max(axis=axes)
+    with np.errstate(all="ignore"):
+        error = np.where(difference == 0, 0.0, difference / size)
+        resolution = np.where(np.abs(own).max(axis=axes) == 0, 0.0, 4 * np.abs(own).max(axis=axes) / size)
+        cancelled = np.maximum(1.0, np.nan_to_num(terms.max(axis=axes) / size, posinf=1.0))
+    one = bound(evidence, 0)
+    allowed = one.value * (np.maximum(lag, 0) + 2) / 2 * cancelled + resolution
+    decided = np.where(size == 0, evidence.method == "complex step", (size > UNDERFLOW) & (resolution <= RESOLUTION.value))
+    failing = decided & ~(error <= allowed)
+    ratio = np.where(decided, np.where(np.isnan(error), np.inf, error) / allowed, -1.0)
+    s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+    e, j = np.unravel_index(worst_element(got[s, :, t], expected[s, :, t]), expected[s, :, t].shape)
+    where = f"lag {lag[s, t]} (cotangent at step {s}, gradient at {'step ' + str(t) if to[t] >= 0 else 'the start'})"
+    seen = frozenset(int(k) for k in lag[decided & (lag >= 0)])
+    return Comparison(
+        block, evidence.regime.name, "cotangent at one step only", float(error[s, t]),
+        within(evidence, int(lag[s, t]), float(allowed[s, t])), where,
+        float(got[s, e, t, j].real), float(expected[s, e, t, j]), bool(decided.any()), "" if decided.any() else BELOW,
+        (s, (int(t), int(e), int(j)) if to[t] >= 0 else (int(e), int(j))), tuple(sorted({int(k) for k in lag[failing]})), seen,
+    )  # fmt: skip

@@ -1,0 +1,315 @@
+"""Programs run as they are written, over any kind of numbers: float64, complex, mpmath's, fractions, symbols.
+
+An independent reading of the derived equations: no emitted code, no schedule. A value at one step is an array (B, n, m), a
+parameter (n, m), so that products and transposes mean what they mean on paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from derive.language import (
+    Apply,
+    Diagonal,
+    Hadamard,
+    Identity,
+    Ones,
+    Plus,
+    Repeat,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Transposed,
+    Value,
+    Zeros,
+)
+from derive.program import Equation, Program
+
+Array = NDArray[Any]
+Environment = dict[Value, Array]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A kind of numbers: how a SymPy number becomes one, what each scalar function is on arrays of them, and the array's dtype."""
+
+    number: Callable[[sp.Expr], Any]
+    functions: Mapping[str, Callable[[Array], Array]]
+    dtype: Any
+
+    def power(self, base: Array, exponent: sp.Expr) -> Array:
+        if exponent.is_Integer:
+            power = base ** abs(int(exponent))
+            return power if exponent > 0 else 1 / power
+        if exponent == sp.S.Half:
+            return self.functions["sqrt"](base)
+        return self.functions["exp"](self.number(exponent) * self.functions["log"](base))
+
+
+def float_functions() -> dict[str, Callable[[Array], Array]]:
+    """The scalar functions on float64 and complex128, branches on the real part."""
+    return {
+        "tanh": np.tanh, "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt,
+        "sigma": lambda z: 0.5 * (1 + np.tanh(0.5 * z)),
+        "step": lambda z: (np.real(z) > 0).astype(float),
+        "relu": lambda z: np.where(np.real(z) > 0, z, 0.0),
+        "softplus": lambda z: np.where(np.real(z) > 0, z, 0.0) + np.log1p(np.exp(np.where(np.real(z) > 0, -z, z))),
+        "elu": lambda z: np.where(np.real(z) > 0, z, np.expm1(np.where(np.real(z) > 0, 0.0, z))),
+    }  # fmt: skip
+
+
+def floats() -> Numbers:
+    return Numbers(lambda n: float(n), float_functions(), np.float64)
+
+
+def precise(digits: int = 60) -> Numbers:
+    """mpmath's numbers with so many digits."""
+    import mpmath
+
+    mpmath.mp.dps = digits
+    mp = mpmath.mp
+
+    def each(function: Callable[[Any], Any]) -> Any:
+        return np.frompyfunc(function, 1, 1)
+
+    functions = {
+        "tanh": each(mp.tanh), "exp": each(mp.exp), "log": each(mp.log), "sin": each(mp.sin), "cos": each(mp.cos),
+        "sqrt": each(mp.sqrt), "sigma": each(lambda z: 1 / (1 + mp.exp(-z))), "softplus": each(lambda z: mp.log(1 + mp.exp(z))),
+        "step": each(lambda z: mp.mpf(1 if z > 0 else 0)), "relu": each(lambda z: z if z > 0 else mp.mpf(0)),
+        "elu": each(lambda z: z if z > 0 else mp.expm1(z)),
+    }  # fmt: skip
+    return Numbers(lambda n: mp.mpmathify(sp.N(n, digits + 10)), functions, object)
+
+
+# ---- expressions
+
+
+Run = Callable[[Mapping[Value, Array]], Array]
+
+
+class Evaluator:
+    """Expressions over an environment, each turned into nested functions once; sizes say what each dimension is."""
+
+    def __init__(self, numbers: Numbers, sizes: Mapping[str, int]) -> None:
+        self.numbers, self.sizes = numbers, sizes
+        self.compiled: dict[sp.Basic, Run] = {}
+
+    def __call__(self, node: sp.MatrixExpr, env: Mapping[Value, Array]) -> Array:
+        return self.run(node)(env)
+
+    def run(self, node: sp.MatrixExpr) -> Run:
+        if node not in self.compiled:
+            self.compiled[node] = (
+                self.value(node) if isinstance(node, Value) else getattr(self, type(node).__name__.lower())(node)
+            )
+        return self.compiled[node]
+
+    def value(self, node: Value) -> Run:
+        return lambda env: env[node]
+
+    def size(self, expression: sp.Expr) -> int:
+        return int(expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols}))
+
+    def number(self, value: Any) -> Any:
+        return self.numbers.number(sp.sympify(value))
+
+    def constant(self, value: Any, *shape: sp.Expr) -> Array:
+        return np.full([self.size(n) for n in shape], self.number(value), self.numbers.dtype)
+
+    def parts(self, node: sp.MatrixExpr) -> list[Run]:
+        return [self.run(part) for part in node.args if isinstance(part, sp.MatrixExpr)]
+
+    def plus(self, node: Plus) -> Run:
+        first, *rest = self.parts(node)
+        return lambda env: sum((part(env) for part in rest), start=first(env))
+
+    def times(self, node: Times) -> Run:
+        factors = [self.number(part) for part in node.args if not isinstance(part, sp.MatrixExpr)]
+        *left, last = self.parts(node)
+
+        def product(env: Mapping[Value, Array]) -> Array:
+            total = last(env)
+            for part in reversed(left):
+                total = part(env) @ total
+            for factor in factors:
+                total = factor * total
+            return total
+
+        return product
+
+    def hadamard(self, node: Hadamard) -> Run:
+        first, *rest = self.parts(node)
+
+        def product(env: Mapping[Value, Array]) -> Array:
+            total = first(env)
+            for part in rest:
+                total = total * part(env)
+            return total
+
+        return product
+
+    def transposed(self, node: Transposed) -> Run:
+        (inner,) = self.parts(node)
+        return lambda env: inner(env).swapaxes(-1, -2)
+
+    def apply(self, node: Apply) -> Run:
+        inner, scalar = self.run(node.expr), self.scalar(node.scalar)
+        return lambda env: scalar(inner(env))
+
+    def scalar(self, expression: sp.Expr) -> Callable[[Array], Array]:
+        """A scalar expression in one symbol as a function of arrays."""
+        if expression.is_Symbol:
+            return np.asarray
+        if expression.is_number:
+            number = self.number(expression)
+            return lambda x: number
+        if expression.is_Pow and expression.exp.is_number:
+            base, power = self.scalar(expression.base), self.numbers.power
+            return lambda x: power(base(x), expression.exp)  # type: ignore[no-any-return]
+        parts = [self.scalar(part) for part in expression.args]
+        if expression.is_Add:
+            return lambda x: sum((part(x) for part in parts[1:]), start=parts[0](x))
+        if expression.is_Mul:
+            return lambda x: math.prod((part(x) for part in parts[1:]), start=parts[0](x))
+        function = self.numbers.functions[expression.func.__name__]
+        return lambda x: function(parts[0](x))
+
+    def stack(self, node: Stack) -> Run:
+        parts = self.parts(node)
+
+        def stacked(env: Mapping[Value, Array]) -> Array:
+            arrays = [part(env) for part in parts]
+            lead = np.broadcast_shapes(*[array.shape[:-2] for array in arrays])
+            return np.concatenate([np.broadcast_to(array, lead + array.shape[-2:]) for array in arrays], axis=-2)
+
+        return stacked
+
+    def rows(self, node: Rows) -> Run:
+        inner, start, stop = self.run(node.args[0]), self.size(node.args[1]), self.size(node.args[2])
+        return lambda env: inner(env)[..., start:stop, :]
+
+    def repeat(self, node: Repeat) -> Run:
+        (inner,), times = self.parts(node), int(node.args[1])
+        return lambda env: np.concatenate([inner(env)] * times, axis=-2)
+
+    def softmax(self, node: Softmax) -> Run:
+        (inner,) = self.parts(node)
+        exp, exact = self.numbers.functions["exp"], self.numbers.dtype is object
+
+        def softmax(env: Mapping[Value, Array]) -> Array:
+            z = inner(env)
+            e = exp(z if exact else z - z.real.max(axis=-2, keepdims=True))
+            return np.asarray(e / e.sum(axis=-2, keepdims=True))
+
+        return softmax
+
+    def diagonal(self, node: Diagonal) -> Run:
+        (inner,), eye = self.parts(node), self.eye(node)
+        return lambda env: inner(env) * eye
+
+    def ones(self, node: Ones) -> Run:
+        array = self.constant(1, *node.shape)
+        return lambda env: array
+
+    def zeros(self, node: Zeros) -> Run:
+        array = self.constant(0, *node.shape)
+        return lambda env: array
+
+    def identity(self, node: Identity) -> Run:
+        array = self.eye(node)
+        return lambda env: array
+
+    def eye(self, node: sp.MatrixExpr) -> Array:
+        array = self.constant(0, *node.shape)
+        np.fill_diagonal(array, self.number(1))
+        return array
+
+
+# ---- programs
+
+
+Record = Callable[[Equation, list[Array], int], None]
+"""Called with an equation, the values of its terms (before its factor) and the step."""
+
+
+def forward(
+    pairs: Sequence[tuple[Value, sp.MatrixExpr]],
+    states: Sequence[Value],
+    evaluate: Evaluator,
+    env: Environment,
+    inputs: Mapping[Value, Sequence[Array]],
+    steps: int,
+) -> list[Environment]:
+    """Forward equations, step by step: the environment after each step, all its values in it.
+
+    env: parameters and the states at t-1 (B, n, 1). inputs: each value's array (B, n, 1) at every step.
+    """
+    lead = next((env[state.prev].shape[:1] for state in states), (1,))
+    found = []
+    for t in range(steps):
+        step = {**env, **{value: arrays[t] for value, arrays in inputs.items()}}
+        for target, right in pairs:
+            value = evaluate(right, step)
+            step[target] = np.broadcast_to(value, lead + value.shape) if target.timed and value.ndim == 2 else value
+        found.append(step)
+        env = {**env, **{state.prev: step[state] for state in states}}
+    return found
+
+
+def backward(
+    program: Program,
+    evaluate: Evaluator,
+    steps: Sequence[Environment],
+    given: Mapping[Value, Sequence[Array]],
+    record: Record | None = None,
+) -> Environment:
+    """A backward program over the environments of the forward pass: the results, those of a step as (T, B, n, 1).
+
+    given: the cotangents that the loss hands to each value, at every step.
+    """
+    parameters = {value: array for value, array in steps[0].items() if not value.timed}
+    once: Environment = dict(parameters)
+    for equation in program.at("once", "before"):
+        once[equation.target] = right_side(equation, evaluate, {**steps[0], **once}, record, 0)
+    carry = {read: np.zeros_like(steps[0][read.like(kind="primal", lag=0)]) for read, _ in program.carries}
+    series: dict[Value, list[Array]] = {}
+    totals: Environment = {}
+    for t in reversed(range(len(steps))):
+        env: Environment = {**steps[t], **once, **carry, **{value: arrays[t] for value, arrays in given.items()}}
+        for equation in program.at("step", "after"):
+            value = right_side(equation, evaluate, env, record, t)
+            if equation.accumulate:
+                value = value.sum(axis=0) if value.ndim == 3 else value
+                totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
+            else:
+                env[equation.target] = value
+        carry = {read: env[written] for read, written in program.carries}
+        for value in program.results:
+            if value in env:
+                series.setdefault(value, []).append(env[value])
+    final: Environment = {**once, **totals}
+    for equation in program.at("finish"):
+        final[equation.target] = right_side(equation, evaluate, final, record, 0)
+    return {
+        **{value: np.stack(arrays[::-1]) for value, arrays in series.items()},
+        **{v: final[v] for v in program.results if v in final},
+    }
+
+
+def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
+    """The value of a right side; a timed one over the whole batch."""
+    values = [evaluate(term.value, env) for term in equation.terms]
+    if record is not None:
+        record(equation, values, t)
+    total = sum(values[1:], start=values[0]) if values else evaluate.constant(0, *equation.target.shape)
+    if equation.factor is not None:
+        total = evaluate(equation.factor, env) * total
+    return total

@@ -1,0 +1,16 @@
+"""Jacobian products: d(state)_t / d(state)_{t-l} by lag, its singular values, exponents, bound, and the path that carried it.
+
+    from verify.jacobian import Run, analyse
+
+    run = Run("lstm", kernel, parameters, inputs, state, derivation)
+    result = analyse(run)            # frozen; `result.exponents`, `result.log10_norms`, ...
+
+Which room does what: `run` (arrays in), `files` and `initial` (where the arrays come from), `steps` (step Jacobians from the kernel's
+contract), `derived` (the same from the derived program, with terms cut), `sweeps` and `rotations` (exponents and singular values),
+`norms`, `bounds`, `paths`, `lags`, `remedies`, `analysis` (all of it in one frozen result), `report`, `plot`, `command`.
+"""
+
+from verify.jacobian.analysis import Analysis, Wanted, analyse
+from verify.jacobian.run import Run, RunError
+
+__all__ = ["Analysis", "Run", "RunError", "Wanted", "analyse"]

@@ -1,0 +1,178 @@
+"""The command: `python -m verify jacobian CELL [cell options] --steps T ...`: a run, its figures, a picture."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from derive.cells.registry import OneLineParser, OptionError
+from derive.errors import DeriveError
+from verify.jacobian import report
+from verify.jacobian.analysis import Analysis, Wanted, analyse
+from verify.jacobian.files import Asked, build_run
+from verify.jacobian.initial import Init, carry_biases, parse_init
+from verify.jacobian.remedies import remedy_of
+from verify.jacobian.run import Run, RunError
+
+USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H] [--inputs D] [--batch B] [--seed S] [--dim NAME=SIZE]
+       [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz] [--inputs-file file.npz]
+       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--plot file.png|.svg] [--json]
+       python -m verify jacobian --compare CELL CELL ... [the same]"""
+
+
+def parser() -> OneLineParser:
+    about = "Jacobian products: where gradients vanish and explode."
+    out = OneLineParser(prog="jacobian", usage=USAGE, allow_abbrev=False, description=about)
+    out.add_argument("--steps", type=int, help="T (100)")
+    out.add_argument("--hidden", type=int, help="the size of the states (32)")
+    out.add_argument("--inputs", type=int, help="the size of the inputs (16)")
+    out.add_argument("--batch", type=int, help="how many sequences (1)")
+    out.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
+    out.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="the size of a dimension by its name")
+    out.add_argument("--init", help="scale=..,forget-bias=..,recurrent=gaussian|orthogonal|identity")
+    out.add_argument("--weights", type=Path, help="npz: the parameters by name")
+    out.add_argument("--inputs-file", type=Path, help="npz: inputs by name (T, B, D), initial states by name (B, n)")
+    out.add_argument("--exponents", type=int, metavar="k", help="only the leading k")
+    out.add_argument("--threshold", type=float, default=0.01, help="of the verdict, natural log per step (0.01)")
+    out.add_argument("--loss-step", type=int, help="the step whose loss the gradient by lag is of (T)")
+    out.add_argument("--remedy", help="identity, orthogonal, relu, identity-relu, forget-bias=X: the same view before and after")
+    out.add_argument("--no-paths", action="store_true", help="leave the paths out")
+    out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
+    out.add_argument("--plot", type=Path, help="one picture, .png or .svg")
+    out.add_argument("--json", action="store_true", help="the whole record, strict JSON")
+    return out
+
+
+def main(words: list[str]) -> int:
+    """0 whatever the verdict; 2 where the call or a file is wrong: then one line on standard error."""
+    try:
+        options, cell = parser().parse_known_args(words)
+        runs = runs_of(options, cell)
+        analyses = [analysed(run, options) for run in runs]
+        show(analyses, options, words)
+    except (RunError, DeriveError, ValueError) as error:
+        print(" ".join(str(error).split("\n")), file=sys.stderr)
+        return 2
+    return 0
+
+
+def runs_of(options: Any, cell: list[str]) -> list[Run]:
+    """The runs that the words ask for, everything refused that can be before the work."""
+    if options.compare and cell:
+        raise RunError(
+            f"jacobian: --compare: expected cells after it only, got {' '.join(cell)} too. Quote a cell that has options."
+        )
+    if not options.compare and not cell:
+        raise RunError("jacobian: expected a cell, a page or a kernel file, got none. See `python -m verify jacobian --help`.")
+    if options.plot:
+        from verify.jacobian.plot import check_plot
+
+        check_plot(options.plot)
+    if not 0 <= options.threshold < float("inf"):
+        raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
+    asked = asked_of(options)
+    chosen = [shlex.split(words) for words in options.compare] if options.compare else [cell]
+    found = [one for words in chosen for one in sources(words)]
+    runs = [build_run(name, kernel, derivation, fitting(asked, derivation, len(found))) for name, kernel, derivation in found]
+    for run in list(runs) if options.remedy else []:
+        after = remedy_of(options.remedy)(run)
+        runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
+    return runs
+
+
+def fitting(asked: Asked, derivation: Any, cells: int) -> Asked:
+    """What is asked of one of several cells: a forget bias goes to those that have one, the others are compared with it."""
+    if cells > 1 and asked.init and asked.init.forget_bias is not None and not carry_biases(derivation):
+        return replace(asked, init=replace(asked.init, forget_bias=None))
+    return asked
+
+
+def asked_of(options: Any) -> Asked:
+    init: Init | None = parse_init(options.init) if options.init is not None else None
+    sizes = (options.steps, options.hidden, options.inputs, options.batch, dims_of(options.dim))
+    return Asked(*sizes, options.seed, init, options.weights, options.inputs_file)
+
+
+def dims_of(words: Sequence[str]) -> dict[str, int]:
+    out = {}
+    for word in words:
+        name, _, size = word.partition("=")
+        if not size.isdigit() or int(size) < 1 or not name:
+            raise RunError(f"jacobian: --dim {word}: expected NAME=SIZE with a size of at least 1. Correct it.")
+        out[name] = int(size)
+    return out
+
+
+def sources(words: Sequence[str]) -> list[tuple[str, Any, Any]]:
+    """(name, kernel, derivation) of what words name; a kernel file has no derivation."""
+    from derive.compiler import derive, emit
+    from derive.sources import cells_of
+    from verify.kernel import load, load_text
+
+    path = Path(words[0])
+    if path.suffix == ".py" and not declares_cells(path):
+        if len(words) > 1:
+            raise RunError(f"jacobian: {path}: options after a file: expected none, got {' '.join(words[1:])}. Drop them.")
+        return [(path.stem, load(path), None)]
+    out = []
+    for cell in cells_of(words):
+        derivation = derive(cell)
+        out.append((cell.name, load_text(emit(derivation), f"{cell.name}.py"), derivation))
+    if not out:
+        raise OptionError(f"jacobian: {' '.join(words)}: no cell there.")
+    return out
+
+
+def declares_cells(path: Path) -> bool:
+    """Whether a Python file declares cells, rather than being a kernel."""
+    try:
+        return "@cell" in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def analysed(run: Run, options: Any) -> Analysis:
+    """The figures of a run, with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    wanted = Wanted(
+        exponents=options.exponents,
+        threshold=options.threshold,
+        paths=not options.no_paths,
+        loss_step=options.loss_step,
+        fan=24 if options.plot else 0,
+        seed=options.seed,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"jacobian {run.name}", total=4 * run.steps)
+        return analyse(run, wanted, lambda: progress.advance(task))
+
+
+def show(analyses: list[Analysis], options: Any, words: Sequence[str]) -> None:
+    if options.plot:
+        from verify.jacobian.plot import draw
+
+        draw(analyses, options.plot)
+    if not options.json:
+        report.show(analyses)
+        return
+    records = [report.record(analysis, again(options, words)) for analysis in analyses]
+    print(report.as_json(records[0] if len(records) == 1 else {"cells": records}))
+
+
+def again(options: Any, words: Sequence[str]) -> dict[str, Any]:
+    """What it takes to run it once more."""
+    init = None if options.weights else (parse_init(options.init) if options.init else Init()).text()
+    return {
+        "command": f"python -m verify jacobian {shlex.join(words)}",
+        "seed": options.seed,
+        "init": init,
+        "weights": str(options.weights) if options.weights else None,
+        "inputs_file": str(options.inputs_file) if options.inputs_file else None,
+    }

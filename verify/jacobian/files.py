@@ -1,0 +1,184 @@
+"""Where a run's arrays come from: npz files, or a seed; sizes from the files where they are given, else from the flags."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verify.jacobian.initial import Init, draw_parameters
+from verify.jacobian.run import Array, Run, RunError
+
+STEPS, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
+"""The sizes where neither a flag nor a file says another."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the flags ask for; None where a flag isn't given."""
+
+    steps: int | None = None
+    hidden: int | None = None
+    inputs: int | None = None
+    batch: int | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+    init: Init | None = None
+    weights: Path | None = None
+    inputs_file: Path | None = None
+
+
+Dims = tuple[str, ...]
+Arrays = Mapping[str, Array]
+
+
+def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
+    """The run that flags and files describe. Raises RunError in one line that names what is wrong."""
+    check_flags(asked)
+    if not kernel.INPUTS:
+        raise RunError(
+            f"jacobian: {name}: a cell without inputs has no length: expected at least one input, got none. Give it one."
+        )
+    weights = read(asked.weights, "--weights") if asked.weights else None
+    sequences = read(asked.inputs_file, "--inputs-file") if asked.inputs_file else None
+    if weights is not None:
+        check_names(weights, kernel.PARAMETERS, kernel.PARAMETERS, f"--weights {asked.weights}", "parameter")
+    if sequences is not None:
+        both = {**kernel.INPUTS, **kernel.STATES}
+        check_names(sequences, both, kernel.INPUTS, f"--inputs-file {asked.inputs_file}", "input")
+    sizes = all_sizes(kernel, asked, weights, sequences)
+    shapes = {n: tuple(size_of(dim, sizes) for dim in dims) for n, dims in kernel.PARAMETERS.items()}
+    parameters = weights or draw_parameters(kernel, derivation, shapes, asked.init or Init(), asked.seed)
+    if sequences is None:
+        rng = np.random.default_rng([asked.seed, 1])
+        shape = (sizes["T"], sizes["B"])
+        inputs = {n: rng.standard_normal((*shape, size_of(dims[0], sizes))) for n, dims in kernel.INPUTS.items()}
+        return Run(name, kernel, parameters, inputs, {}, derivation)
+    inputs = {n: sequences[n] for n in kernel.INPUTS}
+    state = {n: sequences[n] for n in kernel.STATES if n in sequences}
+    return Run(name, kernel, parameters, inputs, state, derivation)
+
+
+def check_flags(asked: Asked) -> None:
+    for flag, value in (
+        ("--steps", asked.steps),
+        ("--hidden", asked.hidden),
+        ("--inputs", asked.inputs),
+        ("--batch", asked.batch),
+    ):
+        if value is not None and value < 1:
+            raise RunError(f"jacobian: {flag}: expected at least 1, got {value}. Ask for more.")
+    if asked.weights and asked.init:
+        raise RunError(
+            f"jacobian: --init contradicts --weights {asked.weights}, which has the weights already. Drop one of them."
+        )
+    if asked.seed < 0:
+        raise RunError(f"jacobian: --seed: expected 0 or more, got {asked.seed}. Choose another.")
+
+
+def read(path: Path, flag: str) -> dict[str, Array]:
+    """The arrays of an npz file, in float64. Raises RunError on a file that isn't one, and on numbers that aren't finite."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "can't be read as npz"
+        raise RunError(f"jacobian: {flag} {path}: {reason}: expected an npz file of arrays by name. Check the path.") from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise RunError(f"jacobian: {flag} {path}: {name}: wrong dtype: expected real numbers, got {array.dtype}. Convert it.")
+        if not np.isfinite(array).all():
+            raise RunError(f"jacobian: {flag} {path}: {name}: expected finite numbers, got nan or inf. Mend the file.")
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
+def check_names(arrays: Mapping[str, Array], known: Mapping[str, Any], needed: Mapping[str, Any], where: str, what: str) -> None:
+    missing = [name for name in needed if name not in arrays]
+    unknown = [name for name in arrays if name not in known]
+    if missing:
+        raise RunError(f"jacobian: {where}: {what} {', '.join(missing)} is missing: expected {', '.join(needed)}. Add it.")
+    if unknown:
+        raise RunError(
+            f"jacobian: {where}: unknown name {', '.join(unknown)}: expected {', '.join(known)}. Use the equations' names."
+        )
+
+
+# ---- sizes
+
+
+def size_of(dim: str, sizes: Mapping[str, int]) -> int:
+    """The size of a dimension as the tables write it: `H`, `H+D`, `2*H+D`, `3`."""
+    total = 0
+    for term in str(dim).split("+"):
+        times, _, name = term.strip().rpartition("*")
+        total += int(times or 1) * (int(name) if name.isdigit() else sizes[name])
+    return total
+
+
+def names_in(dims: Sequence[str]) -> list[str]:
+    """The plain dimensions that the tables' dimensions are made of."""
+    parts = [part.strip().rpartition("*")[2] for dim in dims for part in str(dim).split("+")]
+    return [name for name in dict.fromkeys(parts) if not name.isdigit()]
+
+
+def all_sizes(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Arrays | None) -> dict[str, int]:
+    """The size of every dimension: from the files, then from the flags, which may not contradict them, then the defaults."""
+    tables = labelled(kernel, asked, weights, sequences)
+    sizes: dict[str, int] = {}
+    for label, array, dims in tables:
+        if array.ndim != len(dims):
+            raise RunError(f"jacobian: {label}: wrong shape: expected ({', '.join(dims)}), got {array.shape}. Mend the file.")
+        for dim, size in zip(dims, array.shape, strict=True):
+            if str(dim).isidentifier():
+                sizes.setdefault(dim, size)
+    from_flags(kernel, asked, sizes)
+    for label, array, dims in tables:
+        expected = tuple(size_of(dim, sizes) for dim in dims)
+        if array.shape != expected:
+            shown = ", ".join(f"{dim} = {size}" for dim, size in zip(dims, expected, strict=True))
+            raise RunError(f"jacobian: {label}: wrong shape: expected ({shown}), got {array.shape}. Mend the file, or the flag.")
+    empty = [dim for dim, size in sizes.items() if size < 1]
+    if empty:
+        raise RunError(
+            f"jacobian: {asked.inputs_file or asked.weights}: {empty[0]} = 0: expected at least 1. Give longer arrays."
+        )
+    return sizes
+
+
+def labelled(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Arrays | None) -> list[tuple[str, Array, Dims]]:
+    """(label, array, dimensions) of every array of the files."""
+    out: list[tuple[str, Array, Dims]] = []
+    for name, array in (weights or {}).items():
+        out.append((f"--weights {asked.weights}: {name}", array, tuple(kernel.PARAMETERS[name])))
+    for name, array in (sequences or {}).items():
+        dims = ("T", "B", *kernel.INPUTS[name]) if name in kernel.INPUTS else ("B", *kernel.STATES[name])
+        out.append((f"--inputs-file {asked.inputs_file}: {name}", array, tuple(dims)))
+    return out
+
+
+def from_flags(kernel: Any, asked: Asked, sizes: dict[str, int]) -> None:
+    """Put what the flags say, and the defaults, to the sizes; refuse what contradicts them."""
+    states = names_in([dim for dims in kernel.STATES.values() for dim in dims])
+    inputs = [name for name in names_in([dim for dims in kernel.INPUTS.values() for dim in dims]) if name not in states]
+    every = [*states, *inputs, *names_in([dim for dims in kernel.PARAMETERS.values() for dim in dims])]
+    unknown = [name for name in asked.dims if name not in every]
+    if unknown:
+        raise RunError(
+            f"jacobian: --dim {unknown[0]}: unknown dimension: expected one of {', '.join(dict.fromkeys(every))}. Correct it."
+        )
+    flags: list[tuple[str, int | None, str]] = [(name, size, f"--dim {name}={size}") for name, size in asked.dims.items()]
+    flags += [(name, asked.hidden, f"--hidden {asked.hidden}") for name in states if name not in asked.dims]
+    flags += [(name, asked.inputs, f"--inputs {asked.inputs}") for name in inputs if name not in asked.dims]
+    flags += [("T", asked.steps, f"--steps {asked.steps}"), ("B", asked.batch, f"--batch {asked.batch}")]
+    for name, size, flag in flags:
+        if size is not None and sizes.setdefault(name, size) != size:
+            raise RunError(
+                f"jacobian: {flag}: contradicts the files: expected {name} = {sizes[name]}, got {size}. Drop the flag."
+            )
+    defaults = {"T": STEPS, "B": BATCH, **dict.fromkeys(every, INPUTS), **dict.fromkeys(states, HIDDEN)}
+    for name, size in defaults.items():
+        sizes.setdefault(name, size)

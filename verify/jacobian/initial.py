@@ -1,0 +1,209 @@
+"""Initial weights: how they are drawn, and which parameters are recurrent or open a carousel, found from the equations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from derive.language import Apply, Hadamard, Plus, Stack, Times, Transposed, Value, coefficient, values_in
+from verify.jacobian.run import Array, RunError
+
+RECURRENT = ("gaussian", "orthogonal", "identity")
+
+
+@dataclass(frozen=True)
+class Init:
+    """How weights start: scale of every matrix; recurrent: what square matrices that multiply a state are; forget_bias of the gates
+    that carry a state over (None: 0). A gaussian matrix has variance scale^2 / fan in, others are scale times that."""
+
+    scale: float = 1.0
+    forget_bias: float | None = None
+    recurrent: str = "gaussian"
+
+    def text(self) -> str:
+        parts = [f"scale={self.scale:g}", f"recurrent={self.recurrent}"]
+        return ",".join(parts + ([f"forget-bias={self.forget_bias:g}"] if self.forget_bias is not None else []))
+
+
+def parse_init(text: str) -> Init:
+    """`scale=1.5,forget-bias=4,recurrent=orthogonal`. Raises RunError."""
+    chosen: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        key = name.strip().replace("-", "_")
+        if key not in Init.__dataclass_fields__ or not equals:
+            raise RunError(
+                f"jacobian: --init: `{part}`: expected scale=NUMBER, forget-bias=NUMBER or recurrent=NAME. Correct it."
+            )
+        chosen[key] = recurrent_name(value.strip()) if key == "recurrent" else number(name, value)
+    return Init(**chosen)
+
+
+def recurrent_name(value: str) -> str:
+    if value not in RECURRENT:
+        raise RunError(f"jacobian: --init: recurrent: expected {', '.join(RECURRENT)}, got {value}. Choose one of them.")
+    return value
+
+
+def number(name: str, value: str) -> float:
+    try:
+        out = float(value)
+    except ValueError:
+        out = float("nan")
+    if not np.isfinite(out):
+        raise RunError(f"jacobian: --init: {name}: expected a finite number, got `{value}`. Write one.")
+    return out
+
+
+def draw_parameters(kernel: Any, derivation: Any, shapes: Mapping[str, Sequence[int]], init: Init, seed: int) -> dict[str, Array]:
+    """Every parameter, drawn in the order of PARAMETERS; the same seed gives the same numbers."""
+    rng = np.random.default_rng([seed, 0])
+    out = {}
+    for name, shape in shapes.items():
+        normal = rng.standard_normal(shape)
+        out[name] = init.scale * normal / np.sqrt(shape[1]) if len(shape) == 2 else np.zeros(shape)
+    if init.recurrent != "gaussian":
+        out = with_recurrent(kernel, derivation, out, init.recurrent, init.scale)
+    return out if init.forget_bias is None else with_forget_bias(derivation, out, init.forget_bias)
+
+
+# ---- recurrent matrices
+
+
+def with_recurrent(
+    kernel: Any, derivation: Any, parameters: Mapping[str, Array], kind: str, scale: float = 1.0
+) -> dict[str, Array]:
+    """The parameters with scale times an orthogonal or the identity matrix in each square block that multiplies a state.
+
+    The orthogonal factor is that of the block itself, its signs fixed (Mezzadri 2007), so a gaussian block gives a uniform one.
+    """
+    out = {name: array.copy() for name, array in parameters.items()}
+    for name, columns in recurrent_blocks(kernel, derivation, parameters):
+        block = out[name][:, columns]
+        if kind == "identity":
+            out[name][:, columns] = scale * np.eye(len(block))
+        else:
+            Q, R = np.linalg.qr(block)
+            out[name][:, columns] = scale * Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+    return out
+
+
+def recurrent_blocks(kernel: Any, derivation: Any, parameters: Mapping[str, Array]) -> list[tuple[str, slice]]:
+    """(parameter, its columns) of every square block that multiplies a state, or what is computed from one.
+
+    A kernel file has no equations: there it is every square matrix whose two dimensions are those of a state.
+    """
+    if derivation is None:
+        dims = {tuple(shape) for shape in kernel.STATES.values()}
+        return [(n, slice(None)) for n, d in kernel.PARAMETERS.items() if len(d) == 2 and d[0] == d[1] and (d[0],) in dims]
+    found: dict[tuple[str, int, int], None] = {}
+    for name, operand in products(derivation.cell.forward):
+        array, start = parameters[name], 0
+        for part in parts_of(operand, derivation.cell.forward):
+            width = array.shape[1] if part is operand else part_size(part, derivation.cell, parameters)
+            if depends_on_state(part, derivation.cell.forward) and width == array.shape[0]:
+                found[name, start, start + width] = None
+            start += width
+    return [(name, slice(start, stop)) for name, start, stop in found]
+
+
+def products(forward: Any) -> list[tuple[str, Any]]:
+    """(parameter, what it multiplies) of every product of a parameter with a vector in the forward equations."""
+    out = []
+    for equation in forward.equations:
+        for term in equation.terms:
+            for part in term.value.args if isinstance(term.value, (Plus, Hadamard)) else [term.value]:
+                rest = coefficient(part)[1]
+                if isinstance(rest, Times) and len(rest.args) == 2:
+                    left = rest.args[0].args[0] if isinstance(rest.args[0], Transposed) else rest.args[0]
+                    if isinstance(left, Value) and not left.timed and left in forward.given:
+                        out.append((left.name, rest.args[1]))
+    return out
+
+
+def parts_of(operand: Any, forward: Any) -> list[Any]:
+    """The parts of a stacked operand; the operand itself where it isn't stacked."""
+    defined = {equation.target: equation.value for equation in forward.equations if equation.auxiliary}
+    written = defined.get(operand, operand)
+    return list(written.args) if isinstance(written, Stack) else [operand]
+
+
+def part_size(part: Any, cell: Any, parameters: Mapping[str, Array]) -> int:
+    """How many rows a part has, from the parameters' own shapes."""
+    sizes: dict[Any, int] = {}
+    for value in cell.parameters:
+        for dim, size in zip(value.shape, parameters[value.name].shape, strict=False):
+            if dim.is_Symbol:
+                sizes[dim] = size
+    for _ in range(4):
+        for value in cell.parameters:
+            for dim, size in zip(value.shape, parameters[value.name].shape, strict=False):
+                left = dim.subs(sizes)
+                symbols = list(left.free_symbols)
+                if len(symbols) == 1 and left.is_polynomial() and left.diff(symbols[0]).is_number:
+                    sizes[symbols[0]] = int((size - left.subs(symbols[0], 0)) / left.diff(symbols[0]))
+    return int(part.shape[0].subs(sizes))
+
+
+def depends_on_state(node: Any, forward: Any) -> bool:
+    """Whether a value is a state before the step, or is computed from one."""
+    defined = {equation.target: equation for equation in forward.equations}
+    waiting, seen = values_in(node), set()
+    while waiting:
+        value = waiting.pop()
+        if value.lag:
+            return True
+        if value in defined and value not in seen:
+            seen.add(value)
+            waiting += defined[value].reads()
+    return False
+
+
+# ---- the bias that opens a carousel
+
+
+def with_forget_bias(derivation: Any, parameters: Mapping[str, Array], value: float) -> dict[str, Array]:
+    """The parameters with the bias of every gate that carries a state over set to `value`, where it opens the gate, or to minus that."""
+    found = carry_biases(derivation)
+    if not found:
+        fault = "the cell has no bias in a gate that carries a state over: expected one, got none"
+        raise RunError(f"jacobian: forget-bias: {fault}. Leave it out.")
+    out = {name: array.copy() for name, array in parameters.items()}
+    for name, sign in found:
+        out[name][...] = sign * value
+    return out
+
+
+def carry_biases(derivation: Any) -> list[tuple[str, int]]:
+    """(bias, sign) for each gate g in g ∘ s_prev (+1) or (1 - g) ∘ s_prev (-1): the vectors added inside the gate's function."""
+    if derivation is None:
+        return []
+    cell = derivation.cell
+    states = {state.prev for state in cell.states}
+    equations = dict(cell.equations)
+    found = []
+    for state in cell.states:
+        right = equations[state]
+        for term in right.args if isinstance(right, Plus) else [right]:
+            factors = coefficient(term)[1].args if isinstance(coefficient(term)[1], Hadamard) else []
+            if any(factor in states for factor in factors):
+                for factor in factors:
+                    found += [(bias, sign) for gate, sign in gates_in(factor, equations) for bias in biases_of(equations[gate])]
+    return list(dict.fromkeys(found))
+
+
+def gates_in(factor: Any, equations: Mapping[Any, Any]) -> list[tuple[Any, int]]:
+    """(gate, sign) of a factor g, or 1 - g."""
+    terms = factor.args if isinstance(factor, Plus) else [factor]
+    pairs = [coefficient(term) for term in terms]
+    return [(rest, 1 if number > 0 else -1) for number, rest in pairs if rest in equations and isinstance(equations[rest], Apply)]
+
+
+def biases_of(right: Any) -> list[str]:
+    """The parameter vectors added inside a function."""
+    inside = right.expr
+    terms = inside.args if isinstance(inside, Plus) else [inside]
+    return [term.name for term in terms if isinstance(term, Value) and not term.timed and term.is_vector]

@@ -1,0 +1,233 @@
+"""Which path carries the product: each gate, each carousel, each parameter that a derivative passes, cut alone and kept alone.
+
+Paths are found in the derived Jacobian, by the reasons and the shape of its terms; no cell and no symbol is named here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from derive.functions import sigma
+from derive.language import Apply, Diagonal, Identity, X, coefficient, values_in
+from derive.notation import Notation
+from derive.rules import JVP, identity_of
+from verify.jacobian.derived import Derived, Mark, Numbered, terms_of
+from verify.jacobian.norms import log_norms, log_norms_from_frames
+from verify.jacobian.run import Array, Run
+from verify.jacobian.steps import Steps
+from verify.jacobian.sweeps import Watch, quiet
+
+EXACT = 256
+"""Up to this size the norms of a path are those of its whole product; above, they come from frames."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """A set of terms of the derived Jacobian. kind: `through` a value of the cell, `carousel`, or `parameter`."""
+
+    name: str
+    kind: str
+    marks: frozenset[Mark]
+    terms: tuple[Numbered, ...]
+
+
+@dataclass(frozen=True)
+class PathNorms:
+    """A path and the norms by lag of the product without it and with it alone, natural logs, (T, B)."""
+
+    path: Path
+    cut: Array
+    kept: Array
+
+
+def paths_of(run: Run) -> list[Path]:
+    """The paths of a cell, those that leave the same routes only once."""
+    terms = terms_of(run)
+    cell: Any = run.derivation.cell  # type: ignore[union-attr]
+    wanted = [*through_values(terms, cell), *carousels(terms, cell), *through_parameters(terms, cell)]
+    found: list[Path] = []
+    seen: list[Array] = []
+    for name, kind, chosen in wanted:
+        marks = frozenset(term.mark for term in chosen)
+        weight = route_weights(run, terms, marks)
+        if np.any(weight) and not any(np.allclose(weight, other, rtol=1e-12) for other in seen):
+            found.append(Path(name, kind, marks, tuple(chosen)))
+            seen.append(weight)
+    return found
+
+
+Candidate = tuple[str, str, list[Numbered]]
+
+
+def through_values(terms: list[Numbered], cell: Any) -> list[Candidate]:
+    """Everything that reaches a state through one named value, such as a gate."""
+    states = {state.name for state in cell.states}
+    names = [target.name for target in cell.targets if target.name not in states]
+    return [(name, "through", [term for term in terms if term.target.name == name]) for name in names]
+
+
+def carousels(terms: list[Numbered], cell: Any) -> list[Candidate]:
+    """A state that is carried over element by element, past every function: the constant error carousel, where the factor is 1."""
+    states = {state.name for state in cell.states}
+    by_name: dict[str, list[Numbered]] = defaultdict(list)
+    for term in terms:
+        if term.target.name in states and term.block is None and carried(term):
+            name = term.target.name if term.wrt == term.target.name else f"{term.target.name} from {term.wrt}"
+            by_name[f"carousel {name}"].append(term)
+    return [(name, "carousel", chosen) for name, chosen in by_name.items()]
+
+
+def carried(term: Numbered) -> bool:
+    """Whether a term is diagonal and doesn't come from the derivative of a function."""
+    through_function = term.reason is not None and term.reason.rule == identity_of(JVP[Apply])
+    return isinstance(coefficient(term.value)[1], (Diagonal, Identity)) and not through_function
+
+
+def through_parameters(terms: list[Numbered], cell: Any) -> list[Candidate]:
+    """Everything that passes one parameter: a recurrent matrix, a peephole."""
+    names = [value.name for value in cell.parameters]
+    reads = {term.mark: {value.name for value in values_in(term.value) if not value.timed} for term in terms}
+    return [(name, "parameter", [term for term in terms if name in reads[term.mark]]) for name in names]
+
+
+def route_weights(run: Run, terms: list[Numbered], marks: frozenset[Mark]) -> Array:
+    """A fingerprint of the routes that pass a marked term, by result: each term a random number, each route their product."""
+    rng = np.random.default_rng(7)
+    total: dict[Any, float] = defaultdict(float)
+    through: dict[Any, float] = defaultdict(float)
+    for term in terms:
+        weight = rng.uniform(1, 2)
+        total[term.target] += weight * (total[term.block] if term.block is not None else 1.0)
+        below = through[term.block] if term.block is not None else 0.0
+        through[term.target] += total[term.block] * weight if term.mark in marks and term.block is not None else below * weight
+        through[term.target] += weight if term.mark in marks and term.block is None else 0.0
+    return np.array([through[block] for _, _, block in Derived.ends_of(run)])
+
+
+def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watch = quiet) -> list[PathNorms]:
+    """The norms by lag of the product with each path cut, and with it alone."""
+
+    def norms(one: Derived) -> Array:
+        watch()
+        if one.size <= EXACT:
+            return log_norms(Cached(one))[0]
+        return log_norms_from_frames(one, seed=seed)
+
+    return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]
+
+
+class Cached:
+    """The steps of a path as arrays, a step at a time, so that the whole product costs one matrix product a step."""
+
+    def __init__(self, steps: Derived) -> None:
+        self.inner = steps
+        self.steps, self.batch, self.size = steps.steps, steps.batch, steps.size
+        self.eye = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size))
+
+    def push(self, t: int, frame: Array) -> Array:
+        return self.inner.push(t, self.eye) @ frame
+
+    def pull(self, t: int, frame: Array) -> Array:
+        return self.inner.pull(t, self.eye) @ frame
+
+
+# ---- what the documents leave out
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A formula that leaves routes out, held against the whole.
+
+    errors: Frobenius norm of (approximate - true product) over that of the true one, by lag, (T,), mean of the batch; None at
+    a lag where the true product is 0. worst_step: the step (1..T) whose own Jacobian it gets most wrong, and by how much.
+    """
+
+    name: str
+    says: str
+    errors: tuple[float | None, ...]
+    worst_step: int
+    worst_error: float
+
+
+def gates_of(run: Run) -> list[str]:
+    """The values that are a logistic function of something, so lie between 0 and 1."""
+    cell: Any = run.derivation.cell  # type: ignore[union-attr]
+    return [target.name for target, right in cell.equations if isinstance(right, Apply) and right.scalar == sigma(X)]
+
+
+def approximations(run: Run, steps: Derived, paths: list[Path]) -> list[Approximation]:
+    """The two approximations of the documents, as far as the cell has what they speak of."""
+    out = []
+    for path in [p for p in paths if p.kind == "carousel"]:
+        state = path.terms[0].target.name
+        if path.terms[0].wrt == state:
+            says = f"the gradient of {state} passes through its carousel only: dE/d{state}_t-1 = ({texts(run, path)[0]}) dE/d{state}_t"
+            alone = steps.with_path(path.marks, True)
+            out.append(approximation(f"carousel only, {state}", says, steps, alone, part_of(run, state)))
+    gates = set(gates_of(run))
+    marks = frozenset(term.mark for term in steps.terms if term.target.name in gates)
+    if marks:
+        says = f"d(states)_t/d(states)_t-1 with {', '.join(sorted(gates))} held constant"
+        out.append(approximation("gates constant", says, steps, steps.with_path(marks, False), slice(None)))
+    return out
+
+
+def part_of(run: Run, state: str) -> slice:
+    start = 0
+    for name, size in run.sizes.items():
+        if name == state:
+            return slice(start, start + size)
+        start += size
+    return slice(None)
+
+
+def approximation(name: str, says: str, true: Steps, other: Steps, part: slice) -> Approximation:
+    """How far products and steps differ, on the rows and columns of one part of the state."""
+    eye = np.broadcast_to(np.eye(true.size), (true.batch, true.size, true.size))
+    whole, less = eye[..., part].copy(), eye[..., part].copy()
+    errors: list[float | None] = []
+    by_step = np.zeros(true.steps)
+    for lag in range(1, true.steps + 1):
+        t = true.steps - lag
+        by_step[t] = relative(true.pull(t, eye[..., part]), other.pull(t, eye[..., part]), part) or 0.0
+        whole, less = true.pull(t, whole), other.pull(t, less)
+        largest = np.maximum(np.abs(whole).max(axis=(-1, -2), keepdims=True), np.abs(less).max(axis=(-1, -2), keepdims=True))
+        whole, less = (frame / np.where(largest > 0, largest, 1) for frame in (whole, less))
+        errors.append(relative(whole, less, part))
+    worst = int(by_step.argmax())
+    return Approximation(name, says, tuple(errors), worst + 1, float(by_step[worst]))
+
+
+def relative(true: Array, other: Array, part: slice) -> float | None:
+    """Frobenius norm of the difference over that of the true one, mean of the batch; None where that is 0."""
+    size = np.sqrt((true[:, part] ** 2).sum(axis=(-1, -2)))
+    apart = np.sqrt(((other - true)[:, part] ** 2).sum(axis=(-1, -2)))
+    return float((apart / size).mean()) if (size > 1e-150).all() else None
+
+
+# ---- in words
+
+
+def texts(run: Run, path: Path) -> list[str]:
+    """The terms of a path as formulas."""
+    notation: Notation = run.derivation.notation()  # type: ignore[union-attr]
+    return [notation.formula(term.value) for term in path.terms]
+
+
+def described(run: Run, path: Path) -> list[dict[str, str]]:
+    """The terms of a path with the block they stand in and their reasons."""
+    notation: Notation = run.derivation.notation()  # type: ignore[union-attr]
+    return [
+        {
+            "block": notation.value(term.target),
+            "term": notation.formula(term.value),
+            "equation": term.reason.equation.name if term.reason and term.reason.equation is not None else "",
+            "rule": term.reason.rule if term.reason else "",
+        }
+        for term in path.terms
+    ]

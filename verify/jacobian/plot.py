@@ -1,0 +1,180 @@
+"""One picture: the norm by lag with its bound and its exponent, the fan of singular values, the paths. Legible in grey."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verify.jacobian.analysis import LN10, Analysis, PathResult
+from verify.jacobian.run import Array, RunError
+
+KINDS = (".png", ".svg")
+INKS = ("black", "0.45", "0.68")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
+LOOK = {"font.size": 9, "svg.hashsalt": "jacobian", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+DECADES_SHOWN = 60
+"""How far below the largest value a panel reaches; what vanishes further down leaves it."""
+
+
+def check_plot(path: Path) -> None:
+    """Raises RunError where the picture couldn't be written."""
+    if path.suffix.lower() not in KINDS:
+        raise RunError(f"jacobian: --plot {path}: expected a name that ends in .png or .svg, got `{path.suffix}`. Rename it.")
+    if not path.absolute().parent.is_dir():
+        raise RunError(f"jacobian: --plot {path}: expected an existing folder, got {path.parent}. Make it first.")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError:
+        raise RunError("jacobian: --plot: needs matplotlib, which isn't installed. Run `pip install matplotlib`.") from None
+
+
+def draw(analyses: Sequence[Analysis], path: Path) -> None:
+    """Write the picture of one or several analyses, beside its place first, then renamed; the same figures give the same bytes."""
+    importlib.import_module("matplotlib").use("Agg")
+    plt: Any = importlib.import_module("matplotlib.pyplot")
+
+    with plt.rc_context(LOOK):
+        figure = composed(plt, analyses)
+        beside = path.with_name(f".{path.name}.tmp")
+        metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
+        figure.savefig(beside, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
+        plt.close(figure)
+    beside.replace(path)
+
+
+def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:
+    """The figure: norms of all cells on one pair of axes, below them the fan and the paths of each."""
+    n = len(analyses)
+    figure = plt.figure(figsize=(max(7.5, 3.9 * n), 11.5), layout="constrained")
+    grid = figure.add_gridspec(3, n, height_ratios=(1.05, 1, 1))
+    norms(figure.add_subplot(grid[0, :]), analyses)
+    first: list[Any] = [None, None]
+    for column, analysis in enumerate(analyses):
+        for row, panel in ((0, fan), (1, paths)):
+            axes = figure.add_subplot(grid[row + 1, column], sharey=first[row])
+            panel(axes, analysis)
+            if first[row] is None:
+                first[row] = axes
+            else:
+                axes.tick_params(labelleft=False)
+                axes.set_ylabel("")
+    for row, tables in ((0, [a.fan.values for a in analyses if a.fan]), (1, [v for a in analyses for v in path_values(a)])):
+        limit(first[row], tables)
+    return figure
+
+
+def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
+    """The norm by lag, its bound, and the line of the largest exponent."""
+    lowest, highest = [], []
+    for k, analysis in enumerate(analyses):
+        T, ink = analysis.run.steps, INKS[k % len(INKS)]
+        lags = np.arange(1, T + 1)
+        values = shown(analysis.log10_norms)
+        axes.plot(lags, values, color=ink, lw=2.2, label=f"{analysis.run.name}: norm")
+        slope = float(analysis.exponents[0])
+        if np.isfinite(slope):
+            text = f"{analysis.run.name}: largest exponent, {slope:+.3g} a step"
+            axes.plot(lags, slope * lags / LN10, color=ink, lw=1, ls="--", label=text)
+        bound = analysis.bound.log10(T)
+        if bound is not None:
+            factors = " (β_W β_h)^l" if analysis.bound.beta_h else ""
+            axes.plot(lags, bound, color=ink, lw=1.2, ls=":", label=f"{analysis.run.name}: bound{factors}")
+            highest.append(max(bound[-1], bound[0]))
+        alive = values[np.isfinite(values)]
+        lowest += [alive.min()] if alive.size else []
+        highest += [alive.max()] if alive.size else []
+    axes.axhline(0, color="0.8", lw=0.8, zorder=0)
+    axes.set_title("How much of a change l steps back reaches the last state", loc="left", fontweight="bold")
+    axes.set_xlabel("lag l (steps)")
+    axes.set_ylabel("log₁₀ of the spectral norm of $dS_T/dS_{T-l}$\n(decades)")
+    axes.set_xlim(0, max(a.run.steps for a in analyses) * 1.06)
+    if lowest:
+        top = min(max(highest), max(lowest) + DECADES_SHOWN)
+        axes.set_ylim(max(min(lowest), top - 2 * DECADES_SHOWN) - 1, top + 1)
+    name_ends(axes, analyses)
+    axes.legend(frameon=False, fontsize=8, ncols=min(3, len(analyses)), loc="upper left", bbox_to_anchor=(0, -0.14))
+
+
+def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
+    """The name of each cell at the end of its line, names that would cover each other pushed apart."""
+    low, high = axes.get_ylim()
+    least, above = (high - low) * 0.055, -np.inf
+    for k in sorted(range(len(analyses)), key=lambda k: float(analyses[k].log10_norms[-1])):
+        end = float(analyses[k].log10_norms[-1])
+        if np.isfinite(end):
+            above = max(end, above + least)
+            axes.annotate(
+                analyses[k].run.name, (analyses[k].run.steps, above), xytext=(5, 0), textcoords="offset points", va="center"
+            )
+
+
+def fan(axes: Any, analysis: Analysis) -> None:
+    """The singular values of the product by lag: some of them, from the largest to the smallest."""
+    axes.set_title(f"{analysis.run.name}: singular values", loc="left", fontweight="bold")
+    axes.set_xlabel("lag l (steps)")
+    axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-l}$\n(decades)")
+    if analysis.fan is None:
+        axes.text(0.5, 0.5, "not computed at this size", ha="center", transform=axes.transAxes)
+        return
+    lags, values = analysis.fan.lags, analysis.fan.values
+    S = values.shape[1]
+    ranks = np.unique(np.linspace(0, S - 1, min(S, 13)).round().astype(int))
+    for rank in ranks:
+        edge = rank in (0, S - 1)
+        axes.plot(lags, shown(values[:, rank]), color="black" if edge else "0.6", lw=1.8 if edge else 0.9)
+    named: list[tuple[float, float]] = []
+    for rank, text in ((0, "largest"), (S - 1, "smallest"), (S // 2, "median")):
+        column = values[:, rank]
+        alive = np.flatnonzero(np.isfinite(column) & (column > np.nanmax(shown(values)) - DECADES_SHOWN))
+        if alive.size:
+            k = alive[min(len(alive) - 1, int(len(alive) * 0.62))]
+            x, y = float(lags[k]), float(column[k])
+            if all(abs(y - other) > 4 or abs(x - beside) > 0.2 * lags[-1] for beside, other in named):
+                named.append((x, y))
+                axes.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8, bbox=BOX)
+
+
+BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
+
+
+def paths(axes: Any, analysis: Analysis) -> None:
+    """The norm by lag with each path alone (thick) and with it cut (thin)."""
+    axes.set_title(f"{analysis.run.name}: what carries it", loc="left", fontweight="bold")
+    axes.set_xlabel("lag l (steps)")
+    axes.set_ylabel("log₁₀ of the spectral norm\n(decades)")
+    lags = np.arange(1, analysis.run.steps + 1)
+    axes.plot(lags, shown(analysis.log10_norms), color="0.8", lw=5, label="all paths", zorder=0)
+    for k, path in enumerate(drawn(analysis)):
+        style = STYLES[k % len(STYLES)]
+        axes.plot(lags, shown(path.kept), color="black", ls=style, lw=1.5, label=f"{path.name} alone")
+        axes.plot(lags, shown(path.cut), color="0.55", ls=style, lw=1, label=f"{path.name} cut")
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.14))
+
+
+def drawn(analysis: Analysis) -> list[PathResult]:
+    """The paths of a panel: through values and carousels; parameters only where there is nothing else, or beside few others."""
+    every = list(analysis.paths or ())
+    main = [path for path in every if path.kind != "parameter"]
+    return (main or every)[: len(STYLES)]
+
+
+def path_values(analysis: Analysis) -> list[Array]:
+    return [analysis.log10_norms, *[values for path in drawn(analysis) for values in (path.kept, path.cut)]]
+
+
+def limit(axes: Any, tables: Sequence[Array]) -> None:
+    """Show at most so many decades below the largest value."""
+    finite = [values[np.isfinite(values)] for values in tables if np.isfinite(values).any()]
+    if axes is not None and finite:
+        top = max(float(values.max()) for values in finite)
+        bottom = min(float(values.min()) for values in finite)
+        axes.set_ylim(max(bottom, top - DECADES_SHOWN) - 1, top + 1.5)
+
+
+def shown(values: Array) -> Array:
+    """Minus infinity left out."""
+    return np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,166 @@
+"""Step Jacobians whose blocks are sums of matrices with scaled rows, diag(a) M + diag(b) N + ... + diag(d): most cells'.
+
+Derived from the program, such a step costs one small matrix product for each row and all steps at once, and a frame is multiplied by its
+full columns only; what is diagonal stays a vector. Where a block isn't of this form there is no `RowScaled`, and `Dense` serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from derive.language import Diagonal, Identity, Times, Value, coefficient, hadamard, is_timed
+from verify.jacobian.derived import Derived, summands
+from verify.jacobian.run import Array, Run
+from verify.jacobian.steps import CHUNK, KEPT
+from verify.jacobian.values import Values
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """number diag(rows) matrix; rows None for 1, matrix None for the identity."""
+
+    number: float
+    rows: Any
+    matrix: Any
+
+
+def scaled_terms(run: Run, block: Value) -> list[Scaled] | None:
+    """A block of the derived Jacobian as such a sum; None where it isn't one."""
+    equations = {equation.target: equation for equation in run.derivation.jacobian.equations}  # type: ignore[union-attr]
+    out: list[Scaled] = []
+    for term in equations[block].terms:
+        for part in summands(term.value):
+            found = scaled(run, part)
+            if found is None:
+                return None
+            out += found
+    return out
+
+
+def scaled(run: Run, node: Any) -> list[Scaled] | None:
+    """One term of a block, the blocks in it written out."""
+    number, rest = coefficient(node)
+    factors = list(rest.args) if isinstance(rest, Times) else [rest]
+    rows = None
+    while factors and isinstance(factors[0], Diagonal):
+        rows = factors[0].args[0] if rows is None else hadamard(rows, factors[0].args[0])
+        factors = factors[1:]
+    if len(factors) == 1 and isinstance(factors[0], Value) and factors[0].kind.startswith("jacobian"):
+        inner = scaled_terms(run, factors[0])
+        return None if inner is None else [Scaled(float(number) * i.number, both(rows, i.rows), i.matrix) for i in inner]
+    if any(is_timed(factor) for factor in factors):
+        return None
+    if not factors or isinstance(factors[0], Identity):
+        return [Scaled(float(number), rows, None)]
+    return [Scaled(float(number), rows, factors[0] if len(factors) == 1 else Times(*factors, evaluate=False))]
+
+
+def both(first: Any, second: Any) -> Any:
+    return second if first is None else first if second is None else hadamard(first, second)
+
+
+@dataclass
+class Column:
+    """What all states receive from one: coefficients (R, T B, G) and matrices (R, G, m) of the R rows that have a full part, the places
+    of these rows in the joint state, and the diagonals {state: (T, B, n, 1)}."""
+
+    coefficients: Array
+    matrices: Array
+    places: Array
+    diagonals: dict[str, Array]
+
+
+class RowScaled:
+    """`Steps` of this form."""
+
+    def __init__(self, run: Run, terms: dict[tuple[str, str], list[Scaled]], values: Values) -> None:
+        self.run, self.values = run, values
+        self.steps, self.batch, self.size = run.steps, run.batch, run.size
+        ends = np.cumsum([0, *run.sizes.values()])
+        self.where = {name: slice(a, b) for name, a, b in zip(run.sizes, ends, ends[1:], strict=False)}
+        self.columns = {name: self.column(name, {after: terms[after, name] for after in run.sizes}) for name in run.sizes}
+        width = max(1, self.batch * sum(len(c.places) * c.matrices.shape[-1] for c in self.columns.values()))
+        self.chunk = max(1, CHUNK // width)
+        self.keep = self.steps * width <= KEPT
+        self.kept: dict[int, dict[str, Array]] = {}
+
+    def column(self, before: str, terms: dict[str, list[Scaled]]) -> Column:
+        full = {after: [term for term in some if term.matrix is not None] for after, some in terms.items()}
+        with_full = [after for after, some in full.items() if some]
+        most = max([len(some) for some in full.values()], default=0)
+        n, m = self.run.sizes, self.run.sizes[before]
+        R = sum(n[after] for after in with_full)
+        coefficients, matrices = np.zeros((R, self.steps * self.batch, most)), np.zeros((R, most, m))
+        start = 0
+        for after in with_full:
+            stop = start + n[after]
+            for g, term in enumerate(full[after]):
+                coefficients[start:stop, :, g] = self.vector(term, n[after]).reshape(-1, n[after]).T
+                matrices[start:stop, g] = self.values.of(term.matrix)
+            start = stop
+        places = np.concatenate([np.arange(self.size)[self.where[after]] for after in with_full] or [np.arange(0)])
+        diagonals = {}
+        for after, some in terms.items():
+            alone = [self.vector(term, n[after]) for term in some if term.matrix is None]
+            if alone:
+                diagonals[after] = sum(alone[1:], alone[0])
+        return Column(coefficients, matrices, places, diagonals)
+
+    def vector(self, term: Scaled, size: int) -> Array:
+        """The scaling of the rows, (T, B, n, 1)."""
+        array = np.ones((size, 1)) if term.rows is None else self.values.of(term.rows)
+        return term.number * np.broadcast_to(array, (self.steps, self.batch, size, 1))
+
+    def full(self, t: int) -> dict[str, Array]:
+        """The full columns of J at one step, {state before: (B, R, m)}."""
+        start = t - t % self.chunk
+        if start not in self.kept:
+            if not self.keep:
+                self.kept.clear()
+            span = slice(start * self.batch, (start + self.chunk) * self.batch)
+            self.kept[start] = {name: full_columns(c, span) for name, c in self.columns.items()}
+        inside = slice((t - start) * self.batch, (t - start + 1) * self.batch)
+        return {name: array[inside] for name, array in self.kept[start].items()}
+
+    def push(self, t: int, frame: Array) -> Array:
+        out = np.zeros((self.batch, self.size, frame.shape[-1]))
+        for name, full in self.full(t).items():
+            column, part = self.columns[name], frame[:, self.where[name]]
+            if len(column.places) == self.size:
+                out += full @ part
+            elif len(column.places):
+                out[:, column.places] += full @ part
+            for after, diagonal in column.diagonals.items():
+                out[:, self.where[after]] += diagonal[t] * part
+        return out
+
+    def pull(self, t: int, frame: Array) -> Array:
+        out = np.zeros((self.batch, self.size, frame.shape[-1]))
+        for name, full in self.full(t).items():
+            column, part = self.columns[name], out[:, self.where[name]]
+            if len(column.places):
+                part += full.swapaxes(-1, -2) @ (frame if len(column.places) == self.size else frame[:, column.places])
+            for after, diagonal in column.diagonals.items():
+                part += diagonal[t] * frame[:, self.where[after]]
+        return out
+
+
+def full_columns(column: Column, span: slice) -> Array:
+    """The full part of a column at some steps, (steps B, R, m), one product for each row."""
+    coefficients = column.coefficients[:, span]
+    out = np.empty((coefficients.shape[1], *column.matrices.shape[::2]))
+    np.matmul(coefficients, column.matrices, out=out.swapaxes(0, 1))
+    return out
+
+
+def row_scaled(run: Run, values: Values | None) -> RowScaled | None:
+    """The steps of a run in this form; None where a block isn't of it, or where there is no derived program."""
+    if values is None:
+        return None
+    terms = {(after, before): scaled_terms(run, block) for after, before, block in Derived.ends_of(run)}
+    if any(some is None for some in terms.values()):
+        return None
+    return RowScaled(run, terms, values)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""What is multiplied: a kernel with its arrays, and the trajectory along which its step Jacobians are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class RunError(ValueError):
+    """Arrays, files or options that can't be run. One line: where, what is wrong, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A kernel that keeps the contract, and the arguments of one forward call, in float64.
+
+    parameters {name: as PARAMETERS}, inputs {name: (T, B, n)}, state {name: (B, n)} (zeros where absent).
+    derivation: the cell's `derive.compiler.Derivation`, where the kernel comes from equations; paths and bounds are read from it.
+    """
+
+    name: str
+    kernel: Any
+    parameters: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    state: Mapping[str, Array] = field(default_factory=dict)
+    derivation: Any | None = None
+
+    @cached_property
+    def steps(self) -> int:
+        """T."""
+        return int(self._first_input().shape[0])
+
+    @cached_property
+    def batch(self) -> int:
+        """B."""
+        return int(self._first_input().shape[1])
+
+    def _first_input(self) -> Array:
+        return next(iter(self.inputs.values()))
+
+    @cached_property
+    def outputs(self) -> dict[str, Array]:
+        """Every state and output of the forward pass, {name: (T, B, n)}. Raises RunError where they aren't finite."""
+        with np.errstate(all="ignore"):
+            outputs, _ = self.kernel.forward(self.parameters, self.inputs, self._state())
+        for name in self.kernel.STATES:
+            bad = np.flatnonzero(~np.isfinite(outputs[name]).all(axis=(1, 2)))
+            if bad.size:
+                raise RunError(
+                    f"{self.name}: state {name} isn't finite from step {bad[0] + 1} of {self.steps} on: expected finite numbers, "
+                    f"got inf or nan. Use smaller weights or inputs."
+                )
+        return dict(outputs)
+
+    def _state(self) -> dict[str, Array] | None:
+        return self.complete_state(self.state) if self.state else None
+
+    def complete_state(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Every state by name, zeros where it isn't given; its size is that of another state or of a parameter."""
+        return {name: given[name] if name in given else np.zeros((self.batch, self.sizes[name])) for name in self.kernel.STATES}
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many components each state has, in the order of STATES."""
+        one = {name: array[:1] for name, array in self.inputs.items()}
+        if set(self.state) == set(self.kernel.STATES):
+            return {name: self.state[name].shape[-1] for name in self.kernel.STATES}
+        with np.errstate(all="ignore"):
+            outputs, _ = self.kernel.forward(self.parameters, one, None)
+        return {name: outputs[name].shape[-1] for name in self.kernel.STATES}
+
+    @cached_property
+    def size(self) -> int:
+        """S, the size of the joint state."""
+        return sum(self.sizes.values())
+
+    @cached_property
+    def before(self) -> dict[str, Array]:
+        """The states before each step and after the last, {name: (T + 1, B, n)}."""
+        start = self.complete_state(self.state)
+        return {name: np.concatenate([start[name][None], self.outputs[name]]) for name in self.kernel.STATES}
+
+    def split(self, joint: Array, axis: int = -1) -> dict[str, Array]:
+        """The states of a joint array, by name."""
+        ends = np.cumsum(list(self.sizes.values()))[:-1]
+        return dict(zip(self.sizes, np.split(joint, ends, axis=axis), strict=True))
+
+    def with_parameters(self, parameters: Mapping[str, Array]) -> Run:
+        return replace(self, parameters=dict(parameters))

@@ -1,0 +1,145 @@
+"""Step Jacobians J_t = d S_t / d S_{t-1} from the kernel's contract alone: dense, or as products with vectors.
+
+A `Steps` can push a frame through a step, J_t V, and pull one back, J_tᵀ W. Everything else is written over that.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from verify.jacobian.run import Array, Run
+
+CHUNK = 2**18
+"""How many numbers of J are asked of the kernel at once: what stays in a cache."""
+
+KEPT = 2**26
+"""How many numbers of J are kept between sweeps (half a gigabyte); beyond that they are computed again."""
+
+
+class Steps(Protocol):
+    """T step Jacobians of B sequences; t counts from 0, so that step t leads from S_t to S_{t+1}."""
+
+    steps: int
+    batch: int
+    size: int
+
+    def push(self, t: int, frame: Array) -> Array:
+        """J V, (B, S, k)."""
+
+    def pull(self, t: int, frame: Array) -> Array:
+        """Jᵀ W, (B, S, k)."""
+
+
+class Given:
+    """Step Jacobians that are there already, (T, B, S, S) or (T, S, S)."""
+
+    def __init__(self, jacobians: Array) -> None:
+        self.jacobians = jacobians if jacobians.ndim == 4 else jacobians[:, None]
+        self.steps, self.batch, self.size = self.jacobians.shape[:3]
+
+    def push(self, t: int, frame: Array) -> Array:
+        out: Array = self.jacobians[t] @ frame
+        return out
+
+    def pull(self, t: int, frame: Array) -> Array:
+        out: Array = self.jacobians[t].swapaxes(-1, -2) @ frame
+        return out
+
+
+class Dense:
+    """The kernel's `step_jacobian`, chunk by chunk over time; where it has none, its `backward` with unit cotangents."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.steps, self.batch, self.size = run.steps, run.batch, run.size
+        self.chunk = max(1, CHUNK // (self.batch * self.size**2))
+        self.keep = self.steps * self.batch * self.size**2 <= KEPT
+        self.kept: dict[int, Array] = {}
+
+    def jacobian(self, t: int) -> Array:
+        """J of one step, (B, S, S)."""
+        start = t - t % self.chunk
+        if start not in self.kept:
+            if not self.keep:
+                self.kept.clear()
+            self.kept[start] = dense_jacobians(self.run, start, min(start + self.chunk, self.steps))
+        one: Array = self.kept[start][t - start]
+        return one
+
+    def push(self, t: int, frame: Array) -> Array:
+        return self.jacobian(t) @ frame
+
+    def pull(self, t: int, frame: Array) -> Array:
+        return self.jacobian(t).swapaxes(-1, -2) @ frame
+
+
+def dense_jacobians(run: Run, start: int, stop: int) -> Array:
+    """J of the steps start <= t < stop, (stop - start, B, S, S)."""
+    if not hasattr(run.kernel, "step_jacobian"):
+        return from_backward(run, start, stop)
+    inputs = {name: array[start:stop] for name, array in run.inputs.items()}
+    state = {name: array[start] for name, array in run.before.items()}
+    _, tape = run.kernel.forward(run.parameters, inputs, state)
+    jacobians: Array = run.kernel.step_jacobian(run.parameters, tape)
+    return jacobians
+
+
+def from_backward(run: Run, start: int, stop: int) -> Array:
+    """The same from `backward`: each row of J is the gradient of one component, all rows and steps in one batch of single steps."""
+    S = run.size
+    rows = np.arange((stop - start) * run.batch * S) % S
+    inputs, state = single_steps(run, start, stop, S)
+    _, tape = run.kernel.forward(run.parameters, inputs, state)
+    unit = run.split(np.eye(S)[rows][None])
+    gradients = run.kernel.backward(run.parameters, tape, unit)
+    joint = np.concatenate([gradients.state[name] for name in run.kernel.STATES], axis=-1)
+    return joint.reshape(stop - start, run.batch, S, S)
+
+
+def single_steps(run: Run, start: int, stop: int, copies: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Steps start <= t < stop as examples of a batch of single steps, each repeated: (inputs, state)."""
+
+    def examples(array: Array) -> Array:
+        return np.repeat(array.reshape(-1, array.shape[-1]), copies, axis=0)
+
+    inputs = {name: examples(array[start:stop])[None] for name, array in run.inputs.items()}
+    return inputs, {name: examples(array[start:stop]) for name, array in run.before.items()}
+
+
+class Products:
+    """J V by the kernel's `jvp` and Jᵀ W by its `backward`, each column an example of a batch of single steps: no S × S array.
+
+    A kernel without `jvp` is served by its dense Jacobian, step by step.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.steps, self.batch, self.size = run.steps, run.batch, run.size
+
+    def push(self, t: int, frame: Array) -> Array:
+        run = self.run
+        if not hasattr(run.kernel, "jvp"):
+            return Given(dense_jacobians(run, t, t + 1)).push(0, frame)
+        inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
+        tangent = {name: np.ascontiguousarray(part) for name, part in run.split(columns_as_examples(frame)).items()}
+        moved = run.kernel.jvp(run.parameters, inputs, state, {}, {}, tangent)
+        return self.as_columns([moved[name][0] for name in run.kernel.STATES], frame.shape[-1])
+
+    def pull(self, t: int, frame: Array) -> Array:
+        run = self.run
+        inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
+        _, tape = run.kernel.forward(run.parameters, inputs, state)
+        cotangents = {name: part[None] for name, part in run.split(columns_as_examples(frame)).items()}
+        gradients = run.kernel.backward(run.parameters, tape, cotangents)
+        return self.as_columns([gradients.state[name] for name in run.kernel.STATES], frame.shape[-1])
+
+    def as_columns(self, parts: list[Array], columns: int) -> Array:
+        joint = np.concatenate(parts, axis=-1)
+        return joint.reshape(self.batch, columns, self.size).swapaxes(-1, -2)
+
+
+def columns_as_examples(frame: Array) -> Array:
+    """(B, S, k) as (B k, S)."""
+    return frame.swapaxes(-1, -2).reshape(-1, frame.shape[-2])

@@ -1,0 +1,234 @@
+"""The derived cell that a kernel is held against: both passes as interpreted, its terms, the high-precision arbiter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from derive.cell import Cell, ordered
+from derive.compiler import Derivation, derive
+from derive.language import Value
+from derive.notation import LaTeX, Notation
+from derive.program import Equation, Program
+from verify import interpreter
+from verify.data import Data, Dims
+from verify.interpreter import Environment, Evaluator, Numbers
+from verify.kernel import Kernel, KernelError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of the derived backward formula: in which equation, the how-manieth, its formula and its reason."""
+
+    equation: Equation
+    index: int
+    text: str
+
+    @property
+    def key(self) -> tuple[Value, int]:
+        return self.equation.target, self.index
+
+
+@dataclass(frozen=True)
+class Model:
+    """A cell's derivation, under the names that the kernel uses.
+
+    theirs: our name -> theirs, where `--map` says so.
+    """
+
+    cell: Cell
+    theirs: Mapping[str, str]
+
+    @cached_property
+    def derivation(self) -> Derivation:
+        return derive(self.cell)
+
+    @cached_property
+    def evaluators(self) -> dict[tuple[tuple[str, int], ...], Evaluator]:
+        return {}
+
+    def name(self, value: Value) -> str:
+        return self.theirs.get(value.name, value.name)
+
+    def label(self, value: Value) -> str:
+        """The block of a result: `W`, `input x`, `initial h`."""
+        name = self.name(value)
+        if not value.timed:
+            return name
+        return f"initial {name}" if value.lag or value.kind == "carry" else f"input {name}"
+
+    def check_names(self, kernel: Kernel, where: str) -> None:
+        """Raises KernelError unless the kernel's tables hold the cell's names and shapes, as mapped."""
+        for table, values in (("parameters", self.cell.parameters), ("inputs", self.cell.inputs), ("states", self.cell.states)):
+            expected, got = {self.name(value) for value in values}, set(getattr(kernel.dims, table))
+            if expected != got:
+                raise KernelError(
+                    f"verify: {where}: {table} differ from those of `{self.cell.command}`: expected {', '.join(sorted(expected))}, "
+                    f"got {', '.join(sorted(got)) or 'none'}. Say which is which with --map theirs=ours."
+                )
+        missing = {self.name(value) for value in self.cell.outputs} - set(kernel.dims.outputs)
+        if missing:
+            raise KernelError(
+                f"verify: {where}: outputs: expected {', '.join(sorted(missing))} too. Say which is which with --map theirs=ours."
+            )
+        self.sizes(kernel.dims, where)
+
+    def sizes(self, dims: Dims, where: str = "kernel") -> dict[str, int]:
+        """The size of each of the cell's dimensions, from the kernel's tables; raises KernelError where they don't agree."""
+        sizes: dict[str, int] = {}
+        for table, values in (
+            (dims.states, self.cell.states),
+            (dims.inputs, self.cell.inputs),
+            (dims.parameters, self.cell.parameters),
+        ):
+            for value in values:
+                shape = dims.shape(table[self.name(value)])
+                ours = value.shape if len(shape) == 2 else value.shape[:1]
+                wrong = len(shape) == 1 and value.shape[1] != 1
+                for symbol, size in zip(ours, shape, strict=False):
+                    wrong |= symbol.is_Symbol and sizes.setdefault(symbol.name, size) != size
+                if wrong:
+                    raise KernelError(
+                        f"verify: {where}: {self.name(value)}: shape differs from `{self.cell.command}`: got {table[self.name(value)]}."
+                    )
+        return sizes
+
+    # ---- running it
+
+    def evaluator(self, dims: Dims, numbers: Numbers | None = None) -> Evaluator:
+        """One evaluator per choice of sizes, so that each expression is turned into functions once."""
+        sizes = self.sizes(dims)
+        if numbers is not None:
+            return Evaluator(numbers, sizes)
+        return self.evaluators.setdefault(tuple(sizes.items()), Evaluator(interpreter.floats(), sizes))
+
+    def environments(self, data: Data, evaluate: Evaluator, program: Program | None = None) -> list[Environment]:
+        """Everything that the forward pass computes, at every step; of the cell's own equations, or of a forward program."""
+        pairs = (
+            ordered(self.cell.equations, self.cell.name) if program is None else [(e.target, e.value) for e in program.equations]
+        )
+        cast = cast_to(evaluate.numbers)
+        env: Environment = {v: cast(column(data.parameters[self.name(v)])) for v in self.cell.parameters}
+        env |= {v.prev: cast(data.state[self.name(v)][:, :, None]) for v in self.cell.states}
+        inputs = {v: cast(data.inputs[self.name(v)][..., None]) for v in self.cell.inputs}
+        return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
+
+    def outputs(self, environments: Sequence[Environment]) -> dict[str, Array]:
+        values = (*self.cell.states, *self.cell.outputs)
+        return {self.name(v): np.stack([env[v][..., 0] for env in environments]) for v in values}
+
+    def filled(self, dims: Dims, data: Data, evaluate: Evaluator | None = None) -> list[Environment]:
+        """The environments with the values that only the flattened program names."""
+        evaluate = evaluate or self.evaluator(dims)
+        environments = self.environments(data, evaluate)
+        for env in environments:
+            for equation in self.derivation.forward.equations:
+                if equation.target not in env:
+                    env[equation.target] = evaluate(equation.value, env)
+        return environments
+
+    def gradients(
+        self, dims: Dims, data: Data, cotangents: Mapping[str, Array], program: Program | None = None,
+        environments: list[Environment] | None = None, record: interpreter.Record | None = None, evaluate: Evaluator | None = None,
+    ) -> dict[str, Array]:  # fmt: skip
+        """Gradients by block label of the derived backward program, or of another in its place."""
+        evaluate = evaluate or self.evaluator(dims)
+        environments = environments or self.filled(dims, data)
+        program = program or self.derivation.backward
+        cast = cast_to(evaluate.numbers)
+        given: dict[Value, Any] = {}
+        for value in program.given:
+            if value.kind == "given":
+                array = cotangents.get(self.name(value))
+                shape = (data.steps, *environments[0][value.like(kind="primal")].shape)
+                given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else cast(array[..., None])
+        found = interpreter.backward(program, evaluate, environments, given, record)
+        return {self.label(value): self.shaped(value, array) for value, array in found.items()}
+
+    def shaped(self, value: Value, array: Array) -> Array:
+        """A result as the contract has it: of the initial state the carry that the first step hands back."""
+        if not value.timed:
+            return array[:, 0] if value.shape[1] == 1 else array
+        return array[0, ..., 0] if value.lag or value.kind == "carry" else array[..., 0]
+
+    # ---- terms
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Every term of the derived backward formula."""
+        notation = self.derivation.notation()
+        found = []
+        for equation in self.derivation.backward.equations:
+            for k, term in enumerate(equation.terms):
+                text = f"{notation.value(equation.target)}: {notation.formula(term.value)}"
+                if term.reason is not None and term.reason.equation is not None:
+                    text += f" (from the equation of {notation.value(term.reason.equation)}, {term.reason.rule})"
+                found.append(Part(equation, k, text))
+        return found
+
+    def seen(self, dims: Dims, data: Data) -> dict[tuple[Value, int], float]:
+        """How much of its sum each term is, at most over steps and elements; how far a pre-activation reaches is its own affair."""
+        sizes: dict[tuple[Value, int], float] = {}
+
+        def record(equation: Equation, values: list[Array], t: int) -> None:
+            if len(values) < 1:
+                return
+            norms = [float(np.abs(value).max(initial=0.0)) for value in values]
+            total = float(np.abs(sum(values[1:], start=values[0])).max(initial=0.0))
+            for k, size in enumerate(norms):
+                share = size / max(total, size) if size else 0.0
+                key = (equation.target, k)
+                sizes[key] = max(sizes.get(key, 0.0), share)
+
+        self.gradients(dims, data, data.cotangents, record=record)
+        return sizes
+
+    def latex(self) -> str:
+        """The cell as a page that can be derived."""
+        notation = LaTeX()
+        lines = [rf"{notation.value(target)} &= {notation.formula(right)}" for target, right in self.cell.equations]
+        return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
+
+    # ---- the arbiter
+
+    def arbitrate(self, dims: Dims, data: Data, cotangents: Mapping[str, Array], block: str, direction: Array) -> Any:
+        """The derivative of the loss along a direction of one block, with 60 digits, by central differences of the equations."""
+        numbers = interpreter.precise()
+        step = numbers.number(sp.Rational(1, 10**20))
+        evaluate = self.evaluator(dims, numbers)
+        cast = cast_to(numbers)
+
+        def loss(by: Any) -> Any:
+            blocks = {name: cast(array) for name, array in data.flat().items()}
+            blocks[block] = blocks[block] + by * cast(direction)
+            outputs = self.outputs(self.environments(data.with_flat(blocks), evaluate))
+            return sum((cast(cotangents[name]) * outputs[name]).sum() for name in cotangents if name in outputs)
+
+        return (loss(step) - loss(-step)) / (2 * step)
+
+
+def column(array: Array) -> Array:
+    return array[:, None] if array.ndim == 1 else array
+
+
+def cast_to(numbers: Numbers) -> Any:
+    """Arrays of the kind of numbers, exactly."""
+    if numbers.dtype is not object:
+        return lambda array: array
+    exactly = np.frompyfunc(lambda x: numbers.number(sp.Rational(float(x))) if isinstance(x, float) else x, 1, 1)
+    return lambda array: exactly(array.astype(object))
+
+
+def model_of(cell: Cell, theirs: Mapping[str, str] | None = None) -> Model:
+    return Model(cell, dict(theirs or {}))
+
+
+__all__ = ["Model", "Notation", "Part", "model_of"]

@@ -1,0 +1,181 @@
+"""Whether a fault changes the gradient at all: proved by exact arithmetic at one point, or shown to be none by a symbolic identity.
+
+Parameters, inputs and states are whole numbers; each value of tanh, sigma, ... is a whole number of its own, drawn by the function
+and its argument, so that everything derived is a polynomial in free values. Two results that differ there differ as formulas.
+Agreement at points proves nothing: then the changed equation has to be the same polynomial, component by component, or dead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from derive.language import Apply, Value, values_in
+from derive.program import Equation, Program
+from verify.data import Data, Dims
+from verify.interpreter import Evaluator, Numbers
+from verify.model import Model
+from verify.mutants import Mutant
+
+Array = NDArray[Any]
+NAMES = ("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu")
+
+
+def free_value(name: str, argument: Any) -> int:
+    """The value of a function at an argument: any number will do, as long as it is always the same."""
+    drawn = int.from_bytes(hashlib.blake2b(f"{name} {argument}".encode(), digest_size=4).digest(), "big")
+    return drawn % 19 - 9 or 10
+
+
+def whole_numbers() -> Numbers:
+    def function(name: str) -> Any:
+        return np.frompyfunc(lambda x: free_value(name, x), 1, 1)
+
+    def number(value: sp.Expr) -> Any:
+        if value.is_Integer:
+            return int(value)
+        return Fraction(int(value.p), int(value.q)) if value.is_Rational else free_value("number", sp.srepr(value))
+
+    functions = {name: function(name) for name in NAMES}
+    functions |= {"relu": np.frompyfunc(lambda x: max(x, 0), 1, 1), "step": np.frompyfunc(lambda x: int(x > 0), 1, 1)}
+    return Numbers(number, functions, object)
+
+
+@dataclass
+class ExactKernel:
+    """A derived cell as a module of the contract over whole numbers; program: a backward program in place of the derived one."""
+
+    model: Model
+    dims: Dims
+    program: Program | None = None
+
+    def __post_init__(self) -> None:
+        self.PARAMETERS, self.INPUTS, self.STATES = self.dims.parameters, self.dims.inputs, self.dims.states
+        self.OUTPUTS = {name: dims for name, dims in self.dims.outputs.items() if name not in self.STATES}
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        return whole_numbers()
+
+    @cached_property
+    def evaluate(self) -> Evaluator:
+        return self.model.evaluator(self.dims, self.numbers)
+
+    def forward(
+        self, parameters: Mapping[str, Array], inputs: Mapping[str, Array], state: Mapping[str, Array] | None = None
+    ) -> tuple[Any, Any]:
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        given = state or {name: np.full((batch, *self.dims.shape(dims)), 0, object) for name, dims in self.STATES.items()}
+        data = Data(dict(parameters), dict(inputs), dict(given), {}, steps, batch)
+        environments = self.model.filled(self.dims, data, self.evaluate)
+        return self.model.outputs(environments), (data, environments)
+
+    def backward(self, parameters: Mapping[str, Array], tape: Any, cotangents: Mapping[str, Array]) -> SimpleNamespace:
+        data, environments = tape
+        found = self.model.gradients(self.dims, data, cotangents, self.program, environments, evaluate=self.evaluate)
+        return SimpleNamespace(
+            parameters={name: found[name] for name in self.PARAMETERS},
+            inputs={name: found[f"input {name}"] for name in self.INPUTS},
+            state={name: found[f"initial {name}"] for name in self.STATES},
+        )
+
+
+def whole_data(dims: Dims, steps: int, seed: int) -> Data:
+    """Small whole numbers, none of them zero."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Array:
+        return np.asarray(np.vectorize(int, otypes=[object])(rng.choice([-3, -2, -1, 1, 2, 3], shape)))
+
+    batch = 2
+    return Data(
+        {name: draw(*dims.shape(names)) for name, names in dims.parameters.items()},
+        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.inputs.items()},
+        {name: draw(batch, *dims.shape(names)) for name, names in dims.states.items()},
+        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.outputs.items()},
+        steps,
+        batch,
+    )
+
+
+def transcript(module: Any, dims: Dims, steps: int, seed: int) -> list[Array]:
+    """What a module returns for two backward calls on one tape, and one on it after a later forward."""
+    one, two = whole_data(dims, steps, seed), whole_data(dims, steps, seed + 1)
+    _, tape = module.forward(one.parameters, one.inputs, one.state)
+    results = [module.backward(one.parameters, tape, one.cotangents), module.backward(one.parameters, tape, one.cotangents)]
+    module.forward(one.parameters, two.inputs, two.state)
+    results.append(module.backward(one.parameters, tape, one.cotangents))
+    return [array for found in results for arrays in (found.parameters, found.inputs, found.state) for array in arrays.values()]
+
+
+class Judge:
+    """Proofs for one cell; the right results are computed once for each length."""
+
+    def __init__(self, model: Model, dims: Dims) -> None:
+        self.model, self.dims = model, dims
+        self.right: dict[tuple[int, int], list[Array]] = {}
+
+    def differs(self, module: Any, steps: int = 3, seeds: tuple[int, ...] = (1, 2)) -> bool:
+        """Whether exact arithmetic tells the module from the derived cell."""
+        for seed in seeds:
+            key = (steps, seed)
+            if key not in self.right:
+                self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed)
+            found = transcript(module, self.dims, steps, seed)
+            if any(a.shape != b.shape or (a != b).any() for a, b in zip(found, self.right[key], strict=True)):
+                return True
+        return False
+
+    def proof(self, mutant: Mutant) -> str:
+        """`different` by exact arithmetic, `equivalent` by identity, or `undecided`."""
+        if self.differs(ExactKernel(self.model, self.dims, mutant.program)):
+            return "different"
+        if self.identical(mutant.equation, mutant.changed) or dead(mutant.program, mutant.equation.target):
+            return "equivalent"
+        return "undecided"
+
+    def identical(self, first: Equation, second: Equation) -> bool:
+        """Whether two right sides are the same polynomial in the components of what they read."""
+        functions = {name: np.frompyfunc(sp.Function(name), 1, 1) for name in NAMES} | {"step": np.frompyfunc(step, 1, 1)}
+        evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
+        known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
+        env: dict[Value, Array] = {}
+        read = [*first.reads(), *second.reads()]
+        for value in dict.fromkeys([*(v for r in read if r in known for v in values_in(known[r])), *read]):
+            if value in known:
+                env[value] = evaluate(known[value], env)
+                continue
+            rows, cols = (evaluate.size(n) for n in value.shape)
+            names = [[sp.Symbol(f"{value.name}_{value.kind}_{value.lag}_{r}_{c}") for c in range(cols)] for r in range(rows)]
+            env[value] = np.array(names, dtype=object).reshape(rows, cols)
+        difference = evaluate(first.value, env) - evaluate(second.value, env)
+        return all(sp.expand(element) == 0 for element in np.ravel(difference))
+
+
+def step(z: Any) -> Any:
+    """step, with step(relu(z)) = step(z)."""
+    inner = z.args[0] if getattr(z, "func", None) == sp.Function("relu") else z
+    return sp.Function("step")(inner)
+
+
+def dead(program: Program, target: Value) -> bool:
+    """Whether no result depends on a value."""
+    needed = set(program.results) | {written for _, written in program.carries}
+    for equation in reversed(program.equations):
+        if equation.target in needed:
+            needed.update(equation.reads())
+    return target not in needed
+
+
+def resized(dims: Dims) -> Dims:
+    """Small sizes for exact work: 2, 3, 4, ..."""
+    return replace(dims, sizes={name: k + 2 for k, name in enumerate(dims.sizes)})

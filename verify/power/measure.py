@@ -1,0 +1,262 @@
+"""Plant, prove, check: every fault of every kept cell, by every check."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from derive.cell import Cell
+from derive.compiler import emit
+from verify import behaviour, gradients, tangents
+from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
+from verify.evidence import Array, Evidence
+from verify.findings import FAIL
+from verify.gradients import bound, crop, relative
+from verify.kept import handwritten_for
+from verify.kernel import Kernel, load_text
+from verify.model import Model, model_of
+from verify.mutants import Mutant, described, mutants
+from verify.power.exact import ExactKernel, Judge, resized
+from verify.power.faults import Fault, faults
+from verify.power.others import Plain, has_torch
+from verify.settle import settled
+from verify.tolerances import CENTRAL, EXACT
+
+BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
+OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
+CALLS = ("shapes", "repeatable", "tape", "omitted cotangent", "state=None", "aliasing", "examples independent")
+PER_CELL = 40
+"""How many changes of single terms are planted in a cell by default, spread evenly over the classes; all of them with --thorough."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One planted fault: how it was proved to be one, which checks caught it, what others said (None: not asked)."""
+
+    cell: str
+    kind: str
+    said: str
+    proof: str
+    caught: tuple[str, ...]
+    others: dict[str, bool | None] = field(default_factory=dict)
+
+    @property
+    def survived(self) -> bool:
+        return self.proof != "equivalent" and not self.caught
+
+
+@dataclass
+class Bench:
+    """A cell with everything that its faults are held against, computed once: the forward pass is right in all of them."""
+
+    cell: Cell
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.model: Model = model_of(self.cell)
+        self.module = load_text(emit(self.model.derivation), f"{self.cell.name}.py")
+        self.kernel = Kernel(self.module, self.cell.name)
+        self.hand = handwritten_for(self.cell.name, self.module)
+        with np.errstate(all="ignore"):
+            self.evidences = [settled(self.kernel, regime, self.seed, "complex step") for regime in (ORDINARY, SHORT, LONG)]
+
+    @property
+    def ordinary(self) -> Evidence:
+        return self.evidences[0]
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge(self.model, resized(self.kernel.dims))
+
+    @cached_property
+    def derived(self) -> dict[str, Array]:
+        data = self.ordinary.data
+        return self.model.gradients(self.kernel.dims, data, data.cotangents)
+
+    @cached_property
+    def by_hand(self) -> dict[str, Array]:
+        if self.hand is None:
+            return {}
+        data = self.ordinary.data
+        _, tape = self.hand.forward(data.parameters, data.inputs, data.state)
+        return self.kernel.flat(self.hand.backward(data.parameters, tape, data.cotangents))
+
+    @cached_property
+    def plain(self) -> Plain:
+        small = replace(ORDINARY, batch=BATCH // 2)
+        return Plain(self.kernel, draw(self.kernel.dims, small, self.seed))
+
+    @cached_property
+    def plain_long(self) -> Plain:
+        data = draw(self.kernel.dims, replace(SHORT, batch=1), self.seed)
+        return Plain(self.kernel, replace(data, cotangents=data.only_step(-1)))
+
+    @cached_property
+    def reference(self) -> Plain:
+        return Plain(self.kernel, self.ordinary.data)
+
+    # ---- planting
+
+    def mutants(self, count: int | None) -> list[Mutant]:
+        """Single-term changes, spread evenly over their classes."""
+        by_kind: dict[str, list[Mutant]] = defaultdict(list)
+        for mutant in mutants(self.model.derivation.backward, self.model.derivation.forward):
+            by_kind[mutant.kind].append(mutant)
+        if count is None:
+            return [mutant for kind in by_kind.values() for mutant in kind]
+        share = max(1, count // max(1, len(by_kind)))
+        return [kind[k] for kind in by_kind.values() for k in np.unique(np.linspace(0, len(kind) - 1, share).astype(int))]
+
+    def emitted(self, mutant: Mutant) -> Any:
+        """The kernel of a changed program; interpreted where the schedule has no place for the change."""
+        try:
+            text = emit(replace(self.model.derivation, backward=mutant.program))
+            module = load_text(text, f"{self.cell.name}.py")
+            Kernel(module, "planted").gradients(self.ordinary.data)
+            return module
+        except Exception:
+            return self.interpreted(mutant)
+
+    def interpreted(self, mutant: Mutant) -> Any:
+        def forward(parameters: Any, inputs: Any, state: Any = None) -> Any:
+            outputs, tape = self.module.forward(parameters, inputs, state)
+            return outputs, (tape, parameters, inputs, state)
+
+        def backward(parameters: Any, tape: Any, cotangents: Any) -> Any:
+            from verify.data import Data
+
+            _, _, inputs, state = tape
+            steps, batch = next(iter(inputs.values())).shape[:2]
+            state = state or {n: np.zeros((batch, *self.kernel.dims.shape(d))) for n, d in self.kernel.dims.states.items()}
+            data = Data(dict(parameters), dict(inputs), dict(state), {}, steps, batch)
+            found = self.model.gradients(self.kernel.dims, data, cotangents, mutant.program)
+            return SimpleNamespace(
+                parameters={n: found[n] for n in self.module.PARAMETERS},
+                inputs={n: found[f"input {n}"] for n in self.module.INPUTS},
+                state={n: found[f"initial {n}"] for n in self.module.STATES},
+            )
+
+        return SimpleNamespace(
+            **{k: getattr(self.module, k) for k in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "jvp")},
+            forward=forward,
+            backward=backward,
+        )
+
+    # ---- catching
+
+    def caught(self, module: Any) -> list[str]:
+        """The checks that refuse a module."""
+        kernel = Kernel(module, self.cell.name)
+        found = []
+        for name, check in (
+            ("blocks", self.blocks), ("lags", self.lags), ("adjoint", self.adjoint), ("step Jacobian", self.step_jacobian),
+            ("derived cell", lambda k: self.differs(k, self.derived, EXACT.value, False)),
+            ("hand-written", lambda k: bool(self.by_hand) and self.differs(k, self.by_hand, EXACT.value, False)),
+            ("central", lambda k: self.differs(k, self.reference.numerical, CENTRAL.value, False)),
+            ("behaviour", lambda k: any(f.verdict == FAIL for f in behaviour.behaviour(k, self.ordinary.data, CALLS))),
+        ):  # fmt: skip
+            try:
+                if check(kernel):
+                    found.append(name)
+            except Exception:
+                found.append(name)
+        return found
+
+    def blocks(self, kernel: Kernel) -> bool:
+        seen: set[str] = set(self.ordinary.data.flat())
+        return any(one.failed for e in self.evidences for one in gradients.blocks(kernel, e, e.data.steps <= 6, localised=seen))
+
+    def lags(self, kernel: Kernel) -> bool:
+        return any(one.failed for e in self.evidences for one in gradients.lags(kernel, e))
+
+    def adjoint(self, kernel: Kernel) -> bool:
+        data = self.ordinary.data
+        found = kernel.gradients(data)
+        return any(
+            finding.verdict == FAIL
+            for block, (direction, pushed) in self.pushed.items()
+            for finding in tangents.adjoint(block, pushed, found, direction, data)
+        )
+
+    @cached_property
+    def pushed(self) -> dict[str, tuple[Array, dict[str, Array]]]:
+        data = self.ordinary.data
+        directions = {block: tangents.direction_of(self.ordinary, block) for block in data.flat()}
+        return {b: (v, tangents.pushed(self.kernel, data, {b: v})) for b, v in directions.items()}
+
+    def step_jacobian(self, kernel: Kernel) -> bool:
+        jacobians, single = self.jacobians
+        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value)
+        return any(finding.verdict == FAIL for finding in found)
+
+    @cached_property
+    def jacobians(self) -> tuple[Array, Any]:
+        data = self.ordinary.data
+        outputs, tape = self.kernel.forward(data)
+        jacobians = np.asarray(self.module.step_jacobian(data.parameters, tape))
+        single = tangents.one_step(data, outputs, np.random.default_rng(1))
+        return jacobians.reshape(-1, *jacobians.shape[2:]), single
+
+    def differs(self, kernel: Kernel, expected: dict[str, Array], allowed: float, cropped: bool) -> bool:
+        found = kernel.gradients(self.ordinary.data)
+        pick: Callable[[Array, str], Array] = (lambda a, b: crop(a, b, self.ordinary)) if cropped else (lambda a, b: a)
+        return any(
+            block not in found or not relative(pick(found[block], block), array) <= allowed for block, array in expected.items()
+        )
+
+    def others(self, module: Any, long: bool, torch: bool) -> dict[str, bool | None]:
+        """What the other checks say, on short data and, of a cut recurrence, on long ones too."""
+        said: dict[str, bool | None] = dict.fromkeys(OTHERS, False)
+        said["gradcheck"] = False if torch else None
+        for plain in (self.plain, self.plain_long) if long else (self.plain,):
+            found = Kernel(module, "planted").gradients(plain.data)
+            said["central 1e-5/1e-3"] = bool(said["central 1e-5/1e-3"]) or plain.central(found)
+            said["dot product"] = bool(said["dot product"]) or plain.dot_product(found)
+            if torch:
+                said["gradcheck"] = bool(said["gradcheck"]) or plain.gradcheck(module)
+        return said
+
+    # ---- all of it
+
+    def count(self, every: bool) -> int:
+        return len(self.mutants(None if every else PER_CELL)) + len(list(faults(self.module)))
+
+    def outcomes(self, every: bool, torch: bool) -> Iterator[Outcome]:
+        """Every fault of this cell."""
+        notation = self.model.derivation.notation()
+        with np.errstate(all="ignore"):
+            for mutant in self.mutants(None if every else PER_CELL):
+                proof = self.judge.proof(mutant)
+                said = f"{described(mutant, notation)} (becomes {notation.equation(mutant.changed)})"
+                if proof == "equivalent":
+                    yield Outcome(self.cell.name, mutant.kind, said, proof, ())
+                    continue
+                module = self.emitted(mutant)
+                yield Outcome(
+                    self.cell.name, mutant.kind, said, proof, tuple(self.caught(module)), self.others(module, False, torch)
+                )
+            for fault in faults(self.module):
+                yield self.outcome(fault, torch)
+
+    def outcome(self, fault: Fault, torch: bool) -> Outcome:
+        exact = ExactKernel(self.model, self.judge.dims)
+        proof = "different" if self.judge.differs(fault.spoil(exact), fault.steps) else "undecided"
+        caught = tuple(self.caught(fault.spoil(self.module)))
+        return Outcome(
+            self.cell.name,
+            fault.kind,
+            fault.said,
+            proof,
+            caught,
+            self.others(fault.spoil(self.module), "cut" in fault.kind, torch),
+        )
+
+
+def torch_is_there() -> bool:
+    return has_torch()

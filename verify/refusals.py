@@ -1,0 +1,120 @@
+"""What a kernel has to refuse: wrong shapes, integer or mixed dtypes, missing and unknown names. Anything else is reported only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from verify.data import Data
+from verify.evidence import Array
+from verify.findings import FAIL, PASS, Finding
+from verify.kernel import Kernel
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call that ought to raise. required: whether a kernel fails that doesn't."""
+
+    what: str
+    call: Call
+    required: bool = True
+
+
+def longer(array: Array) -> Array:
+    """One more feature."""
+    return np.concatenate([array, array[..., :1]], axis=-1)
+
+
+def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
+    """Every wrong call, of forward first."""
+    for part in ("parameters", "inputs", "state"):
+        arrays: dict[str, Array] = getattr(data, part)
+        for name, array in arrays.items():
+            label = f"{part}[{name!r}]"
+
+            def forward(changed: dict[str, Any], part: str = part) -> Call:
+                wrong = replace(data.copy(), **{part: changed})  # type: ignore[arg-type]
+                return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
+
+            yield Case(f"{label} of wrong shape", forward({**arrays, name: longer(array)}))
+            yield Case(f"{label} without its last dimension", forward({**arrays, name: array[..., 0]}))
+            yield Case(f"{label} of integers", forward({**arrays, name: np.rint(array).astype(np.int64)}))
+            if len(data.flat()) > 1:
+                yield Case(f"{label} in float32 among float64", forward({**arrays, name: array.astype(np.float32)}))
+            yield Case(f"{label} missing", forward({other: a for other, a in arrays.items() if other != name}))
+            yield Case(f"{label} as nested lists", forward({**arrays, name: array.tolist()}), required=False)
+        if arrays:
+            some = next(iter(arrays.values()))
+            yield Case(f"unknown name in {part}", forward({**arrays, "no_such_name_": some}))
+    yield from of_sizes(kernel, data)
+    yield from of_backward(kernel, data)
+
+
+def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
+    """Arrays that don't fit each other."""
+
+    def forward(wrong: Data) -> Call:
+        return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
+
+    def cast(arrays: dict[str, Array]) -> dict[str, Array]:
+        return {name: np.rint(array).astype(np.int64) for name, array in arrays.items()}
+
+    whole = replace(data, parameters=cast(data.parameters), inputs=cast(data.inputs), state=cast(data.state))
+    yield Case("integers everywhere", forward(whole))
+    if data.inputs and data.state:
+        fewer = {name: array[:1] for name, array in data.state.items()}
+        yield Case("state of one example beside inputs of several", forward(replace(data, state=fewer)))
+    for name, array in data.parameters.items():
+        if array.ndim == 1:
+            changed = {**data.parameters, name: array[:1]}
+            yield Case(f"parameters[{name!r}] of one element", forward(replace(data, parameters=changed)))
+
+
+def of_backward(kernel: Kernel, data: Data) -> Iterator[Case]:
+    """Wrong cotangents, and a tape that isn't one."""
+    _, tape = kernel.forward(data)
+
+    def backward(cotangents: dict[str, Any], given: Any = tape) -> Call:
+        return lambda: kernel.module.backward(data.copy().parameters, given, cotangents)
+
+    for name, array in data.cotangents.items():
+        rest = {other: a.copy() for other, a in data.cotangents.items() if other != name}
+        yield Case(f"cotangents[{name!r}] of wrong shape", backward({**rest, name: longer(array)}))
+        yield Case(f"cotangents[{name!r}] of integers", backward({**rest, name: np.rint(array).astype(np.int64)}), required=False)
+        yield Case(
+            f"cotangents[{name!r}] of one step more", backward({**rest, name: np.concatenate([array, array[:1]])}), required=False
+        )
+    some = next(iter(data.cotangents.values()), np.zeros(1))
+    yield Case("unknown name in cotangents", backward({**data.cotangents, "no_such_name_": some}))
+    yield Case("None as the tape", backward(dict(data.cotangents), None), required=False)
+
+
+def refusals(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """One finding for each call that isn't refused; one that says how many are, where all of the required ones are."""
+    missing, unusual, count = [], [], 0
+    for case in cases(kernel, data):
+        count += 1
+        try:
+            with np.errstate(all="ignore"):
+                case.call()
+        except ValueError:
+            continue
+        except Exception as error:
+            unusual.append(f"{case.what}: {type(error).__name__} rather than ValueError")
+            continue
+        missing.append(case)
+    required = [case.what for case in missing if case.required]
+    if required:
+        more = f" and {len(required) - 4} more" if len(required) > 4 else ""
+        yield Finding("refusals", FAIL, said=f"not refused: {'; '.join(required[:4])}{more}: expected ValueError")
+        return
+    reported = [f"not refused, only reported: {case.what}" for case in missing] + unusual
+    said = f"{count - len(missing)} of {count} wrong calls refused" + (
+        f" ({'; '.join(reported[:3])}{'; ...' if len(reported) > 3 else ''})" if reported else ""
+    )
+    yield Finding("refusals", PASS, said=said)

@@ -1,0 +1,116 @@
+"""Finding data that a kernel can be judged on: finite, felt to the end, with digits left; and the route that decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from verify.data import ORDINARY, TANH_LIMIT, Data, Regime, draw
+from verify.differences import NotAnalytic
+from verify.evidence import Evidence
+from verify.gradients import bound, norm
+from verify.kernel import Kernel, KernelError, one_line
+from verify.tolerances import CENTRAL
+
+
+def first_data(kernel: Kernel, seed: int) -> Data:
+    """Plain data that the kernel runs on. Raises KernelError where it runs on none."""
+    for shrink, positive in ((1.0, False), (0.5, False), (0.25, False), (0.1, False), (0.5, True), (0.1, True)):
+        data = draw(kernel.dims, ORDINARY, seed, shrink, positive)
+        try:
+            with np.errstate(all="ignore"):
+                outputs, tape = kernel.forward(data)
+        except KernelError:
+            raise
+        except Exception as error:
+            raise KernelError(
+                f"verify: {kernel.name}: forward raises {one_line(error)} on plain data. Mend the kernel."
+            ) from None
+        if all(np.isfinite(array).all() for array in outputs.values()):
+            try:
+                with np.errstate(all="ignore"):
+                    kernel.backward(data, tape, data.cotangents)
+            except KernelError:
+                raise
+            except Exception as error:
+                raise KernelError(
+                    f"verify: {kernel.name}: backward raises {one_line(error)} on plain data. Mend the kernel."
+                ) from None
+            return data
+    return data
+
+
+def method_of(kernel: Kernel, data: Data, seed: int) -> tuple[str, str]:
+    """(the route that decides, why it isn't complex step): complex numbers have to run, and to agree with central differences."""
+    evidence = Evidence(kernel, ORDINARY, data, seed)
+    quotients = replace(evidence, method="central")
+    rng = np.random.default_rng(seed)
+    direction = {block: rng.standard_normal(array.shape) for block, array in data.flat().items()}
+    try:
+        exact = evidence.tangents(data, direction).value
+    except NotAnalytic as error:
+        return "central", f"no complex support: {error}"
+    near = quotients.tangents(data, direction)
+    found = kernel.gradients(data)
+    along = sum(
+        float((found[b] * direction[b]).sum().real) for b in direction if b in found and found[b].shape == direction[b].shape
+    )
+    totals = [sum(float((data.cotangents[n] * moves[n]).sum()) for n in data.cotangents) for moves in (exact, near.value)]
+    own = sum(float((np.abs(data.cotangents[n]) * near.error[n]).sum()) for n in data.cotangents)
+    size = max(abs(totals[1]), sum(norm(a) for a in near.value.values()))
+    apart, close = abs(totals[0] - totals[1]), abs(along - totals[1])
+    if apart > max(CENTRAL.value * size, 10 * own) and close <= max(CENTRAL.value * size, 10 * own):
+        return (
+            "central",
+            "no complex support: complex step differs where backward and central differences agree (abs, conj, a real cast?)",
+        )
+    return "complex step", ""
+
+
+def settled(kernel: Kernel, regime: Regime, seed: int, method: str) -> Evidence:
+    """Evidence at data of a regime on which the kernel is finite, gradients reach the end, and rounding doesn't grow beyond use."""
+    flipped = replace(regime, shift=-regime.shift)
+    tries = [(regime, 1.0, False), (regime, 0.7, False), (regime, 0.5, False), (flipped, 1.0, False), (flipped, 0.5, False)]
+    tries += [(regime, 0.2, False), (regime, 0.5, True), (regime, 0.1, False), (regime, 0.1, True)]
+    found: list[tuple[float, Evidence]] = []
+    for k, (drawn, shrink, positive) in enumerate(tries):
+        evidence = Evidence(kernel, drawn, draw(kernel.dims, drawn, seed, shrink, positive), seed, method)
+        try:
+            good = usable(evidence)
+        except Exception:
+            if k == 0:
+                raise
+            continue
+        found.append((good, evidence))
+        if good == 1.0:
+            break
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def usable(evidence: Evidence) -> float:
+    """1 where the data can be used, less where something is wrong with them, -1 where nothing can be said on them."""
+    outputs = evidence.kernel.outputs(evidence.data)
+    if not all(np.isfinite(array).all() for array in outputs.values()) or max(norm(a) for a in outputs.values()) > 1e8:
+        return -1.0
+    if not np.isfinite(evidence.growth) or bound(evidence).value > 1e-8:
+        return 0.2
+    if evidence.wide.value and reach_of(evidence) == 0:
+        return 0.5
+    return 1.0 if max(float(np.abs(a).max(initial=0.0)) for a in outputs.values()) <= TANH_LIMIT else 0.8
+
+
+def reach_of(evidence: Evidence) -> float:
+    """The size of the derivative of the last outputs with respect to the first input or the initial state, next to the largest one."""
+    moves = evidence.wide.value
+    if not moves or evidence.growth == 0:
+        return 0.0
+    ends = [place for block, place in evidence.columns.items() if block.startswith("initial ")]
+    far = [float(np.abs(array[-1][:, place]).max(initial=0.0)) for array in moves.values() for place in ends]
+    return max(far, default=0.0) / evidence.growth
+
+
+def first_steps(data: Data, count: int) -> Data:
+    from verify.cause import segment  # which reads gradients too
+
+    return segment(data, 0, min(count, data.steps), data.state)

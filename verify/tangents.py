@@ -1,0 +1,160 @@
+"""Forward mode and the Jacobian of one step, against complex step, and against backward by the adjoint identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from verify.data import Data
+from verify.evidence import Array, Evidence
+from verify.findings import FAIL, PASS, Finding
+from verify.gradients import bound, norm, relative
+from verify.kernel import Kernel
+from verify.tolerances import ADJOINT
+
+
+def direction_of(evidence: Evidence, block: str) -> Array:
+    """A direction for a block; of a parameter the one whose tangents are known."""
+    if block in evidence.data.parameters:
+        return evidence.direction(block, 0)
+    rng = np.random.default_rng([evidence.seed, 11, *block.encode()])
+    return rng.standard_normal(evidence.data.flat()[block].shape)
+
+
+def pushed(kernel: Kernel, data: Data, direction: dict[str, Array]) -> dict[str, Array]:
+    """The kernel's own jvp along a direction given by block; what it leaves out is left out of the call."""
+    moved = data.copy()
+    parts: list[dict[str, Array]] = [
+        {name: direction[label.format(name)].copy() for name in names if label.format(name) in direction}
+        for names, label in ((data.parameters, "{}"), (data.inputs, "input {}"), (data.state, "initial {}"))
+    ]
+    found = kernel.module.jvp(moved.parameters, moved.inputs, moved.state, parts[0], parts[1], parts[2] or None)
+    return {name: np.asarray(found[name]) for name in kernel.dims.outputs}
+
+
+def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
+    """jvp block by block against the evidence, and <J u, v> = <u, Jᵀ v> with backward."""
+    if not kernel.has("jvp"):
+        yield Finding("jvp", PASS, said="absent")
+        return
+    data = evidence.data
+    gradients = kernel.gradients(data)
+    for block in data.flat():
+        direction = {block: direction_of(evidence, block)}
+        got = pushed(kernel, data, direction)
+        yield from against_evidence(block, got, evidence, direction)
+        yield from adjoint(block, got, gradients, direction[block], data)
+    yield Finding("jvp", PASS)
+    yield Finding("adjoint", PASS)
+
+
+def against_evidence(block: str, got: dict[str, Array], evidence: Evidence, direction: dict[str, Array]) -> Iterator[Finding]:
+    """The tangent of each output at each step, relative to its own size there."""
+    moves = evidence.along(block, 0) if block in evidence.data.parameters else evidence.tangents(evidence.data, direction)
+    for name, expected in moves.value.items():
+        own = np.broadcast_to(moves.error[name], expected.shape)
+        for t in range(evidence.data.steps):
+            size = norm(expected[t])
+            resolution = 4 * norm(own[t]) / size if size else (np.inf if own.any() else 0.0)
+            allowed = bound(evidence, t + 1)
+            error = relative(got[name][t], expected[t])
+            if resolution < 1e-5 and not error <= allowed.value + resolution:
+                where = f"output {name} at step {t}"
+                yield Finding(
+                    "jvp",
+                    FAIL,
+                    block,
+                    where,
+                    "tangent differs from the evidence",
+                    error=error,
+                    tolerance=allowed.value,
+                    reason=allowed.reason,
+                )
+                return
+
+
+def adjoint(
+    block: str, tangents: dict[str, Array], gradients: dict[str, Array], direction: Array, data: Data
+) -> Iterator[Finding]:
+    """<J u, v> against <u, Jᵀ v> for one block."""
+    products = [tangents[name] * data.cotangents[name] for name in data.cotangents]
+    left, size = sum(float(p.sum()) for p in products), sum(float(np.abs(p).sum()) for p in products)
+    if block not in gradients or gradients[block].shape != direction.shape:
+        return
+    right = gradients[block] * direction
+    error = abs(left - float(right.sum())) / max(size, float(np.abs(right).sum()), np.finfo(float).tiny)
+    if not error <= ADJOINT.value:
+        yield Finding(
+            "adjoint", FAIL, block, "<J u, v> against <u, Jᵀ v>", "jvp and backward aren't adjoint", float(right.sum()), left, error,
+            ADJOINT.value, ADJOINT.reason,
+        )  # fmt: skip
+
+
+# ---- the Jacobian of one step
+
+
+def one_step(data: Data, outputs: dict[str, Array], rng: np.random.Generator) -> Data:
+    """Every step as a run of one step by itself, side by side along the batch."""
+    before = {
+        name: np.concatenate([first[None], outputs[name][:-1]]).reshape(-1, first.shape[-1]) for name, first in data.state.items()
+    }
+    inputs = {name: array.reshape(1, -1, array.shape[-1]) for name, array in data.inputs.items()}
+    cotangents = {name: rng.standard_normal((1, data.steps * data.batch, array.shape[-1])) for name, array in outputs.items()}
+    return replace(data, inputs=inputs, state=before, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
+
+
+def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
+    """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step."""
+    if not kernel.has("step_jacobian"):
+        yield Finding("step_jacobian", PASS, said="absent")
+        return
+    data = evidence.data
+    outputs, tape = kernel.forward(data)
+    got = np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
+    single = one_step(data, outputs, np.random.default_rng(evidence.seed))
+    states, width = list(kernel.dims.states), sum(array.shape[-1] for array in data.state.values())
+    if got.shape != (data.steps, data.batch, width, width):
+        yield Finding(
+            "step_jacobian", FAIL, said=f"wrong shape: expected {(data.steps, data.batch, width, width)}, got {got.shape}"
+        )
+        return
+    wide = Evidence(kernel, evidence.regime, single, evidence.seed, evidence.method, limit=single.batch)
+    blocks = [wide.wide.value[name][0][:, wide.columns[f"initial {other}"]].swapaxes(1, 2) for name in states for other in states]
+    rows = [np.concatenate(blocks[k : k + len(states)], axis=2) for k in range(0, len(blocks), len(states))]
+    expected = np.concatenate(rows, axis=1).reshape(got.shape)
+    allowed = bound(evidence, 1)
+    tolerance = allowed.value if evidence.method == "complex step" else 1e-7
+    for t in range(data.steps):
+        error = relative(got[t], expected[t])
+        if not error <= tolerance:
+            yield Finding(
+                "step_jacobian",
+                FAIL,
+                "",
+                f"step {t}",
+                "differs from complex step",
+                error=error,
+                tolerance=tolerance,
+                reason=allowed.reason,
+            )
+            return
+    yield from against_backward(kernel, got.reshape(-1, width, width), single, tolerance)
+
+
+def against_backward(kernel: Kernel, jacobians: Array, single: Data, tolerance: float) -> Iterator[Finding]:
+    states = list(kernel.dims.states)
+    only = {name: single.cotangents[name] for name in states}
+    v = np.concatenate([only[name][0] for name in states], axis=-1)
+    expected = np.einsum("bij,bi->bj", jacobians, v)
+    found = kernel.gradients(single, only)
+    if all(f"initial {name}" in found for name in states):
+        got = np.concatenate([found[f"initial {name}"] for name in states], axis=-1)
+        error = relative(got, expected)
+        if not error <= tolerance:
+            yield Finding(
+                "step_jacobian", FAIL, said="vᵀ J differs from backward over one step", error=error, tolerance=tolerance
+            )
+            return
+    yield Finding("step_jacobian", PASS)

@@ -1,0 +1,80 @@
+"""From comparisons to findings: all regimes and lags of one block as one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
+from verify.gradients import Comparison
+
+
+def worst_of(comparisons: list[Comparison]) -> Comparison | None:
+    """The failure furthest beyond its tolerance, nan first."""
+    if not comparisons:
+        return None
+    return max(comparisons, key=lambda one: np.inf if np.isnan(one.error) else one.error / one.tolerance.value)
+
+
+def of_block(block: str, comparisons: list[Comparison], method: str) -> Iterator[Finding]:
+    """All regimes and lags of one block as one finding."""
+    failed = [one for one in comparisons if one.failed]
+    if failed:
+        first = next((one for one in failed if one.lags), None)
+        worst = worst_of(failed)
+        assert worst is not None
+        lags = sorted({lag for one in failed for lag in one.lags})
+        said = f"{len(failed)} of {len(comparisons)} comparisons fail" + (f", lags {spans(lags)}" if lags else "")
+        shown = worst if first is None or np.isfinite(worst.error) else first
+        where = f"regime {shown.regime}, {shown.cotangent}" + (f", {shown.where}" if shown.where else "")
+        yield Finding(
+            "gradients",
+            FAIL,
+            block,
+            where,
+            said,
+            shown.got,
+            shown.expected,
+            shown.error,
+            shown.tolerance.value,
+            shown.tolerance.reason,
+        )
+        return
+    decided = [one for one in comparisons if one.decided]
+    if not decided:
+        why = next((one.why for one in comparisons if one.why), "no comparison was possible")
+        yield Finding("gradients", INCONCLUSIVE, block, said=f"{why} in every regime")
+        return
+    lags_seen = {lag for one in comparisons for lag in one.decided_lags}
+    by_lag = [one for one in comparisons if one.cotangent == "cotangent at one step only"]
+    missing = [lag for lag in range(1, 41) if lag not in lags_seen]
+    if by_lag and missing:
+        said = f"no regime decides lags {spans(missing)}: below the resolution of {method}"
+        yield Finding("gradients", INCONCLUSIVE, block, said=said)
+        return
+    worst = worst_of(decided)
+    assert worst is not None
+    steps = f", lag by lag to {max(lags_seen)}" if lags_seen else ""
+    said = f"{len(decided)} comparisons{steps}"
+    yield Finding(
+        "gradients",
+        PASS,
+        block,
+        f"worst in regime {worst.regime}",
+        said,
+        error=worst.error,
+        tolerance=worst.tolerance.value,
+        reason=worst.tolerance.reason,
+    )
+
+
+def spans(numbers: list[int]) -> str:
+    """[1, 2, 3, 7] as `1 to 3, 7`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
