@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
@@ -52,7 +53,7 @@ class Equation:
     accumulate: bool = False
     auxiliary: bool = False
 
-    @property
+    @cached_property
     def value(self) -> sp.MatrixExpr:
         """The right side as one expression; zeros where there is no term."""
         if not self.terms:
@@ -60,10 +61,18 @@ class Equation:
         total = add(*[term.value for term in self.terms])
         return total if self.factor is None else hadamard(self.factor, total)
 
+    @cached_property
+    def _reads(self) -> dict[Value, None]:
+        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
+        return dict.fromkeys(value for part in parts for value in values_in(part))
+
     def reads(self) -> list[Value]:
         """The values that the right side reads."""
-        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
-        return list(dict.fromkeys(value for part in parts for value in values_in(part)))
+        return list(self._reads)
+
+    def is_reading(self, value: Value) -> bool:
+        """Whether the right side reads a value."""
+        return value in self._reads
 
     def with_value(self, value: sp.MatrixExpr) -> Equation:
         """The same target with another right side; the reasons of a single term are kept."""

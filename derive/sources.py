@@ -63,8 +63,8 @@ def cells_of(words: Sequence[str], root: Path | None = None) -> list[Cell]:
     """The cells that words name. Raises DeriveError in one line."""
     first, *rest = words
     if is_page(first):
-        path = first if root is None or first == "-" else str(root / first)
-        return [one.cell for one in page_cells(path, page_parser().parse_args(list(rest)))]
+        page = first if root is None or first == "-" else str(root / first)
+        return [one.cell for one in page_cells(page, page_parser().parse_args(list(rest)))]
     if is_python(first):
         path = (root / first) if root else Path(first)
         return [from_python(one, path, rest) for one in declarations_in(path)]

@@ -7,7 +7,7 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 df189f8f6cd1ada3
+# body       sha256 dd665c647e561a8c
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -153,48 +153,50 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = zₜ ∘ (1 − h̃ₜ²)
-        np.multiply(h_tilde_all, h_tilde_all, out=m.k_a_h_tilde_all[:n])
-        np.subtract(1, m.k_a_h_tilde_all[:n], out=m.k_a_h_tilde_all[:n])
-        np.multiply(m.k_a_h_tilde_all[:n], z_all, out=m.k_a_h_tilde_all[:n])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, H:2 * H], out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], z_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         # k_a_rₜ = hₜ₋₁ ∘ rₜ ∘ (1 − rₜ)
         np.subtract(1, r_all, out=m.k_a_r_all[:n])
         np.multiply(m.k_a_r_all[:n], h_prev_all, out=m.k_a_r_all[:n])
         np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
         # k_a_zₜ = (h̃ₜ − hₜ₋₁) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_tilde_all, h_prev_all, out=m.k_a_z_all[:n])
-        np.multiply(m.k_a_z_all[:n], z_all, out=m.k_a_z_all[:n])
+        np.subtract(h_tilde_all, h_prev_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], z_all, out=m.k_a_stack_all[:n][:, :H])
         np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_a_z_all[:n], m.buffer_1[:n], out=m.k_a_z_all[:n])
+        np.multiply(m.k_a_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, :H])
         # k_hₜ = rₜ
         m.k_h_all[:n][...] = r_all
         # k_h_2ₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_2_all[:n])
-        for cotangent_h, d_a_h_tilde, k_a_h_tilde, d_a_r, k_a_r, d_a_z, k_a_z, d_a_stack_part, k_h, k_h_2 in reversed(m.steps[:n]):
+        # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
+        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_2_part, d_a_r, k_a_r, d_a_stack_part, d_a_stack_part_2, d_a_stack_part_3, k_h, k_h_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
-            # ∂L/∂a_h̃ₜ = ∂L/∂hₜ ∘ k_a_h̃ₜ
-            multiply(d_h, k_a_h_tilde, d_a_h_tilde)
-            # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_h̃ₜ
-            dot(U_h.T, d_a_h_tilde, d_u_h_tilde)
+            # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
+            multiply(k_a_stack_by_2, d_h, d_a_stack_2_by_2)
+            # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_stack_2ₜ[H:2*H]
+            dot(U_h.T, d_a_stack_2_part, d_u_h_tilde)
             # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
             multiply(d_u_h_tilde, k_a_r, d_a_r)
-            # ∂L/∂a_zₜ = ∂L/∂hₜ ∘ k_a_zₜ
-            multiply(d_h, k_a_z, d_a_z)
-            # ∂L/∂a_stackₜ = [∂L/∂a_zₜ; ∂L/∂a_rₜ; ∂L/∂a_h̃ₜ]
+            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ[H:2*H]]
+            d_a_stack_part[...] = d_a_stack_2[:H]
+            d_a_stack_part_2[...] = d_a_stack_2[H:2 * H]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ k_hₜ + ∂L/∂hₜ ∘ k_h_2ₜ
-            dot(U_stack.T, d_a_stack_part, carry_h)
+            dot(U_stack.T, d_a_stack_part_3, carry_h)
             multiply(d_u_h_tilde, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
             multiply(d_h, k_h_2, buffer_3)
             add(carry_h, buffer_3, carry_h)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+        d_a_stack_2_flat = _flat(m.d_a_stack_2_all[:n], m, "d_a_stack_2_flat")
         u_h_tilde_flat = _flat(u_h_tilde_all, m, "u_h_tilde_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
         np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
-        # ∂L/∂U_h = Σₜ ∂L/∂a_h̃ₜ u_h̃ₜᵀ
-        _add(m.d_U_h, d_a_stack_flat[2 * H:3 * H], u_h_tilde_flat.T, stop == T)
+        # ∂L/∂U_h = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] u_h̃ₜᵀ
+        _add(m.d_U_h, d_a_stack_2_flat[H:2 * H], u_h_tilde_flat.T, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
         _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
@@ -374,25 +376,27 @@ class _Backward:
         self.d_U_h = np.empty((H, H), dtype)
         self.d_U_stack = np.empty((2 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
+        self.d_a_stack_2_all = np.empty((self.block, 2 * H, B), dtype)
         self.d_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.d_b_stack = np.empty((3 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
         self.d_u_h_tilde = np.empty((H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_h_tilde_all = np.empty((self.block, H, B), dtype)
         self.k_a_r_all = np.empty((self.block, H, B), dtype)
-        self.k_a_z_all = np.empty((self.block, H, B), dtype)
+        self.k_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.k_h_2_all = np.empty((self.block, H, B), dtype)
         self.k_h_all = np.empty((self.block, H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all[:, 2 * H:3 * H],
-                self.k_a_h_tilde_all,
+                self.d_a_stack_2_all,
+                self.d_a_stack_2_all.reshape(self.block, 2, H, B),
+                self.k_a_stack_all.reshape(self.block, 2, H, B),
+                self.d_a_stack_2_all[:, H:2 * H],
                 self.d_a_stack_all[:, H:2 * H],
                 self.k_a_r_all,
                 self.d_a_stack_all[:, :H],
-                self.k_a_z_all,
+                self.d_a_stack_all[:, 2 * H:3 * H],
                 self.d_a_stack_all[:, :2 * H],
                 self.k_h_all,
                 self.k_h_2_all,

@@ -7,7 +7,7 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 3efaefd7eed8cd91
+# body       sha256 a27f9b0201e87dc2
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -149,32 +149,33 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = zₜ ∘ (1 − h̃ₜ²)
-        np.multiply(h_tilde_all, h_tilde_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.subtract(1, m.k_a_stack_2_all[:n][:, H:2 * H], out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], z_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, H:2 * H], out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], z_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         # k_u_h̃ₜ = rₜ
-        m.k_stack_4_all[:n][:, H:2 * H][...] = r_all
+        m.k_u_h_tilde_all[:n][...] = r_all
         # k_a_rₜ = u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_stack_4_all[:n][:, :H])
-        np.multiply(m.k_stack_4_all[:n][:, :H], u_h_tilde_all, out=m.k_stack_4_all[:n][:, :H])
-        np.multiply(m.k_stack_4_all[:n][:, :H], r_all, out=m.k_stack_4_all[:n][:, :H])
+        np.subtract(1, r_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_a_r_all[:n], u_h_tilde_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
         # k_a_zₜ = (h̃ₜ − hₜ₋₁) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_tilde_all, h_prev_all, out=m.k_a_stack_2_all[:n][:, :H])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], z_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.subtract(h_tilde_all, h_prev_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], z_all, out=m.k_a_stack_all[:n][:, :H])
         np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_2_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, :H])
         # k_hₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_all[:n])
-        # k_stack_4ₜ = [k_a_rₜ; k_u_h̃ₜ]
-        # k_a_stack_2ₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack, d_a_stack_by_2, k_a_stack_2_by_2, d_stack_2, d_stack_2_by_2, k_stack_4_by_2, d_a_stack_part, d_stack_part, d_stack, k_h in reversed(m.steps[:n]):
+        # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
+        for cotangent_h, d_a_stack, d_a_stack_by_2, k_a_stack_by_2, d_u_h_tilde, d_a_stack_part, k_u_h_tilde, d_a_r, k_a_r, d_stack_part, d_stack, k_h in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
-            # ∂L/∂a_stackₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stack_2ₜ
-            multiply(k_a_stack_2_by_2, d_h, d_a_stack_by_2)
-            # ∂L/∂stack_2ₜ = [∂L/∂a_stackₜ[H:2*H]; ∂L/∂a_stackₜ[H:2*H]] ∘ k_stack_4ₜ
-            multiply(k_stack_4_by_2, d_a_stack_part, d_stack_2_by_2)
-            # ∂L/∂stackₜ = [∂L/∂a_stackₜ[0:H]; ∂L/∂stack_2ₜ]
+            # ∂L/∂a_stackₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
+            multiply(k_a_stack_by_2, d_h, d_a_stack_by_2)
+            # ∂L/∂u_h̃ₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_u_h̃ₜ
+            multiply(d_a_stack_part, k_u_h_tilde, d_u_h_tilde)
+            # ∂L/∂a_rₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_a_rₜ
+            multiply(d_a_stack_part, k_a_r, d_a_r)
+            # ∂L/∂stackₜ = [∂L/∂a_stackₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂u_h̃ₜ]
             d_stack_part[...] = d_a_stack[:H]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ k_hₜ
             dot(U_stack.T, d_stack, carry_h)
@@ -371,19 +372,21 @@ class _Backward:
         self.d_h = np.empty((H, B), dtype)
         self.d_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_stack_2_all = np.empty((self.block, 2 * H, B), dtype)
+        self.k_a_r_all = np.empty((self.block, H, B), dtype)
+        self.k_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.k_h_all = np.empty((self.block, H, B), dtype)
-        self.k_stack_4_all = np.empty((self.block, 2 * H, B), dtype)
+        self.k_u_h_tilde_all = np.empty((self.block, H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
                 self.d_a_stack_all,
                 self.d_a_stack_all.reshape(self.block, 2, H, B),
-                self.k_a_stack_2_all.reshape(self.block, 2, H, B),
-                self.d_stack_all[:, H:3 * H],
-                self.d_stack_all[:, H:3 * H].reshape(self.block, 2, H, B),
-                self.k_stack_4_all.reshape(self.block, 2, H, B),
+                self.k_a_stack_all.reshape(self.block, 2, H, B),
+                self.d_stack_all[:, 2 * H:3 * H],
                 self.d_a_stack_all[:, H:2 * H],
+                self.k_u_h_tilde_all,
+                self.d_stack_all[:, H:2 * H],
+                self.k_a_r_all,
                 self.d_stack_all[:, :H],
                 self.d_stack_all,
                 self.k_h_all,

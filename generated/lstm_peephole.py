@@ -9,7 +9,7 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 973442fa5b89a95f
+# body       sha256 901898c5f2917a74
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
@@ -205,21 +205,21 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, m.k_c_all[:n], out=m.k_c_all[:n])
         np.multiply(m.k_c_all[:n], o_all, out=m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
-        np.subtract(1, m.k_a_stack_2_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
-        np.subtract(1, f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
-        np.subtract(1, i_all, out=m.k_a_stack_2_all[:n][:, :H])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_2_all[:n][:, :H])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], i_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
         # k_c_2ₜ = fₜ
         m.k_c_2_all[:n][...] = f_all
-        # k_a_stack_2ₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, cotangent_c, k_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_2_by_3, d_a_stack, d_a_stack_part, k_c_2 in reversed(m.steps[:n]):
+        # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        for cotangent_h, d_a_o, k_a_o, cotangent_c, k_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, d_a_stack_part, k_c_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
@@ -230,8 +230,8 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             add(d_c, carry_c, d_c)
             multiply(d_h, k_c, buffer_1)
             add(d_c, buffer_1, d_c)
-            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stack_2ₜ
-            multiply(k_a_stack_2_by_3, d_c, d_a_stack_2_by_3)
+            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
+            multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
             # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(U_stack.T, d_a_stack, carry_h)
@@ -506,7 +506,7 @@ class _Backward:
         self.d_h = np.empty((H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_o_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_2_all = np.empty((self.block, 3 * H, B), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.k_c_2_all = np.empty((self.block, H, B), dtype)
         self.k_c_all = np.empty((self.block, H, B), dtype)
         self.steps = list(
@@ -518,7 +518,7 @@ class _Backward:
                 self.k_c_all,
                 self.d_a_stack_all[:, :3 * H],
                 self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
-                self.k_a_stack_2_all.reshape(self.block, 3, H, B),
+                self.k_a_stack_all.reshape(self.block, 3, H, B),
                 self.d_a_stack_all,
                 self.d_a_stack_all[:, :2 * H],
                 self.k_c_2_all,

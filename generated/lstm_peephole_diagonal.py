@@ -9,7 +9,7 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 f0010c9722e6119a
+# body       sha256 7104412e27c93f00
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -86,10 +86,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     np.multiply(parameters["b_f"][:, None], 0.5, out=b_stack[H:2 * H])
     b_stack[2 * H:3 * H] = parameters["b_c"][:, None]
     np.multiply(parameters["b_o"][:, None], 0.5, out=b_stack[3 * H:4 * H])
-    # p_stack_2 = [p_i_half; p_f_half]
-    p_stack_2 = m.p_stack_2
-    np.multiply(parameters["p_i"][:, None], 0.5, out=p_stack_2[:H])
-    np.multiply(parameters["p_f"][:, None], 0.5, out=p_stack_2[H:2 * H])
+    # p_stack = [p_i_half; p_f_half]
+    p_stack = m.p_stack
+    np.multiply(parameters["p_i"][:, None], 0.5, out=p_stack[:H])
+    np.multiply(parameters["p_f"][:, None], 0.5, out=p_stack[H:2 * H])
     # a_stack_inₜ = W_stack xₜ + b_stack
     _product(W_stack, x_all, out=m.a_stack_in_all)
     np.add(m.a_stack_in_all, b_stack, out=m.a_stack_in_all)
@@ -100,14 +100,14 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     buffer_1 = m.buffer_1
     buffer_2 = m.buffer_2
     buffer_2_by_2 = m.buffer_2.reshape(2, H, B)
-    p_stack_2_by_2 = p_stack_2.reshape(2, H, 1)
+    p_stack_by_2 = p_stack.reshape(2, H, 1)
     buffer_3 = m.buffer_3
     for a_stack, h_prev, i_f, c_prev, i, f, c_tilde, c, o, tanh_c, h in m.steps:
         # a_stackₜ = a_stack_inₜ + U_stack hₜ₋₁
         dot(U_stack, h_prev, buffer_1)
         add(a_stack, buffer_1, a_stack)
-        # a_stack_2ₜ = a_stackₜ[0:2*H] + p_stack_2 ∘ [cₜ₋₁; cₜ₋₁]
-        multiply(p_stack_2_by_2, c_prev, buffer_2_by_2)
+        # a_stack_2ₜ = a_stackₜ[0:2*H] + p_stack ∘ [cₜ₋₁; cₜ₋₁]
+        multiply(p_stack_by_2, c_prev, buffer_2_by_2)
         add(i_f, buffer_2, i_f)
         # tanh_a_stackₜ = tanh(a_stack_2ₜ)
         tanh(i_f, i_f)
@@ -207,25 +207,25 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, m.k_c_2_all[:n], out=m.k_c_2_all[:n])
         np.multiply(m.k_c_2_all[:n], o_all, out=m.k_c_2_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
-        np.subtract(1, m.k_a_stack_2_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_2_all[:n][:, 2 * H:3 * H])
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
-        np.subtract(1, f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_2_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_2_all[:n][:, H:2 * H])
+        np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
-        np.subtract(1, i_all, out=m.k_a_stack_2_all[:n][:, :H])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_2_all[:n][:, :H])
-        np.multiply(m.k_a_stack_2_all[:n][:, :H], i_all, out=m.k_a_stack_2_all[:n][:, :H])
+        np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
         # k_c_3ₜ = p_i
         m.k_c_3_all[:n][...] = p_i
         # k_c_4ₜ = p_f
         m.k_c_4_all[:n][...] = p_f
         # k_c_5ₜ = fₜ
         m.k_c_5_all[:n][...] = f_all
-        # k_a_stack_2ₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_c_2, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_2_by_3, d_a_stack, d_a_stack_part, k_c_3, d_a_stack_part_2, k_c_4, k_c_5 in reversed(m.steps[:n]):
+        # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_c_2, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, d_a_stack_part, k_c_3, d_a_stack_part_2, k_c_4, k_c_5 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
@@ -236,8 +236,8 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             add(d_c, carry_c, d_c)
             multiply(d_h, k_c_2, buffer_1)
             add(d_c, buffer_1, d_c)
-            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stack_2ₜ
-            multiply(k_a_stack_2_by_3, d_c, d_a_stack_2_by_3)
+            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
+            multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
             # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(U_stack.T, d_a_stack, carry_h)
@@ -456,7 +456,7 @@ class _Forward:
         self.c_out = np.empty((T, B, H), dtype)
         self.h_all = np.empty((T + 1, H, B), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.p_stack_2 = np.empty((2 * H, 1), dtype)
+        self.p_stack = np.empty((2 * H, 1), dtype)
         self.tanh_c_all = np.empty((T, H, B), dtype)
         self.steps = list(
             zip(
@@ -500,7 +500,7 @@ class _Backward:
         self.d_p_o = np.empty((H, 1), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_o_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_2_all = np.empty((self.block, 3 * H, B), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.k_c_2_all = np.empty((self.block, H, B), dtype)
         self.k_c_3_all = np.empty((self.block, H, B), dtype)
         self.k_c_4_all = np.empty((self.block, H, B), dtype)
@@ -516,7 +516,7 @@ class _Backward:
                 self.k_c_2_all,
                 self.d_a_stack_all[:, :3 * H],
                 self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
-                self.k_a_stack_2_all.reshape(self.block, 3, H, B),
+                self.k_a_stack_all.reshape(self.block, 3, H, B),
                 self.d_a_stack_all,
                 self.d_a_stack_all[:, :H],
                 self.k_c_3_all,

@@ -117,20 +117,21 @@ SIGNS = {
     r"\sp": ("SUP", "^"),
     ",": ("COMMA", ","),
     ";": ("SEMICOLON", ";"),
-    r"\Vert": ("COMMA", ","),
-    r"\vert": ("COMMA", ","),
-    r"\mid": ("COMMA", ","),
-    r"\parallel": ("COMMA", ","),
-    "|": ("COMMA", ","),
-    "‖": ("COMMA", ","),
-    "∥": ("COMMA", ","),
+    r"\Vert": ("COMMA", "|"),
+    r"\vert": ("COMMA", "|"),
+    r"\mid": ("COMMA", "|"),
+    r"\parallel": ("COMMA", "|"),
+    "|": ("COMMA", "|"),
+    "‖": ("COMMA", "|"),
+    "∥": ("COMMA", "|"),
     r"\in": ("MEMBER", "∈"),
     "∈": ("MEMBER", "∈"),
     r"\forall": ("MEMBER", "∀"),
     "∀": ("MEMBER", "∀"),
-    r"\|": ("COMMA", ","),
+    r"\|": ("COMMA", "|"),
     "&": ("AMP", "&"),
     ".": ("STOP", "."),
+    ":": ("STOP", ":"),
     r"\to": ("COMMA", ","),
     r"\rightarrow": ("COMMA", ","),
     "→": ("COMMA", ","),
@@ -205,13 +206,14 @@ SEPARATE_FONTS = {
     "mathfrak": "fraktur",
     "cal": "calligraphic",
 }
-PLAIN_FONTS = words_in("mathbf boldsymbol bm mathit mathnormal pmb symbf symbfit bold mathbfit textcolor ensuremath")
+PLAIN_FONTS = words_in("mathbf boldsymbol bm mathnormal pmb symbf symbfit bold mathbfit textcolor ensuremath")
 TEXT_FONTS = words_in(
-    "mathrm text operatorname mathop textrm textbf textit textsf texttt mathtt mbox hbox textnormal mathsf emph"
+    "mathrm mathit text operatorname mathop textrm textbf textit textsf texttt mathtt mbox hbox textnormal mathsf emph"
 )
 VANISH = words_in(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm middle displaystyle textstyle scriptstyle limits nolimits "
-    "nonumber notag hfill hline bf rm it sf tt mathstrut strut allowbreak nobreak displaylimits centering small large footnotesize "
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm middle displaystyle textstyle scriptstyle "
+    "limits nolimits nonumber notag hfill hline bf rm it sf tt mathstrut strut allowbreak nobreak "
+    "displaylimits centering small large footnotesize "
     "normalsize underline boxed underbrace overbrace mathrel mathbin mathord mathopen mathclose mathinner thinspace medspace thickspace "
     "negthinspace enspace smallskip noindent qquad* relax left* protect boldmath vspace* null"
 )
@@ -222,6 +224,7 @@ WITH_ARGUMENT = words_in(
 SENTENCES = words_in("text textrm textnormal mbox hbox")
 CONNECTIVES = words_in("and or where with if for when such that else otherwise then since given let")
 """Words that join equations; in `\\text{ word }` with a space any word does."""
+CASES = words_in("cases rcases dcases")
 MATRICES = words_in("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix psmallmatrix bsmallmatrix array subarray")
 
 RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾⁼", "0123456789+-()=", strict=True))

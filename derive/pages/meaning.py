@@ -10,11 +10,11 @@ from fractions import Fraction
 from derive.functions import FUNCTIONS
 from derive.notation import GREEK
 from derive.pages.alphabet import SPECIAL, function_name
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, folded, power
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names
-from derive.pages.symbols import exponent, is_transposition, strip, take_apart
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Mark, Node, Number, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.symbols import exponent, is_transposition, take_apart
+from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
 
@@ -94,9 +94,9 @@ class Meaning:
             self.depth -= 1
 
     def resolved(self, node: Node, argument: bool) -> Core:
-        exponential = self.exponential(node)
-        if exponential is not None:
-            return exponential
+        if self.names.reader.is_exponential(node):
+            assert isinstance(node, Scripted)
+            return Call("exp", self.resolve(node.sup[0]), node.span)
         if self.function_of(node) or (isinstance(node, Letter) and node.is_function):
             raise self.no_argument(node)
         occurrence = self.names.reader.read(node)
@@ -143,18 +143,6 @@ class Meaning:
             self.plain.add(core.name)
         core = Turned(core, node.span) if one.transposed else core
         return core if one.power is None else power(core, one.power, node.span)
-
-    def exponential(self, node: Node) -> Core | None:
-        """`e^{-x_t}`: the letter e under an exponent that is a formula, not a number, an index or a name."""
-        if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "e"):
-            return None
-        if node.sub or len(node.sup) != 1:
-            return None
-        above = strip(node.sup[0])
-        if isinstance(above, (Sum, Scripted, Chain)):
-            one = self.names.reader.time(above)
-            return None if one is not None or exponent(above) is not None else Call("exp", self.resolve(above), node.span)
-        return None
 
     def bracket(self, node: Bracket, argument: bool) -> Core:
         if len(node.parts) == 1:
@@ -398,28 +386,3 @@ def rest(node: Chain | Signed) -> Node:
     else:
         parts, signs = parts[1:], signs[1:]
     return parts[0] if len(parts) == 1 else Signed(parts, signs, (parts[0].span[0], node.span[1]))
-
-
-def power(core: Core, exponent_: Fraction, span: Span) -> Core:
-    """core ** exponent; of a number, a number where it is one."""
-    if exponent_ == 1:
-        return core
-    if isinstance(core, Const) and exponent_.denominator == 1 and abs(exponent_) <= 64 and (core.value != 0 or exponent_ > 0):
-        return Const(core.value ** int(exponent_), span)
-    return Power(core, exponent_, span)
-
-
-def folded(core: Add | Product) -> Core:
-    """The number that a sum or a product of numbers is."""
-    if all(isinstance(part, Const) for part in parts_of(core)):
-        values = [part.value for part in parts_of(core) if isinstance(part, Const)]
-        if isinstance(core, Add):
-            return Const(sum((v * f for v, f in zip(values, core.factors, strict=True)), Fraction(0)), core.span)
-        total = Fraction(1)
-        for value in values:
-            total *= value
-        return Const(total, core.span)
-    return core
-
-
-__all__ = ["Macro", "Mark", "Meaning"]

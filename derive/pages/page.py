@@ -133,17 +133,16 @@ def unique(titles: Sequence[str]) -> list[str]:
     return made
 
 
-def identifier(text: str) -> str:
-    """A name for files and modules: letters, digits and underscores."""
+def identifier(text: str, otherwise: str = "cell") -> str:
+    """A name for files and modules: letters, digits and underscores; `otherwise` in front where it begins with none of the letters."""
     text = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
-    return f"cell_{text}" if not text or text[0].isdigit() else text
+    return text if text[:1].isalpha() else f"{otherwise}_{text}".rstrip("_")
 
 
 def naming(path: str, title: str, count: int) -> tuple[str, str]:
     """(the kernel's name, the words that make it): the page's file name, and the heading where the page has several cells."""
     file = "stdin" if path == "-" else Path(path).name
-    base, command = identifier(Path(file).stem), "-" if path == "-" else file
-    base = f"page_{Path(file).stem}" if base.startswith("cell_") and re.fullmatch(r"\w+", Path(file).stem) else base
+    base, command = identifier(Path(file).stem, "page"), "-" if path == "-" else file
     if count == 1:
         return base, command
     cell = identifier(title).lower()

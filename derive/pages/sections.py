@@ -140,7 +140,7 @@ def cells_of(source: Source, section: Section, time: str | None = None) -> Itera
 
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:
-    """Whether each part is a cell of its own: no part reads what another defines, or all have their own states and define the same names."""
+    """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     known = [Needs.of(source, part, time) for part in parts]
     for at, one in enumerate(known):
         others = {name for place, other in enumerate(known) if place != at for name in other.defined}

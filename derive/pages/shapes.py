@@ -66,7 +66,7 @@ class Shapes:
             if len(one) == 1 and one[0].startswith("?") and other:
                 self.bound[one[0]] = other
                 return one[0] not in other
-        return bool(a) and len(a) == len(b) and all(self.equal((x,), (y,)) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) > 1 and all(self.equal((x,), (y,)) for x, y in zip(a, b, strict=True))
 
     def same(self, a: Shape, b: Shape, here: Span, there: Span) -> None:
         if not a or not b:
@@ -181,8 +181,7 @@ class Shapes:
             )
 
     def name_all(self, states: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], taken: set[str]) -> None:
-        """Names for the variables that are left: H of the states, D of the inputs, K of the outputs; with a symbol where there are several."""
-        used = {one for shape in self.shapes.values() for size in shape for one in self.expand(size) if not one.startswith("?")}
+        """Names for the sizes that are left: H of the states, D of the inputs, K of the outputs; with a symbol where there are several."""
         rest = [name for name in self.shapes if name not in {*states, *inputs, *outputs}]
         for letter, symbols in (("H", states), ("D", inputs), ("K", outputs), ("N", rest)):
             first: dict[str, str] = {}
@@ -192,11 +191,13 @@ class Shapes:
                         if one.startswith("?") and one not in self.named:
                             first.setdefault(one, symbol)
             for variable, symbol in first.items():
-                wanted = letter if len(first) == 1 and letter not in used else f"{letter}_{symbol}"
-                while wanted in used or wanted in taken & {f"{letter}_{symbol}"}:
-                    wanted += "_"
-                used.add(wanted)
-                self.named[variable] = wanted
+                self.named[variable] = self.free_name(letter if len(first) == 1 else f"{letter}_{symbol}", taken)
+
+    def free_name(self, wanted: str, taken: set[str]) -> str:
+        """The name itself, unless a size or a symbol has it; one that the caller gave is meant: `x = H` makes x as long as the state."""
+        while wanted in self.named.values() or ("_" in wanted and wanted in taken):
+            wanted += "_"
+        return wanted
 
     def size(self, size: Size) -> sp.Expr:
         return sp.Add(*[dimension(self.named.get(one, one)) for one in self.expand(size)])

@@ -14,6 +14,8 @@ OPENERS = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX"}
 CLOSERS = {"CLOSE", "END_GROUP", "END_MATRIX"}
 SEPARATORS = {"COMMA", "SEMICOLON", "QUAD"}
 JOINING = {"PLUS", "MINUS", "OPERATOR"}
+ARGUED = {"SUB", "SUP", "FRAC", "ROOT", "DECORATION", "FONT", "END_GROUP"}
+"""What takes the braces that follow it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Line:
 
 def equations(source: Source, tokens: list[Token]) -> list[Line]:
     """The equations of a display, in order. Raises PageError on brackets that don't match or an equation without a left side."""
-    tokens = balanced(source, without_labels_of_braces(without_sizes(tokens)))
+    tokens = balanced(source, without_braced_signs(without_labels_of_braces(without_sizes(tokens))))
     rows = joined_rows([row for row in split_rows(tokens) if row])
     return [line for row in rows for part in split_equations(source, row) if (line := one_line(source, part))]
 
@@ -72,6 +74,29 @@ def without_labels_of_braces(tokens: list[Token]) -> list[Token]:
         kept += tokens[at + 1 : end]
         labelled = end < len(tokens) and tokens[end].kind in ("SUB", "SUP")
         at = group_end(tokens, end + 1) if labelled else end
+    return kept
+
+
+def without_braced_signs(tokens: list[Token]) -> list[Token]:
+    """`{=}` and `\\mathbin{\\odot}` are signs; an empty pair of braces is nothing."""
+    kept: list[Token] = []
+    for token in tokens:
+        kept.append(token)
+        if (
+            token.kind == "END_GROUP"
+            and len(kept) > 2
+            and kept[-2].kind in {*JOINING, "EQUALS"}
+            and kept[-3].kind == "BEGIN_GROUP"
+        ):
+            if len(kept) == 3 or kept[-4].kind not in ("SUB", "SUP"):
+                kept[-3:] = [kept[-2]]
+        elif (
+            token.kind == "END_GROUP"
+            and len(kept) > 1
+            and kept[-2].kind == "BEGIN_GROUP"
+            and (len(kept) == 2 or kept[-3].kind not in ARGUED)
+        ):
+            del kept[-2:]
     return kept
 
 
@@ -181,7 +206,7 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
     depth = 0
     for token in tokens:
         depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
-        if depth == 0 and token.kind in kinds:
+        if depth == 0 and token.kind in kinds and token.value != "|":
             parts.append([])
         else:
             parts[-1].append(token)
@@ -193,12 +218,15 @@ def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
     parts = [part for cell in columns(row) for piece in split_at(cell, SEPARATORS) for part in without_membership(piece)]
     parts = [trimmed for part in parts if (trimmed := trim(source, part))]
     kept: list[list[Token]] = []
-    for part in parts:
+    gradients = any(token.kind == "GRADIENT" for token in row)
+    for before, part in zip([[], *parts], parts, strict=False):
+        if before and all(token.kind == "DOTS" for token in before):
+            continue  # the end of `t = 1, ..., T`
         if top_level(part, "EQUALS") is not None or not kept:
             kept.append(part)
         elif part[0].kind in JOINING and kept:
             kept[-1] = kept[-1] + part
-        elif not is_label(source, part):
+        elif not is_label(source, part) and not gradients:
             what = "this stands beside an equation and is none: expected `=`, an operator that joins it, or a label."
             raise source.error(
                 (part[0].span[0], part[-1].span[1]), what, "Put words into \\text{...}, and one equation on a line."
@@ -290,6 +318,10 @@ def one_line(source: Source, part: list[Token]) -> Line | None:
     """One equation's two sides. Raises PageError where a side is missing."""
     if any(token.kind == "GRADIENT" for token in part):
         return Line([], part, None)
+    unread = next((token for token in part if token.kind == "UNREAD"), None)
+    if unread is not None:
+        what, todo = unread.value.split("\n")
+        raise source.error(unread.span, what, todo)
     at = top_level(part, "EQUALS")
     if at is None:
         if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") for token in part):

@@ -173,7 +173,7 @@ class Reader:
     def read(self, node: Node) -> Occurrence | None:
         """The symbol that a node is; None where it is something else."""
         parts = take_apart(node)
-        if parts is None:
+        if parts is None or self.is_exponential(node):
             return None
         power, transposed, sups = None, False, []
         for one in parts.sups:
@@ -193,6 +193,15 @@ class Reader:
         symbol = Symbol(parts.letter.name, parts.decorations, parts.font, subs, supers)
         weak = next((index.weak for index in (*below, *above) if index.weak), "")
         return Occurrence(symbol, times[0] if times else None, node.span, power, transposed, weak)
+
+    def is_exponential(self, node: Node) -> bool:
+        """`e^{-x_t}`: the constant e under an exponent that is a formula, not a number, an index or a name."""
+        if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "e"):
+            return False
+        if node.sub or len(node.sup) != 1 or self.time(node.sup[0]) is not None or exponent(node.sup[0]) is not None:
+            return False
+        above = strip(node.sup[0])
+        return isinstance(above, Sum) or any(isinstance(one, Scripted) for one in walk(above))
 
     def indices(self, node: Node) -> list[Index]:
         """The parts of a script, separated by commas."""

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from derive.pages.alphabet import (
+    CASES,
     COMBINING,
     CONNECTIVES,
     DECORATIONS,
@@ -76,6 +77,10 @@ class Tokenizer:
 
     def add(self, kind: str, value: str, span: Span) -> None:
         self.tokens.append(Token(kind, value, span))
+
+    def unread(self, span: Span, what: str, todo: str) -> None:
+        """What can't be read: an error if an equation needs it, nothing if it stands in a gradient formula or a label."""
+        self.add("UNREAD", f"{what}\n{todo}", span)
 
     def after_script(self) -> bool:
         return bool(self.tokens) and self.tokens[-1].kind in ("SUB", "SUP")
@@ -182,7 +187,7 @@ class Tokenizer:
             return self.add("NUMBER", plain, span)
         if name is None or len(marks) != len(plain) - 1:
             shown = text if text.isprintable() else f"U+{ord(text):04X}"
-            raise self.source.error(span, f"`{shown}` isn't read: expected mathematics.", "Remove it, or write it in LaTeX.")
+            return self.unread(span, f"`{shown}` isn't read: expected mathematics.", "Remove it, or write it in LaTeX.")
         if "SCRIPT" in unicodedata.name(text, "") and "MATHEMATICAL" in unicodedata.name(text, ""):
             self.add("FONT", "calligraphic", span)
         for mark in marks:
@@ -234,7 +239,7 @@ class Tokenizer:
         elif name in SEPARATE_FONTS or name in PLAIN_FONTS:
             self.skip_color(name)
             self.add("FONT", SEPARATE_FONTS.get(name, ""), span)
-        elif name in WITH_ARGUMENT:
+        elif name in WITH_ARGUMENT or name in ("underset", "overset", "stackrel"):
             self.skip_argument()
         elif name in ("begin", "end"):
             self.environment(name, span)
@@ -246,9 +251,8 @@ class Tokenizer:
             self.add("FUNCTION", function_name(name) or name, span)
         else:
             what = f"unknown command `\\{name}`: expected mathematics."
-            raise self.source.error(
-                span, what, "Macros aren't expanded: write the symbol itself, or `\\mathrm{name}`, or `\\operatorname{f}`."
-            )
+            todo = "Macros aren't expanded: write the symbol itself, or `\\mathrm{name}`, or `\\operatorname{f}`."
+            self.unread(span, what, todo)
 
     def vanish(self, name: str, span: Span) -> None:
         """Layout; `\\underbrace` loses its label as well."""
@@ -309,12 +313,9 @@ class Tokenizer:
         if inside is None:
             raise self.source.error(span, f"`\\{name}` names no environment: expected `\\{name}{{...}}`.", "Name it.")
         environment = self.source.text[inside[0] : inside[1]]
-        if environment.rstrip("*") in ("cases", "rcases", "dcases"):
-            todo = "Write the cases as one formula, such as \\max(0, x)."
-            raise self.source.error(span, "distinctions of cases aren't read: expected one formula.", todo)
         if environment.rstrip("*") in ("array", "alignat", "alignedat", "subarray") and name == "begin":
             self.skip_argument()
-        kind = "MATRIX" if environment.rstrip("*") in MATRICES else "LINES"
+        kind = "MATRIX" if environment.rstrip("*") in MATRICES or environment.rstrip("*") in CASES else "LINES"
         self.add(f"{name.upper()}_{kind}", environment, (span[0], self.at))
 
 
@@ -324,7 +325,7 @@ def tokenize(source: Source, span: Span) -> list[Token]:
 
 
 def arrays_of_equations(tokens: list[Token]) -> list[Token]:
-    """An `array` that holds equations is lines of a display, no matrix."""
+    """An `array`, or `cases`, that holds equations is lines of a display, no matrix."""
     opened: list[int] = []
     holds: list[bool] = []
     made = list(tokens)
@@ -339,4 +340,10 @@ def arrays_of_equations(tokens: list[Token]) -> list[Token]:
             if equations:
                 made[begin] = Token("BEGIN_LINES", tokens[begin].value, tokens[begin].span)
                 made[at] = Token("END_LINES", token.value, token.span)
+            elif tokens[begin].value.rstrip("*") in CASES:
+                made[begin] = Token("UNREAD", NO_CASES, tokens[begin].span)
+                made[at] = Token("STOP", "", token.span)
     return made
+
+
+NO_CASES = "distinctions of cases aren't read: expected one formula.\nWrite the cases as one formula, such as \\max(0, x)."

@@ -6,6 +6,7 @@ for many steps at once, before the loop; each step is left with the linear recur
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import sympy as sp
@@ -51,17 +52,26 @@ def linear_values(program: Program) -> set[Value]:
 
 def join_chains(program: Program) -> Program:
     """Put d_o = d_h ∘ tanh_c into d_a_o = d_o ∘ o ∘ (1 - o) wherever all readers of d_o are such products."""
-    kept = list(program.equations)
-    protected = {*program.results, *[written for _, written in program.carries]}
+    kept = {equation.target: equation for equation in program.equations}
+    readers: dict[Value, set[Value]] = defaultdict(set)
     for equation in program.equations:
-        equation = next(e for e in kept if e.target == equation.target)
+        for value in equation.reads():
+            readers[value].add(equation.target)
+    protected = {*program.results, *[written for _, written in program.carries]}
+    for target in [equation.target for equation in program.equations]:
+        equation = kept[target]
         value = equation.value
-        if equation.place != "step" or equation.target in protected or not isinstance(coefficient(value)[1], Hadamard):
+        if equation.place != "step" or target in protected or not isinstance(coefficient(value)[1], Hadamard):
             continue
-        readers = [e for e in kept if equation.target in e.reads()]
-        if readers and all(only_elementwise(reader, equation.target) for reader in readers):
-            kept = [put(equation.target, value, reader) for reader in kept if reader is not equation]
-    return program.with_equations(kept)
+        if readers[target] and all(only_elementwise(kept[reader], target) for reader in readers[target]):
+            del kept[target]
+            for reader in readers.pop(target):
+                kept[reader] = put(target, value, kept[reader])
+                for read in equation.reads():
+                    readers[read].add(reader)
+            for read in equation.reads():
+                readers[read].discard(target)
+    return program.with_equations(list(kept.values()))
 
 
 def only_elementwise(reader: Equation, value: Value) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import sympy as sp
 
 from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient, matrix_parts, substitute
@@ -10,17 +12,26 @@ from derive.program import Equation, Program, Term
 
 def inline(program: Program, forward: Program) -> Program:
     """Replace each derived value that has one term and one elementwise reader by that term."""
-    kept = list(program.equations)
+    kept = {equation.target: equation for equation in program.equations}
+    readers: dict[Value, set[Value]] = defaultdict(set)
+    for equation in program.equations:
+        for value in equation.reads():
+            readers[value].add(equation.target)
     protected = {*program.results, *[written for _, written in program.carries]}
     unnamed = {equation.target.name for equation in forward.equations if equation.auxiliary}
     for target in [equation.target for equation in program.equations if equation.target.name in unnamed]:
-        equation = next(equation for equation in kept if equation.target == target)
-        if target in protected or len(equation.terms) != 1 or equation.accumulate:
+        equation = kept[target]
+        if target in protected or len(equation.terms) != 1 or equation.accumulate or not readers[target]:
             continue
-        readers = [reader for reader in kept if equation.target in reader.reads()]
-        if readers and (small(equation) or (len(readers) == 1 and elementwise(readers[0], equation.target))):
-            kept = [put(equation, reader) for reader in kept if reader is not equation]
-    return program.with_equations(kept)
+        if small(equation) or (len(readers[target]) == 1 and elementwise(kept[next(iter(readers[target]))], target)):
+            del kept[target]
+            for reader in readers.pop(target):
+                kept[reader] = put(equation, kept[reader])
+                for value in equation.reads():
+                    readers[value].add(reader)
+            for value in equation.reads():
+                readers[value].discard(target)
+    return program.with_equations(list(kept.values()))
 
 
 def small(equation: Equation) -> bool:
@@ -48,8 +59,6 @@ def places(node: sp.MatrixExpr, value: Value, plain: bool) -> list[bool]:
 
 def put(equation: Equation, reader: Equation) -> Equation:
     """The reader with the value replaced by its definition."""
-    if equation.target not in reader.reads():
-        return reader
     text = equation.terms[0].value
     terms = [
         Term(substitute(term.value, lambda node: text if node == equation.target else None), term.reason) for term in reader.terms

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import sympy as sp
 
@@ -19,6 +20,7 @@ from derive.language import (
     coefficient,
     is_timed,
     matrix_parts,
+    rebuild,
     substitute,
 )
 from derive.program import Equation, Program, Term
@@ -26,15 +28,51 @@ from derive.program import Equation, Program, Term
 
 def share(program: Program, forward: Program) -> Program:
     """Name every expression, larger than a value or 1 - value, that stands more than once."""
+    repeated = repeated_in(program)
+    if not repeated:
+        return program
     taken = {value.name for value in (*program.given, *program.defined())}
-    shared: list[str] = []
-    while True:
-        counts = Counter(node for equation in program.equations for term in parts(equation) for node in worth_sharing(term))
-        repeated = [node for node, count in counts.items() if count > 1]
-        if not repeated:
-            return renumbered(program, shared)
-        shared.append(next_name(taken))
-        program = with_name(program, max(repeated, key=size), shared[-1])
+    names: dict[sp.MatrixExpr, Value] = {}
+
+    def named(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+        return names.get(node) if node in repeated else None
+
+    equations: list[Equation] = []
+
+    def define(node: sp.MatrixExpr, place: str) -> None:
+        """Give a repeated expression, and those inside it, their names, in front of what reads them."""
+        for part in matrix_parts(node):
+            define(part, place)
+        if node in repeated and node not in names:
+            inside = rebuild_parts(node, named)
+            names[node] = Value(next_name(taken), node.shape[0], node.shape[1])
+            equations.append(Equation(names[node], (Term(inside),), place=place))
+
+    for equation in program.equations:
+        for part in parts(equation):
+            define(part, equation.place)
+        terms = tuple(Term(substitute(term.value, named), term.reason) for term in equation.terms)
+        factor = equation.factor and substitute(equation.factor, named)
+        equations.append(replace(equation, terms=terms, factor=factor))
+    return program.with_equations(equations)
+
+
+def rebuild_parts(node: sp.MatrixExpr, named: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> sp.MatrixExpr:
+    """A node whose parts, but not itself, are replaced by their names."""
+    return rebuild(node, [substitute(part, named) for part in matrix_parts(node)]) if matrix_parts(node) else node
+
+
+def repeated_in(program: Program) -> set[sp.MatrixExpr]:
+    """The expressions that stand more than once, larger ones first: what stands only inside a repeated one doesn't count again."""
+    counts = Counter(node for equation in program.equations for part in parts(equation) for node in worth_sharing(part))
+    found = set()
+    for node in sorted((node for node, count in counts.items() if count > 1), key=size, reverse=True):
+        if counts[node] > 1:
+            found.add(node)
+            for inner in worth_sharing(node):
+                if inner != node:
+                    counts[inner] -= counts[node] - 1
+    return found
 
 
 def parts(equation: Equation) -> list[sp.MatrixExpr]:
@@ -57,44 +95,14 @@ def outer(node: sp.MatrixExpr) -> bool:
     return isinstance(node, Times) and isinstance(node.args[-1], Transposed)
 
 
-def size(node: sp.MatrixExpr) -> tuple[int, str]:
-    return sum(1 for _ in sp.preorder_traversal(node)), sp.srepr(type(node).__name__)
+def size(node: sp.MatrixExpr) -> int:
+    return 1 + sum(size(part) for part in matrix_parts(node))
 
 
 def next_name(taken: set[str]) -> str:
     """The next free name s_1, s_2, ..., which is then taken."""
-    name = next(name for name in (f"s_{k}" for k in range(1, len(taken) + 2)) if name not in taken)
-    taken.add(name)
-    return name
-
-
-def renumbered(program: Program, shared: list[str]) -> Program:
-    """The program with its shared expressions numbered in the order in which they are computed."""
-    found = [equation.target.name for equation in program.equations if equation.target.name in shared]
-    new = dict(zip(found, shared, strict=True))
-
-    def rename(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
-        return node.like(name=new[node.name]) if isinstance(node, Value) and node.name in new else None
-
-    equations = []
-    for e in program.equations:
-        terms = tuple(Term(substitute(term.value, rename), term.reason) for term in e.terms)
-        target = rename(e.target) or e.target
-        equations.append(Equation(target, terms, e.factor and substitute(e.factor, rename), e.place, e.accumulate, e.auxiliary))
-    return program.with_equations(equations)
-
-
-def with_name(program: Program, node: sp.MatrixExpr, name: str) -> Program:
-    """The program with one expression named, in front of the first equation that reads it."""
-    value = Value(name, node.shape[0], node.shape[1])
-    equations: list[Equation] = []
-    for equation in program.equations:
-        terms = tuple(
-            Term(substitute(term.value, lambda part: value if part == node else None), term.reason) for term in equation.terms
-        )
-        factor = equation.factor and substitute(equation.factor, lambda part: value if part == node else None)
-        changed = Equation(equation.target, terms, factor, equation.place, equation.accumulate)
-        if value in changed.reads() and not any(one.target == value for one in equations):
-            equations.append(Equation(value, (Term(node),), place=equation.place))
-        equations.append(changed)
-    return program.with_equations(equations)
+    number = 1
+    while f"s_{number}" in taken:
+        number += 1
+    taken.add(f"s_{number}")
+    return f"s_{number}"

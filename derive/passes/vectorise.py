@@ -37,11 +37,15 @@ def vectorise(program: Program, forward: Program) -> Program:
     """Join groups of like equations of the loop, as long as there are any."""
     names = Names(program)
     tried: set[tuple[Value, ...]] = set()
-    while (found := next_group(program, tried)) is not None:
-        tried.add(tuple(e.target for e in found))
-        joined = join(program, found, names)
-        program = joined or program
-    return program
+    while True:
+        fresh = [members for members in groups_of(program) if tuple(e.target for e in members) not in tried]
+        if not fresh:
+            return program
+        for members in fresh:
+            tried.add(tuple(e.target for e in members))
+            defined = program.defined()
+            if all(defined.get(e.target) == e for e in members):
+                program = join(program, members, names) or program
 
 
 def form(node: Matrix) -> object:
@@ -56,36 +60,43 @@ def form(node: Matrix) -> object:
     return None if not legal or None in inner else (type(node).__name__, str(extra), inner)
 
 
-def next_group(program: Program, tried: set[tuple[Value, ...]]) -> list[Equation] | None:
-    """The first untried group of equations of one form and one length, sorted by the rows that they read."""
+def groups_of(program: Program) -> list[list[Equation]]:
+    """Equations of one form and length that read the same sources, cut into runs whose rows lie side by side."""
+    stacked_at = {part: k for e in program.at("step") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)}
+    before = {e.target for e in program.at("before")}
     groups: dict[object, list[Equation]] = {}
     for equation in program.at("step"):
         key = form(equation.value) if len(equation.terms) and equation.target.is_vector and not equation.accumulate else None
         if key is not None and not isinstance(key, str) and not isinstance(equation.value, Rows):
-            groups.setdefault((key, equation.target.shape[0], signature(equation.value)), []).append(equation)
-    stacked_at = {part: k for e in program.at("step") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)}
+            groups.setdefault((key, equation.target.shape[0], signature(equation.value, before)), []).append(equation)
+    runs: list[list[Equation]] = []
     for group in groups.values():
         group.sort(key=lambda e: stacked_at.get(e.target, len(stacked_at)))
-        for members in candidates(group):
-            if tuple(e.target for e in members) not in tried:
-                return members
-    return None
+        runs += side_by_side(group)
+    return [run for run in runs if len(run) > 1]
 
 
-def signature(node: Matrix) -> tuple[object, ...]:
-    """The sources of the rows that an expression reads: members of a group read the same ones."""
-    return tuple(leaf.args[0] if isinstance(leaf, Rows) else None for leaf in leaves(node))
+def signature(node: Matrix, before: set[Value]) -> tuple[object, ...]:
+    """What the members of a group have in common: the sources of the rows that they read, and the values that they share."""
+    return tuple(
+        leaf.args[0] if isinstance(leaf, Rows) else leaf if leaf.timed and leaf not in before else None for leaf in leaves(node)
+    )
 
 
-def candidates(group: list[Equation]) -> list[list[Equation]]:
-    """Runs of the group, longest first, whose rows lie side by side."""
-    with_rows = [e for e in group if any(isinstance(leaf, Rows) for leaf in leaves(e.value))]
-    if with_rows:
-        start = {e.target: next(leaf for leaf in leaves(e.value) if isinstance(leaf, Rows)).args[1] for e in with_rows}
-        group = sorted(with_rows, key=lambda e: sp.default_sort_key(start[e.target]))
-        group = sorted(group, key=lambda e: rank(start[e.target]))
-    n = len(group)
-    return [group[a:b] for size in range(n, 1, -1) for a in range(n - size + 1) for b in [a + size]]
+def side_by_side(group: list[Equation]) -> list[list[Equation]]:
+    """The group in runs of adjacent rows; the whole group where it reads no rows."""
+    firsts = {e.target: next((leaf for leaf in leaves(e.value) if isinstance(leaf, Rows)), None) for e in group}
+    if any(first is None for first in firsts.values()):
+        return [group]
+    group = sorted(group, key=lambda e: (rank(firsts[e.target].args[1]), sp.default_sort_key(firsts[e.target].args[1])))
+    runs: list[list[Equation]] = []
+    for equation in group:
+        last = firsts[runs[-1][-1].target] if runs else None
+        if last is not None and last.args[2] == firsts[equation.target].args[1]:
+            runs[-1].append(equation)
+        else:
+            runs.append([equation])
+    return runs
 
 
 def rank(size: sp.Expr) -> float:
@@ -122,13 +133,14 @@ def join(program: Program, members: list[Equation], names: Names) -> Program | N
         spans[e.target] = rows(block, start, start + e.target.shape[0])
         start = start + e.target.shape[0]
     at = min(at, first_use)
+    kept = protected(program)
+    hidden = {t: span for t, span in spans.items() if t not in kept}
     out: list[Equation] = []
     for k, equation in enumerate(equations):
         if k == at:
             out.append(Equation(block, (Term(value),)))
-            out += [Equation(t, (Term(spans[t]),)) for t in targets_in_order(members) if t in protected(program)]
+            out += [Equation(t, (Term(spans[t]),)) for t in targets_in_order(members) if t in kept]
         if equation.target not in targets:
-            hidden = {t: span for t, span in spans.items() if t not in protected(program)}
             terms = tuple(Term(substitute(t.value, hidden.get), t.reason) for t in equation.terms)
             out.append(replace(equation, terms=terms))
     return program.with_equations([*out, *once])
@@ -179,8 +191,9 @@ def merge_values(nodes: Sequence[Matrix], program: Program, names: Names, once: 
         once.append(Equation(block, (Term(whole),), place="once"))
         return block
     defined = program.defined()
-    readers = {node: sum(node in e.reads() for e in program.equations) for node in nodes}
-    if all(node in defined and defined[node].place == "before" and readers[node] == 1 for node in nodes):
+    if not all(node in defined and defined[node].place == "before" for node in nodes):
+        return None
+    if all(sum(e.is_reading(node) for e in program.equations) == 1 for node in nodes):
         block = names.new(list(nodes), whole)
         once.append(Equation(block, (Term(whole),), place="before"))
         return block
