@@ -15,7 +15,7 @@ def text(found: PageCell, equations: bool) -> str:
     reading = found.reading
     rows = [("symbol", "role", "shape", "defined"), *[(r.symbol, r.role, shape(r.shape), r.where) for r in reading.rows]]
     widths = [max(width(row[k]) for row in rows) for k in range(3)]
-    out = [f"{found.heading}: as read" if found.heading else "as read"]
+    out = [f"{found.heading}: as read" if found.heading not in ("", "cell") else "as read"]
     for row in rows:
         cells = [cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=False)]
         out.append("  " + "  ".join([*cells, row[3]]))

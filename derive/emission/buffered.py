@@ -176,8 +176,6 @@ class Buffered:
             self.free[self.arrays[name]].append(name)
         self.busy.clear()
 
-    # ---- the loop
-
     def step_lines(self) -> list[str]:
         """The body of the loop."""
         out: list[str] = []
@@ -313,8 +311,6 @@ class Buffered:
             start = start + part.shape[0]
         return lines
 
-    # ---- once
-
     def once_lines(self) -> list[str]:
         """The equations over parameters: stacked matrices are filled part by part."""
         once = self.program.at("once")
@@ -364,8 +360,6 @@ class Buffered:
         reads = {value for e in self.program.equations if e.place not in ("once",) for value in e.reads()}
         chosen = [v for v in self.program.given if not v.timed and v in reads and v.kind == "primal" and v not in self.taped]
         return [f"{self.names.of(value)} = {self.parameter(value)}" for value in chosen]
-
-    # ---- the class of arrays
 
     def class_lines(self, name: str, what: str, extra: list[str]) -> list[str]:
         lines = [f"class {name}:", f'    """{what}"""', "", "    def __init__(self, sizes, dtype):"]

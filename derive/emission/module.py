@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from derive.emission import fast, functions, runtime
+from derive.emission import fast, functions, jacobian, runtime
 from derive.emission.names import Names
 from derive.functions import DEFINITIONS
 from derive.language import Value
@@ -85,7 +85,7 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
     bodies = {
         **main_bodies(scheduled, tape, names, helpers, dims, classes, buffered),
         "jvp": functions.emit_jvp(scheduled.tangent, tape, names, notation, helpers, dims),
-        "step_jacobian": functions.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims),
+        "step_jacobian": jacobian.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims),
     }
     parts = [f'"""{title(cell.command, buffered)}"""\n\nimport numpy as np\n', tables(cell)]
     if buffered:

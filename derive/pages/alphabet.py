@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from derive.functions import FUNCTIONS
-from derive.notation import GREEK
+from derive.letters import GREEK
 
 ALIASES = {"sigmoid": "sigma", "sigm": "sigma", "logistic": "sigma", "ln": "log", "id": "identity", "cat": "concat"}
 SPECIAL = ("softmax", "max", "min", "diag", "concat")

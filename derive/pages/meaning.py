@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from derive.functions import FUNCTIONS
-from derive.notation import GREEK
+from derive.letters import GREEK
 from derive.pages.alphabet import SPECIAL, function_name
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, folded, power
 from derive.pages.errors import PageError, Span

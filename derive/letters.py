@@ -1,0 +1,60 @@
+"""Names as letters with decorations and subscripts, dimensions as text, and how wide a text is."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import sympy as sp
+
+DECORATIONS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar": ("\u0304", r"\bar"), "dot": ("\u0307", r"\dot")}
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+]
+GREEK_TEXT = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
+
+Part = tuple[str, list[str]]
+
+
+def split_name(name: str) -> tuple[Part, list[Part]]:
+    """`W_c_tilde` -> (("W", []), [("c", ["tilde"])]): the letter and its subscripts, each with its decorations."""
+    parts: list[Part] = []
+    for piece in name.rstrip("_").split("_"):
+        if piece in DECORATIONS and parts:
+            parts[-1][1].append(piece)
+        else:
+            parts.append((piece, []))
+    return parts[0], parts[1:]
+
+
+def dim(size: sp.Expr) -> str:
+    """A dimension as it is written in tables and code: `H`, `H+D`, `2*H+D`."""
+    terms = [str(term) for term in sp.Add.make_args(sp.expand(size))]
+    return "+".join(sorted(terms, key=lambda term: (term.isdigit(), -len(term), term)))
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: combining marks take none."""
+    return sum(1 for character in text if not unicodedata.combining(character))
