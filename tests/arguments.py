@@ -1,4 +1,4 @@
-"""Random arguments for a kernel, and its gradients by routes that share nothing with the project: complex step and dot products."""
+"""Random arguments for a kernel, and its gradients by a route that shares nothing with the project: complex step."""
 
 from __future__ import annotations
 

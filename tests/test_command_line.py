@@ -70,7 +70,9 @@ WRONG: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_a_wrong_call_is_one_line_and_exit_2_and_writes_nothing(words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_call_is_one_line_and_exit_2_and_writes_nothing(
+    words: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert derive(words.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -188,7 +190,8 @@ def test_a_cell_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         "D, H = dimension('D'), dimension('H')\n@cell(Flag('twice', 'two of it'))\ndef mgu(twice):\n"
         "    x, h, f = sequence('x', D), sequence('h', H), sequence('f', H)\n"
         "    f_ = function('sigma')(matrix('W', H, D) @ x + matrix('U', H, H) @ h.prev)\n"
-        "    return [Eq(f, f_), Eq(h, (1 - f) * h.prev + (2 if twice else 1) * f * function('tanh')(matrix('V', H, D) @ x))]\n"
+        "    h_tilde = (2 if twice else 1) * function('tanh')(matrix('V', H, D) @ x)\n"
+        "    return [Eq(f, f_), Eq(h, (1 - f) * h.prev + f * h_tilde)]\n"
     )
     assert derive(["cells/own.py", "--twice"]) == 0
     assert "no hand-written" in capsys.readouterr().out
@@ -196,7 +199,9 @@ def test_a_cell_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "python -m derive own.py --twice`" in Path("generated/mgu_twice.py").read_text(encoding="utf-8").splitlines()[0]
 
 
-def test_a_kernel_that_fails_is_not_written(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_fails_is_not_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = compiler.compile_cell(build("rnn"), ()).replace("np.tanh(", "np.sin(")
     monkeypatch.setattr(compiler, "emit", lambda *given: wrong)
     assert derive(["rnn"]) == 1
@@ -220,7 +225,20 @@ def test_another_format_is_alone_on_standard_output(form: str, folder: Path, cap
 def test_list_shows_every_document_cell_and_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert derive(["--list"]) == 0
     out = capsys.readouterr().out
-    for part in ("000", "001", "002", "003", "004", "rnn", "lstm", "gru", "--peephole", "--reset", "--update-gate", "--activation"):
+    for part in (
+        "000",
+        "001",
+        "002",
+        "003",
+        "004",
+        "rnn",
+        "lstm",
+        "gru",
+        "--peephole",
+        "--reset",
+        "--update-gate",
+        "--activation",
+    ):
         assert part in out
 
 
@@ -301,7 +319,9 @@ def test_verify_of_a_stale_kernel_is_exit_1_and_names_it(folder: Path) -> None:
 def test_a_fault_in_a_kernel_is_found_and_its_block_named(folder: Path) -> None:
     source = (ROOT / "generated" / "lstm_peephole.py").read_text(encoding="utf-8")
     line = next(line for line in source.splitlines() if "d_P_o" in line and "add" in line)
-    Path("wrong.py").write_text(source.replace(line, f"{line}\n{line[: len(line) - len(line.lstrip())]}m.d_P_o *= 1.001"), encoding="utf-8")
+    Path("wrong.py").write_text(
+        source.replace(line, f"{line}\n{line[: len(line) - len(line.lstrip())]}m.d_P_o *= 1.001"), encoding="utf-8"
+    )
     done = run("verify", "wrong.py")
     assert done.returncode == 1
     assert "P_o" in done.stdout

@@ -233,14 +233,10 @@ def test_broadcast_arguments_work(name: str) -> None:
     """Arrays of stride 0, as np.broadcast_to makes them."""
     module = kernel(name)
     call = draw(module, B=1)
-    wide = Call(call.parameters, *[{n: np.repeat(a, 3, -2) for n, a in g.items()} for g in (call.inputs, call.state, call.cotangents)])
-    thin = Call(
-        call.parameters,
-        *[
-            {n: np.broadcast_to(a, wide.every()[k, n].shape) for n, a in g.items()}
-            for k, g in zip((1, 2, 3), (call.inputs, call.state, call.cotangents), strict=True)
-        ],
-    )
+    timed = (call.inputs, call.state, call.cotangents)
+    wide = Call(call.parameters, *[{n: np.repeat(a, 3, -2) for n, a in g.items()} for g in timed])
+    groups = enumerate((call.inputs, call.state, call.cotangents), 1)
+    thin = Call(call.parameters, *[{n: np.broadcast_to(a, wide.every()[k, n].shape) for n, a in g.items()} for k, g in groups])
     close(results(module, wide), results(module, thin))
 
 
@@ -363,7 +359,8 @@ def cut_in_time(call: Call, steps: slice) -> Call:
 def test_a_workspace_changes_no_bit(name: str) -> None:
     module = kernel(name)
     workspace = module.Workspace()
-    for seed, (T, B, dtype) in enumerate([(4, 3, float), (4, 3, float), (7, 2, float), (4, 3, np.float32), (0, 3, float), (4, 3, complex)]):
+    kinds = [(4, 3, float), (4, 3, float), (7, 2, float), (4, 3, np.float32), (0, 3, float), (4, 3, complex)]
+    for seed, (T, B, dtype) in enumerate(kinds):
         call = draw(module, T=T, B=B, seed=seed).astype(dtype)
         outputs, tape = module.forward(*call.groups(), workspace=workspace)
         gradients = module.backward(call.parameters, tape, call.cotangents, workspace=workspace)
@@ -383,9 +380,10 @@ def test_what_a_workspace_lent_lives_until_the_next_call_with_it(name: str) -> N
     module.backward(call.parameters, tape, call.cotangents, workspace=workspace)
     first = module.backward(call.parameters, tape, call.cotangents)
     second = module.backward(call.parameters, tape, call.cotangents, workspace=workspace)
-    assert Call(dict(first.parameters), dict(first.inputs), dict(first.state)).bits() == Call(
-        dict(second.parameters), dict(second.inputs), dict(second.state)
-    ).bits()
+    assert (
+        Call(dict(first.parameters), dict(first.inputs), dict(first.state)).bits()
+        == Call(dict(second.parameters), dict(second.inputs), dict(second.state)).bits()
+    )
     assert all(outputs[n].tobytes() == kept[n].tobytes() for n in outputs)
 
 
@@ -401,7 +399,8 @@ def test_checkpoints_change_gradients_by_rounding_only(name: str, k: int) -> Non
         expected = args.backward(module, call)
         close(args.backward(module, call, tape), expected)
         close(args.backward(module, call, tape), expected)
-        close({0: module.step_jacobian(call.parameters, tape)}, {0: module.step_jacobian(call.parameters, args.forward(module, call)[1])})
+        whole = args.forward(module, call)[1]
+        close({0: module.step_jacobian(call.parameters, tape)}, {0: module.step_jacobian(call.parameters, whole)})
         assert call.bits() == before
 
 
@@ -460,8 +459,11 @@ def test_state_none_is_zeros(name: str) -> None:
     call.state = {n: 0 * a for n, a in call.state.items()}
     zeros = results(module, call)
     outputs, tape = module.forward(call.parameters, call.inputs)
-    found = {("output", n): a for n, a in outputs.items()} | {("gradient", *k): a for k, a in args.backward(module, call, tape).items()}
-    found |= {("tangent", n): a for n, a in module.jvp(call.parameters, call.inputs, None, *call.groups()[:2], None).items()}
+    tangents = module.jvp(call.parameters, call.inputs, None, *call.groups()[:2], None)
+    found: dict[Any, np.ndarray] = {("output", n): a for n, a in outputs.items()} | {
+        ("tangent", n): a for n, a in tangents.items()
+    }
+    found |= {("gradient", *k): a for k, a in args.backward(module, call, tape).items()}
     close({key: zeros[key] for key in found}, found)
 
 
@@ -488,7 +490,10 @@ def alone(direction: Call) -> list[list[Any]]:
 # ---- saturation
 
 
-@pytest.mark.parametrize("name", [*BUILT_IN, "readout", "softmax_state", "concatenated", "shared_matrix", "stacked", "several_sizes"])
+SATURATED = (*BUILT_IN, "readout", "softmax_state", "concatenated", "shared_matrix", "stacked", "several_sizes")
+
+
+@pytest.mark.parametrize("name", SATURATED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1e4, -1e4])
 def test_saturation_gives_no_warning_and_no_nan(name: str, dtype: Any, size: float) -> None:
@@ -519,8 +524,9 @@ def test_functions_and_slopes_stand_saturation(name: str, dtype: Any) -> None:
 
 # ---- names and sizes that a cell may use
 
-NAMES = ("B", "T", "S", "np", "tape", "d_h", "h_prev", "lambda_", "sigma", "t", "state", "carry_h", "W_stack", "h_all", "sizes", "dtype")
-NAMES += ("self", "parameters", "inputs", "cotangents", "outputs", "cotangent_h", "dot_h", "a_h", "a_h_in", "s_1", "range", "reversed")
+NAMES = ("B", "T", "S", "np", "tape", "d_h", "h_prev", "lambda_", "sigma", "t", "state", "carry_h", "W_stack", "h_all")
+NAMES += ("sizes", "dtype", "self", "parameters", "inputs", "cotangents", "outputs", "cotangent_h", "dot_h", "a_h", "a_h_in")
+NAMES += ("s_1", "range", "reversed", "m", "add", "dot", "half", "buffer_1", "x_flat", "start", "stop", "n", "block", "k_h")
 NAMES += ("forward", "Tape", "name", "number", "H", "D", "x_all", "J", "_x", "relu", "d_h_d_h", "zip", "lead", "None_")
 
 

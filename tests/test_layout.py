@@ -33,7 +33,8 @@ def imports(file: str) -> set[str]:
             found |= {".".join(filter(None, (base, node.module)))}
             found |= {".".join(filter(None, (base, node.module, alias.name))) for alias in node.names}
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__"):
-            found |= {part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+            constants = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+            found |= {name for name in constants if isinstance(name, str)}
     return found
 
 
@@ -93,6 +94,7 @@ def test_no_file_is_called_after_nothing(folder: str) -> None:
 
 def test_what_is_slow_is_imported_late() -> None:
     """matplotlib and torch never come with the command line; rich only where it prints."""
-    program = "import sys, derive.__main__; print([m for m in ('matplotlib', 'torch', 'rich', 'hypothesis', 'verify') if m in sys.modules])"
+    slow = ("matplotlib", "torch", "rich", "hypothesis", "verify")
+    program = f"import sys, derive.__main__; print([name for name in {slow!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from derive.compiler import FAST, equations_text
 from tests import arguments as args
+from tests import random_cells
 from tests.arguments import Call, draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import cell
@@ -130,3 +133,47 @@ def test_a_loss_on_the_first_steps_does_not_reach_later_inputs(drawn: tuple[Any,
     call.cotangents = {n: np.where(np.arange(len(a))[:, None, None] <= last, a, 0) for n, a in call.cotangents.items()}
     gradients = args.backward(module, call)
     assert not any(gradients[1, name][last + 1 :].any() for name in module.INPUTS)
+
+
+# ---- cells that nobody has seen
+
+CELLS = 60
+SCHEDULES = ((), FAST)
+
+
+def of_ordinary_size(call: Call, outputs: dict[str, np.ndarray]) -> bool:
+    """Whether a random cell stays within what the tolerances are for."""
+    return all(np.isfinite(array).all() and np.abs(array).max(initial=0) < 1e6 for array in outputs.values())
+
+
+def agree(first: dict[Any, np.ndarray], second: dict[Any, np.ndarray], what: str) -> None:
+    """Block by block, relative to the block, or to the largest block where a block is nothing but rounding."""
+    largest = max((np.linalg.norm(array) for array in first.values()), default=0.0)
+    for key, array in first.items():
+        size = max(np.linalg.norm(array), 1e-6 * largest)
+        assert np.linalg.norm(array - second[key]) <= 1e-9 * size, f"{what}: {key}"
+
+
+@pytest.mark.parametrize("seed", range(CELLS))
+def test_a_random_cell_is_derived_right_by_every_schedule(seed: int) -> None:
+    one = random_cells.cell(seed)
+    said = "; ".join(equations_text(one))
+    for passes in SCHEDULES:
+        module = kernel_of_cell(one, passes)
+        call, direction = draw(module, T=3, B=2, scale=0.6), draw(module, T=3, B=2, seed=1, scale=0.6)
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs, tape = args.forward(module, call)
+            if not of_ordinary_size(call, outputs):
+                pytest.skip("the cell grows beyond what float64 holds")
+        agree(args.by_complex_step(module, call), args.backward(module, call, tape), f"{passes}: gradient: {said}")
+        agree(
+            args.tangents_by_complex_step(module, call, direction),
+            args.jvp(module, call, direction),
+            f"{passes}: tangent: {said}",
+        )
+        if module.STATES:
+            moved = module.jvp(*call.groups(), {}, {}, direction.state)
+            start = np.concatenate([direction.state[n] for n in module.STATES], axis=1)
+            expected = np.concatenate([moved[n][0] for n in module.STATES], axis=1)
+            found = np.einsum("bij,bj->bi", module.step_jacobian(call.parameters, tape)[0], start)
+            agree({0: expected}, {0: found}, f"{passes}: jacobian: {said}")

@@ -191,7 +191,9 @@ def test_a_wrong_sign_passes_unseen_only_with_no_verify_and_the_verifier_names_t
         ("lstm.py", "Eq(c, f * c.prev + i * c_tilde)", "Eq(c, f * c.prev - i * c_tilde)", "lstm", "c", "W_c"),
     ],
 )
-def test_a_sign_changed_in_a_built_in_cell(tmp_path: Path, file: str, old: str, new: str, words: str, equation: str, block: str) -> None:
+def test_a_sign_changed_in_a_built_in_cell(
+    tmp_path: Path, file: str, old: str, new: str, words: str, equation: str, block: str
+) -> None:
     """In a copy of the project, as a person would do it."""
     for folder in ("derive", "verify"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -413,7 +415,7 @@ BROKEN = {
     "kernels a string": '[tool.derive]\nkernels = "rnn"\n',
     "a number among the kernels": '[tool.derive]\nkernels = ["rnn", 3]\n',
     "an empty kernel": '[tool.derive]\nkernels = [""]\n',
-    "an open quotation": "[tool.derive]\nkernels = [\"rnn '\"]\n",
+    "an open quotation": '[tool.derive]\nkernels = ["rnn \'"]\n',
     "an unknown cell": '[tool.derive]\nkernels = ["rnn", "lsmt"]\n',
     "an unknown option": '[tool.derive]\nkernels = ["rnn --peephole"]\n',
     "one kernel twice": '[tool.derive]\nkernels = ["rnn", "rnn --activation tanh"]\n',

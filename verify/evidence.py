@@ -73,9 +73,10 @@ class Evidence:
     # ---- parameters
 
     def direction(self, block: str, k: int) -> Array:
-        """The k-th random direction of signs for a block."""
+        """The k-th random direction for a block: no element near zero, no two alike, so that nothing cancels by construction."""
         rng = np.random.default_rng([self.seed, k, *block.encode()])
-        return rng.choice([-1.0, 1.0], self.data.parameters[block].shape)
+        values = rng.standard_normal(self.data.parameters[block].shape)
+        return np.asarray(values + 0.3 * np.sign(values))
 
     def along(self, block: str, k: int) -> Moved:
         """The tangents along the k-th random direction of a parameter."""

@@ -106,12 +106,14 @@ def check(
     seed: int = 0,
     thorough: bool = False,
     quick: bool = False,
+    regimes: Sequence[Regime] | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
+    regimes: other data than those of `verify.data`.
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
@@ -121,7 +123,7 @@ def check(
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress).report()
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes).report()
 
 
 @dataclass
@@ -135,6 +137,7 @@ class Examination:
     thorough: bool
     quick: bool
     progress: Callable[[str], None]
+    chosen: Sequence[Regime] | None = None
 
     def report(self) -> Report:
         with np.errstate(all="ignore"):
@@ -157,6 +160,8 @@ class Examination:
     # ---- data
 
     def regimes(self) -> list[tuple[Regime, int]]:
+        if self.chosen is not None:
+            return [(regime, self.seed) for regime in self.chosen]
         if self.quick:
             return [(regime, self.seed) for regime in QUICK]
         draws = 8 if self.thorough else 1
@@ -191,8 +196,9 @@ class Examination:
         return [*by_block, *gradients.lags(self.kernel, evidence)]
 
     def of_gradients(self, comparisons: list[Comparison]) -> Iterator[Finding]:
+        far = min(40, max(evidence.data.steps for evidence in self.evidences) - 1)
         for block in self.ordinary.data.flat():
-            yield from of_block(block, [one for one in comparisons if one.block == block], self.method)
+            yield from of_block(block, [one for one in comparisons if one.block == block], self.method, far)
 
     # ---- the rest
 

@@ -17,8 +17,8 @@ def worst_of(comparisons: list[Comparison]) -> Comparison | None:
     return max(comparisons, key=lambda one: np.inf if np.isnan(one.error) else one.error / one.tolerance.value)
 
 
-def of_block(block: str, comparisons: list[Comparison], method: str) -> Iterator[Finding]:
-    """All regimes and lags of one block as one finding."""
+def of_block(block: str, comparisons: list[Comparison], method: str, far: int = 40) -> Iterator[Finding]:
+    """All regimes and lags of one block as one finding; far: up to which lag something has to be decided."""
     failed = [one for one in comparisons if one.failed]
     if failed:
         first = next((one for one in failed if one.lags), None)
@@ -48,7 +48,7 @@ def of_block(block: str, comparisons: list[Comparison], method: str) -> Iterator
         return
     lags_seen = {lag for one in comparisons for lag in one.decided_lags}
     by_lag = [one for one in comparisons if one.cotangent == "cotangent at one step only"]
-    missing = [lag for lag in range(1, 41) if lag not in lags_seen]
+    missing = [lag for lag in range(1, far + 1) if lag not in lags_seen]
     if by_lag and missing:
         said = f"no regime decides lags {spans(missing)}: below the resolution of {method}"
         yield Finding("gradients", INCONCLUSIVE, block, said=said)

@@ -43,14 +43,7 @@ class Writer:
             if isinstance(equation.value, Rows) and isinstance(equation.value.args[0], Value)
         }
         """Results that are rows of something: written where they are returned."""
-        stacks = [e for e in program.at("once") if isinstance(e.value, Stack) and set(e.value.args) <= set(program.given)]
-        others = {read for e in program.equations if e not in stacks for read in e.reads()}
-        self.only_stacked = {
-            part
-            for e in stacks
-            for part in e.value.args
-            if isinstance(part, Value) and part.kind == "primal" and part in program.given and part not in others
-        }
+        self.only_stacked = only_stacked(program)
         """Parameters that are read in stacks only."""
 
     # ---- where a value lies
@@ -219,6 +212,17 @@ class Writer:
         """The given values that the program reads, in the order in which they were given."""
         read = {value for equation in self.program.equations for value in equation.reads()}
         return [value for value in self.program.given if value in read]
+
+
+def only_stacked(program: Program) -> set[Value]:
+    """Parameters that are read in stacks of such parameters only."""
+    stacks = [e for e in program.at("once") if isinstance(e.value, Stack) and set(e.value.args) <= set(program.given)]
+    while True:
+        others = {read for e in program.equations if e not in stacks for read in e.reads()}
+        whole = [e for e in stacks if not others.intersection(e.value.args) and all(p.kind == "primal" for p in e.value.args)]
+        if len(whole) == len(stacks):
+            return {part for e in stacks for part in e.value.args}
+        stacks = whole
 
 
 def sizes_line(lines: Iterable[str], dimensions: Iterable[str]) -> list[str]:

@@ -17,7 +17,21 @@ from os.path import commonprefix
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
-from derive.language import Apply, Plus, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, substitute, transpose
+from derive.language import (
+    Apply,
+    Plus,
+    Rows,
+    Stack,
+    Times,
+    Transposed,
+    Value,
+    add,
+    coefficient,
+    is_matrix,
+    rows,
+    substitute,
+    transpose,
+)
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
 
@@ -160,11 +174,10 @@ def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> li
 
 def inline_rows(program: Program) -> Program:
     """Let readers read the rows of a stacked sum directly where nobody outside needs them under a name."""
-    aliases = {
-        equation.target: equation.value
-        for equation in program.equations
-        if len(summands(equation)) == 1 and type(equation.value).__name__ == "Rows" and equation.target not in program.results
-    }
+    aliases: dict[Value, Matrix] = {}
+    for equation in program.equations:
+        if len(summands(equation)) == 1 and isinstance(equation.value, Rows) and equation.target not in program.results:
+            aliases[equation.target] = substitute(equation.value, aliases.get)
     kept = [equation for equation in program.equations if equation.target not in aliases]
     return program.with_equations(
         [

@@ -85,8 +85,8 @@ def signature(node: Matrix, before: set[Value]) -> tuple[object, ...]:
 
 def side_by_side(group: list[Equation]) -> list[list[Equation]]:
     """The group in runs of adjacent rows; the whole group where it reads no rows."""
-    firsts = {e.target: next((leaf for leaf in leaves(e.value) if isinstance(leaf, Rows)), None) for e in group}
-    if any(first is None for first in firsts.values()):
+    firsts = {e.target: leaf for e in group for leaf in [next((x for x in leaves(e.value) if isinstance(x, Rows)), None)] if leaf}
+    if len(firsts) < len(group):
         return [group]
     group = sorted(group, key=lambda e: (rank(firsts[e.target].args[1]), sp.default_sort_key(firsts[e.target].args[1])))
     runs: list[list[Equation]] = []

@@ -1,4 +1,4 @@
-"""The text of a kernel: its header, its digests, what it may import, that it reads like the equations, and that it is always the same."""
+"""The text of a kernel: its header, its digests, what it imports, that it reads like the equations and is always the same."""
 
 from __future__ import annotations
 
@@ -205,10 +205,14 @@ def test_the_kernels_that_the_project_promises_are_committed() -> None:
 
 def test_a_kernel_works_copied_alone_into_another_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(text_of("gru"), encoding="utf-8")
-    program = "import numpy as np, mine; print(mine.forward({n: np.ones((3,) * len(d)) for n, d in mine.PARAMETERS.items()}, \
-{'x': np.ones((2, 2, 3))})[0]['h'].shape, sorted(m for m in __import__('sys').modules if m.split('.')[0] in ('sympy', 'derive')))"
-    found = subprocess.run([sys.executable, "-W", "error", "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {program}"],
-                           capture_output=True, text=True, check=True)  # fmt: skip
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import numpy as np, mine;"
+        "parameters = {n: np.ones((3,) * len(dims)) for n, dims in mine.PARAMETERS.items()};"
+        "outputs, _ = mine.forward(parameters, {'x': np.ones((2, 2, 3))});"
+        "print(outputs['h'].shape, [m for m in sys.modules if m.split('.')[0] in ('sympy', 'derive')])"
+    )
+    words = [sys.executable, "-W", "error", "-I", "-c", program]
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "(2, 2, 3) []"
 
 

@@ -303,7 +303,7 @@ OWN = [
     a_matrix_and_its_sum,
     gate_without_time,
 ]
-NOT_YET = {
+NOT_YET: dict[tuple[Callable[[], list[sp.Equality]], Check], str] = {
     (products_of_states, check_derived): "the Jacobian takes a left factor for constant",
     (products_of_states, check_scheduled): "the Jacobian takes a left factor for constant",
     (rows_beside_a_chain, check_scheduled): "`stack` puts rows behind their reader",

@@ -124,7 +124,9 @@ def loop(text: str, function: str) -> ast.For:
 def products(node: ast.AST) -> int:
     """The matrix products in a piece of Python."""
     operators = [one for one in ast.walk(node) if isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult)]
-    calls = [one for one in ast.walk(node) if isinstance(one, ast.Call) and ast.unparse(one.func) in ("dot", "np.dot", "np.matmul")]
+    calls = [
+        one for one in ast.walk(node) if isinstance(one, ast.Call) and ast.unparse(one.func) in ("dot", "np.dot", "np.matmul")
+    ]
     return len(operators) + len(calls)
 
 
@@ -197,7 +199,9 @@ def operations(program: Program) -> int:
 
 
 def sizes(symbol: sp.Expr) -> int:
-    return int(symbol.subs({s: SIZES_OF_ODD[str(s)] for s in symbol.free_symbols})) if isinstance(symbol, sp.Expr) else int(symbol)
+    return (
+        int(symbol.subs({s: SIZES_OF_ODD[str(s)] for s in symbol.free_symbols})) if isinstance(symbol, sp.Expr) else int(symbol)
+    )
 
 
 def logistic(z: np.ndarray) -> np.ndarray:
@@ -227,7 +231,9 @@ def evaluate(node: Any, known: dict[Value, np.ndarray]) -> np.ndarray:
     constants = {Ones: np.ones, Zeros: np.zeros, Identity: lambda shape: np.eye(shape[0])}
     if type(rest) in constants:
         return constants[type(rest)](shape)
-    parts = [evaluate(part, known) for part in ([rest.expr] if isinstance(rest, Apply) else [a for a in rest.args if is_array(a)])]
+    parts = [
+        evaluate(part, known) for part in ([rest.expr] if isinstance(rest, Apply) else [a for a in rest.args if is_array(a)])
+    ]
     return combine(rest, parts)
 
 

@@ -22,7 +22,8 @@ from tests.odd_cells import ODD, D, H, cell_of
 from tests.odd_cells import cell as odd_cell
 
 BUILT_IN = tuple(cell.command for declaration in declarations().values() for cell in variants(declaration))
-KEPT = ("rnn", "lstm", "lstm --peephole", "lstm --peephole diagonal", "gru", "gru --reset after", "gru --reset after --update-gate state")
+KEPT = ("rnn", "lstm", "lstm --peephole", "lstm --peephole diagonal")
+KEPT += ("gru", "gru --reset after", "gru --reset after --update-gate state")
 EVERY = (*KEPT, *ODD)
 SHEETS: dict[tuple[str, str], str] = {}
 
@@ -71,7 +72,8 @@ def test_no_line_with_a_formula_is_repeated(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_equations_stand_first_as_they_were_declared(name: str) -> None:
     text = re.sub(r"\s+", " ", " ".join(section(name, "Forward")))
-    places = [text.index(f"{part} = ") for part in (line.split(" = ")[0].strip() for line in section(name, "Forward") if " = " in line)]
+    lefts = [line.split(" = ")[0].strip() for line in section(name, "Forward") if " = " in line]
+    places = [text.index(f"{left} = ") for left in lefts]
     assert places == sorted(places)
     assert len(places) == len(cell(name).equations)
 
@@ -163,7 +165,7 @@ def names_cell() -> Cell:
     W, U = matrix("W_alpha_x", H, D), matrix("U__2", H, H)
     gate = sequence("Gamma_u", H)
     first = function("sigma")(W @ x + vector("lambda_", H) * h.prev)
-    return cell_of(Eq(gate, first), Eq(h, gate * function("tanh")(U @ h.prev) + (1 - gate) * h.prev ** 2 / 3), name="own")
+    return cell_of(Eq(gate, first), Eq(h, gate * function("tanh")(U @ h.prev) + (1 - gate) * h.prev**2 / 3), name="own")
 
 
 def compiles(tex: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ BROKEN = {
     ),
     "unknown function": (
         "$$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n",
-        "page.md:1: unknown function `tahn`: expected one of cos, diag, elu, exp, gelu, identity, log, max, min, relu, sigma, sin, "
+        "page.md:1: unknown function `tahn`: expected one of concat, cos, diag, elu, exp, gelu, identity, log, max, min, relu, sigma, sin, "
         "softmax, softplus, sqrt, tanh.\n"
         "    $$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n"
         "            ^^^^^^^^^^^^^^^^^^^\n"

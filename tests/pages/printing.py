@@ -35,16 +35,25 @@ D, H, K = dimension("D"), dimension("H"), dimension("K")
 LETTERS = [*"abcdghijlmopqrsuvwxyz", "G", "M", "Q", "S", "Z"]
 GREEK = ["alpha", "beta", "eta", "theta", "kappa", "lambda", "psi", "omega", "Gamma", "Psi"]
 DECORATIONS = ["tilde", "hat", "bar"]
-WORDS = {"sigma": [r"\sigma", r"\operatorname{sigm}", r"\mathrm{sigmoid}", "σ", "sigmoid"], "tanh": [r"\tanh", r"\mathrm{tanh}", r"\text{tanh}", "tanh"],
-         "relu": [r"\operatorname{ReLU}", r"\mathrm{relu}", r"\max(0, ", "ReLU"], "softplus": [r"\operatorname{softplus}"], "exp": [r"\exp"],
-         "sin": [r"\sin", "sin"], "cos": [r"\cos"], "elu": [r"\mathrm{ELU}"]}  # fmt: skip
+WORDS = {
+    "sigma": [r"\sigma", r"\operatorname{sigm}", r"\mathrm{sigmoid}", "σ", "sigmoid"],
+    "tanh": [r"\tanh", r"\mathrm{tanh}", r"\text{tanh}", "tanh"],
+    "relu": [r"\operatorname{ReLU}", r"\mathrm{relu}", r"\max(0, ", "ReLU"],
+    "softplus": [r"\operatorname{softplus}"],
+    "exp": [r"\exp"],
+    "sin": [r"\sin", "sin"],
+    "cos": [r"\cos"],
+    "elu": [r"\mathrm{ELU}"],
+}
 
 
 def random_names(choose: random.Random, count: int) -> list[str]:
     """Names of the naming rule, all different, also in their letters: `h`, `c_tilde`, `alpha`."""
     pool = choose.sample([*LETTERS, *GREEK], count)
     return [
-        (name if name != "lambda" else "lambda_") if choose.random() < 0.7 or name in GREEK else f"{name}_{choose.choice(DECORATIONS)}"
+        (name if name != "lambda" else "lambda_")
+        if choose.random() < 0.7 or name in GREEK
+        else f"{name}_{choose.choice(DECORATIONS)}"
         for name in pool
     ]
 
@@ -78,7 +87,11 @@ def random_cell(seed: int, naming: int) -> Cell:
     for at, state in enumerate(states):
         z, *others = values if at == 0 else values[::-1]
         kept = hadamard(z, state.prev) if choose.random() < 0.5 else hadamard(1 - z, state.prev)
-        new = hadamard(choose.choice([1 - z, z]), *others) if choose.random() < 0.7 else hadamard(*others) * choose.choice([2, sp.Rational(1, 2)])
+        new = (
+            hadamard(choose.choice([1 - z, z]), *others)
+            if choose.random() < 0.7
+            else hadamard(*others) * choose.choice([2, sp.Rational(1, 2)])
+        )
         equations.append(Eq(state, choose.choice([kept + new, new - kept, kept + function("tanh")(new)])))
     if choose.random() < 0.5:
         equations.append(Eq(sequence(y, K), softmax(weight("V", y.rstrip("_"), K, H) @ states[0])))
@@ -129,7 +142,14 @@ class Printer:
             inner = self.glyph(gate).replace(self.font, "") if self.font else self.glyph(gate)
             return f"{self.glyph(base)}^{{({inner})}}" if self.bracketed else f"{self.glyph(base)}_{{{inner}}}"
         at = self.index(value.lag)
-        scripts = {"_": f"_{{{at}}}", "^()": f"^{{({at})}}", "^<>": rf"^{{\langle {at} \rangle}}", "_[]": f"_{{[{at}]}}", "()": f"({at})", "^": f"^{{{at}}}"}
+        scripts = {
+            "_": f"_{{{at}}}",
+            "^()": f"^{{({at})}}",
+            "^<>": rf"^{{\langle {at} \rangle}}",
+            "_[]": f"_{{[{at}]}}",
+            "()": f"({at})",
+            "^": f"^{{{at}}}",
+        }
         return self.glyph(value.name) + scripts[self.style]
 
     # ---- formulas
@@ -143,7 +163,9 @@ class Printer:
         if number != 1:
             if isinstance(rest, Ones):
                 return self.number(number)
-            text = f"{self.minus}{self.formula(rest, True)}" if number == -1 else f"{self.number(number)} {self.formula(rest, True)}"
+            text = (
+                f"{self.minus}{self.formula(rest, True)}" if number == -1 else f"{self.number(number)} {self.formula(rest, True)}"
+            )
             return self.parentheses(text) if tight else text
         match rest:
             case Value():
@@ -156,7 +178,9 @@ class Printer:
                 return self.parentheses(text) if tight else text
             case Hadamard():
                 constant = any(isinstance(factor, Value) and not factor.timed for factor in rest.args)
-                sign = self.elementwise if constant else self.sign  # `·` and `×` beside a parameter would mean a matrix, or nothing
+                sign = (
+                    self.elementwise if constant else self.sign
+                )  # `·` and `×` beside a parameter would mean a matrix, or nothing
                 text = f" {sign} ".join(self.formula(factor, True) for factor in rest.args)
                 return self.parentheses(text) if tight else text
             case Times():
@@ -201,11 +225,19 @@ class Printer:
     def page(self, cell: Cell) -> str:
         lines = [(self.value(target), self.formula(right)) for target, right in cell.equations]
         equals = self.choice("=", ":=", "=")
-        labels = self.choice(lambda at: "", lambda at: rf" \tag{{{at}}}", lambda at: rf" \quad ({at})", lambda at: r" \qquad \text{(a gate)}", lambda at: ",")
+        labels = self.choice(
+            lambda at: "",
+            lambda at: rf" \tag{{{at}}}",
+            lambda at: rf" \quad ({at})",
+            lambda at: r" \qquad \text{(a gate)}",
+            lambda at: ",",
+        )
         layout = self.choice("align", "dollars", "bracket", "aligned", "gather", "split")
         if layout in ("dollars", "bracket"):
             opener, closer = {"dollars": ("$$", "$$"), "bracket": (r"\[", r"\]")}[layout]
-            return "Some words.\n\n".join(f"{opener}{left} {equals} {right}{labels(at)}{closer}\n\n" for at, (left, right) in enumerate(lines))
+            return "Some words.\n\n".join(
+                f"{opener}{left} {equals} {right}{labels(at)}{closer}\n\n" for at, (left, right) in enumerate(lines)
+            )
         amp = "" if layout == "gather" else "&"
         body = " \\\\\n".join(f"{left} {amp}{equals} {right}{labels(at)}" for at, (left, right) in enumerate(lines))
         text = f"\\begin{{{layout}}}\n{body}\n\\end{{{layout}}}"

@@ -36,7 +36,8 @@ PSEUDOCODE = {f"W_{g}{s}": f"{block}_{g}" for g in "fico" for s, block in (("c",
 # (page, cell): the built-in cell, its states by the page's names, its input's name, the map
 MAPS = {
     ("000.md", 0): ("lstm --no-candidate-bias", {"h": "h", "C": "c"}, "x",
-                    {"W_f": "U_f|W_f", "W_i": "U_i|W_i", "W_o": "U_o|W_o", "W_C_tilde": "U_c|W_c", "b_f": "b_f", "b_i": "b_i", "b_o": "b_o"}),
+                    {"W_f": "U_f|W_f", "W_i": "U_i|W_i", "W_o": "U_o|W_o", "W_C_tilde": "U_c|W_c", "b_f": "b_f", "b_i": "b_i",
+                     "b_o": "b_o"}),
     ("000.md", 1): ("lstm --no-bias", {"h": "h", "C": "c"}, "x", {"W": "U_i|W_i/U_f|W_f/U_c|W_c/U_o|W_o"}),
     ("000.md", 2): ("lstm", {"h": "h", "C": "c"}, "x", CONCATENATED | BIASES),
     ("000.md", 3): ("gru --no-bias", {"h": "h"}, "x", GRU),

@@ -53,7 +53,7 @@ def test_undeclared_functions_are_asked_for():
 
 
 def test_dimensions_that_contradict_the_equations_are_refused():
-    assert "contradicts" in message(r"$$h_t = [h_{t-1}, x_t] \odot [h_{t-1}, x_t]$$", dims={"h": "N"}) or True
+    assert "contradicts" in message(r"$$h_t = \tanh(x_t) \odot h_{t-1}$$", dims={"h": "N", "x": "M"})
     assert "dim W" in message(r"$$h_t = \tanh(W x_t + U h_{t-1})$$", dims={"W": "N"})
 
 
@@ -90,27 +90,34 @@ HOSTILE = {
 }
 
 
+READABLE = ("huge exponents", "long sum", "long chain")
+"""Odd, and still equations."""
+
+
+def ends(text, file):
+    """The message that a text gets; None where it is read."""
+    try:
+        read(file, text=text)
+    except PageError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("file", ["page.md", "page.txt"])
-def test_hostile_text_ends_within_two_seconds_and_bounded_memory(name, file):
+def test_hostile_text_ends_within_two_seconds(name, file):
     read("page.md", text=r"$$h_t = \tanh(W x_t + U h_{t-1})$$")  # the parser is loaded
     start = time.process_time()
-    try:
-        read(file, text=HOSTILE[name])
-    except PageError as error:
-        assert len(str(error)) < 2000
-    else:
-        assert name in ("huge exponents", "huge numbers", "long sum", "long chain", "deep but short")
+    message = ends(HOSTILE[name], file)
     assert time.process_time() - start < 2
+    assert (message is None and name in READABLE) or len(message) < 2000
 
 
-def test_hostile_text_takes_bounded_memory():
+@pytest.mark.parametrize("name", ["deep brackets", "a megabyte in a display", "a megabyte of letters", "a tower of powers"])
+def test_hostile_text_takes_bounded_memory(name):
     tracemalloc.start()
     try:
-        for text in HOSTILE.values():
-            with pytest.raises(PageError):
-                read("page.md", text=text)
-                raise PageError("read")
-        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+        ends(HOSTILE[name], "page.md")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
     finally:
         tracemalloc.stop()

@@ -28,7 +28,7 @@ def check(where, given, expected, sizes, dtype):
         shape = tuple(sizes[d] for d in dims)
         array = given[name]
         if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-            raise ValueError(f"{where}: {name}: expected {shape} of {dtype}, got {np.shape(array)} of {getattr(array, 'dtype', type(array))}")
+            raise ValueError(f"{where}: {name}: expected {shape} of {dtype}, got {np.shape(array)} of another kind")
 
 
 def forward(parameters, inputs, state=None):
