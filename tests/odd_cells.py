@@ -271,3 +271,63 @@ def skew() -> Equations:
 def squared_matrix() -> Equations:
     """U U h, and a function of a matrix."""
     return [Eq(h, tanh(U @ U @ h.prev + tanh(matrix("V", H, H)) @ h.prev + W @ x))]
+
+
+@odd
+def negated_sum() -> Equations:
+    """A state and an input that get the same cotangent, a negative one."""
+    return [Eq(h, tanh(b - h.prev - sequence("u", H)))]
+
+
+@odd
+def sum_times_state() -> Equations:
+    """A state and an input in a sum that is multiplied with the state."""
+    return [Eq(h, tanh((h.prev + sequence("u", H)) * h.prev))]
+
+
+@odd
+def swapped() -> Equations:
+    """A state that is the other one's old value, read again at the same step."""
+    c = sequence("c", H)
+    return [Eq(h, c.prev), Eq(c, tanh(W @ x) + h.prev * h)]
+
+
+@odd
+def input_remembered() -> Equations:
+    """A state that is the input, transformed, read by an output a step later through a matrix."""
+    y = sequence("y", H)
+    return [Eq(h, W @ x), Eq(y, sigma(U @ h.prev))]
+
+
+@odd
+def input_remembered_in_a_product() -> Equations:
+    """The same, read by another state."""
+    c = sequence("c", H)
+    return [Eq(h, tanh(h.prev) + h.prev * c.prev), Eq(c, W @ x)]
+
+
+@odd
+def gate_of_parameters() -> Equations:
+    """A gate that the parameters alone decide."""
+    z = sequence("z", H)
+    return [Eq(z, sigma(U @ b)), Eq(h, z * h.prev + W @ x)]
+
+
+@odd
+def squared_product() -> Equations:
+    """A product with itself beside products that can be stacked."""
+    z = sequence("z", H)
+    return [Eq(z, sigma(U @ h.prev)), Eq(h, sigma((W @ x) * (W @ x)) + matrix("W_2", H, D) @ x)]
+
+
+@odd
+def nothing_to_learn() -> Equations:
+    """A state that only decays, beside an output of the input."""
+    return [Eq(h, tanh(h.prev)), Eq(sequence("y", K), matrix("Y", K, D) @ x)]
+
+
+@odd
+def transposed_difference() -> Equations:
+    """A transposed matrix on a difference."""
+    c = sequence("c", K)
+    return [Eq(h, tanh(matrix("Q", K, H).T @ (c.prev - sequence("u", K)))), Eq(c, matrix("R", K, H) @ h)]

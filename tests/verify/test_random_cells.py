@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, note, settings
 
 from derive.cell import Cell
-from derive.compiler import emit
-from derive.passes import SCHEDULE
+from derive.compiler import FAST, emit
 from tests.verify.random_cells import cells
 from verify.data import ORDINARY, SHORT
 from verify.examination import check
@@ -37,4 +36,4 @@ def test_every_random_cell_is_derived_emitted_and_verified(cell: Cell) -> None:
 @settings(max_examples=COUNT)
 @given(cells())
 def test_every_random_cell_is_scheduled_and_verified(cell: Cell) -> None:
-    held(cell, tuple(SCHEDULE))
+    held(cell, FAST)
