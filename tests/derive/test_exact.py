@@ -306,7 +306,6 @@ OWN = [
 NOT_YET: dict[tuple[Callable[[], list[sp.Equality]], Check], str] = {
     (products_of_states, check_derived): "the Jacobian takes a left factor for constant",
     (products_of_states, check_scheduled): "the Jacobian takes a left factor for constant",
-    (rows_beside_a_chain, check_scheduled): "`stack` puts rows behind their reader",
     (a_matrix_and_its_sum, check_scheduled): "`stack` puts a gathered gradient behind its reader",
     (gate_without_time, check_scheduled): "`halve` puts a half behind its reader",
 }
