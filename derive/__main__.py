@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -77,8 +79,13 @@ def parser_for(declared: list[Declaration]) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A wrong call is one line on standard error and 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         declared = declaration_of(words)
+        if words and not declared and not words[0].startswith("-") and not is_page(words[0]):
+            find(words[0])
         options = parser_for(declared).parse_args(words)
         return run(options, declared)
     except DeriveError as error:
@@ -154,8 +161,11 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     from derive import compiler, cost, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
-    name = options.name or cell.name + suffix
-    if not name.isidentifier():
+    name = cell.name + suffix if options.name is None else options.name
+    if not name.isidentifier() or keyword.iskeyword(name) or options.name == "" or options.out == "":
+        what = "--out: expected a folder, got nothing" if options.out == "" else ""
+        if what:
+            raise DeriveError(f"derive: {what}. Leave it out for generated/.")
         raise DeriveError(f"derive: --name {name}: expected a Python identifier, got `{name}`. Choose letters, digits and _.")
     derivation = compiler.derive(cell)
     if options.cost:

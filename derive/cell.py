@@ -22,6 +22,7 @@ from derive.language import (
     Times,
     Transposed,
     Value,
+    X,
     coefficient,
     hadamard,
     in_language,
@@ -94,6 +95,18 @@ class Cell:
                     f"{self.name}: {value.name} stands for two things: {shape_text(known)} and {shape_text(value)}. Rename one."
                 )
         ordered(self.equations, self.name)
+        for target, right in self.equations:
+            known = dimensions(right) | dimensions(target) | {X}
+            for number in (
+                right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - known
+            ):
+                raise CellError(
+                    f"{self.name}: equation {target.name}: expected values and real numbers, got {number}. Replace it."
+                )
+        if not self.inputs:
+            raise CellError(
+                f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
+            )
 
     @cached_property
     def reads(self) -> tuple[Value, ...]:
@@ -145,6 +158,12 @@ def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tu
 
 
 # ---- flattening: give a name to whatever a derivative has to refer to
+
+
+def dimensions(expression: sp.MatrixExpr) -> set[sp.Symbol]:
+    """The symbols in the shapes of an expression's values."""
+    values = [*values_in(expression), *([expression] if isinstance(expression, Value) else [])]
+    return {symbol for value in values for size in value.shape for symbol in size.free_symbols}
 
 
 class Namer:
@@ -215,6 +234,11 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             return scale(number, hadamard(*parts))
         case Times():
             *left, last = matrix_parts(expression)
+            if any(is_timed(factor) for factor in left):
+                raise CellError(
+                    f"equation {target.name}: a matrix product whose left side differs from step to step: expected a parameter "
+                    "there, got a quantity of the step. Use the elementwise product, or a parameter."
+                )
             last = inline(last, target, namer) if not left else atom(last, target, namer, unnamed)
             for factor in reversed(left[1:]):
                 last = namer.name(rebuild(factor @ last, [factor_of(factor, target, namer), last]), unnamed)

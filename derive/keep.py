@@ -17,6 +17,8 @@ from derive.compiler import compile_cell, digest
 from derive.errors import DeriveError
 from derive.sources import cells_of
 
+SEAL = r"^# body +sha256 (\w+)\n"
+
 RECORD = "kept.txt"
 """Beside the kernels: the files that `--all` wrote, so that it can remove those that are no longer listed, and no others."""
 
@@ -46,7 +48,7 @@ class Project:
                 except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                     raise KeepError(f"{file}: can't be read: expected TOML, got: {error}. Mend the file.") from None
                 if table is not None:
-                    return cls(folder, tuple(table.get("kernels", ())))
+                    return cls(folder, listed_in(table, file))
         return cls(start, ())
 
     @property
@@ -57,13 +59,21 @@ class Project:
         """The listed cells. Raises DeriveError where an entry names none, or two have one name."""
         seen: dict[str, str] = {}
         for words in self.listed:
-            for cell in cells_of(shlex.split(words), self.root):
+            for cell in self.cells_named(words):
                 if cell.name in seen:
                     raise KeepError(
                         f"pyproject.toml: [tool.derive] kernels: `{words}` and `{seen[cell.name]}` both make {cell.name}.py. Drop one."
                     )
                 seen[cell.name] = words
                 yield cell
+
+    def cells_named(self, words: str) -> list[Cell]:
+        """The cells of one entry. Raises KeepError that names it."""
+        where = f"{self.shown(self.root / 'pyproject.toml')}: [tool.derive] kernels: `{words}`"
+        try:
+            return cells_of(shlex.split(words) or [""], self.root)
+        except (DeriveError, ValueError) as error:
+            raise KeepError(f"{where}: {error}") from None
 
     def path(self, name: str) -> Path:
         return self.generated / f"{name}.py"
@@ -80,6 +90,16 @@ class Project:
         return file.read_text(encoding="utf-8").split() if file.is_file() else []
 
 
+def listed_in(table: object, file: Path) -> tuple[str, ...]:
+    """The entries of `[tool.derive] kernels`. Raises KeepError where it is no list of words."""
+    kernels = table.get("kernels", []) if isinstance(table, dict) else None
+    if not isinstance(kernels, list) or not all(isinstance(words, str) for words in kernels):
+        raise KeepError(
+            f'{file}: [tool.derive] kernels: expected a list of words such as "lstm --peephole", got {kernels!r}. Mend it.'
+        )
+    return tuple(kernels)
+
+
 # ---- one file
 
 
@@ -89,10 +109,9 @@ def is_ours(text: str) -> bool:
 
 
 def is_edited(text: str) -> bool:
-    """Whether the body is no longer what its header says."""
-    head, body = split(text)
-    found = re.search(r"^# body +sha256 (\w+)$", head, re.M)
-    return found is None or found[1] != digest(body)
+    """Whether anything in the file is no longer what its seal says: the digest of all of it but the seal's own line."""
+    found = re.search(SEAL, text, re.M)
+    return found is None or found[1] != digest(text.replace(found[0], "", 1))
 
 
 def split(text: str) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def split_name(name: str) -> tuple[Part, list[Part]]:
 def dim(size: sp.Expr) -> str:
     """A dimension as it is written in tables and code: `H`, `H+D`, `2*H+D`."""
     terms = [str(term) for term in sp.Add.make_args(sp.expand(size))]
-    return "+".join(sorted(terms, key=lambda term: (term.isdigit(), -len(term), term)))
+    return "+".join(sorted(terms, key=lambda term: (term.isdigit(), -len(term), term == "D", term)))
 
 
 def width(text: str) -> int:

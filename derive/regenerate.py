@@ -50,8 +50,12 @@ def everything(force: bool = False, no_verify: bool = False) -> int:
 
 def write_record(project: Project, text: str) -> None:
     file = project.generated / keep.RECORD
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        keep.replace_file(file, text)
+    try:
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            keep.replace_file(file, text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise keep.KeepError(f"{project.shown(file)}: can't be written: {error}. Mend the folder's permissions.") from None
 
 
 def one(project: Project, name: str, text: str, force: bool, no_verify: bool) -> bool:

@@ -47,8 +47,9 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
         spec.loader.exec_module(module)
     except DeriveError:
         raise
-    except Exception as error:
-        raise DeriveError(f"derive: {path}: can't be run: {type(error).__name__}: {error}. Mend the file.") from None
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DeriveError(f"derive: {path}: can't be run: {said}. Mend the file.") from None
     new = [one for name, one in registry.DECLARED.items() if before.get(name) is not one]
     registry.DECLARED.clear()
     registry.DECLARED.update(before)

@@ -7,7 +7,7 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 a27f9b0201e87dc2
+# body       sha256 89d0630d963c90b9
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -584,6 +584,8 @@ def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
+    if not isinstance(workspace, Workspace):
+        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

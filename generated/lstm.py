@@ -9,7 +9,7 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 11776e2d519d6e68
+# body       sha256 05c8008a52f52c6e
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -154,9 +154,6 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     carry_c = m.carry_c
     d_h = m.d_h
     d_c = m.d_c
-    d_stack = m.d_stack
-    d_stack_by_4 = m.d_stack.reshape(4, H, B)
-    d_stack_part = m.d_stack[3 * H:4 * H]
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
@@ -179,21 +176,21 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, m.k_c_all[:n], out=m.k_c_all[:n])
         np.multiply(m.k_c_all[:n], o_all, out=m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.subtract(1, m.k_stack_all[:n][:, 2 * H:3 * H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
-        np.subtract(1, f_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], f_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
-        np.subtract(1, i_all, out=m.k_stack_all[:n][:, :H])
-        np.multiply(m.k_stack_all[:n][:, :H], c_tilde_all, out=m.k_stack_all[:n][:, :H])
-        np.multiply(m.k_stack_all[:n][:, :H], i_all, out=m.k_stack_all[:n][:, :H])
+        np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
         # k_c_2ₜ = fₜ
-        m.k_stack_all[:n][:, 3 * H:4 * H][...] = f_all
-        # k_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ; k_c_2ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_stack_by_4, d_a_stack_part, d_a_stack in reversed(m.steps[:n]):
+        m.k_c_2_all[:n][...] = f_all
+        # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, k_c_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
@@ -202,14 +199,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             multiply(d_h, k_c, d_c)
             add(d_c, cotangent_c, d_c)
             add(d_c, carry_c, d_c)
-            # ∂L/∂stackₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_stackₜ
-            multiply(k_stack_by_4, d_c, d_stack_by_4)
-            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂stackₜ[3*H:4*H]
-            carry_c[...] = d_stack_part
-            # ∂L/∂a_stackₜ = [∂L/∂stackₜ[0:3*H]; ∂L/∂a_oₜ]
-            d_a_stack_part[...] = d_stack[:3 * H]
+            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
+            multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
+            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(U_stack.T, d_a_stack, carry_h)
+            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂cₜ ∘ k_c_2ₜ
+            multiply(d_c, k_c_2, carry_c)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
@@ -421,11 +417,11 @@ class _Backward:
         self.d_b_stack = np.empty((4 * H, 1), dtype)
         self.d_c = np.empty((H, B), dtype)
         self.d_h = np.empty((H, B), dtype)
-        self.d_stack = np.empty((4 * H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_o_all = np.empty((self.block, H, B), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.k_c_2_all = np.empty((self.block, H, B), dtype)
         self.k_c_all = np.empty((self.block, H, B), dtype)
-        self.k_stack_all = np.empty((self.block, 4 * H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
@@ -433,9 +429,11 @@ class _Backward:
                 self.k_a_o_all,
                 self.k_c_all,
                 self.cotangent_c_all,
-                self.k_stack_all.reshape(self.block, 4, H, B),
                 self.d_a_stack_all[:, :3 * H],
+                self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
+                self.k_a_stack_all.reshape(self.block, 3, H, B),
                 self.d_a_stack_all,
+                self.k_c_2_all,
             )
         )
 
@@ -630,6 +628,8 @@ def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
+    if not isinstance(workspace, Workspace):
+        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

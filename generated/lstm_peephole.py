@@ -9,7 +9,7 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 901898c5f2917a74
+# body       sha256 02de732fa2611f59
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
@@ -716,6 +716,8 @@ def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
+    if not isinstance(workspace, Workspace):
+        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

@@ -9,7 +9,7 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 7104412e27c93f00
+# body       sha256 152f1ec92649f10c
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -717,6 +717,8 @@ def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
+    if not isinstance(workspace, Workspace):
+        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

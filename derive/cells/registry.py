@@ -131,7 +131,7 @@ def find(name: str) -> Declaration:
     """The declaration of that name. Raises OptionError with the nearest name."""
     known = declarations()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise OptionError(
             f"derive: unknown cell `{name}`: expected one of {', '.join(known)}.{hint} See `python -m derive --list`."

@@ -373,7 +373,14 @@ class Buffered:
             body.append(")")
         else:
             body.append(f"self.steps = [()] * {self.steps}")
-        dims = sorted({s.name for v in self.program.given for size in v.shape for s in size.free_symbols})
+        dims = sorted(
+            {
+                s.name
+                for v in (*self.program.given, *self.program.carried(), *self.plan.homes)
+                for size in v.shape
+                for s in size.free_symbols
+            }
+        )
         text = [*extra, *body]
         return [*lines, *["    " + line for line in sizes_line(text, dims)], *["        " + line for line in text]]
 

@@ -175,6 +175,8 @@ class JacobianText(NumPyText):
 
     def walk(self, node: sp.MatrixExpr) -> tuple[str, int]:
         match node:
+            case Transposed() if node.shape[0] == 1 and not is_timed(node):
+                return f"{self.within(node.args[0], ATOM)}[None, :]", ATOM
             case Diagonal():
                 return f"{self.column(node.args[0])} * {self.eye(node.shape[0])}", PRODUCT
             case Identity():
@@ -193,9 +195,12 @@ class JacobianText(NumPyText):
         """A product from the right; diag(v) M is v scaling the rows of M."""
         *left, last = factors
         text, binds = self.walk(last)
+        if isinstance(last, Value) and last.is_vector and not last.timed:
+            text, binds = f"{text}[:, None]", ATOM
         for factor in reversed(left):
             operator = "*" if isinstance(factor, Diagonal) else "@"
-            front = self.column(factor.args[0]) if isinstance(factor, Diagonal) else self.within(factor, POWER)
+            plain = f"{self.within(factor, POWER)}{'[:, None]' if isinstance(factor, Value) and factor.is_vector else ''}"
+            front = self.column(factor.args[0]) if isinstance(factor, Diagonal) else plain
             text, binds = f"{front} {operator} {text if binds >= POWER else f'({text})'}", PRODUCT
         return text
 

@@ -13,7 +13,7 @@ RESERVED = {
     "np", "T", "B", "S", "t", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs", "gradients",
     "tangent_parameters", "tangent_inputs", "tangent_state", "tangents", "initial", "blocks", "J",
     "forward", "backward", "jvp", "step_jacobian", "Tape", "Gradients", "PARAMETERS", "INPUTS", "STATES", "OUTPUTS",
-    "Workspace", "BLOCK", "workspace", "checkpoint_every", "m", "n", "start", "stop", "total", "one", "half", "two",
+    "Workspace", "BLOCK", "self", "segments", "workspace", "checkpoint_every", "m", "n", "start", "stop", "total", "one", "half", "two",
     "add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh",
     "range", "reversed", "dict", "len", "isinstance", "hasattr", "sorted", "list", "str", "ValueError", "zip", "tuple", "all",
     "set", "type", "getattr", "next", "iter", "enumerate", "sum", "min", "max", "abs", "int", "float", "bool", "slice", "object",
@@ -62,7 +62,7 @@ class Names:
         if key not in self.known:
             name = wanted(key)
             while name in self.taken or f"{name}_all" in self.taken or name.startswith("_"):
-                name = f"{name.lstrip('_')}_"
+                name = f"{name.lstrip('_') or 'value'}_"
             self.taken |= {name, f"{name}_all"}
             self.known[key] = name
         return self.known[key]

@@ -24,7 +24,9 @@ def coefficients(program: Program, forward: Program) -> Program:
     out: list[Equation] = []
     taken = {value.name for value in (*program.given, *program.defined())}
     for equation in program.equations:
-        if equation.place != "step" or equation.accumulate or equation.target not in linear:
+        if equation.place == "step" and not equation.accumulate and equation.target not in linear:
+            equation = replace(equation, place="before")
+        if equation.place != "step" or equation.accumulate:
             out.append(equation)
             continue
         terms = []

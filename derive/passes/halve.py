@@ -42,7 +42,7 @@ def argument(equation: Equation, program: Program) -> Equation | None:
         return None
     inner = program.defined().get(value.expr)
     readers = [e for e in program.equations if value.expr in e.reads()]
-    if inner is None or len(readers) > 1 or inner.target in program.results:
+    if inner is None or inner.place != "step" or len(readers) > 1 or inner.target in program.results:
         return None
     return inner if all(parameter(term) is not None for term in summands(inner)) else None
 

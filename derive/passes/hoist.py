@@ -20,7 +20,7 @@ def hoist(program: Program, forward: Program) -> Program:
             equations.append(equation)
         elif equation.accumulate or equation.target in written or moving.intersection(equation.reads()):
             moving.add(equation.target)
-            equations += split(equation, moving)
+            equations += [equation] if equation.target.kind == "carry" else split(equation, moving)
         else:
             equations.append(replace(equation, place="before"))
     return program.with_equations(equations)

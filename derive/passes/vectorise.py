@@ -64,9 +64,10 @@ def groups_of(program: Program) -> list[list[Equation]]:
     """Equations of one form and length that read the same sources, cut into runs whose rows lie side by side."""
     stacked_at = {part: k for e in program.at("step") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)}
     before = {e.target for e in program.at("before")}
+    carried = {written for _, written in program.carries}
     groups: dict[object, list[Equation]] = {}
     for equation in program.at("step"):
-        key = form(equation.value) if len(equation.terms) and equation.target.is_vector and not equation.accumulate else None
+        key = form(equation.value) if joinable(equation, carried) else None
         if key is not None and not isinstance(key, str) and not isinstance(equation.value, Rows):
             groups.setdefault((key, equation.target.shape[0], signature(equation.value, before)), []).append(equation)
     runs: list[list[Equation]] = []
@@ -74,6 +75,11 @@ def groups_of(program: Program) -> list[list[Equation]]:
         group.sort(key=lambda e: stacked_at.get(e.target, len(stacked_at)))
         runs += side_by_side(group)
     return [run for run in runs if len(run) > 1]
+
+
+def joinable(equation: Equation, carried: set[Value]) -> bool:
+    """Whether an equation may become rows of another: a carry stays where it is, between its readers and the next step's."""
+    return bool(equation.terms) and equation.target.is_vector and not equation.accumulate and equation.target not in carried
 
 
 def signature(node: Matrix, before: set[Value]) -> tuple[object, ...]:
