@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from derive.cells.registry import Declaration, OneLineParser, declarations, find
 from derive.errors import DeriveError
-from derive.sources import add_page_options, declarations_in, is_page, is_python, page_cells
+from derive.sources import add_page_options, built, declarations_in, is_page, is_python, page_cells
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -54,7 +54,7 @@ def declaration_of(words: Sequence[str]) -> list[Declaration]:
     return []
 
 
-def parser_for(declared: list[Declaration]) -> argparse.ArgumentParser:
+def parser_for(declared: list[Declaration]) -> OneLineParser:
     """The parser of the command line, with the options of the cell that it names."""
     known = ", ".join(declarations())
     parser = OneLineParser(
@@ -70,6 +70,8 @@ def parser_for(declared: list[Declaration]) -> argparse.ArgumentParser:
         page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")
         add_page_options(page)
     for one in declared[:1]:
+        takes = ", ".join(f"--{option.name}" for option in one.options) or "no options of its own"
+        parser.hint = f" {one.name} takes {takes}. See `python -m derive {one.name} --help`."
         group = parser.add_argument_group(f"for {one.name}")
         for option in one.options:
             option.add_to(group)
@@ -133,8 +135,9 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
     if is_python(options.cell):
         from dataclasses import replace
 
-        built = [one.build(**(chosen if one is declared[0] else {})) for one in declared]
-        return [replace(cell, command=" ".join([Path(options.cell).name, *cell.command.split()[1:]])) for cell in built]
+        path = Path(options.cell)
+        cells = [built(one, path, chosen if one is declared[0] else {}) for one in declared]
+        return [replace(cell, command=" ".join([path.name, *cell.command.split()[1:]])) for cell in cells]
     return [declared[0].build(**chosen)]
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import sympy as sp
 
 from derive.errors import DeriveError
+from derive.expressions import in_language, is_timed, matrix_parts, rebuild, values_in
 from derive.functions import FUNCTIONS
 from derive.language import (
     Apply,
@@ -25,13 +26,8 @@ from derive.language import (
     X,
     coefficient,
     hadamard,
-    in_language,
-    is_timed,
-    matrix_parts,
-    rebuild,
     scale,
     shape_text,
-    values_in,
 )
 from derive.program import Equation, Program, Term, check
 
@@ -96,13 +92,11 @@ class Cell:
                 )
         ordered(self.equations, self.name)
         for target, right in self.equations:
-            known = dimensions(right) | dimensions(target) | {X}
-            for number in (
-                right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - known
+            names = dimensions(right) | dimensions(target) | {X}
+            for odd in (
+                right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - names
             ):
-                raise CellError(
-                    f"{self.name}: equation {target.name}: expected values and real numbers, got {number}. Replace it."
-                )
+                raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
         if not self.inputs:
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."

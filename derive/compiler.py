@@ -124,9 +124,10 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
         "#",
         f"# equations  sha256 {digest(chr(10).join(equations_text(cell)))}",
         f"# derivation sha256 {digest(derivation_text(derivation))}",
+        f"# body       sha256 {digest(body)}",
         "#",
         *[f"# {line}" for line in cost_lines(derivation, tape)],
     ]
-    seal = digest("\n".join(lines) + "\n" + body)
-    at = next(k for k, line in enumerate(lines) if line.startswith("# derivation")) + 1
-    return "\n".join([*lines[:at], f"# body       sha256 {seal}", *lines[at:]]) + "\n"
+    seal = digest("\n".join(lines) + "\n")
+    at = next(k for k, line in enumerate(lines) if line.startswith("# body")) + 1
+    return "\n".join([*lines[:at], f"# header     sha256 {seal}", *lines[at:]]) + "\n"

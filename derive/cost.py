@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient, matrix_parts
+from derive.expressions import matrix_parts
+from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
 from derive.program import Program
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections import defaultdict
 import sympy as sp
 
 from derive.errors import DeriveError
+from derive.expressions import matrix_parts, values_in
 from derive.language import (
     Hadamard,
     Identity,
@@ -22,12 +23,10 @@ from derive.language import (
     hadamard,
     is_vector,
     matmul,
-    matrix_parts,
     rows,
     scale,
     shape_text,
     stack,
-    values_in,
 )
 from derive.program import Equation, Program, Reason, Term, check
 from derive.rules import JVP, VJP, Rule, identity_of

@@ -17,7 +17,7 @@ from derive.compiler import compile_cell, digest
 from derive.errors import DeriveError
 from derive.sources import cells_of
 
-SEAL = r"^# body +sha256 (\w+)\n"
+SEAL = r"^# header +sha256 (\w+)\n"
 
 RECORD = "kept.txt"
 """Beside the kernels: the files that `--all` wrote, so that it can remove those that are no longer listed, and no others."""
@@ -109,9 +109,12 @@ def is_ours(text: str) -> bool:
 
 
 def is_edited(text: str) -> bool:
-    """Whether anything in the file is no longer what its seal says: the digest of all of it but the seal's own line."""
-    found = re.search(SEAL, text, re.M)
-    return found is None or found[1] != digest(text.replace(found[0], "", 1))
+    """Whether the body is no longer what the header says, or the header what its own digest says."""
+    head, body = split(text)
+    found, seal = re.search(r"^# body +sha256 (\w+)$", head, re.M), re.search(SEAL, head, re.M)
+    if found is None or seal is None:
+        return True
+    return found[1] != digest(body) or seal[1] != digest(head.replace(seal[0], "", 1))
 
 
 def split(text: str) -> tuple[str, str]:

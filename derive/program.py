@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import DeriveError
-from derive.language import LEGAL, Value, Zeros, add, hadamard, matrix_parts, shape_text, values_in
+from derive.expressions import matrix_parts, substitute, values_in
+from derive.language import LEGAL, Value, Zeros, add, hadamard, shape_text
 
 PLACES = ("once", "before", "step", "after", "finish")
 """When an equation is computed: once from the parameters; for all steps at once before the loop over time; in the loop; for all
@@ -73,6 +74,11 @@ class Equation:
     def is_reading(self, value: Value) -> bool:
         """Whether the right side reads a value."""
         return value in self._reads
+
+    def substituted(self, new: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> Equation:
+        """The equation with every node for which `new` answers replaced, in its terms and in its factor."""
+        terms = tuple(Term(substitute(term.value, new), term.reason) for term in self.terms)
+        return replace(self, terms=terms, factor=self.factor and substitute(self.factor, new))
 
     def with_value(self, value: sp.MatrixExpr) -> Equation:
         """The same target with another right side; the reasons of a single term are kept."""

@@ -41,9 +41,11 @@ def everything(force: bool = False, no_verify: bool = False) -> int:
             print(f"{project.shown(path)}: no longer listed: removed")
     for path in unlisted:
         print(f"{project.shown(path)}: not listed in pyproject.toml: kept")
-    record = [f"{name}.py" for name in sorted(wanted)] + [path.name for path in gone if path.exists()]
+    record = [f"{name}.py" for name in sorted(wanted) if project.path(name).exists()] + [
+        path.name for path in gone if path.exists()
+    ]
     text = "".join(f"{name}\n" for name in record)
-    if wanted or gone:
+    if record or (project.generated / keep.RECORD).is_file():
         write_record(project, text)
     return 1 if failed else 0
 

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +104,17 @@ def page_cells(path: str, options: argparse.Namespace) -> list[PageCell]:
     return [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]
 
 
+def built(declaration: registry.Declaration, path: Path, chosen: Mapping[str, object]) -> Cell:
+    """The cell of a declaration in a file. Raises DeriveError that names the file and the cell."""
+    try:
+        return declaration.build(**chosen)
+    except registry.OptionError:
+        raise
+    except Exception as error:
+        raise DeriveError(f"derive: {path}: {declaration.name}: {' '.join(str(error).split())}") from None
+
+
 def from_python(declaration: registry.Declaration, path: Path, options: Sequence[str]) -> Cell:
     """A cell of a Python file, its command being the file's base name and the options."""
-    cell = declaration.build(**vars(declaration.parser().parse_args(list(options))))
+    cell = built(declaration, path, vars(declaration.parser().parse_args(list(options))))
     return replace(cell, command=" ".join([path.name, *cell.command.split()[1:]]))

@@ -7,7 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 89d0630d963c90b9
+# body       sha256 d7eb8806ae59e6c7
+# header     sha256 9cf66ba12792dd5c
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -585,7 +586,9 @@ def _arrays(workspace, kind, sizes, dtype):
     if workspace is None:
         return kind(sizes, dtype)
     if not isinstance(workspace, Workspace):
-        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
+        where = kind.__name__.strip("_").lower()
+        got = type(workspace).__name__
+        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

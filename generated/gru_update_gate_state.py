@@ -7,7 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 4f78a15b711b3e3b
+# body       sha256 c7a1a439b996a1c1
+# header     sha256 6da12cc662b3701e
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -596,7 +597,9 @@ def _arrays(workspace, kind, sizes, dtype):
     if workspace is None:
         return kind(sizes, dtype)
     if not isinstance(workspace, Workspace):
-        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
+        where = kind.__name__.strip("_").lower()
+        got = type(workspace).__name__
+        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

@@ -9,7 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 152f1ec92649f10c
+# body       sha256 1e4d30f13dbed06e
+# header     sha256 81f30ba846359de3
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -718,7 +719,9 @@ def _arrays(workspace, kind, sizes, dtype):
     if workspace is None:
         return kind(sizes, dtype)
     if not isinstance(workspace, Workspace):
-        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
+        where = kind.__name__.strip("_").lower()
+        got = type(workspace).__name__
+        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

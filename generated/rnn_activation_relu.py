@@ -4,7 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 3c83a978445ebec3
+# body       sha256 045856e2b0073cdc
+# header     sha256 d76ba303dc180b38
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -426,7 +427,9 @@ def _arrays(workspace, kind, sizes, dtype):
     if workspace is None:
         return kind(sizes, dtype)
     if not isinstance(workspace, Workspace):
-        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
+        where = kind.__name__.strip("_").lower()
+        got = type(workspace).__name__
+        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

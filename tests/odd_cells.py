@@ -323,7 +323,7 @@ def squared_product() -> Equations:
 @odd
 def nothing_to_learn() -> Equations:
     """A state that only decays, beside an output of the input."""
-    return [Eq(h, tanh(h.prev)), Eq(sequence("y", K), matrix("Y", K, D) @ x)]
+    return [Eq(h, tanh(h.prev) * sigma(b)), Eq(sequence("y", K), matrix("Y", K, D) @ x)]
 
 
 @odd

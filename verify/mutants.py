@@ -11,23 +11,9 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derive.errors import DeriveError
+from derive.expressions import substitute
 from derive.functions import FUNCTIONS, derivative, in_output
-from derive.language import (
-    Apply,
-    Hadamard,
-    Ones,
-    Plus,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    X,
-    apply,
-    hadamard,
-    scale,
-    substitute,
-    transpose,
-)
+from derive.language import Apply, Hadamard, Ones, Plus, Stack, Times, Transposed, Value, X, apply, hadamard, scale, transpose
 from derive.passes.outputs import in_vectors
 from derive.program import Equation, Program, Term, check
 

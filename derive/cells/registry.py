@@ -99,8 +99,11 @@ class Declaration:
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one OptionError, for one line on standard error."""
 
+    hint = ""
+    """What to add to every message: the options that there are."""
+
     def error(self, message: str) -> Any:
-        raise OptionError(f"{self.prog}: {message}.")
+        raise OptionError(f"{self.prog}: {message}.{self.hint}")
 
 
 DECLARED: dict[str, Declaration] = {}

@@ -11,7 +11,8 @@ from derive.emission.functions import sizes_line
 from derive.emission.lower import Lowering
 from derive.emission.names import Names
 from derive.emission.plan import Plan
-from derive.language import Hadamard, Plus, Rows, Stack, Value, coefficient, is_timed, values_in
+from derive.expressions import is_timed, values_in
+from derive.language import Hadamard, Plus, Rows, Stack, Value, coefficient
 from derive.notation import Notation
 from derive.program import Equation, Program
 

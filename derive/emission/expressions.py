@@ -12,6 +12,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from derive.emission.names import local_name
+from derive.expressions import is_timed
 from derive.functions import NUMPY
 from derive.language import (
     Apply,
@@ -30,7 +31,6 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
-    is_timed,
 )
 
 SUM, PRODUCT, POWER, ATOM = range(4)

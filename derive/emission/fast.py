@@ -8,7 +8,8 @@ from derive.emission.buffered import Buffered
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.functions import flat, gradient_lines, sizes_line
 from derive.emission.names import Names
-from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, is_timed, transpose
+from derive.expressions import is_timed
+from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, is_matrix, transpose
 from derive.notation import Notation
 from derive.program import Equation, Program
 
@@ -188,7 +189,8 @@ class Backward(Buffered):
         size = size_text(equation.target.shape[0])
         self.arrays[f"{name}_out"] = f"(T, B, {size})"
         value = equation.value
-        if isinstance(value, Times) and len(value.args) == 2 and self.is_leaf(value.args[1]) and not is_timed(value.args[0]):
+        product = isinstance(value, Times) and len(value.args) == 2 and is_matrix(value.args[0])
+        if product and self.is_leaf(value.args[1]) and not is_timed(value.args[0]):
             left = NumPyText(self.names.of, "once", self.helpers).within(transpose(value.args[0]), 2)
             return [f"np.matmul({self.flat(value.args[1])}.T, {left}, out=m.{name}_out[start:stop].reshape(n * B, {size}))"]
         text = NumPyText(lambda v: self.whole(v), "all", self.helpers)

@@ -10,7 +10,8 @@ import sympy as sp
 
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.names import Names, local_name
-from derive.language import Plus, Rows, Stack, Times, Transposed, Value, coefficient, is_timed, values_in
+from derive.expressions import is_timed, values_in
+from derive.language import Plus, Rows, Stack, Times, Transposed, Value, coefficient
 from derive.notation import Notation, dim
 from derive.program import Equation, Program
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import sympy as sp
 
 from derive.emission.expressions import NumPyText, number_text
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Transposed, Value, X, coefficient, is_timed
+from derive.expressions import is_timed
+from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Transposed, Value, X, coefficient
 
 UFUNCS = {sp.tanh: "tanh", sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos"}
 CALLS = ("add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh")

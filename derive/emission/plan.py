@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient, matrix_parts
+from derive.expressions import matrix_parts
+from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient
 from derive.program import Equation, Program
 
 Span = tuple[sp.Expr, sp.Expr]

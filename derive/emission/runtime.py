@@ -190,7 +190,9 @@ def _arrays(workspace, kind, sizes, dtype):
     if workspace is None:
         return kind(sizes, dtype)
     if not isinstance(workspace, Workspace):
-        raise ValueError(f"workspace: wrong type: expected a Workspace of this module, got {type(workspace).__name__}. Make one.")
+        where = kind.__name__.strip("_").lower()
+        got = type(workspace).__name__
+        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, matrix_parts, scale, substitute, values_in
+from derive.expressions import matrix_parts, substitute, values_in
+from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, scale
 from derive.program import Equation, Program, Term
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.expressions import is_timed
 from derive.functions import sigma
-from derive.language import Apply, Hadamard, Plus, Times, Value, X, add, apply, hadamard, is_timed, matmul, scale
+from derive.language import Apply, Hadamard, Plus, Times, Value, X, add, apply, hadamard, matmul, scale
 from derive.program import Equation, Program, Term
 
 

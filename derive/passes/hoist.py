@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Plus, Times, Value, add, is_matrix, matrix_parts, values_in
+from derive.expressions import matrix_parts, values_in
+from derive.language import Plus, Times, Value, add, is_matrix
 from derive.program import Equation, Program, Term
 
 

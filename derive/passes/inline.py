@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import sympy as sp
 
-from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient, matrix_parts, substitute
+from derive.expressions import matrix_parts, substitute
+from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient
 from derive.program import Equation, Program, Term
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.expressions import substitute
 from derive.functions import derivative, in_output
-from derive.language import Apply, Ones, Value, X, add, apply, hadamard, scale, substitute
+from derive.language import Apply, Ones, Value, X, add, apply, hadamard, scale
 from derive.program import Program, Term
 
 

@@ -8,21 +8,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import (
-    Apply,
-    Hadamard,
-    Ones,
-    Plus,
-    Softmax,
-    Times,
-    Transposed,
-    Value,
-    coefficient,
-    is_timed,
-    matrix_parts,
-    rebuild,
-    substitute,
-)
+from derive.expressions import is_timed, matrix_parts, rebuild, substitute
+from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
 from derive.program import Equation, Program, Term
 
 

@@ -17,21 +17,8 @@ from os.path import commonprefix
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
-from derive.language import (
-    Apply,
-    Plus,
-    Rows,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    add,
-    coefficient,
-    is_matrix,
-    rows,
-    substitute,
-    transpose,
-)
+from derive.expressions import substitute
+from derive.language import Apply, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, transpose
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
 
@@ -179,12 +166,7 @@ def inline_rows(program: Program) -> Program:
         if len(summands(equation)) == 1 and isinstance(equation.value, Rows) and equation.target not in program.results:
             aliases[equation.target] = substitute(equation.value, aliases.get)
     kept = [equation for equation in program.equations if equation.target not in aliases]
-    return program.with_equations(
-        [
-            replace(e, terms=tuple(Term(substitute(t.value, lambda node: aliases.get(node)), t.reason) for t in e.terms))
-            for e in kept
-        ]
-    )
+    return program.with_equations([e.substituted(aliases.get) for e in kept])
 
 
 # ---- sums and outer products in reverse programs

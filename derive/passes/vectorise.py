@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
-from derive.language import (
-    Apply,
-    Hadamard,
-    Ones,
-    Plus,
-    Rows,
-    Stack,
-    Times,
-    Value,
-    coefficient,
-    hadamard,
-    is_timed,
-    matrix_parts,
-    rebuild,
-    repeat,
-    rows,
-    scale,
-    substitute,
-    values_in,
-)
+from derive.expressions import is_timed, matrix_parts, rebuild, values_in
+from derive.language import Apply, Hadamard, Ones, Plus, Rows, Stack, Times, Value, coefficient, hadamard, repeat, rows, scale
 from derive.language import stack as stacked
 from derive.passes.stack import Names
 from derive.program import Equation, Program, Term
@@ -147,8 +128,7 @@ def join(program: Program, members: list[Equation], names: Names) -> Program | N
             out.append(Equation(block, (Term(value),)))
             out += [Equation(t, (Term(spans[t]),)) for t in targets_in_order(members) if t in kept]
         if equation.target not in targets:
-            terms = tuple(Term(substitute(t.value, hidden.get), t.reason) for t in equation.terms)
-            out.append(replace(equation, terms=terms))
+            out.append(equation.substituted(hidden.get))
     return program.with_equations([*out, *once])
 
 

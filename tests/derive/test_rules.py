@@ -15,6 +15,7 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive import rules
+from derive.expressions import matrix_parts
 from derive.functions import FUNCTIONS, derivative, elu, relu, sigma, softplus, step
 from derive.language import (
     LEGAL,
@@ -38,7 +39,6 @@ from derive.language import (
     hadamard,
     matmul,
     matrix,
-    matrix_parts,
     repeat,
     rows,
     scale,

@@ -335,9 +335,7 @@ def test_dtype_and_shapes_are_those_of_the_primals(name: str, dtype: str, steps:
     case, problem = CASES[name], Problem(CASES[name], dtype, steps)
     outputs, tape = case.forward(problem.parameters, problem.inputs, problem.state)
     gradients = flat(case.backward(problem.parameters, tape, problem.cotangents))
-    assert {s: (a.shape, a.dtype.name) for s, a in outputs.items()} == dict.fromkeys(
-        case.states, ((steps, B, H), dtype)
-    )
+    assert {s: (a.shape, a.dtype.name) for s, a in outputs.items()} == dict.fromkeys(case.states, ((steps, B, H), dtype))
     assert all(value.dtype.name == dtype for step in tape.steps for value in step.values())
     for block, primal in problem.primals():
         assert (gradients[block].shape, gradients[block].dtype.name) == (primal.shape, dtype), block

@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 
 from derive import functions
+from derive.expressions import matrix_parts
 from derive.functions import FUNCTIONS
 from derive.language import (
     Plus,
@@ -21,7 +22,6 @@ from derive.language import (
     dimension,
     hadamard,
     matmul,
-    matrix_parts,
     repeat,
     rows,
     softmax,

@@ -23,9 +23,7 @@ def step_forward(p: Named, x: Array, h_prev: Array, c_prev: Array) -> Named:
     z_o = p.W_o @ x + p.U_o @ h_prev + p.p_o * c + p.b_o
     o = sigma(z_o)
     h = o * tanh(c)
-    return Named(
-        x=x, h_prev=h_prev, c_prev=c_prev, z_f=z_f, f=f, z_i=z_i, i=i, z_c=z_c, c_tilde=c_tilde, c=c, z_o=z_o, o=o, h=h
-    )
+    return Named(x=x, h_prev=h_prev, c_prev=c_prev, z_f=z_f, f=f, z_i=z_i, i=i, z_c=z_c, c_tilde=c_tilde, c=c, z_o=z_o, o=o, h=h)
 
 
 def step_backward(p: Named, s: Named, d: Named) -> None:

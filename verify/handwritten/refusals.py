@@ -50,9 +50,7 @@ def check_inputs(where: str, inputs: Mapping[str, Array], D: int, dtype: DType) 
     return T, B
 
 
-def check_states(
-    where: str, given: Mapping[str, Array], names: tuple[str, ...], shape: tuple[int, ...], dtype: DType
-) -> None:
+def check_states(where: str, given: Mapping[str, Array], names: tuple[str, ...], shape: tuple[int, ...], dtype: DType) -> None:
     """One array of the same shape for each state: the states themselves, or their cotangents."""
     check_names(where, given, names)
     for name in names:

@@ -15,23 +15,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Ones,
-    Plus,
-    Rows,
-    Stack,
-    Times,
-    Value,
-    X,
-    Zeros,
-    coefficient,
-    is_timed,
-    substitute,
-    values_in,
-)
+from derive.expressions import is_timed, substitute, values_in
+from derive.language import Apply, Diagonal, Hadamard, Ones, Plus, Rows, Stack, Times, Value, X, Zeros, coefficient
 from verify.jacobian.run import Array, Run
 from verify.jacobian.values import Values, scalar
 

@@ -12,23 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.language import (
-    Diagonal,
-    Identity,
-    Plus,
-    Rows,
-    Stack,
-    Times,
-    Value,
-    Zeros,
-    coefficient,
-    is_timed,
-    matmul,
-    rows,
-    scale,
-    stack,
-    values_in,
-)
+from derive.expressions import is_timed, values_in
+from derive.language import Diagonal, Identity, Plus, Rows, Stack, Times, Value, Zeros, coefficient, matmul, rows, scale, stack
 from verify.jacobian.run import Array, Run
 from verify.jacobian.values import Values
 

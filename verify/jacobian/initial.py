@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.language import Apply, Hadamard, Plus, Stack, Times, Transposed, Value, coefficient, values_in
+from derive.expressions import values_in
+from derive.language import Apply, Hadamard, Plus, Stack, Times, Transposed, Value, coefficient
 from verify.jacobian.run import Array, RunError
 
 RECURRENT = ("gaussian", "orthogonal", "identity")

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from derive.expressions import values_in
 from derive.functions import sigma
-from derive.language import Apply, Diagonal, Identity, X, coefficient, values_in
+from derive.language import Apply, Diagonal, Identity, X, coefficient
 from derive.notation import Notation
 from derive.rules import JVP, identity_of
 from verify.jacobian.derived import Derived, Mark, Numbered, terms_of

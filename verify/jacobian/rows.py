@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.language import Diagonal, Identity, Times, Value, coefficient, hadamard, is_timed
+from derive.expressions import is_timed
+from derive.language import Diagonal, Identity, Times, Value, coefficient, hadamard
 from verify.jacobian.derived import Derived, summands
 from verify.jacobian.run import Array, Run
 from verify.jacobian.steps import CHUNK, KEPT

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.expressions import matrix_parts
 from derive.functions import DEFINITIONS, NUMPY
 from derive.language import (
     Apply,
@@ -26,7 +27,6 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
-    matrix_parts,
 )
 from verify.jacobian.run import Array, Run, RunError
 

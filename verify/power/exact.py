@@ -19,7 +19,8 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.language import Apply, Value, values_in
+from derive.expressions import values_in
+from derive.language import Apply, Value
 from derive.program import Equation, Program
 from verify.data import Data, Dims
 from verify.interpreter import Evaluator, Numbers

@@ -103,7 +103,7 @@ def test_renaming_every_symbol_leaves_the_figures() -> None:
     def rename(node: sp.Basic) -> sp.Basic | None:
         return node.like(name=new[node.name]) if getattr(node, "name", None) in new else None
 
-    from derive.language import substitute
+    from derive.expressions import substitute
 
     cell = Cell.from_equations(
         "other", "other", [Eq(rename(t), substitute(e, rename)) for t, e in original.derivation.cell.equations]
