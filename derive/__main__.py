@@ -70,8 +70,7 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
         page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")
         add_page_options(page)
     for one in declared[:1]:
-        takes = ", ".join(f"--{option.name}" for option in one.options) or "no options of its own"
-        parser.hint = f" {one.name} takes {takes}. See `python -m derive {one.name} --help`."
+        parser.hint = one.hint
         group = parser.add_argument_group(f"for {one.name}")
         for option in one.options:
             option.add_to(group)

@@ -88,9 +88,16 @@ class Declaration:
         name = "_".join(word.removeprefix("--").replace("-", "_") for word in words)
         return Cell.from_equations(name, " ".join(words), self.equations(**values))
 
+    @property
+    def hint(self) -> str:
+        """What to say beside an option that the cell doesn't have."""
+        takes = ", ".join(f"--{option.name}" for option in self.options) or "no options of its own"
+        return f" {self.name} takes {takes}. See `python -m derive {self.name} --help`."
+
     def parser(self) -> argparse.ArgumentParser:
         """An argument parser with the cell's options only."""
         parser = OneLineParser(prog=self.name, add_help=False, allow_abbrev=False)
+        parser.hint = self.hint
         for option in self.options:
             option.add_to(parser)
         return parser

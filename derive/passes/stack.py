@@ -254,8 +254,10 @@ def stack_outer(equations: list[Equation], order: list[Value], span: Span, names
             cut.append(replace(equation.with_value(rows(block, start, stop)), place="finish", accumulate=False))
             start = stop
         gone = {equation.target for equation in members}
-        equations = [e for e in equations if e.target not in gone]
-        equations += [Equation(block, (Term(whole),), accumulate=True), *cut]
+        left = [e for e in equations if e.target not in gone]
+        # what is computed at the end may read the rows, so that those come first
+        last = [e for e in left if e.place == "finish"]
+        equations = [*[e for e in left if e.place != "finish"], Equation(block, (Term(whole),), accumulate=True), *cut, *last]
     return equations
 
 

@@ -295,19 +295,11 @@ OWN = [
     a_matrix_and_its_sum,
     gate_without_time,
 ]
-NOT_YET: dict[tuple[Callable[[], list[sp.Equality]], Check], str] = {
-    (a_matrix_and_its_sum, check_scheduled): "`stack` puts a gathered gradient behind its reader",
-}
-"""What is known to be wrong; an entry that is mended must go."""
 
 
 @pytest.mark.parametrize("checked", [check_derived, check_scheduled])
 @pytest.mark.parametrize("equations", OWN)
-def test_the_rest_of_the_language_is_exact(
-    equations: Callable[[], list[sp.Equality]], checked: Check, request: pytest.FixtureRequest
-) -> None:
-    if (equations, checked) in NOT_YET:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=NOT_YET[equations, checked]))
+def test_the_rest_of_the_language_is_exact(equations: Callable[[], list[sp.Equality]], checked: Check) -> None:
     cell = cell_of(*equations())
     checked(cell, oracle_of(cell, 1))
 
