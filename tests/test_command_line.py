@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -328,23 +326,6 @@ def test_a_fault_in_a_kernel_is_found_and_its_block_named(folder: Path) -> None:
 
 
 # ---- must show
-
-
-def test_time_of_the_first_command(folder: Path) -> None:
-    """At most 2.5 times `import sympy, numpy`, each the best of three in the same run."""
-
-    def seconds(*words: str) -> float:
-        best = float("inf")
-        for _ in range(3):
-            shutil.rmtree("generated", ignore_errors=True)
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *words], env=ENVIRONMENT, check=True, capture_output=True)
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    ours = seconds("-m", "derive", "lstm", "--peephole", "--no-verify")
-    theirs = seconds("-c", "import sympy, numpy")
-    assert ours <= 2.5 * theirs, f"{ours:.2f} s against {theirs:.2f} s"
 
 
 def test_wrong_arrays_are_one_clear_line() -> None:
