@@ -90,6 +90,11 @@ class Cell:
                 raise CellError(
                     f"{self.name}: {value.name} stands for two things: {shape_text(known)} and {shape_text(value)}. Rename one."
                 )
+            if value.timed and not value.is_vector:
+                raise CellError(
+                    f"{self.name}: {value.name} is a matrix that differs from step to step: expected a vector, got {shape_text(value)}. "
+                    "Write its rows or columns as vectors of their own."
+                )
         ordered(self.equations, self.name)
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}

@@ -141,7 +141,7 @@ def tangent(forward: Program) -> Program:
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
             dot = differential(part, equation.target, moving)
-            for summand in dot.args if isinstance(dot, Plus) else [dot] * (dot is not None):
+            for summand in summands(dot) if dot is not None else ():
                 terms.append(Term(summand, Reason(equation.target, rule_of_term(part))))
         if terms:
             moving.add(equation.target)
@@ -172,6 +172,12 @@ def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.Matrix
     return rule_for(JVP, node, y, "JVP")(y, node, operands, tangents)
 
 
+def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
+    """The terms of a sum, a number in front of it multiplied in."""
+    number, rest = coefficient(node)
+    return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [node]
+
+
 # ---- the Jacobian of one step
 
 
@@ -190,7 +196,7 @@ def jacobian(forward: Program) -> Program:
     for equation in tangent(forward).equations:
         value = equation.target.like(kind="primal")
         for wrt in before:
-            terms = [Term(widen(term.value, wrt, known), term.reason) for term in equation.terms]
+            terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
             terms = [term for term in terms if not isinstance(term.value, Zeros)]
             if terms or value in states:
                 block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")

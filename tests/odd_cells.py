@@ -331,3 +331,13 @@ def transposed_difference() -> Equations:
     """A transposed matrix on a difference."""
     c = sequence("c", K)
     return [Eq(h, tanh(matrix("Q", K, H).T @ (c.prev - sequence("u", K)))), Eq(c, matrix("R", K, H) @ h)]
+
+
+@odd
+def like_terms() -> Equations:
+    """Squares and a summand written twice: terms of a gradient that differ in nothing but their numbers."""
+    g = sequence("g", H)
+    return [
+        Eq(g, tanh(W @ x + U @ h.prev + W @ x + b)),
+        Eq(h, sigma(g * g * g - h.prev * h.prev) + sp.Rational(1, 2) * (g * g) - b * b),
+    ]

@@ -156,7 +156,8 @@ def environment(source: Source, found: re.Match[str], pieces: list[Piece]) -> in
 
 def fence(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
     """A fenced block of code: passed over, unless it declares."""
-    close = re.compile(rf"^ {{0,3}}{re.escape(found['ticks'])}[`~]*[ \t]*$", re.MULTILINE).search(source.text, found.end())
+    ticks = found["ticks"]
+    close = re.compile(rf"^ {{0,3}}{ticks[0]}{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(source.text, found.end())
     end = close.start() if close else len(source.text)
     if found["info"].strip() == "derive":
         pieces.append(Declarations((found.end(), end)))

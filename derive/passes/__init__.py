@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from derive.passes.coefficients import coefficients
+from derive.passes.collect import collect
 from derive.passes.defer import defer
 from derive.passes.factor import factor
 from derive.passes.gather import gather
@@ -24,7 +25,14 @@ from derive.program import Program
 Pass = Callable[[Program, Program], Program]
 """A pass takes the program to change and the forward program as flattened from the cell, whose values the first may read."""
 
-TIDY: dict[str, Pass] = {"outputs": outputs, "inline": inline, "gather": gather, "factor": factor, "share": share}
+TIDY: dict[str, Pass] = {
+    "outputs": outputs,
+    "inline": inline,
+    "gather": gather,
+    "collect": collect,
+    "factor": factor,
+    "share": share,
+}
 SCHEDULE: dict[str, Pass] = {
     "halve": halve,
     "coefficients": coefficients,
