@@ -27,9 +27,9 @@ from derive.language import (
     coefficient,
     hadamard,
     scale,
-    shape_text,
 )
 from derive.program import Equation, Program, Term, check
+from derive.shapes import shape_text
 
 
 class CellError(DeriveError):

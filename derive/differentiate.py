@@ -21,15 +21,14 @@ from derive.language import (
     coefficient,
     diagonal,
     hadamard,
-    is_vector,
     matmul,
     rows,
     scale,
-    shape_text,
     stack,
 )
 from derive.program import Equation, Program, Reason, Term, check
 from derive.rules import JVP, VJP, Rule, identity_of
+from derive.shapes import is_vector, shape_text
 
 GIVEN = "the loss reads it directly"
 CARRY = "through the next step"

@@ -32,8 +32,6 @@ from derive.language import (
     coefficient,
     diagonal,
     hadamard,
-    is_matrix,
-    is_number,
     matmul,
     repeat,
     rows,
@@ -42,6 +40,7 @@ from derive.language import (
     stack,
     transpose,
 )
+from derive.shapes import is_matrix, is_number
 
 
 def values_in(expression: sp.Basic) -> list[Value]:

@@ -20,6 +20,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import DeriveError
+from derive.shapes import dimension as dimension
+from derive.shapes import is_matrix, is_vector, shape_text
 
 X = sp.Symbol("X")
 """The placeholder of every elementwise function: `Apply(tanh(X), a)` is tanh taken of each element of `a`."""
@@ -27,11 +29,6 @@ X = sp.Symbol("X")
 
 class LanguageError(DeriveError):
     """An expression that isn't in the language: an unknown node, or shapes that don't fit."""
-
-
-def dimension(name: str) -> sp.Symbol:
-    """A symbolic dimension such as `H`."""
-    return sp.Symbol(name, integer=True, positive=True)
 
 
 class Written:
@@ -204,18 +201,6 @@ class Identity(Written, sp.Identity):  # type: ignore[misc]
 
 LEGAL = (Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Softmax, Diagonal, Ones, Zeros, Identity)
 """Every node that a program may hold."""
-
-
-def is_matrix(expression: Any) -> bool:
-    return isinstance(expression, sp.MatrixExpr)
-
-
-def is_vector(expression: Any) -> bool:
-    return is_matrix(expression) and expression.shape[1] == 1
-
-
-def is_number(expression: Any) -> bool:
-    return isinstance(expression, (int, float)) or (isinstance(expression, sp.Expr) and bool(expression.is_number))
 
 
 # ---- constructors: the only places where nodes are made. They flatten, pull numbers to the front, drop ones and zeros, sort nothing.
@@ -411,9 +396,3 @@ def vector(name: str, rows: Any) -> Value:
 def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:
     """One equation, as SymPy's `Equality`: left is defined to be right."""
     return sp.Equality(left, right, evaluate=False)
-
-
-def shape_text(expression: sp.MatrixExpr) -> str:
-    """The shape as a person reads it: `(H, D)`, `(H,)` for a column."""
-    rows_, cols = expression.shape
-    return f"({rows_},)" if cols == 1 else f"({rows_}, {cols})"

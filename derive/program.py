@@ -11,7 +11,8 @@ import sympy as sp
 
 from derive.errors import DeriveError
 from derive.expressions import matrix_parts, substitute, values_in
-from derive.language import LEGAL, Value, Zeros, add, hadamard, shape_text
+from derive.language import LEGAL, Value, Zeros, add, hadamard
+from derive.shapes import shape_text
 
 PLACES = ("once", "before", "step", "after", "finish")
 """When an equation is computed: once from the parameters; for all steps at once before the loop over time; in the loop; for all

@@ -289,7 +289,7 @@ def sum_times_state() -> Equations:
 def swapped() -> Equations:
     """A state that is the other one's old value, read again at the same step."""
     c = sequence("c", H)
-    return [Eq(h, c.prev), Eq(c, tanh(W @ x) + h.prev * h)]
+    return [Eq(h, c.prev), Eq(c, tanh(W @ x) + sigma(h.prev * h))]
 
 
 @odd

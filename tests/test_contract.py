@@ -317,8 +317,6 @@ def test_the_same_call_gives_the_same_bits(name: str) -> None:
 @pytest.mark.parametrize(("T", "B"), [(9, 64), (150, 5), (3, 600)])
 def test_long_and_wide_calls_equal_their_parts(name: str, T: int, B: int) -> None:
     """Gradients of many examples are those of each few of them, put together; no block of steps or examples is lost."""
-    if name == "swapped":
-        pytest.skip("its state grows with every step, without a bound")
     module = kernel(name)
     call = draw(module, T=T, B=B, scale=0.7)
     whole, parts = args.backward(module, call), [args.backward(module, part) for part in halves(call, B)]
@@ -337,8 +335,6 @@ def halves(call: Call, B: int) -> list[Call]:
 @every
 def test_a_long_run_equals_two_short_ones(name: str) -> None:
     """The second half starts from the state that the first ended in, and hands its gradient back."""
-    if name == "swapped":
-        pytest.skip("its state grows with every step, without a bound")
     module = kernel(name)
     call = draw(module, T=140, B=5, scale=0.7)
     first, second = (cut_in_time(call, steps) for steps in (slice(0, 61), slice(61, 140)))

@@ -14,7 +14,7 @@ from verify.compare import Row, fault
 from verify.data import QUICK, REGIMES, Regime
 from verify.differences import NotAnalytic
 from verify.evidence import Evidence
-from verify.findings import FAIL, PASS, Finding
+from verify.findings import FAIL, PASS, Finding, label_of
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
 from verify.settle import first_data, first_steps, method_of, reach_of, settled
@@ -83,7 +83,8 @@ class Report:
         """One line: who agrees, in how many blocks, how closely; or what failed, where, and the likely cause."""
         if not self.passed:
             shown = [f"{self.name}: {finding.verdict}: {finding.line()}" for finding in self.failures()]
-            return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more" if len(shown) > 2 else "")
+            more = ", ".join(dict.fromkeys(label_of(finding.block) or finding.check for finding in self.failures()[2:]))
+            return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more: {more}" if more else "")
         pairs = [pair for pair in (self.rows[0].errors if self.rows else {}) if "central" not in pair]
         exact = max((self.worst(pair) for pair in pairs), default=0.0)
         near = max((self.worst(pair) for pair in (self.rows[0].errors if self.rows else {}) if "central" in pair), default=0.0)

@@ -9,9 +9,10 @@ from derive.emission.expressions import NumPyText, size_text
 from derive.emission.functions import flat, gradient_lines, sizes_line
 from derive.emission.names import Names
 from derive.expressions import is_timed
-from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, is_matrix, transpose
+from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, transpose
 from derive.notation import Notation
 from derive.program import Equation, Program
+from derive.shapes import is_matrix
 
 
 def emit_forward(

@@ -17,7 +17,6 @@ from derive.language import (
     apply,
     diagonal,
     hadamard,
-    is_matrix,
     matmul,
     rows,
     scale,
@@ -29,6 +28,7 @@ from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, 
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups
 from derive.pages.shapes import Shapes
+from derive.shapes import is_matrix
 
 
 class Builder:

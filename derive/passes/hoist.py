@@ -7,8 +7,9 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.expressions import matrix_parts, values_in
-from derive.language import Plus, Times, Value, add, is_matrix
+from derive.language import Plus, Times, Value, add
 from derive.program import Equation, Program, Term
+from derive.shapes import is_matrix
 
 
 def hoist(program: Program, forward: Program) -> Program:

@@ -18,9 +18,10 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive.expressions import substitute
-from derive.language import Apply, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, is_matrix, rows, transpose
+from derive.language import Apply, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, rows, transpose
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
+from derive.shapes import is_matrix
 
 Span = Callable[[list[Value]], Matrix | None]
 """From values to the rows of the stacked block that hold them, None where they don't lie side by side."""
