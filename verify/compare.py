@@ -65,13 +65,22 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
     worst: dict[str, dict[Pair, float]] = {}
     for k, evidence in enumerate(evidences):
         found = routes(kernel, hand, evidence, all_routes=k == 0)
-        for block in evidence.data.flat():
-            errors = worst.setdefault(block, {})
-            for pair in combinations(found, 2):
-                if all(block in found[route] for route in pair):
-                    error = symmetric(found[pair[0]][block], found[pair[1]][block])
-                    errors[pair] = error if np.isnan(error) else max(errors.get(pair, 0.0), error)
+        for block, array in evidence.data.flat().items():
+            errors = between(found, block)
+            if Row(block, errors).failures() and "central" in found:
+                one = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
+                found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
+                errors = between(found, block)
+            known = worst.setdefault(block, {})
+            for pair, error in errors.items():
+                known[pair] = error if np.isnan(error) else max(known.get(pair, 0.0), error)
     return tuple(Row(block, errors) for block, errors in worst.items())
+
+
+def between(found: dict[str, Gradients], block: str) -> dict[Pair, float]:
+    """The relative error of each pair of routes that have a block."""
+    pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
+    return {pair: symmetric(*(found[route][block] for route in pair)) for pair in pairs}
 
 
 def fault(row: Row) -> str:

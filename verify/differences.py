@@ -105,6 +105,13 @@ def central(loss: Loss, arrays: Arrays, step: float | None = None, names: list[s
     return gradients
 
 
+def refined(loss: Loss, arrays: Arrays, name: str) -> Array:
+    """dL/d(array) by two central differences, (4 D(h) - D(2h))/3: the truncation error falls from h² to h⁴ f⁽⁵⁾."""
+    h = central_step(arrays[name].dtype)
+    near, far = (central(loss, arrays, step, [name])[name] for step in (h, 2 * h))
+    return np.asarray((4 * near - far) / 3)
+
+
 def one_sided(loss: Loss, arrays: Arrays, direction: Arrays, step: float) -> tuple[Any, Any]:
     """((L(a) - L(a - hu))/h, (L(a + hu) - L(a))/h): at a kink the two differ however small h is."""
     here = loss(dict(arrays))

@@ -202,9 +202,13 @@ class Evidence:
 
     @cached_property
     def reach(self) -> float:
-        """How saturated a unit may be: |z| of the regime, or of a state that a tanh may read."""
+        """How saturated a unit may be: |z| of the regime, of a state that a tanh may read, or of one that a tanh may have made.
+
+        tanh loses what sigma loses at twice its argument.
+        """
         sizes = [float(np.abs(array).max(initial=0.0)) for array in self.kernel.outputs(self.data).values()]
-        return max(self.regime.reach, min(max(sizes, default=0.0), SIGMA_LIMIT))
+        made = [2 * float(np.arctanh(size)) for size in sizes if size < 1]
+        return max(self.regime.reach, min(max([*sizes, *made], default=0.0), SIGMA_LIMIT))
 
     @cached_property
     def growth(self) -> float:

@@ -297,9 +297,10 @@ class Examination:
         unit = np.zeros_like(evidence.data.flat()[finding.block])
         unit[index] = 1.0
         cotangents = evidence.data.cotangents if step is None else evidence.data.only_step(step)
-        exact = float(model.arbitrate(self.kernel.dims, evidence.data, cotangents, finding.block, unit))
         if comparison.got is None or comparison.expected is None:
             return finding
+        size = abs(comparison.expected)
+        exact = float(model.arbitrate(self.kernel.dims, evidence.data, cotangents, finding.block, unit, size))
         size = abs(comparison.got - comparison.expected) / comparison.error
         ours, theirs = abs(comparison.got - exact) / size, abs(comparison.expected - exact) / size
         if ours <= comparison.tolerance.value:

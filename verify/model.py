@@ -199,9 +199,14 @@ class Model:
 
     # ---- the arbiter
 
-    def arbitrate(self, dims: Dims, data: Data, cotangents: Mapping[str, Array], block: str, direction: Array) -> Any:
-        """The derivative of the loss along a direction of one block, with 60 digits, by central differences of the equations."""
-        numbers = interpreter.precise()
+    def arbitrate(
+        self, dims: Dims, data: Data, cotangents: Mapping[str, Array], block: str, direction: Array, size: float = 1.0
+    ) -> Any:
+        """The derivative of the loss along a direction of one block, by central differences of the equations.
+
+        60 digits, and as many more as a derivative of that size is smaller than the loss that it is the difference of.
+        """
+        numbers = interpreter.precise(60 + max(0, -int(np.log10(size)) if size else 300))
         step = numbers.number(sp.Rational(1, 10**20))
         evaluate = self.evaluator(dims, numbers)
         cast = cast_to(numbers)

@@ -70,7 +70,7 @@ def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
         fewer = {name: array[:1] for name, array in data.state.items()}
         yield Case("state of one example beside inputs of several", forward(replace(data, state=fewer)))
     for name, array in data.parameters.items():
-        if array.ndim == 1:
+        if array.ndim == 1 and array.size > 1:
             changed = {**data.parameters, name: array[:1]}
             yield Case(f"parameters[{name!r}] of one element", forward(replace(data, parameters=changed)))
 

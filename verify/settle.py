@@ -97,7 +97,10 @@ def usable(evidence: Evidence) -> float:
         return 0.2
     if evidence.wide.value and reach_of(evidence) == 0:
         return 0.5
-    return 1.0 if max(float(np.abs(a).max(initial=0.0)) for a in outputs.values()) <= TANH_LIMIT else 0.8
+    sizes = [float(np.abs(array).max(initial=0.0)) for array in outputs.values()]
+    if max(sizes) > TANH_LIMIT:
+        return 0.8
+    return 0.9 if any(np.tanh(TANH_LIMIT) < size <= 1 for size in sizes) else 1.0
 
 
 def reach_of(evidence: Evidence) -> float:

@@ -14,7 +14,7 @@ from verify.examination import check
 from verify.kernel import load_text
 from verify.model import model_of
 
-IN_A_RUN = 40
+IN_A_RUN = 100
 COUNT = settings.default.max_examples if settings.default.max_examples > 1000 else IN_A_RUN  # type: ignore[union-attr]
 
 
