@@ -45,11 +45,13 @@ class Comparison:
 
 
 def relative(got: Array, expected: Array) -> float:
-    """|a - b| / |b| in the norm of the block; infinite where the shapes differ, or where b is zero and a isn't."""
+    """|a - b| / |b| in the norm of the block; infinite where the shapes differ, or where b is zero and a isn't (but for underflow)."""
     if got.shape != expected.shape:
         return float("inf")
     difference, size = norm(got - expected), norm(expected)
-    return difference / size if size else (0.0 if difference == 0 else float("inf") if difference == difference else float("nan"))
+    if size or difference != difference:
+        return difference / size if size else difference
+    return 0.0 if difference < UNDERFLOW else float("inf")
 
 
 def norm(array: Array) -> float:
@@ -212,7 +214,7 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
     size = scale * np.sqrt(((expected / scale[:, None, :, None]) ** 2).sum(axis=axes))
     difference = np.abs(got - expected).max(axis=axes)
     with np.errstate(all="ignore"):
-        error = np.where(difference == 0, 0.0, difference / size)
+        error = np.where((difference == 0) | ((size == 0) & (difference < UNDERFLOW)), 0.0, difference / size)
         resolution = np.where(np.abs(own).max(axis=axes) == 0, 0.0, 4 * np.abs(own).max(axis=axes) / size)
         cancelled = np.maximum(1.0, np.nan_to_num(terms.max(axis=axes) / size, posinf=1.0))
     one = bound(evidence, 0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from verify.data import Data
-from verify.evidence import Array, Evidence
+from verify.evidence import Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import bound, norm, relative
 from verify.kernel import Kernel
@@ -44,17 +44,22 @@ def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     for block in data.flat():
         direction = {block: direction_of(evidence, block)}
         got = pushed(kernel, data, direction)
-        yield from against_evidence(block, got, evidence, direction)
+        found = list(against_evidence(block, got, evidence, direction))
+        yield from against_evidence(block, got, evidence.with_shaken(), direction) if found else ()
         yield from adjoint(block, got, gradients, direction[block], data)
     yield Finding("jvp", PASS)
     yield Finding("adjoint", PASS)
 
 
 def against_evidence(block: str, got: dict[str, Array], evidence: Evidence, direction: dict[str, Array]) -> Iterator[Finding]:
-    """The tangent of each output at each step, relative to its own size there."""
-    moves = evidence.along(block, 0) if block in evidence.data.parameters else evidence.tangents(evidence.data, direction)
+    """The tangent of each output at each step, relative to its own size there; of shaken evidence the spread is its own error."""
+
+    def moved(one: Evidence) -> Moved:
+        return one.along(block, 0) if block in one.data.parameters else one.tangents(one.data, direction)
+
+    moves, others = moved(evidence), [moved(other) for other in evidence.shaken]
     for name, expected in moves.value.items():
-        own = np.broadcast_to(moves.error[name], expected.shape)
+        own = moves.error[name] + sum((np.abs(other.value[name] - expected) for other in others), start=np.zeros(expected.shape))
         for t in range(evidence.data.steps):
             size = norm(expected[t])
             resolution = 4 * norm(own[t]) / size if size else (np.inf if own.any() else 0.0)
