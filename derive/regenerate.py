@@ -72,7 +72,7 @@ def one(project: Project, name: str, text: str, force: bool, no_verify: bool) ->
     if not no_verify:
         from verify.kept import compare_text
 
-        report = compare_text(text, name)
+        report = compare_text(text, next(cell for cell in project.cells() if cell.name == name))
         if not report.passed:
             print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
             return False
