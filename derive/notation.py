@@ -35,7 +35,7 @@ SUM, PRODUCT, FACTOR, ATOM = range(4)
 class Notation:
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one = " ∘ ", "−", "\u0307", "1"
+    times, minus, dot, one, each_step = " ∘ ", "−", "\u0307", "1", "Σₜ"
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos",
@@ -77,7 +77,7 @@ class Notation:
             case ["cotangent"]:
                 return self.derivative("L", primal)
             case ["gathered"]:
-                return self.derivative(self.loss_sum(), primal)
+                return f"{self.each_step} {self.at(self.derivative('L', primal), 0)}"
             case ["given"]:
                 return self.derivative(self.timed("L", shift), primal)
             case ["carry"]:
@@ -90,9 +90,6 @@ class Notation:
 
     def derivative(self, above: str, below: str) -> str:
         return f"∂{above}/∂{below}"
-
-    def loss_sum(self) -> str:
-        return "ΣL"
 
     def loss(self) -> str:
         """What L is."""
@@ -162,7 +159,8 @@ class Notation:
         raise TypeError(f"notation: no text for {type(node).__name__}")
 
     def is_fraction(self, value: Value) -> bool:
-        return False
+        """Whether a value is written as a derivative, ∂L/∂h."""
+        return value.kind not in ("primal", "tangent")
 
     def plus(self, terms: list[str]) -> str:
         text = terms[0]
@@ -263,13 +261,25 @@ class Notation:
         return f"{self.within(equation.factor, 0, PRODUCT)}{self.times}{self.parentheses(total)}"
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
-        return f"Σₜ {text if len(equation.terms) == 1 else self.parentheses(text)}"
+        return f"{self.each_step} {text if len(equation.terms) == 1 else self.parentheses(text)}"
+
+    def term(self, node: sp.MatrixExpr, shift: int = 0, summed: bool = False) -> str:
+        """A term of an equation, its sum over the steps behind its sign."""
+        if not summed:
+            return self.formula(node, shift)
+        text = self.within(node, shift, PRODUCT) if isinstance(node, Plus) else self.formula(node, shift)
+        sign = self.minus if text.startswith(self.minus) else ""
+        return f"{sign}{self.each_step} {text.removeprefix(sign)}"
+
+    def front(self, factor: sp.MatrixExpr, summed: bool) -> str:
+        """The common factor of an equation, its sum over the steps in front."""
+        return f"{self.each_step} " * summed + self.within(factor, 0, PRODUCT)
 
 
 class LaTeX(Notation):
     """LaTeX for amsmath."""
 
-    times, minus, one = r" \circ ", "-", "1"
+    times, minus, one, each_step = r" \circ ", "-", "1", r"\sum_t"
     functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
@@ -311,9 +321,6 @@ class LaTeX(Notation):
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
 
-    def loss_sum(self) -> str:
-        return r"\sum L"
-
     def loss(self) -> str:
         return r"$L = \sum_t L_t$"
 
@@ -321,7 +328,7 @@ class LaTeX(Notation):
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"
 
     def transposed(self, text: str) -> str:
-        return rf"{text}^\top" if "^" not in text else rf"\left({text}\right)^\top"
+        return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"
 
     def parentheses(self, text: str) -> str:
         return rf"\left({text}\right)"
@@ -351,9 +358,6 @@ class LaTeX(Notation):
         if isinstance(number, sp.Rational) and sp.Rational(str(float(number))) == number and number.q > 1:
             return str(float(number))
         return str(sp.latex(number))
-
-    def sum_over_steps(self, text: str, equation: Equation) -> str:
-        return rf"\sum_t {text if len(equation.terms) == 1 else self.parentheses(text)}"
 
 
 __all__ = ["LaTeX", "Notation", "dim", "split_name", "width"]
