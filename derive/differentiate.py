@@ -79,7 +79,7 @@ def backward(forward: Program) -> Program:
     for equation in reversed(forward.equations):
         target = equation.target
         equations += close(target, contributions(target))
-        for term in equation.terms:
+        for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
     before = [state.prev for state in states]
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
@@ -103,6 +103,8 @@ def sweep(
     way: tuple[type, ...] = (),
 ) -> None:
     """Hand the cotangent of a node down to the values in it, rule by rule; each contribution keeps the rules on its way."""
+    if isinstance(cotangent, Zeros):
+        return
     if isinstance(node, Value):
         collected[node].append(Term(cotangent, reason(VJP, way, equation.target, "y = a: ā = ȳ")))
         return
@@ -150,7 +152,7 @@ def tangent(forward: Program) -> Program:
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
             dot = differential(part, equation.target, moving)
-            if dot is not None:
+            if dot is not None and not isinstance(dot, Zeros):
                 way = [*[type(value)] * (part != value), *way_into(part)]
                 why = reason(JVP, way, equation.target, "y = a: ẏ = ȧ")
                 terms += [Term(summand, why) for summand in summands(dot)]
@@ -245,10 +247,7 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
         case Stack():
             return stack(*[widen(part, wrt, known) for part in node.args])
         case Rows():
-            inner = widen(node.args[0], wrt, known)
-            if isinstance(inner, Zeros):
-                return Zeros(node.shape[0], wrt.shape[0])
-            return rows(inner, *node.args[1:])
+            return rows(widen(node.args[0], wrt, known), *node.args[1:])
     return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
 
 

@@ -11,7 +11,6 @@ Vectors are columns `(n, 1)` with a symbolic dimension; the batch is invisible h
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import sympy as sp
@@ -19,16 +18,12 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
-from derive.errors import DeriveError
+from derive.errors import LanguageError as LanguageError
+from derive.shapes import check_chain, check_same, is_matrix, is_vector, shape_text
 from derive.shapes import dimension as dimension
-from derive.shapes import is_matrix, is_vector, shape_text
 
 X = sp.Symbol("X")
 """The placeholder of every elementwise function: `Apply(tanh(X), a)` is tanh taken of each element of `a`."""
-
-
-class LanguageError(DeriveError):
-    """An expression that isn't in the language: an unknown node, or shapes that don't fit."""
 
 
 class Written:
@@ -234,9 +229,7 @@ def add(*terms: Any) -> sp.MatrixExpr:
     for term in terms:
         term = term if is_matrix(term) else scale(term, Ones(*like.shape))
         flat.extend(term.args if isinstance(term, Plus) else [term])
-    for term in flat:
-        if term.shape != like.shape:
-            raise LanguageError(f"sum: shapes differ: expected {shape_text(like)}, got {shape_text(term)}.")
+    check_same("sum", [like, *flat])
     flat = [term for term in flat if not isinstance(term, Zeros)]
     return Zeros(*like.shape) if not flat else flat[0] if len(flat) == 1 else Plus(*flat, evaluate=False)
 
@@ -254,11 +247,8 @@ def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     """u ∘ v ∘ ..., numbers in front."""
     number: sp.Expr = sp.S.One
     flat: list[sp.MatrixExpr] = []
+    check_same("elementwise product", factors)
     for factor in factors:
-        if factor.shape != factors[0].shape:
-            raise LanguageError(
-                f"elementwise product: shapes differ: expected {shape_text(factors[0])}, got {shape_text(factor)}."
-            )
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Hadamard) else [rest])
@@ -276,12 +266,7 @@ def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Times) else [rest])
-    for left, right in pairwise(flat):
-        if left.shape[1] != right.shape[0]:
-            raise LanguageError(
-                f"matrix product: {shape_text(left)} times {shape_text(right)}: expected {left.shape[1]} rows on the right, "
-                f"got {right.shape[0]}."
-            )
+    check_chain(flat)
     if any(isinstance(factor, Zeros) for factor in flat):
         return Zeros(flat[0].shape[0], flat[-1].shape[1])
     flat = [factor for factor in flat if not isinstance(factor, Identity)] or flat[:1]
@@ -324,6 +309,8 @@ def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
         return expression
     if not scalar.has(X):
         return scale(scalar, Ones(*expression.shape))
+    if isinstance(expression, Zeros) and scalar.subs(X, 0) == 0:
+        return expression
     return Apply(sp.Lambda(X, scalar), expression)
 
 
@@ -334,6 +321,8 @@ def stack(*parts: sp.MatrixExpr) -> sp.MatrixExpr:
         if part.shape[1] != flat[0].shape[1]:
             raise LanguageError(f"stack: widths differ: expected {shape_text(flat[0])}, got {shape_text(part)}.")
     flat = join_rows(flat)
+    if all(isinstance(part, Zeros) for part in flat):
+        return Zeros(sp.Add(*[part.shape[0] for part in flat]), flat[0].shape[1])
     return flat[0] if len(flat) == 1 else Stack(*flat)
 
 
@@ -351,6 +340,8 @@ def join_rows(parts: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
 
 def repeat(vector: sp.MatrixExpr, times_: int) -> sp.MatrixExpr:
     """The vector, `times_` times, one above the other."""
+    if isinstance(vector, Zeros):
+        return Zeros(vector.shape[0] * times_, vector.shape[1])
     return vector if times_ == 1 else Repeat(vector, sp.Integer(times_))
 
 
@@ -359,6 +350,8 @@ def rows(expression: sp.MatrixExpr, start: Any, stop: Any) -> sp.MatrixExpr:
     start, stop = sp.sympify(start), sp.sympify(stop)
     if start == 0 and stop == expression.shape[0]:
         return expression
+    if isinstance(expression, Zeros):
+        return Zeros(stop - start, expression.shape[1])
     if isinstance(expression, Rows):
         return rows(expression.args[0], expression.args[1] + start, expression.args[1] + stop)
     return Rows(expression, start, stop)
@@ -372,6 +365,8 @@ def softmax(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """diag(v)."""
     number, rest = coefficient(vector)
+    if isinstance(rest, Zeros):
+        return Zeros(rest.shape[0], rest.shape[0])
     return scale(number, Identity(rest.shape[0]) if isinstance(rest, Ones) else Diagonal(rest))
 
 
