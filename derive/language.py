@@ -19,7 +19,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
-from derive.shapes import check_chain, check_same, is_matrix, is_vector, shape_text
+from derive.shapes import check_chain, check_same, exact, is_matrix, is_vector, shape_text
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -64,10 +64,10 @@ class Written:
         return matmul(other, self)
 
     def __pow__(self, exponent: Any) -> sp.MatrixExpr:
-        return apply(X ** sp.sympify(exponent), self)
+        return apply(X ** exact(exponent), self)
 
     def __truediv__(self, other: Any) -> sp.MatrixExpr:
-        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / sp.sympify(other), self)
+        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / exact(other), self)
 
     def __rtruediv__(self, other: Any) -> sp.MatrixExpr:
         return scale(other, apply(1 / X, self))
@@ -214,7 +214,7 @@ def scale(number: Any, expression: Any, like: Any = None) -> sp.MatrixExpr:
     if not is_matrix(expression):
         expression = Ones(*like.shape) if expression == 1 else scale(expression, Ones(*like.shape))
     factor, rest = coefficient(expression)
-    factor = sp.sympify(number) * factor
+    factor = exact(number) * factor
     if factor == 1:
         return rest
     if factor == 0 or isinstance(rest, Zeros):
@@ -304,7 +304,7 @@ def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 
 def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
     """f(a) element by element, f a SymPy expression in `X`."""
-    scalar = sp.sympify(scalar)
+    scalar = exact(scalar)
     if scalar == X:
         return expression
     if not scalar.has(X):

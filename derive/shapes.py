@@ -28,6 +28,13 @@ def is_number(expression: Any) -> bool:
     return isinstance(expression, (int, float)) or (isinstance(expression, sp.Expr) and bool(expression.is_number))
 
 
+def exact(number: Any) -> sp.Expr:
+    """A number, or an expression, with each float as the decimal that Python prints for it: 0.1 is 1/10."""
+    number = sp.sympify(number)
+    decimals = {one: sp.Rational(repr(float(one))) for one in number.atoms(sp.Float) if float(one) == one}
+    return number.xreplace(decimals)
+
+
 def shape_text(expression: sp.MatrixExpr) -> str:
     """The shape as a person reads it: `(H, D)`, `(H,)` for a column."""
     rows, cols = expression.shape

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
+from derive.cell import CellError
 from derive.compiler import compile_cell, derive
+from derive.emission.expressions import number_text
 from derive.functions import function, step
 from derive.language import (
     Apply,
@@ -16,6 +18,7 @@ from derive.language import (
     X,
     Zeros,
     apply,
+    coefficient,
     diagonal,
     hadamard,
     matmul,
@@ -28,6 +31,7 @@ from derive.language import (
     transpose,
     vector,
 )
+from derive.notation import Notation
 from tests import arguments as args
 from tests.kernels import kernel_of_cell
 from tests.odd_cells import D, H, cell_of
@@ -114,3 +118,31 @@ def test_a_state_of_one_element_has_its_jacobian() -> None:
     _, tape = args.forward(module, call)
     size = module.step_jacobian(call.parameters, tape).shape
     assert size[2] == size[3]
+
+
+# ---- decimals
+
+
+@pytest.mark.parametrize("number", [0.5, 0.1, 1e-5, 0.3, -2.0, 1 / 3, 0.1 + 0.2, 5e-324])
+def test_a_float_is_the_decimal_that_python_prints(number: float) -> None:
+    """It prints as it was written, and is the same float in the kernel."""
+    (kept, _) = coefficient(scale(number, h))
+    assert isinstance(kept, sp.Rational)
+    assert float(kept) == number
+    assert Notation().formula(scale(number, h)).replace("−", "-") == f"{int(number) if number == -2 else number} hₜ"
+    assert float(number_text(kept)) == number
+
+
+def test_floats_in_functions_and_divisors_are_exact() -> None:
+    assert apply(0.25 * X**2.0, h) == apply(X**2 / 4, h)
+    assert h**0.5 == apply(sp.sqrt(X), h)
+    assert h / 0.1 == 10 * h
+
+
+def test_a_large_float_stays_a_float_in_the_kernel() -> None:
+    assert number_text(coefficient(scale(1e300, h))[0]) == "1e+300"
+
+
+def test_what_is_no_number_of_a_cell_is_still_refused() -> None:
+    with pytest.raises(CellError, match="real numbers"):
+        cell_of(Eq(h, tanh(float("nan") * h.prev + matrix("R", H, D) @ x)))
