@@ -200,12 +200,16 @@ class Notation:
                 terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
                 return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
             case sp.Mul():
-                number, rest = scalar.as_coeff_Mul()
+                number, rest = scalar.as_independent(X)
+                if rest == 1:
+                    return self.number(number), ATOM
                 if number != 1:
                     inner, own = self.scalar(rest, operand)
                     inner = inner if own >= PRODUCT else self.parentheses(inner)
-                    return (f"{self.minus}{inner}", SUM) if number == -1 else (f"{self.number(number)} {inner}", PRODUCT)
-                parts = [self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p.has(X), p != X))]
+                    return self.scaled(number, inner)
+                parts = [
+                    self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p != X, sp.default_sort_key(p)))
+                ]
                 return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
             case sp.Pow():
                 return self.power(scalar, operand)
@@ -213,6 +217,11 @@ class Notation:
                 name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
                 return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM
         raise TypeError(f"notation: no text for {type(scalar).__name__} in {scalar}")
+
+    def scaled(self, number: sp.Expr, text: str) -> tuple[str, int]:
+        """A number in front of a product, its sign first."""
+        size = "" if abs(number) == 1 else f"{self.number(abs(number))} "
+        return (f"{self.minus}{size}{text}", SUM) if number < 0 else (f"{size}{text}", PRODUCT)
 
     def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
         base, exponent = scalar.args
@@ -240,7 +249,17 @@ class Notation:
         if isinstance(number, sp.Rational) and number.q not in (1,) and number.q > 1:
             decimal = sp.Rational(str(float(number)))
             return str(float(number)) if decimal == number else f"({number.p}/{number.q})"
+        if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
+            return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
+
+    @staticmethod
+    def radicand(number: sp.Expr) -> str | None:
+        """2/π for √2/√π, the rational in front left aside; None where the rest isn't made of square roots."""
+        roots = sp.Mul.make_args(number.as_coeff_Mul()[1])
+        if any(not isinstance(root, sp.Pow) or abs(root.exp) != sp.Rational(1, 2) for root in roots):
+            return None
+        return str(sp.Mul(*[root**2 for root in roots])).replace("pi", "π")
 
     # ---- equations
 
