@@ -216,8 +216,12 @@ def flatten(cell: Cell) -> Program:
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
-    """The expression as a single value."""
-    inner = inline(expression, target, namer)
+    """The expression as a single value; a multiple of a polynomial needs no name for the polynomial."""
+    number, rest = coefficient(expression)
+    if number != 1 and isinstance(rest, Apply) and rest.scalar.is_polynomial(X):
+        inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
+    else:
+        inner = inline(expression, target, namer)
     return inner if isinstance(inner, (Value, Ones)) else namer.name(inner, wanted)
 
 

@@ -303,12 +303,15 @@ def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 
 
 def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
-    """f(a) element by element, f a SymPy expression in `X`."""
+    """f(a) element by element, f a SymPy expression in `X`; a number that f is a multiple of stands in front."""
     scalar = exact(scalar)
     if scalar == X:
         return expression
     if not scalar.has(X):
         return scale(scalar, Ones(*expression.shape))
+    number, rest = scalar.as_independent(X, as_Add=False)
+    if number != 1:
+        return scale(number, apply(rest, expression))
     if isinstance(expression, Zeros) and scalar.subs(X, 0) == 0:
         return expression
     return Apply(sp.Lambda(X, scalar), expression)

@@ -59,7 +59,9 @@ CASES: dict[type, list[Matrix]] = {
     rules.Scaled: [scale(sp.Rational(-3, 2), matmul(A, p)), scale(5, A)],
     rules.Negated: [scale(-1, u), scale(-1, A)],
     Hadamard: [hadamard(u, v), hadamard(p, q, r, p), hadamard(A, C)],
-    Apply: [apply(scalar, a) for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X] if scalar != X for a in (u, A)],
+    Apply: [
+        coefficient(apply(scalar, a))[1] for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X] if scalar != X for a in (u, A)
+    ],
     Transposed: [transpose(A), transpose(p)],
     Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u)],
     Rows: [rows(u, 1, 2), rows(p, 0, 2), rows(B, 1, 3), rows(vector("long", 5), 1, 4)],
