@@ -24,6 +24,7 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
+    hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, dim, split_name, width
 from derive.program import Equation
@@ -135,6 +136,9 @@ class Notation:
                     return f"{self.ones()} {self.within(rest.args[-1], shift, ATOM)}", FACTOR
                 return " ".join(self.within(factor, shift, FACTOR) for factor in rest.args), FACTOR
             case Hadamard():
+                *factors, last = rest.args
+                if isinstance(last, Apply) and last.scalar == 1 / X:
+                    return self.quotient(hadamard(*factors), last.expr, shift), PRODUCT
                 return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
             case Transposed():
                 return self.transposed(self.within(rest.args[0], shift, ATOM)), FACTOR
@@ -157,6 +161,10 @@ class Notation:
             case Identity():
                 return "I", ATOM
         raise TypeError(f"notation: no text for {type(node).__name__}")
+
+    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
+        """u ∘ v ∘ (1/w), read as a division."""
+        return f"{self.within(above, shift, PRODUCT)} / {self.within(below, shift, ATOM)}"
 
     def is_fraction(self, value: Value) -> bool:
         """Whether a value is written as a derivative, ∂L/∂h."""
@@ -363,6 +371,9 @@ class LaTeX(Notation):
 
     def function(self, name: str) -> str:
         return rf"\operatorname{{{name}}}"
+
+    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
+        return rf"\frac{{{self.formula(above, shift)}}}{{{self.formula(below, shift)}}}"
 
     def reciprocal(self, text: str, binds: int) -> str:
         return rf"\frac{{1}}{{{text}}}"
