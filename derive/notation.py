@@ -128,7 +128,7 @@ class Notation:
             return f"{self.number(number)} {text}", FACTOR
         match rest:
             case Value():
-                return self.value(rest, shift), FACTOR if self.is_fraction(rest) else ATOM
+                return self.value(rest, shift), ATOM
             case Plus():
                 return self.plus([self.formula(term, shift) for term in rest.args]), SUM
             case Times():
@@ -141,7 +141,7 @@ class Notation:
                     return self.quotient(hadamard(*factors), last.expr, shift), PRODUCT
                 return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
             case Transposed():
-                return self.transposed(self.within(rest.args[0], shift, ATOM)), FACTOR
+                return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
             case Softmax():
@@ -166,9 +166,10 @@ class Notation:
         """u ∘ v ∘ (1/w), read as a division."""
         return f"{self.within(above, shift, PRODUCT)} / {self.within(below, shift, ATOM)}"
 
-    def is_fraction(self, value: Value) -> bool:
-        """Whether a value is written as a derivative, ∂L/∂h."""
-        return value.kind not in ("primal", "tangent")
+    def base(self, node: sp.MatrixExpr, shift: int) -> str:
+        """What a mark is put on: an atom, a derivative in brackets, since in ∂L/∂Uᵀ the mark would be read as that of U."""
+        is_derivative = isinstance(node, Value) and node.kind not in ("primal", "tangent")
+        return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
 
     def plus(self, terms: list[str]) -> str:
         text = terms[0]
