@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.compiler import FAST
 from derive.functions import function
 from derive.language import Eq, matrix, sequence, stack, vector
 from tests import arguments as args
@@ -520,6 +521,30 @@ def test_functions_and_slopes_stand_saturation(name: str, dtype: Any) -> None:
         gradient = module.backward({}, tape, {"y": np.ones_like(points)}).inputs["x"]
     np.testing.assert_allclose(outputs["y"].ravel(), ends, atol=1e-6)
     np.testing.assert_allclose(gradient.ravel(), slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sigma", "tanh", "softplus", "relu", "gelu", "elu"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_goes_through_functions_and_slopes(name: str, dtype: Any) -> None:
+    """A branch that nan fails must not make a number of it; what stands beside it stays as it is."""
+    x, y = sequence("x", D), sequence("y", D)
+    for passes in ((), FAST):
+        module = kernel_of_cell(cell_of(Eq(y, function(name)(x))), passes)
+        call = Call({}, {"x": np.array([np.nan, 1], dtype).reshape(1, 1, 2)}, {}, {"y": np.ones((1, 1, 2), dtype)})
+        outputs, tape = module.forward({}, call.inputs)
+        gradient = module.backward({}, tape, call.cotangents).inputs["x"]
+        moved = module.jvp({}, call.inputs, None, {}, {"x": call.cotangents["y"]}, None)["y"]
+        for array in (outputs["y"], gradient, moved):
+            np.testing.assert_array_equal(np.isnan(array.ravel()), [True, False])
+
+
+def test_nan_in_an_argument_reaches_loss_and_gradients_through_relu() -> None:
+    module = kernel_of("rnn --activation relu")
+    call = draw(module)
+    call.parameters["b"][1] = np.nan
+    found = results(module, call)
+    assert np.isnan(found["output", "h"][..., 1]).all()
+    assert all(np.isnan(found[key]).any() for key in (("gradient", 0, "W"), ("gradient", 1, "x"), ("jacobian",)))
 
 
 # ---- names and sizes that a cell may use
