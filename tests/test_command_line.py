@@ -112,12 +112,31 @@ def test_a_folder_without_permission(folder: Path, capsys: pytest.CaptureFixture
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("--dim", "x=T"), ("--dim", "W=H,B"), ("--dim", "h=T")])
+def test_a_dimension_of_a_page_is_no_name_of_steps_or_batch(
+    words: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("page.md").write_text("$$h_t = \\tanh(W x_t + U h_{t-1})$$\n")
+    assert derive(["page.md", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "Choose another name" in err
+    assert files(folder) == ["page.md"]
+
+
 FILES = {
     "a syntax error": ("x =\n", "SyntaxError"),
     "no cell": ("x = 1\n", "no cell"),
     "an error when run": ("import nowhere_at_all\n", "nowhere_at_all"),
     "an exit": ("raise SystemExit(3)\n", "SystemExit"),
     "an error with several lines": ("raise ValueError('one\\ntwo')\n", "one"),
+    "a dimension named like the steps": (
+        "from derive.cells.registry import cell\nfrom derive.language import *\n"
+        "@cell()\ndef own():\n    D, T = dimension('D'), dimension('T')\n"
+        "    return [Eq(sequence('h', T), matrix('W', T, D) @ sequence('x', D))]\n",
+        "Choose another name",
+    ),
     "equations of unequal shape": (
         "from derive.cells.registry import cell\nfrom derive.language import *\n"
         "@cell()\ndef own():\n    D, H = dimension('D'), dimension('H')\n"

@@ -631,7 +631,20 @@ def test_a_concatenated_matrix_is_the_two_matrices_side_by_side() -> None:
     np.testing.assert_allclose(second[0, "W"], np.hstack([first[0, "U"], first[0, "W"]]), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [("t", "np"), ("sizes", "dtype"), ("tape", "h_all"), ("x", "h"), ("lambda_", "S")])
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ("t", "np"),
+        ("sizes", "dtype"),
+        ("tape", "h_all"),
+        ("x", "h"),
+        ("lambda_", "S"),
+        ("_Forward", "_Backward"),
+        ("_sizes", "_add"),
+        ("t", "t_size"),
+        ("h_flat", "x_part"),
+    ],
+)
 def test_a_dimension_named_like_something_the_kernel_uses(rows: str, columns: str) -> None:
     from derive.language import dimension
 
@@ -641,6 +654,29 @@ def test_a_dimension_named_like_something_the_kernel_uses(rows: str, columns: st
     assert module.PARAMETERS["W"] == (rows, columns)
     call = draw(module, sizes={rows: 3, columns: 2})
     close(args.backward(module, call), args.by_complex_step(module, call))
+
+
+@pytest.mark.parametrize("name", ["_Forward", "_Backward", "_array", "Tape"])
+def test_a_parameter_and_a_dimension_named_like_a_part_of_the_kernel(name: str) -> None:
+    from derive.language import dimension
+
+    size = dimension(name)
+    x, h = sequence("x", D), sequence("h", size)
+    module = kernel_of_cell(cell_of(Eq(h, function("tanh")(matrix(name, size, D) @ x + matrix("U", size, size) @ h.prev))))
+    assert module.PARAMETERS[name] == (name, "D")
+    call = draw(module, sizes={name: 3})
+    close(args.backward(module, call), args.by_complex_step(module, call))
+
+
+@pytest.mark.parametrize("name", ["T", "B"])
+def test_a_dimension_named_like_the_steps_or_the_batch_is_refused(name: str) -> None:
+    from derive.cell import CellError
+    from derive.language import dimension
+
+    size = dimension(name)
+    for x in (sequence("x", size), sequence("x", H + size)):
+        with pytest.raises(CellError, match=rf"own: W: a dimension named {name}: .*expected.*Choose another name\.$"):
+            cell_of(Eq(sequence("h", H), function("tanh")(matrix("W", H, x.shape[0]) @ x)))
 
 
 # ---- refusals
