@@ -6,7 +6,6 @@ from typing import Any
 
 import sympy as sp
 
-
 OF_A_CALL = ("T", "B")
 """The sizes that a call brings and a cell doesn't have: steps and batch. No dimension of a cell may be named so."""
 

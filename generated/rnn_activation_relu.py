@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 045856e2b0073cdc
-# header     sha256 d76ba303dc180b38
+# body       sha256 94a646834acdf384
+# header     sha256 a812bc80b74ce681
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -231,13 +231,15 @@ BLOCK = 512
 
 
 def step(z):
-    """1 where z > 0, else 0: the derivative of relu, 0 at 0."""
-    return (z.real > 0).astype(z.dtype)
+    """1 where z > 0, else 0: the derivative of relu, 0 at 0; nan stays nan."""
+    slope = (z.real > 0).astype(z.dtype)
+    np.copyto(slope, z, where=z != z)
+    return slope
 
 
 def relu(z):
-    """max(0, z), the branch taken on the real part."""
-    return np.where(z.real > 0, z, 0)
+    """max(0, z), the branch taken on the real part; nan stays nan."""
+    return np.where(z.real <= 0, 0, z)
 
 
 # ---- what the functions return, and what they refuse
