@@ -13,7 +13,7 @@ import pytest
 
 from derive.compiler import FAST
 from derive.functions import function
-from derive.language import Eq, matrix, sequence, stack, vector
+from derive.language import Eq, matrix, sequence, softmax, stack, vector
 from tests import arguments as args
 from tests.arguments import Call, draw
 from tests.kernels import kernel_of, kernel_of_cell
@@ -405,7 +405,15 @@ def test_checkpoints_change_gradients_by_rounding_only(name: str, k: int) -> Non
         assert call.bits() == before
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True])
+@pytest.mark.parametrize("k", [np.int64(3), np.int32(3), np.uint8(3), np.array(3)])
+def test_a_number_of_checkpoints_may_be_any_integer(k: Any) -> None:
+    module = kernel_of("rnn")
+    call = draw(module, T=7)
+    first, second = (args.backward(module, call, module.forward(*call.groups(), checkpoint_every=n)[1]) for n in (3, k))
+    assert Call(first, {}, {}).bits() == Call(second, {}, {}).bits()
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True, np.True_, np.float64(3), np.int64(0), np.array([3, 3])])
 def test_a_wrong_number_of_checkpoints_is_refused(k: Any) -> None:
     module = kernel_of("rnn")
     refused("forward", "checkpoint_every", lambda: module.forward(*draw(module).groups(), checkpoint_every=k))
@@ -417,6 +425,39 @@ def test_something_else_than_a_workspace_is_refused() -> None:
     refused("forward", "workspace", lambda: module.forward(*call.groups(), workspace={}))
     _, tape = args.forward(module, call)
     refused("backward", "workspace", lambda: module.backward(call.parameters, tape, call.cotangents, workspace={}))
+    refused("forward", "workspace", lambda: module.forward(*call.groups(), workspace={}, checkpoint_every=2))
+    _, tape = module.forward(*call.groups(), checkpoint_every=2)
+    refused("backward", "workspace", lambda: module.backward(call.parameters, tape, call.cotangents, workspace={}))
+
+
+def test_a_workspace_of_another_module_is_named() -> None:
+    module, other = kernel_of("rnn"), kernel_of("gru")
+    for more in ({}, {"checkpoint_every": 2}):
+        found = refused(
+            "forward", "workspace", lambda more=more: module.forward(*draw(module).groups(), workspace=other.Workspace(), **more)
+        )
+        assert "expected a Workspace of rnn, got one of gru" in found
+
+
+def test_checkpoints_leave_what_a_workspace_lent_alone() -> None:
+    module = kernel_of("lstm")
+    call, other, workspace = draw(module, T=7), draw(module, T=7, seed=1), module.Workspace()
+    outputs, tape = module.forward(*call.groups(), workspace=workspace)
+    kept, expected = copy.deepcopy(outputs), args.backward(module, call, tape)
+    _, late = module.forward(*other.groups(), workspace=workspace, checkpoint_every=3)
+    module.backward(other.parameters, late, other.cotangents, workspace=workspace)
+    assert {n: a.tobytes() for n, a in outputs.items()} == {n: a.tobytes() for n, a in kept.items()}
+    close(args.backward(module, call, tape), expected)
+
+
+@pytest.mark.parametrize("passes", [(), FAST])
+def test_a_softmax_over_nothing_is_nothing(passes: tuple[str, ...]) -> None:
+    x, h, y = sequence("x", D), sequence("h", H), sequence("y", H)
+    equations = Eq(h, softmax(matrix("W", H, D) @ x + h.prev)), Eq(y, softmax(h))
+    module = kernel_of_cell(cell_of(*equations), passes)
+    found = results(module, draw(module, sizes={"H": 0}))
+    assert found["output", "y"].shape == (4, 3, 0)
+    assert not found["gradient", 1, "x"].any()
 
 
 def test_a_checkpointed_tape_outlives_the_callers_state_and_outputs() -> None:
@@ -704,14 +745,26 @@ FORWARD: dict[str, Any] = {
     "state: missing c": lambda p, x, s: (p, x, {"h": s["h"]}),
     "state: unknown m": lambda p, x, s: (p, x, {**s, "m": s["h"]}),
     "state['c']: wrong shape: expected (B = 3, H = 3), got (1, 3)": lambda p, x, s: (p, x, {**s, "c": s["c"][:1]}),
-    "state['h']: mixed dtypes": lambda p, x, s: (p, x, {**s, "h": s["h"].astype(np.float32)}),
-}
+    "state['h']: mixed dtypes: expected float64, as the first array, got float32": lambda p, x, s: (
+        p, x, {**s, "h": s["h"].astype(np.float32)},
+    ),
+    "parameters['b_o']: wrong shape: expected (H = 3,), got (3, 1)": lambda p, x, s: ({**p, "b_o": p["b_o"][:, None]}, x, s),
+    "parameters['W_i']: wrong type": lambda p, x, s: ({**p, "W_i": p["W_i"].view(np.matrix)}, x, s),
+    "parameters['W_o']: wrong type: expected a plain NumPy array, got matrix": lambda p, x, s: (
+        {**p, "W_o": p["W_o"].view(np.matrix)}, x, s,
+    ),
+    "inputs['x']: wrong type: expected a plain NumPy array, got MaskedArray": lambda p, x, s: (
+        p, {"x": np.ma.masked_array(x["x"], x["x"] > 1)}, s,
+    ),
+    "state['h']: wrong type": lambda p, x, s: (p, x, {**s, "h": s["h"].view(np.matrix)}),
+}  # fmt: skip
 COTANGENTS: dict[str, Any] = {
     "cotangents: unknown y": lambda g: {"y": g["h"]},
     "cotangents['h']: wrong shape": lambda g: {"h": g["h"][1:]},
     "cotangents['c']: wrong shape: expected (T = 4, B = 3, H = 3), got (4, 3)": lambda g: {"c": g["c"][:, :, 0]},
     "cotangents['h']: wrong dtype": lambda g: {"h": np.ones((4, 3, 3), int)},
-    "cotangents['h']: mixed dtypes": lambda g: {"h": g["h"].astype(np.float32)},
+    "cotangents['h']: mixed dtypes: expected float64, as the tape, got float32": lambda g: {"h": g["h"].astype(np.float32)},
+    "cotangents['h']: wrong type": lambda g: {"h": np.ma.masked_array(g["h"])},
     "cotangents['h'] is no array": lambda g: {"h": None},
     "cotangents is no mapping": lambda g: g["h"],
 }
@@ -737,6 +790,17 @@ def refused(where: str, fault: str, run: Any) -> str:
     assert "\n" not in text
     assert text.rpartition(". ")[2].strip(), f"says nothing of what to do: {text}"
     return text
+
+
+def test_other_kinds_of_arrays_pass() -> None:
+    """A subclass that computes as plain arrays do, such as np.memmap, needs no conversion."""
+
+    class Own(np.ndarray):
+        pass
+
+    module = kernel_of("lstm")
+    call = draw(module)
+    close(results(module, call.map(lambda array: array.view(Own))), results(module, call))
 
 
 @pytest.mark.parametrize("fault", FORWARD)
