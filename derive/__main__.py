@@ -15,7 +15,16 @@ try:
     from derive import streams
     from derive.cells.registry import Declaration, OneLineParser, declarations, find
     from derive.errors import DeriveError
-    from derive.sources import add_page_options, built, declarations_in, is_page, is_python, page_cells
+    from derive.sources import (
+        add_cell_option,
+        add_page_options,
+        asked_first,
+        declarations_in,
+        from_python,
+        is_page,
+        is_python,
+        page_cells,
+    )
 except KeyboardInterrupt:  # importing SymPy takes most of the first second
     print(INTERRUPTED, file=sys.stderr)
     raise SystemExit(130) from None
@@ -50,13 +59,16 @@ def common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def declaration_of(words: Sequence[str]) -> list[Declaration]:
-    """The cells whose options the words may use: the first word that names a cell, a page or a Python file decides."""
+    """The cells that the words may mean, the one whose options they may use in front.
+
+    The first word that names a cell, a page or a Python file decides.
+    """
     known = declarations()
     for word in words:
         if word in known:
             return [known[word]]
         if is_python(word):
-            return declarations_in(Path(word))
+            return asked_first(declarations_in(Path(word)), Path(word), words)[0]
         if is_page(word):
             return []
     return []
@@ -79,6 +91,8 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
         add_page_options(page)
     for one in declared[:1]:
         parser.hint = one.hint
+        if declarations().get(one.name) is not one:
+            add_cell_option(parser.add_argument_group("for a .py file"), "file, by the name of its function")
         group = parser.add_argument_group(f"for {one.name}")
         for option in one.options:
             option.add_to(group)
@@ -153,11 +167,9 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
         find(options.cell)  # raises, with the nearest name
     chosen = {option.name.replace("-", "_"): vars(options)[option.name.replace("-", "_")] for option in declared[0].options}
     if is_python(options.cell):
-        from dataclasses import replace
-
-        path = Path(options.cell)
-        cells = [built(one, path, chosen if one is declared[0] else {}) for one in declared]
-        return [replace(cell, command=" ".join([path.name, *cell.command.split()[1:]])) for cell in cells]
+        asked = declared[:1] if options.page_cell is not None else declared
+        several = len(declared) > 1
+        return [from_python(one, Path(options.cell), chosen if one is declared[0] else {}, several) for one in asked]
     return [declared[0].build(**chosen)]
 
 

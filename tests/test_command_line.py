@@ -229,6 +229,47 @@ def test_a_cell_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "python -m derive own.py --twice`" in Path("generated/mgu_twice.py").read_text(encoding="utf-8").splitlines()[0]
 
 
+TWO = (
+    "from derive.cells.registry import Flag, cell\nfrom derive.functions import function\nfrom derive.language import *\n"
+    "D, H = dimension('D'), dimension('H')\nx, h = sequence('x', D), sequence('h', H)\n"
+    "@cell()\ndef first():\n    return [Eq(h, function('tanh')(matrix('W', H, D) @ x + h.prev))]\n"
+    "@cell(Flag('twice', 'two of it'))\ndef second(twice):\n"
+    "    return [Eq(h, (2 if twice else 1) * function('sigma')(matrix('W', H, D) @ x + h.prev))]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("--cell second", "second.py"),
+        ("--cell second --twice", "second_twice.py"),
+        ("--cell=first --name z", "z.py"),
+        ("--name z --cell second --twice", "z.py"),
+    ],
+)
+def test_one_cell_of_a_file_that_declares_several(words: str, path: str, folder: Path) -> None:
+    Path("two.py").write_text(TWO)
+    assert derive(["two.py", *words.split(), "--no-verify"]) == 0
+    assert files(folder) == ["generated", f"generated/{path}", "two.py"]
+    first = Path("generated", path).read_text(encoding="utf-8").splitlines()[0]
+    asked = "first" if "first" in words else "second --twice" if "--twice" in words else "second"
+    assert f"`python -m derive two.py --cell {asked}`" in first
+    assert run("verify", "two.py", *words.replace("--name z", "").split()).returncode == 0
+
+
+def test_which_cell_of_a_file_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.py").write_text(TWO)
+    for words, said in ((["--name", "z"], "Choose one with --cell"), (["--cell", "third"], "expected one of first, second")):
+        assert derive(["two.py", *words, "--no-verify"]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert said in err
+    assert derive(["rnn", "--cell", "rnn"]) == 2
+    assert "--cell" in capsys.readouterr().err
+    assert derive(["two.py", "--no-verify"]) == 0
+    assert files(folder) == ["generated", "generated/first.py", "generated/second.py", "two.py"]
+
+
 def test_a_kernel_that_fails_is_not_written(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
