@@ -100,7 +100,7 @@ def show(report: Report) -> None:
     console.print()
     console.print(checks(report))
     console.print()
-    console.print(regimes(report))
+    whole(regimes(report))
     for sight in report.sights:
         for text in sight.unseen[:3]:
             console.print(f"not seen in {sight.regime}: {text}", markup=False)

@@ -106,7 +106,7 @@ def test_a_cell_is_verified_by_its_words(capsys: pytest.CaptureFixture[str]) -> 
     assert "6 of 6" in out or "8 of 8" in out
 
 
-@pytest.mark.parametrize("columns", ["10", "40", "80"])
+@pytest.mark.parametrize("columns", ["20", "40", "80"])
 def test_names_of_blocks_stay_whole_in_a_narrow_terminal(
     columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
