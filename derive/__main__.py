@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import keyword
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 INTERRUPTED = "derive: interrupted; every file is as it was or whole."
 
 try:
+    import argparse
+    import keyword
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
+
     from derive import streams
     from derive.cells.registry import Declaration, OneLineParser, declarations, find
     from derive.errors import DeriveError
@@ -25,7 +26,7 @@ try:
         is_python,
         page_cells,
     )
-except KeyboardInterrupt:  # importing SymPy takes most of the first second
+except KeyboardInterrupt:  # the imports take most of the first second
     print(INTERRUPTED, file=sys.stderr)
     raise SystemExit(130) from None
 
