@@ -30,7 +30,7 @@ from derive.language import (
     scale,
 )
 from derive.program import Equation, Program, Term, check
-from derive.shapes import shape_text
+from derive.shapes import OF_A_CALL, shape_text
 
 
 class CellError(DeriveError):
@@ -96,6 +96,7 @@ class Cell:
                     f"{self.name}: {value.name} is a matrix that differs from step to step: expected a vector, got {shape_text(value)}. "
                     "Write its rows or columns as vectors of their own."
                 )
+            check_dimensions(value, f"{self.name}: {value.name}")
         ordered(self.equations, self.name)
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
@@ -140,6 +141,15 @@ class Cell:
 
     def renamed(self, name: str) -> Cell:
         return replace(self, name=name)
+
+
+def check_dimensions(value: Value, where: str) -> None:
+    """Raises CellError on a dimension that has the name of the steps or of the batch: a kernel would take the two for one size."""
+    for symbol in sorted({symbol.name for size in value.shape for symbol in size.free_symbols} & set(OF_A_CALL)):
+        raise CellError(
+            f"{where}: a dimension named {symbol}: expected a name other than T and B, which are the steps and the batch, "
+            f"got {shape_text(value)}. Choose another name."
+        )
 
 
 def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tuple[Value, sp.MatrixExpr]]:

@@ -87,13 +87,15 @@ def sigma(z):
 ''',
     "step": '''
 def step(z):
-    """1 where z > 0, else 0: the derivative of relu, 0 at 0."""
-    return (z.real > 0).astype(z.dtype)
+    """1 where z > 0, else 0: the derivative of relu, 0 at 0; nan stays nan."""
+    slope = (z.real > 0).astype(z.dtype)
+    np.copyto(slope, z, where=z != z)
+    return slope
 ''',
     "relu": '''
 def relu(z):
-    """max(0, z), the branch taken on the real part."""
-    return np.where(z.real > 0, z, 0)
+    """max(0, z), the branch taken on the real part; nan stays nan."""
+    return np.where(z.real <= 0, 0, z)
 ''',
     "softplus": '''
 def softplus(z):
@@ -110,7 +112,7 @@ def elu(z):
     "softmax": '''
 def softmax(z):
     """exp(z) / sum(exp(z)) over the features, in a form that can't overflow."""
-    e = np.exp(z - z.real.max(axis=-2, keepdims=True))
+    e = np.exp(z - z.real.max(axis=-2, keepdims=True, initial=-np.inf))
     return e / e.sum(axis=-2, keepdims=True)
 ''',
 }

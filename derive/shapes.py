@@ -10,6 +10,9 @@ import sympy as sp
 
 from derive.errors import LanguageError
 
+OF_A_CALL = ("T", "B")
+"""The sizes that a call brings and a cell doesn't have: steps and batch. No dimension of a cell may be named so."""
+
 
 def dimension(name: str) -> sp.Symbol:
     """A symbolic dimension such as `H`."""

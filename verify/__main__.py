@@ -10,11 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from derive.cells.registry import OneLineParser
-from derive.errors import DeriveError
-from verify.examination import Report, check
-from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
-from verify.kernel import Kernel, KernelError
+try:
+    from derive.cells.registry import OneLineParser
+    from derive.errors import DeriveError
+    from derive.streams import carried, forgive, may_leave
+    from verify.examination import Report, check
+    from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
+    from verify.kernel import Kernel, KernelError
+except KeyboardInterrupt:  # importing SymPy takes most of the first second
+    print("verify: interrupted.", file=sys.stderr)
+    raise SystemExit(130) from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 all well, 1 a check failed or a kernel is stale, 2 the call was wrong: then one line on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    forgive()
     if words[:1] == ["jacobian"]:
         from verify.jacobian.command import main as jacobian
 
@@ -156,17 +162,22 @@ def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
 def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
     from verify import report as printing
 
-    if as_json:
-        print(printing.as_json(reports))
-    elif in_full:
-        for report in reports:
-            printing.show(report)
-    else:
-        for report in reports:
-            print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")
+    with may_leave():
+        if as_json:
+            print(carried(printing.as_json(reports)))
+        elif in_full:
+            for report in reports:
+                printing.show(report)
+        else:
+            for report in reports:
+                print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")
 
 
 __all__ = ["Kernel", "main"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # outside of what main guards: while it imports, or within `jacobian`
+        print("verify: interrupted.", file=sys.stderr)
+        sys.exit(130)

@@ -11,6 +11,7 @@ from typing import Any
 
 from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
+from derive.streams import carried, may_leave
 from verify.jacobian import report
 from verify.jacobian.analysis import Analysis, Wanted, analyse
 from verify.jacobian.files import Asked, build_run
@@ -53,7 +54,8 @@ def main(words: list[str]) -> int:
         options, cell = parser().parse_known_args(words)
         runs = runs_of(options, cell)
         analyses = [analysed(run, options) for run in runs]
-        show(analyses, options, words)
+        with may_leave():
+            show(analyses, options, words)
     except (RunError, DeriveError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
@@ -163,7 +165,7 @@ def show(analyses: list[Analysis], options: Any, words: Sequence[str]) -> None:
         report.show(analyses)
         return
     records = [report.record(analysis, again(options, words)) for analysis in analyses]
-    print(report.as_json(records[0] if len(records) == 1 else {"cells": records}))
+    print(carried(report.as_json(records[0] if len(records) == 1 else {"cells": records})))
 
 
 def again(options: Any, words: Sequence[str]) -> dict[str, Any]:
