@@ -18,6 +18,7 @@ from derive.language import (
     X,
     add,
     apply,
+    coefficient,
     dimension,
     hadamard,
     matmul,
@@ -55,7 +56,7 @@ NODES = {
     "rows": rows(Value("s", 2 * H + D), H, 2 * H),
     "repeat": repeat(u, 3),
     "softmax": softmax(u),
-    **{name: apply(scalar, u) for name, scalar in FUNCTIONS.items() if scalar != X},
+    **{name: coefficient(apply(scalar, u))[1] for name, scalar in FUNCTIONS.items() if scalar != X},
 }
 CALLED = ("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu")
 KNOWN = {name: getattr(sp, name, None) or getattr(functions, name) for name in CALLED}
