@@ -214,7 +214,7 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     printed = sheet.FORMATS[options.format](derivation)
     streams.say(streams.carried(printed) if options.format == "json" else printed, end="")
     if not options.no_verify:
-        report = verified(text, cell.name)
+        report = verified(text, cell)
         if not report.passed:
             print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
             return 1
@@ -252,11 +252,11 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
     return ordered, "_schedule_" + ("_".join(ordered) or "plain")
 
 
-def verified(text: str, name: str) -> Any:
+def verified(text: str, cell: Cell) -> Any:
     """The comparison of a kernel that is not yet in its place."""
     from verify.kept import compare_text
 
-    return compare_text(text, name)
+    return compare_text(text, cell)
 
 
 if __name__ == "__main__":

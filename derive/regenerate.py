@@ -72,7 +72,7 @@ def one(project: Project, name: str, text: str, force: bool, no_verify: bool) ->
     reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
     try:
         keep.check_place(path, text, shown, force)
-        if not no_verify and not passes(name, text, shown):
+        if not no_verify and not passes(project, name, text, shown):
             return False
         keep.write(path, text, shown, force)
     except keep.KeepError as error:
@@ -82,11 +82,11 @@ def one(project: Project, name: str, text: str, force: bool, no_verify: bool) ->
     return True
 
 
-def passes(name: str, text: str, shown: str) -> bool:
+def passes(project: Project, name: str, text: str, shown: str) -> bool:
     """Whether a kernel passes verification; says so where it doesn't."""
     from verify.kept import compare_text
 
-    report = compare_text(text, name)
+    report = compare_text(text, next(cell for cell in project.cells() if cell.name == name))
     if not report.passed:
         print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
     return bool(report.passed)

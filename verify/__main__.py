@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -50,9 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return jacobian(words[1:])
     try:
         options, cell = parser().parse_known_args(words)
+        if options.seed < 0:
+            raise KernelError(f"verify: --seed {options.seed}: expected a number from 0 up, got {options.seed}. Choose one.")
         if options.power:
             return power(options, cell)
-        reports = run(options, cell)
+        with only_ours(options.json):
+            reports = run(options, cell)
+            show(reports, options.json, bool(cell))
     except (DeriveError, KernelError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -62,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("verify: interrupted.", file=sys.stderr)
         return 130
-    show(reports, options.json, bool(cell))
     return 0 if all(report.passed for report in reports) else 1
 
 
@@ -124,6 +128,20 @@ def quiet() -> Iterator[None]:
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def only_ours(as_json: bool) -> Iterator[None]:
+    """For `--json` the process's own standard output is ours alone: a kernel that writes past `sys.stdout` writes nowhere, to the end."""
+    if not as_json or sys.stdout is not sys.__stdout__:
+        yield
+        return
+    print(end="", flush=True)
+    ours = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    with open(ours, "w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
         yield
 
 

@@ -85,7 +85,8 @@ def carousels(terms: list[Numbered], cell: Any) -> list[Candidate]:
 
 def carried(term: Numbered) -> bool:
     """Whether a term is diagonal and doesn't come from the derivative of a function."""
-    through_function = term.reason is not None and term.reason.rule == identity_of(JVP[Apply])
+    links = term.reason.links() if term.reason is not None else ()
+    through_function = any(link.rule == identity_of(JVP[Apply]) for link in links)
     return isinstance(coefficient(term.value)[1], (Diagonal, Identity)) and not through_function
 
 
