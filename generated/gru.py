@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 732f5a9c5aec2e04
-# header     sha256 b43abbd73183eecb
+# body       sha256 919b469c395b9855
+# header     sha256 cb3a7f6a3a9faff6
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -79,7 +79,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
-    one = np.array(1, dtype)
     a_stack_2 = m.a_stack_2
     buffer_1 = m.buffer_1
     for h_prev, z_r, z, r, u_h_tilde, h_tilde, h in m.steps:
@@ -101,11 +100,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
         tanh(h_tilde, h_tilde)
-        # hₜ = (1 − zₜ) ∘ hₜ₋₁ + zₜ ∘ h̃ₜ
-        subtract(one, z, h)
-        multiply(h, h_prev, h)
-        multiply(z, h_tilde, buffer_1)
-        add(h, buffer_1, h)
+        # hₜ = hₜ₋₁ + zₜ ∘ (h̃ₜ − hₜ₋₁)
+        subtract(h_tilde, h_prev, h)
+        multiply(h, z, h)
+        add(h, h_prev, h)
     np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
     outputs = {"h": m.h_out}
     tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_stack_all[:, 2 * H:3 * H])
@@ -130,14 +128,14 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     U_h = parameters["U_h"]
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
-    # U_stack = [U_z; U_r]
+    # U_stack = [U_r; U_z]
     U_stack = m.U_stack
-    U_stack[:H] = parameters["U_z"]
-    U_stack[H:2 * H] = parameters["U_r"]
-    # W_stack = [W_z; W_r; W_h]
+    U_stack[:H] = parameters["U_r"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    # W_stack = [W_r; W_z; W_h]
     W_stack = m.W_stack
-    W_stack[:H] = parameters["W_z"]
-    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[:H] = parameters["W_r"]
+    W_stack[H:2 * H] = parameters["W_z"]
     W_stack[2 * H:3 * H] = parameters["W_h"]
     m.carry_h[...] = 0
     add, dot, multiply = np.add, np.dot, np.multiply
@@ -174,33 +172,30 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # k_h_2ₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_2_all[:n])
         # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_2_part, d_a_r, k_a_r, d_a_stack_part, d_a_stack_part_2, d_a_stack_part_3, k_h, k_h_2 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
             multiply(k_a_stack_by_2, d_h, d_a_stack_2_by_2)
             # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_stack_2ₜ[H:2*H]
-            dot(U_h.T, d_a_stack_2_part, d_u_h_tilde)
+            dot(U_h.T, d_a_stack_part, d_u_h_tilde)
             # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
             multiply(d_u_h_tilde, k_a_r, d_a_r)
-            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ[H:2*H]]
-            d_a_stack_part[...] = d_a_stack_2[:H]
-            d_a_stack_part_2[...] = d_a_stack_2[H:2 * H]
+            # ∂L/∂a_stackₜ = [∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ k_hₜ + ∂L/∂hₜ ∘ k_h_2ₜ
-            dot(U_stack.T, d_a_stack_part_3, carry_h)
+            dot(U_stack.T, d_a_stack_part_2, carry_h)
             multiply(d_u_h_tilde, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
             multiply(d_h, k_h_2, buffer_3)
             add(carry_h, buffer_3, carry_h)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
-        d_a_stack_2_flat = _flat(m.d_a_stack_2_all[:n], m, "d_a_stack_2_flat")
         u_h_tilde_flat = _flat(u_h_tilde_all, m, "u_h_tilde_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
         np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂U_h = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] u_h̃ₜᵀ
-        _add(m.d_U_h, d_a_stack_2_flat[H:2 * H], u_h_tilde_flat.T, stop == T)
+        _add(m.d_U_h, d_a_stack_flat[2 * H:3 * H], u_h_tilde_flat.T, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
         _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
@@ -212,12 +207,12 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             total[...] = 0
     return Gradients(
         parameters={
-            "W_z": m.d_W_stack[:H],
-            "U_z": m.d_U_stack[:H],
-            "b_z": m.d_b_stack[:H, 0],
-            "W_r": m.d_W_stack[H:2 * H],
-            "U_r": m.d_U_stack[H:2 * H],
-            "b_r": m.d_b_stack[H:2 * H, 0],
+            "W_z": m.d_W_stack[H:2 * H],
+            "U_z": m.d_U_stack[H:2 * H],
+            "b_z": m.d_b_stack[H:2 * H, 0],
+            "W_r": m.d_W_stack[:H],
+            "U_r": m.d_U_stack[:H],
+            "b_r": m.d_b_stack[:H, 0],
             "W_h": m.d_W_stack[2 * H:3 * H],
             "U_h": m.d_U_h,
             "b_h": m.d_b_stack[2 * H:3 * H, 0],
@@ -380,7 +375,6 @@ class _Backward:
         self.d_U_h = np.empty((H, H), dtype)
         self.d_U_stack = np.empty((2 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
-        self.d_a_stack_2_all = np.empty((self.block, 2 * H, B), dtype)
         self.d_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.d_b_stack = np.empty((3 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
@@ -393,14 +387,12 @@ class _Backward:
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_2_all,
-                self.d_a_stack_2_all.reshape(self.block, 2, H, B),
+                self.d_a_stack_all[:, H:3 * H],
+                self.d_a_stack_all[:, H:3 * H].reshape(self.block, 2, H, B),
                 self.k_a_stack_all.reshape(self.block, 2, H, B),
-                self.d_a_stack_2_all[:, H:2 * H],
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_a_r_all,
-                self.d_a_stack_all[:, :H],
                 self.d_a_stack_all[:, 2 * H:3 * H],
+                self.d_a_stack_all[:, :H],
+                self.k_a_r_all,
                 self.d_a_stack_all[:, :2 * H],
                 self.k_h_all,
                 self.k_h_2_all,

@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 fabca45ae3587894
-# header     sha256 da1029265be82541
+# body       sha256 9abe9f6548c17238
+# header     sha256 814a246a86d6ceaa
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -79,7 +79,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
-    one = np.array(1, dtype)
     buffer_1 = m.buffer_1
     for stack, h_prev, z_r, stack_part, z, r, u_h_tilde, h_tilde, h in m.steps:
         # stackₜ = U_stack hₜ₋₁
@@ -99,11 +98,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
         tanh(h_tilde, h_tilde)
-        # hₜ = (1 − zₜ) ∘ hₜ₋₁ + zₜ ∘ h̃ₜ
-        subtract(one, z, h)
-        multiply(h, h_prev, h)
-        multiply(z, h_tilde, buffer_1)
-        add(h, buffer_1, h)
+        # hₜ = hₜ₋₁ + zₜ ∘ (h̃ₜ − hₜ₋₁)
+        subtract(h_tilde, h_prev, h)
+        multiply(h, z, h)
+        add(h, h_prev, h)
     np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
     outputs = {"h": m.h_out}
     tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.stack_all[:, :H], h_tilde=m.a_stack_all[:, 2 * H:3 * H])
@@ -153,54 +151,55 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = zₜ ∘ (1 − h̃ₜ²)
-        np.multiply(h_tilde_all, h_tilde_all, out=m.k_a_stack_all[:n][:, H:2 * H])
-        np.subtract(1, m.k_a_stack_all[:n][:, H:2 * H], out=m.k_a_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], z_all, out=m.k_a_stack_all[:n][:, H:2 * H])
-        # k_u_h̃ₜ = rₜ
-        m.k_u_h_tilde_all[:n][...] = r_all
-        # k_a_rₜ = u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], u_h_tilde_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        np.subtract(1, m.k_stack_all[:n][:, 3 * H:4 * H], out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], z_all, out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        # k_u_h̃ₜ = zₜ ∘ (1 − h̃ₜ²) ∘ rₜ
+        np.multiply(h_tilde_all, h_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_stack_all[:n][:, 2 * H:3 * H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], z_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        # k_a_rₜ = zₜ ∘ (1 − h̃ₜ²) ∘ u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
+        np.multiply(h_tilde_all, h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(1, m.k_stack_all[:n][:, H:2 * H], out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], z_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], r_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(1, r_all, out=m.buffer_1[:n])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
         # k_a_zₜ = (h̃ₜ − hₜ₋₁) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_tilde_all, h_prev_all, out=m.k_a_stack_all[:n][:, :H])
-        np.multiply(m.k_a_stack_all[:n][:, :H], z_all, out=m.k_a_stack_all[:n][:, :H])
+        np.subtract(h_tilde_all, h_prev_all, out=m.k_stack_all[:n][:, :H])
+        np.multiply(m.k_stack_all[:n][:, :H], z_all, out=m.k_stack_all[:n][:, :H])
         np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_stack_all[:n][:, :H])
         # k_hₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_all[:n])
-        # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack, d_a_stack_by_2, k_a_stack_by_2, d_u_h_tilde, d_a_stack_part, k_u_h_tilde, d_a_r, k_a_r, d_stack_part, d_stack, k_h in reversed(m.steps[:n]):
+        # k_stackₜ = [k_a_zₜ; k_a_rₜ; k_u_h̃ₜ; k_a_h̃ₜ]
+        for cotangent_h, d_stack_2, d_stack_2_by_4, k_stack_by_4, d_stack, k_h in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
-            # ∂L/∂a_stackₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
-            multiply(k_a_stack_by_2, d_h, d_a_stack_by_2)
-            # ∂L/∂u_h̃ₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_u_h̃ₜ
-            multiply(d_a_stack_part, k_u_h_tilde, d_u_h_tilde)
-            # ∂L/∂a_rₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_a_rₜ
-            multiply(d_a_stack_part, k_a_r, d_a_r)
-            # ∂L/∂stackₜ = [∂L/∂a_stackₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂u_h̃ₜ]
-            d_stack_part[...] = d_a_stack[:H]
+            # ∂L/∂stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
+            multiply(k_stack_by_4, d_h, d_stack_2_by_4)
+            # ∂L/∂stackₜ = ∂L/∂stack_2ₜ[0:3*H]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ k_hₜ
             dot(U_stack.T, d_stack, carry_h)
             multiply(d_h, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
-        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+        d_stack_2_flat = _flat(m.d_stack_2_all[:n], m, "d_stack_2_flat")
         x_flat = _flat(x_all, m, "x_flat")
-        d_stack_flat = _flat(m.d_stack_all[:n], m, "d_stack_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
-        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂a_stackₜ[H:2*H]
-        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_all[:n][:, :2 * H] + W_h.T @ m.d_a_stack_all[:n][:, H:2 * H]).transpose(0, 2, 1)
-        # ∂L/∂W_h = Σₜ ∂L/∂a_stackₜ[H:2*H] xₜᵀ
-        _add(m.d_W_h, d_a_stack_flat[H:2 * H], x_flat.T, stop == T)
-        # ∂L/∂b_h = Σₜ ∂L/∂a_stackₜ[H:2*H]
-        _add(m.d_b_h, d_a_stack_flat[H:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂stack_2ₜ[3*H:4*H]
+        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_2_all[:n][:, :3 * H][:, :2 * H] + W_h.T @ m.d_stack_2_all[:n][:, 3 * H:4 * H]).transpose(0, 2, 1)
+        # ∂L/∂W_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H] xₜᵀ
+        _add(m.d_W_h, d_stack_2_flat[3 * H:4 * H], x_flat.T, stop == T)
+        # ∂L/∂b_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H]
+        _add(m.d_b_h, d_stack_2_flat[3 * H:4 * H].sum(axis=1, keepdims=True), None, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[0:2*H] xₜᵀ
-        _add(m.d_W_stack, d_stack_flat[:2 * H], x_flat.T, stop == T)
+        _add(m.d_W_stack, d_stack_2_flat[:2 * H], x_flat.T, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_stack_flat, h_prev_flat.T, stop == T)
+        _add(m.d_U_stack, d_stack_2_flat[:3 * H], h_prev_flat.T, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[0:2*H]
-        _add(m.d_b_stack, d_stack_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b_stack, d_stack_2_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
     if T == 0:
         for total in (m.d_W_h, m.d_b_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
@@ -370,29 +369,20 @@ class _Backward:
         self.d_U_stack = np.empty((3 * H, H), dtype)
         self.d_W_h = np.empty((H, D), dtype)
         self.d_W_stack = np.empty((2 * H, D), dtype)
-        self.d_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.d_b_h = np.empty((H, 1), dtype)
         self.d_b_stack = np.empty((2 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
-        self.d_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.d_stack_2_all = np.empty((self.block, 4 * H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_r_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.k_h_all = np.empty((self.block, H, B), dtype)
-        self.k_u_h_tilde_all = np.empty((self.block, H, B), dtype)
+        self.k_stack_all = np.empty((self.block, 4 * H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all,
-                self.d_a_stack_all.reshape(self.block, 2, H, B),
-                self.k_a_stack_all.reshape(self.block, 2, H, B),
-                self.d_stack_all[:, 2 * H:3 * H],
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_u_h_tilde_all,
-                self.d_stack_all[:, H:2 * H],
-                self.k_a_r_all,
-                self.d_stack_all[:, :H],
-                self.d_stack_all,
+                self.d_stack_2_all,
+                self.d_stack_2_all.reshape(self.block, 4, H, B),
+                self.k_stack_all.reshape(self.block, 4, H, B),
+                self.d_stack_2_all[:, :3 * H],
                 self.k_h_all,
             )
         )

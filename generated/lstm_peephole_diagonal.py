@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 e5755395849a3a5b
-# header     sha256 9c690fa3ffbc2fab
+# body       sha256 561fe1298d48ae6b
+# header     sha256 01634e226d0c3770
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -184,8 +184,6 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     carry_c = m.carry_c
     d_h = m.d_h
     d_c = m.d_c
-    buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
@@ -204,12 +202,15 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, o_all, out=m.k_a_o_all[:n])
         np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
         np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
-        # k_cₜ = p_o
-        m.k_c_all[:n][...] = p_o
-        # k_c_2ₜ = oₜ ∘ (1 − tanh(cₜ)²)
-        np.multiply(tanh_c_all, tanh_c_all, out=m.k_c_2_all[:n])
-        np.subtract(1, m.k_c_2_all[:n], out=m.k_c_2_all[:n])
-        np.multiply(m.k_c_2_all[:n], o_all, out=m.k_c_2_all[:n])
+        # k_cₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ) ∘ p_o + oₜ ∘ (1 − tanh(cₜ)²)
+        np.subtract(1, o_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], tanh_c_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], o_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], p_o, out=m.k_c_all[:n])
+        np.multiply(tanh_c_all, tanh_c_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], o_all, out=m.buffer_1[:n])
+        np.add(m.k_c_all[:n], m.buffer_1[:n], out=m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
         np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
@@ -222,35 +223,34 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
         np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
         np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
-        # k_c_3ₜ = p_i
-        m.k_c_3_all[:n][...] = p_i
-        # k_c_4ₜ = p_f
-        m.k_c_4_all[:n][...] = p_f
-        # k_c_5ₜ = fₜ
-        m.k_c_5_all[:n][...] = f_all
+        # k_c_2ₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ) ∘ p_i + cₜ₋₁ ∘ fₜ ∘ (1 − fₜ) ∘ p_f + fₜ
+        np.subtract(1, i_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], c_tilde_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], i_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], p_i, out=m.k_c_2_all[:n])
+        np.add(m.k_c_2_all[:n], f_all, out=m.k_c_2_all[:n])
+        np.subtract(1, f_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], c_prev_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], f_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], p_f, out=m.buffer_1[:n])
+        np.add(m.k_c_2_all[:n], m.buffer_1[:n], out=m.k_c_2_all[:n])
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_c_2, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, d_a_stack_part, k_c_3, d_a_stack_part_2, k_c_4, k_c_5 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, k_c_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
             multiply(d_h, k_a_o, d_a_o)
-            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂a_oₜ ∘ k_cₜ + ∂L/∂hₜ ∘ k_c_2ₜ + ∂L/∂cₜ|ₜ₊₁
-            multiply(d_a_o, k_c, d_c)
+            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
+            multiply(d_h, k_c, d_c)
             add(d_c, cotangent_c, d_c)
             add(d_c, carry_c, d_c)
-            multiply(d_h, k_c_2, buffer_1)
-            add(d_c, buffer_1, d_c)
             # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
             multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
             # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(U_stack.T, d_a_stack, carry_h)
-            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂a_stack_2ₜ[0:H] ∘ k_c_3ₜ + ∂L/∂a_stack_2ₜ[H:2*H] ∘ k_c_4ₜ + ∂L/∂cₜ ∘ k_c_5ₜ
-            multiply(d_a_stack_part, k_c_3, carry_c)
-            multiply(d_a_stack_part_2, k_c_4, buffer_1)
-            add(carry_c, buffer_1, carry_c)
-            multiply(d_c, k_c_5, buffer_2)
-            add(carry_c, buffer_2, carry_c)
+            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂cₜ ∘ k_c_2ₜ
+            multiply(d_c, k_c_2, carry_c)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
@@ -487,8 +487,7 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
-        self.buffer_1 = np.empty((H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
+        self.buffer_1 = np.empty((self.block, H, B), dtype)
         self.carry_c = np.empty((H, B), dtype)
         self.carry_h = np.empty((H, B), dtype)
         self.cotangent_c_all = np.empty((self.block, H, B), dtype)
@@ -506,9 +505,6 @@ class _Backward:
         self.k_a_o_all = np.empty((self.block, H, B), dtype)
         self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.k_c_2_all = np.empty((self.block, H, B), dtype)
-        self.k_c_3_all = np.empty((self.block, H, B), dtype)
-        self.k_c_4_all = np.empty((self.block, H, B), dtype)
-        self.k_c_5_all = np.empty((self.block, H, B), dtype)
         self.k_c_all = np.empty((self.block, H, B), dtype)
         self.steps = list(
             zip(
@@ -517,16 +513,11 @@ class _Backward:
                 self.k_a_o_all,
                 self.k_c_all,
                 self.cotangent_c_all,
-                self.k_c_2_all,
                 self.d_a_stack_all[:, :3 * H],
                 self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
                 self.k_a_stack_all.reshape(self.block, 3, H, B),
                 self.d_a_stack_all,
-                self.d_a_stack_all[:, :H],
-                self.k_c_3_all,
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_c_4_all,
-                self.k_c_5_all,
+                self.k_c_2_all,
             )
         )
 

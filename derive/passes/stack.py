@@ -224,11 +224,14 @@ def side_by_side(usual: list[Value], products: list[set[Value]], alike: list[set
     if len(usual) > FEW or not alike:
         return usual
 
-    def together(order: Sequence[Value], groups: list[set[Value]]) -> int:
+    def together(order: tuple[Value, ...], groups: list[set[Value]]) -> int:
         places = [sorted(order.index(value) for value in group) for group in groups]
         return sum(bool(at) and at[-1] - at[0] == len(at) - 1 for at in places)
 
-    return list(max(permutations(usual), key=lambda order: (together(order, products), together(order, alike))))
+    def rank(order: tuple[Value, ...]) -> tuple[int, int]:
+        return together(order, products), together(order, alike)
+
+    return list(max(permutations(usual), key=rank))
 
 
 def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
