@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from verify.jacobian.frames import orthonormal
 from verify.jacobian.run import Array
 from verify.jacobian.steps import Steps
-from verify.jacobian.sweeps import Watch, orthonormal, quiet
+from verify.jacobian.sweeps import Watch, quiet
 
 DIRECT = 160
 """Up to this size the norm comes from all singular values; above, from Lanczos steps."""
