@@ -111,6 +111,9 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
     watch is called once for each step of each of the three long passes, and once for each norm of a path.
     """
     wanted = wanted or Wanted()
+    if not run.kernel.STATES:
+        fault = "the cell has no states, so there is no Jacobian product: expected a value that is read at t-1, got none"
+        raise RunError(f"jacobian: {run.name}: {fault}. Take a recurrent cell.")
     k = wanted.exponents if wanted.exponents is not None else run.size
     if not 1 <= k <= run.size:
         raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ def check_plot(path: Path) -> None:
         raise RunError(f"jacobian: --plot {path}: expected a name that ends in .png or .svg, got `{path.suffix}`. Rename it.")
     if not path.absolute().parent.is_dir():
         raise RunError(f"jacobian: --plot {path}: expected an existing folder, got {path.parent}. Make it first.")
+    if os.path.isdir(path):  # False for a name too long, which Path.is_dir raises
+        raise RunError(f"jacobian: --plot {path}: expected a file, got a folder. Name a file in it.")
+    try:
+        with beside(path).open("wb"):
+            pass
+        beside(path).unlink()
+    except OSError as error:
+        raise unwritable(path, error) from None
     try:
         importlib.import_module("matplotlib")
     except ImportError:
@@ -39,11 +48,25 @@ def draw(analyses: Sequence[Analysis], path: Path) -> None:
 
     with plt.rc_context(LOOK):
         figure = composed(plt, analyses)
-        beside = path.with_name(f".{path.name}.tmp")
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
-        figure.savefig(beside, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
-        plt.close(figure)
-    beside.replace(path)
+        try:
+            figure.savefig(beside(path), format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
+            beside(path).replace(path)
+        except OSError as error:
+            beside(path).unlink(missing_ok=True)
+            raise unwritable(path, error) from None
+        finally:
+            plt.close(figure)
+
+
+def beside(path: Path) -> Path:
+    """Where the picture is written before it takes its name."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    reason = error.strerror or type(error).__name__
+    return RunError(f"jacobian: --plot {path}: can't be written: expected a place to write to, got `{reason}`. Name another.")
 
 
 def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from verify.kernel import one_line
 
 Array = NDArray[Any]
 
@@ -49,7 +51,7 @@ class Run:
     def outputs(self) -> dict[str, Array]:
         """Every state and output of the forward pass, {name: (T, B, n)}. Raises RunError where they aren't finite."""
         with np.errstate(all="ignore"):
-            outputs, _ = self.kernel.forward(self.parameters, self.inputs, self._state())
+            outputs, _ = self.forward(self.inputs, self._state())
         for name in self.kernel.STATES:
             bad = np.flatnonzero(~np.isfinite(outputs[name]).all(axis=(1, 2)))
             if bad.size:
@@ -73,7 +75,7 @@ class Run:
         if set(self.state) == set(self.kernel.STATES):
             return {name: self.state[name].shape[-1] for name in self.kernel.STATES}
         with np.errstate(all="ignore"):
-            outputs, _ = self.kernel.forward(self.parameters, one, None)
+            outputs, _ = self.forward(one, None)
         return {name: outputs[name].shape[-1] for name in self.kernel.STATES}
 
     @cached_property
@@ -91,6 +93,40 @@ class Run:
         """The states of a joint array, by name."""
         ends = np.cumsum(list(self.sizes.values()))[:-1]
         return dict(zip(self.sizes, np.split(joint, ends, axis=axis), strict=True))
+
+    def forward(self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Any]:
+        """The kernel's forward with these parameters: (outputs, tape)."""
+        result = self.call("forward", self.parameters, inputs, state)
+        try:
+            outputs, tape = result
+        except (TypeError, ValueError):
+            got = type(result).__name__
+            raise RunError(f"{self.name}: forward: expected (outputs, tape), got {got}. Mend the kernel.") from None
+        self.complete(outputs, self.kernel.STATES, "forward: outputs")
+        return outputs, tape
+
+    def backward(self, tape: Any, cotangents: Mapping[str, Array]) -> Any:
+        """The kernel's backward: gradients with .parameters, .inputs and .state."""
+        gradients = self.call("backward", self.parameters, tape, cotangents)
+        for part, names in (
+            ("parameters", self.kernel.PARAMETERS),
+            ("inputs", self.kernel.INPUTS),
+            ("state", self.kernel.STATES),
+        ):
+            self.complete(getattr(gradients, part, {}), names, f"backward: gradients.{part}")
+        return gradients
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """A function of the kernel; whatever it raises is a RunError in one line."""
+        try:
+            return getattr(self.kernel, function)(*arguments)
+        except Exception as error:
+            raise RunError(f"{self.name}: {function} raised {one_line(error)}: expected it to run. Mend the kernel.") from error
+
+    def complete(self, table: Mapping[str, Array], names: Iterable[str], where: str) -> None:
+        missing = [name for name in names if name not in table]
+        if missing:
+            raise RunError(f"{self.name}: {where}: expected {', '.join(names)}, got no {missing[0]}. Mend the kernel.")
 
     def with_parameters(self, parameters: Mapping[str, Array]) -> Run:
         return replace(self, parameters=dict(parameters))
