@@ -18,6 +18,7 @@ from verify.jacobian.steps import Dense, Products, Steps
 from verify.jacobian.sweeps import (
     Swept,
     Watch,
+    estimated_singular_logs,
     exponents_of,
     forward_sweep,
     quiet,
@@ -30,7 +31,8 @@ from verify.jacobian.sweeps import (
 
 LN10 = float(np.log(10))
 FULL_ROTATIONS = 320
-"""Up to this size of the joint state the singular values are swept until nothing is left; above, the sweeps stop early and say so."""
+"""Up to this size of the joint state the singular values are swept back and forth through all steps; above, the first sweep's triangle
+is worked on until it is near enough, or the time for it is over: the bound on what is left is theirs then."""
 
 DENSE = 512
 """Above this size, when only leading exponents are asked for, nothing of size S × S is formed."""
@@ -134,33 +136,21 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
 
 def dense_figures(run: Run, steps: Steps, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:
     """Exponents, norms and singular values from whole step Jacobians."""
-    swept = forward_sweep(steps, start_frame(steps, run.size), warmup, watch)
+    full = run.size <= FULL_ROTATIONS
+    swept = forward_sweep(steps, start_frame(steps, run.size), warmup, watch, triangles=not full)
     exponents = exponents_of(swept, run.steps, warmup)[:, :k]
-    norms, product = log_norms(steps, watch)
+    norms = log_norms(steps, watch)
     fan = None
-    if run.size <= FULL_ROTATIONS:
+    if full:
         lags = fan_lags(run.steps, wanted.fan)
         last, seen = singular_sweeps(steps, swept, watch, frozenset(lags))
         singular, error = singular_logs(last)
-        error = error / LN10
         fan = fan_of(seen) if lags else None
     else:
-        singular, error = early(steps, swept, norms[-1], product, warmup)
+        singular, error = estimated_singular_logs(swept)
+    error = error / LN10
     method = "spectral norm of the whole product"
     return figures(exponents, norms, singular[:, :k] if wanted.exponents else singular, error, fan, method)
-
-
-def early(steps: Steps, swept: Swept, top: Array, product: Array, warmup: int) -> tuple[Array, float]:
-    """Singular values where the sweeps stop after the first: the leading ones from the product itself, as far as it holds them,
-    the others from the frame; and how far the two are apart where both hold, in log10."""
-    total = -np.sort(-swept.logs, axis=-1)
-    values = np.linalg.svd(product, compute_uv=False)
-    held = values > 1e-6 * values[:, :1]
-    direct = np.full(values.shape, -np.inf)
-    np.log(values / np.where(values[:, :1] > 0, values[:, :1], 1), out=direct, where=values > 0)
-    direct = direct + top[:, None]
-    error = float(np.abs(direct - total)[held].max()) / LN10 if held.any() else 0.0
-    return np.where(held, direct, np.minimum(total, np.where(held, direct, np.inf).min(axis=-1, keepdims=True))), error
 
 
 def leading_figures(run: Run, values: Any, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:

@@ -80,9 +80,11 @@ def householder(frame: Array, order: Array) -> Turned:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A frame as it was found: frame = Q triangleᵀ diag(lengths), Q orthonormal but for LOST² eps; lost (B, k): of each column."""
+    """frame = Q R, R upper triangular, Q orthonormal but for LOST² eps; logs = log diag R, 0 for columns that were dead before;
+    lost (B, k): of each column, how many times longer it was than what is left of it."""
 
     Q: Array
+    R: Array
     logs: Array
     lost: Array
 
@@ -109,7 +111,8 @@ def by_cholesky(frame: Array, alive: Array) -> Scaled | None:
     if left.min() * LOST < 1:
         return None
     logs = np.where(alive, np.log(left * lengths), 0.0)
-    return Scaled(unit @ inverse_of_lower(triangle).swapaxes(-1, -2), logs, 1 / left)
+    Q = unit @ inverse_of_lower(triangle).swapaxes(-1, -2)
+    return Scaled(Q, triangle.swapaxes(-1, -2) * lengths[:, None, :], logs, 1 / left)
 
 
 def inverse_of_lower(triangle: Array) -> Array:

@@ -116,7 +116,7 @@ def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watc
     def norms(one: Derived) -> Array:
         watch()
         if one.size <= EXACT:
-            return log_norms(Cached(one))[0]
+            return log_norms(Cached(one))
         return log_norms_from_frames(one, seed=seed)
 
     return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]

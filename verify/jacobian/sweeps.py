@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 
 from verify.jacobian.frames import LOST, Scaled, by_cholesky, orthonormal, picked
-from verify.jacobian.rotations import log_singular_values
+from verify.jacobian.rotations import estimated_logs, log_singular_values
 from verify.jacobian.run import Array
 from verify.jacobian.steps import Steps
 
@@ -44,29 +44,40 @@ class Swept:
     unit: Array | None = None
 
 
-def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = quiet) -> Swept:
-    """Push a frame through all steps. The `warmup` leading steps only turn the frame: `counted` leaves them out."""
-    logs, counted = np.zeros(frame.shape[::2]), np.zeros(frame.shape[::2])
+def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = quiet, triangles: bool = False) -> Swept:
+    """Push a frame through all steps. The `warmup` leading steps only turn the frame: `counted` leaves them out.
+
+    triangles: whether the product of the triangles is kept too, as `unit`.
+    """
+    B, _, k = frame.shape
+    logs, counted = np.zeros((B, k)), np.zeros((B, k))
+    unit = np.broadcast_to(np.eye(k), (B, k, k)) if triangles else None
     t, gap = 0, 1
     while t < steps.steps:
         end = warmup if t < warmup else steps.steps
         crossed = cross(steps, t, frame, min(gap, end - t), np.isfinite(logs), end)
         t += crossed.steps
-        logs = picked(logs, crossed.order) + crossed.logs
+        before = picked(logs, crossed.order)
+        if unit is not None:
+            unit = np.take_along_axis(unit, crossed.order[..., None], axis=-2)
+            unit = times_triangular(crossed.R, crossed.logs, before, unit)
+        logs = before + crossed.logs
         counted = picked(counted, crossed.order) + (crossed.logs if t > warmup else 0.0)
         frame = np.where(np.isfinite(logs)[:, None, :], crossed.frame, 0.0)
         gap = next_gap(crossed)
         for _ in range(crossed.steps):
             watch()
-    return Swept(frame, logs, np.where(np.isfinite(logs), counted, -np.inf))
+    return Swept(frame, logs, np.where(np.isfinite(logs), counted, -np.inf), unit)
 
 
 @dataclass(frozen=True)
 class Crossed:
-    """A gap crossed: how many steps, the frame after it, its logs, the order of its columns, and the most that a column lost."""
+    """A gap crossed: how many steps, the frame after it, its triangle and the logs of that, the order of its columns, and the most
+    that a column lost."""
 
     steps: int
     frame: Array
+    R: Array
     logs: Array
     order: Array
     lost: float
@@ -83,10 +94,10 @@ def cross(steps: Steps, t: int, frame: Array, gap: int, alive: Array, end: int) 
         scaled = by_cholesky(moved, alive)
         lost = np.inf if scaled is None else most_lost(scaled, noise)
         if lost <= LOST and scaled is not None and t + gap < end:
-            return Crossed(gap, scaled.Q, scaled.logs, order, lost)
+            return Crossed(gap, scaled.Q, scaled.R, scaled.logs, order, lost)
         if lost <= LOST or gap == 1:
             turned = orthonormal(moved)
-            return Crossed(gap, turned.Q, turned.logs, turned.order, lost)
+            return Crossed(gap, turned.Q, turned.R, turned.logs, turned.order, lost)
         gap //= 2
 
 
@@ -131,6 +142,10 @@ def next_gap(crossed: Crossed) -> int:
     return int(np.clip(np.log(AIMED) / apart, 1, min(2 * crossed.steps, LONGEST)))
 
 
+SPLIT = 160
+"""Up to this size triangles are multiplied as whole matrices."""
+
+
 def triangular_sweep(
     steps: Steps, frame: Array, watch: Watch = quiet, at: frozenset[int] = frozenset()
 ) -> tuple[Swept, dict[int, Swept]]:
@@ -159,8 +174,23 @@ def times_triangular(R: Array, grown: Array, logs: Array, unit: Array) -> Array:
     safe = np.where(alive, diagonal, 1.0)
     factor = np.triu(R / safe[..., None] * np.exp(np.clip(exponent, -745, 600)), 1)
     factor = np.where(alive[..., None], factor, 0.0) + np.eye(R.shape[-1])
-    product: Array = factor @ unit
-    return product
+    return product_of_upper(factor, unit)
+
+
+def product_of_upper(first: Array, second: Array) -> Array:
+    """The product of two upper triangles (B, n, n), by halves where they are large: the zeros aren't multiplied."""
+    n = first.shape[-1]
+    if n <= SPLIT:
+        whole: Array = first @ second
+        return whole
+    half = n // 2
+    out = np.zeros(np.broadcast_shapes(first.shape, second.shape))
+    out[..., :half, :half] = product_of_upper(first[..., :half, :half], second[..., :half, :half])
+    out[..., half:, half:] = product_of_upper(first[..., half:, half:], second[..., half:, half:])
+    out[..., :half, half:] = (
+        first[..., :half, :half] @ second[..., :half, half:] + first[..., :half, half:] @ second[..., half:, half:]
+    )
+    return out
 
 
 class Transposed:
@@ -212,3 +242,10 @@ def singular_logs(swept: Swept) -> tuple[Array, float]:
     assert swept.unit is not None
     found = [log_singular_values(logs, unit) for logs, unit in zip(swept.logs, swept.unit, strict=True)]
     return np.stack([values for values, _ in found]), max(left for _, left in found)
+
+
+def estimated_singular_logs(swept: Swept) -> tuple[Array, float]:
+    """(the same from the triangle of a first sweep, as near as there is time for; a bound on how far off they are)."""
+    assert swept.unit is not None
+    found = [estimated_logs(logs, unit) for logs, unit in zip(swept.logs, swept.unit, strict=True)]
+    return np.stack([values for values, _ in found]), max(bound for _, bound in found)
