@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -117,3 +119,11 @@ def test_a_reader_that_leaves_early_is_no_failure(extra: list[str]) -> None:
     os.close(writer)
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+def test_a_bound_of_zero_is_null_at_every_lag(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = str(weights(tmp_path / "w.npz", U=np.zeros((4, 4))))
+    assert main(["rnn", "--weights", file, "--steps", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bound_log10"] == [None] * 3
+    assert main(["rnn", "--weights", file, "--steps", "3"]) == 0
+    assert re.search("log10 bound at lag 3 +−∞", capsys.readouterr().out)
