@@ -11,7 +11,7 @@ import numpy as np
 
 from verify.jacobian.run import Array, Run, RunError
 
-CHUNK = 2**18
+CHUNK = 2**17
 """How many numbers of J are asked of the kernel at once: what stays in a cache."""
 
 KEPT = 2**26
