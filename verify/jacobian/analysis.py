@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +101,24 @@ class Analysis:
     singular_values_error: float
     fan: Fan | None
 
+    def __post_init__(self) -> None:
+        for part in (self, *(self.paths or ()), self.fan):
+            freeze(vars(part) if part is not None else {})
+        for table in (self.gradient.parameters, self.gradient.inputs, self.gradient.states) if self.gradient else ():
+            freeze(table)
+
     @property
     def verdict(self) -> str:
         """`vanishing`, `stable` or `exploding`, by the largest exponent."""
         largest = float(self.exponents[0])
         return "vanishing" if largest < -self.wanted.threshold else "exploding" if largest > self.wanted.threshold else "stable"
+
+
+def freeze(arrays: Mapping[str, Any]) -> None:
+    """A frozen result holds figures that stay what they were."""
+    for array in arrays.values():
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
 
 
 def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Analysis:

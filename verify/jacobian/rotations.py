@@ -75,7 +75,7 @@ def turned_over(columns: Array, scale: Array) -> tuple[Array, Array, float]:
     """
     order = np.argsort(-scale, kind="stable")
     scale = scale[order]
-    R = np.linalg.qr(columns[:, order], mode="r")
+    R: Array = np.linalg.qr(columns[:, order], mode="r")  # type: ignore[assignment]
     lower = R.T * np.exp(np.minimum(scale[:, None] - scale[None, :], 0.0))
     return *of_unit_length(lower, scale), float(np.abs(np.diagonal(R)).min())
 

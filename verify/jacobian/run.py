@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from verify.kernel import one_line
 
 Array = NDArray[Any]
+Dims = Sequence[str]
 
 
 class RunError(ValueError):
@@ -33,6 +34,33 @@ class Run:
     inputs: Mapping[str, Array]
     state: Mapping[str, Array] = field(default_factory=dict)
     derivation: Any | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""
+        kernel = self.kernel
+        self.check("parameters", self.parameters, kernel.PARAMETERS, kernel.PARAMETERS, 0)
+        self.check("inputs", self.inputs, kernel.INPUTS, kernel.INPUTS, 2)
+        self.check("state", self.state, (), kernel.STATES, 1)
+        for name, array in self.inputs.items():
+            if 0 in array.shape[:2]:
+                fault = f"inputs['{name}']: expected at least one step and one sequence, (T, B, n), got {array.shape}"
+                raise RunError(f"{self.name}: {fault}. Give longer arrays.")
+
+    def check(
+        self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims], leading: int
+    ) -> None:
+        """The names of one argument, and the dtype and number of axes of each of its arrays; `leading` axes come before the table's."""
+        wrong = [f"no `{name}`" for name in needed if name not in given] + [f"`{name}`" for name in given if name not in known]
+        if wrong:
+            expected = ", ".join(known) or "none"
+            raise RunError(f"{self.name}: {what}: expected {expected}, got {wrong[0]}. Use the names of the kernel's tables.")
+        for name, array in given.items():
+            got, axes = getattr(array, "dtype", type(array).__name__), leading + len(known[name])
+            if got != np.float64:
+                raise RunError(f"{self.name}: {what}['{name}']: expected an array of float64, got {got}. Convert it.")
+            if array.ndim != axes:
+                fault = f"{what}['{name}']: expected {axes} axes, got shape {array.shape}"
+                raise RunError(f"{self.name}: {fault}. Give it the axes of the kernel's contract.")
 
     @cached_property
     def steps(self) -> int:
