@@ -89,7 +89,16 @@ def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:
                 axes.set_ylabel("")
     for row, tables in ((0, [fan_values(a)[1] for a in analyses]), (1, [v for a in analyses for v in path_values(a)])):
         limit(first[row], tables)
+    settle(figure)
     return figure
+
+
+def settle(figure: Any) -> None:
+    """Lay the panels out once, at rounded places: the last bits that the solver finds differ from call to call."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(side, 6) for side in axes.get_position().bounds])
 
 
 def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
