@@ -231,7 +231,7 @@ def side_by_side(usual: list[Value], products: list[set[Value]], alike: list[set
     def rank(order: tuple[Value, ...]) -> tuple[int, int]:
         return together(order, products), together(order, alike)
 
-    return list(max(permutations(usual), key=rank))
+    return list(max(permutations(usual), key=lambda order: rank(tuple(order))))
 
 
 def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
