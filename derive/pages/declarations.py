@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from derive.pages.alphabet import function_name, greek_letter
+from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 
 KINDS = ("matrix", "vector", "input", "parameter", "identity")
@@ -54,7 +54,8 @@ def plain_name(text: str) -> str:
     text = re.sub(r"\\(?:mathbf|mathrm|boldsymbol|text|mathcal)\b", "", text.strip())
     text = re.sub(r"\\(tilde|hat|bar|dot)\s*\{?\s*(\\?[A-Za-z]+)\s*\}?", r"\2_\1", text)
     text = "".join(greek_letter(character) or character for character in text)
-    text = re.sub(r"\\(var)?([A-Za-z]+)", r"\2", text)
+    text = re.sub(r"\\([A-Za-z]+)", r"\1", text)
+    text = re.sub(r"(?<![A-Za-z])var([a-z]+)", lambda found: GREEK_COMMANDS.get(found[0], found[0]), text)
     text = re.sub(r"\^", "_", re.sub(r"[{}()\\\s]", "", text))
     return f"{text}_" if text == "lambda" else text
 

@@ -12,8 +12,8 @@ from derive.letters import GREEK
 from derive.pages.alphabet import SPECIAL, function_name
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, folded, power
 from derive.pages.errors import PageError, Span
-from derive.pages.names import Entry, Names
-from derive.pages.symbols import exponent, is_transposition, take_apart
+from derive.pages.names import Entry, Names, no_exponent
+from derive.pages.symbols import exponent, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
@@ -21,8 +21,9 @@ KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
 
 @dataclass(frozen=True)
 class Macro:
-    """A function that the page defines: `f(a) = body`."""
+    """A function that the page defines: `f(a) = body`; `letter` is the f."""
 
+    letter: Letter
     parameter: str
     body: Node
 
@@ -132,6 +133,8 @@ class Meaning:
         assert one is not None
         name = self.names.settle(one).symbol.name
         core: Core
+        if isinstance(node, Scripted):
+            self.refuse_bound_exponent(node)
         if name in self.bound and one.time is None:
             core = self.bound[name]
         elif one.time is None and name in self.names.declared.numbers:
@@ -143,6 +146,12 @@ class Meaning:
             self.plain.add(core.name)
         core = Turned(core, node.span) if one.transposed else core
         return core if one.power is None else power(core, one.power, node.span)
+
+    def refuse_bound_exponent(self, node: Scripted) -> None:
+        """`b^{a}` with a the argument of the function that is being read is a power, no name."""
+        for above in node.sup if self.bound else ():
+            if any(isinstance(one, Letter) and one.name in self.bound for one in walk(above)):
+                raise no_exponent(self.names.source, above)
 
     def bracket(self, node: Bracket, argument: bool) -> Core:
         if len(node.parts) == 1:
@@ -178,8 +187,7 @@ class Meaning:
             return power(core, number, span)
         if self.names.reader.time(above) == 0:
             return core
-        what = f"`{self.written(above)}` as an exponent isn't read: expected a number or a transposition."
-        raise self.error(above, what, "Write a power as a number; \\exp and \\log for the rest.")
+        raise no_exponent(self.names.source, above)
 
     # ---- products and functions
 
@@ -252,6 +260,7 @@ class Meaning:
                 None if written in self.macros else function_name(one.symbol.base)
             )
         if written in self.macros:
+            self.refuse_other_form(function, self.macros[written])
             return self.expanded(self.macros[written], body)
         if name is None:
             raise self.unknown(function, written)
@@ -280,6 +289,13 @@ class Meaning:
         """The page's own function, its parameter standing for the argument."""
         inner = Meaning(self.names, self.macros, self.bound | {macro.parameter: body}, self.calls, self.plain, self.depth + 20)
         return inner.resolve(macro.body, argument=True)
+
+    def refuse_other_form(self, function: Node, macro: Macro) -> None:
+        parts = take_apart(function)
+        if parts and parts.letter.glyph != macro.letter.glyph:
+            what = f"`{self.written(function)}` and `{self.written(macro.letter)}` are two forms of one letter: expected one."
+            other = (macro.letter.span, "the other:")
+            raise self.names.source.error(function.span, what, "Write one symbol in one way, or rename one of them.", other)
 
     def unknown(self, node: Node, name: str) -> PageError:
         near = difflib.get_close_matches(name.lower(), [*FUNCTIONS, *SPECIAL], n=1)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
-from derive.pages.errors import Source, Span
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
-from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children
-from derive.pages.tree import Letter, Node
+from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart
+from derive.pages.tree import Letter, Node, Scripted
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,14 @@ class Names:
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
-        weakly = {occurrence.symbol for _, occurrence in found}
+        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         reads = [one for entry in entries for one in self.occurrences(entry.right)]
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
-        self.known = {one.symbol.name for one in reads if not one.weak} | {symbol.name for symbol in weakly}
+        self.known = {one.symbol.name for one in reads if not one.weak} | {one.symbol.name for _, one in found}
         for _, occurrence in found:
             self.define(self.settle(occurrence))
         self.reads = [self.settle(one) for one in reads if not self.is_function(one)]
+        self.functions = [one for one in reads if self.is_function(one)]
         self.steps = self.find_steps()
         self.check()
 
@@ -63,9 +64,12 @@ class Names:
         found = None if isinstance(node, Letter) and node.is_function else self.reader.read(node)
         if found is not None:
             yield found
-        else:
-            for child in children(node):
-                yield from self.occurrences(child)
+            return
+        if isinstance(node, Scripted) and take_apart(node) and not self.reader.is_exponential(node):
+            for above in filter(self.reader.is_formula, node.sup):
+                raise no_exponent(self.source, above)
+        for child in children(node):
+            yield from self.occurrences(child)
 
     # ---- which symbol an occurrence is
 
@@ -73,17 +77,15 @@ class Names:
         """The occurrence with the time letter of `W_{ft}` decided: part of the name, the time, or the gate's."""
         if not one.weak or one.symbol in self.strong:
             return one
-        rest = (one.symbol.subs or one.symbol.sups)[-1]
-        if rest.isdigit():
+        if one.gate.isdigit():
             return one
-        if rest in self.known - {one.symbol.name} or one.weak == "inner":
+        if one.weak != "above" and (one.gate in self.known - {one.symbol.name} or one.weak == "inner"):
             name = one.symbol.name
             self.notes[f"`{self.source.written(one.span)}` is written with a time index; read as a parameter {name}"] = None
             return replace(one, time=None)
-        if one.weak == "comma":
+        if one.weak == "comma" or one.named is None:
             return one
-        subs = (*one.symbol.subs[:-1], f"{rest}{self.reader.letter}")
-        return replace(one, symbol=replace(one.symbol, subs=subs), time=None)
+        return replace(one, symbol=one.named, time=None)
 
     def is_function(self, one: Occurrence) -> bool:
         """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
@@ -108,7 +110,7 @@ class Names:
     def check(self) -> None:
         """Raises PageError where two symbols share a name."""
         named: dict[str, Occurrence] = {}
-        for one in (*self.defined.values(), *self.reads):
+        for one in (*self.defined.values(), *self.reads, *self.functions):
             if one.symbol.name in self.declared.numbers and one.time is None:
                 continue
             before = named.setdefault(one.symbol.name, one)
@@ -118,7 +120,8 @@ class Names:
                 raise self.source.error(
                     one.span, what, "Write one symbol in one way, or rename one of them.", (before.span, "the other:")
                 )
-            self.check_time(before, one)
+            if not self.is_function(one):
+                self.check_time(before, one)
 
     def check_time(self, before: Occurrence, one: Occurrence) -> None:
         """A symbol with and without a time index is two symbols, unless its definition carries none."""
@@ -168,3 +171,15 @@ class Names:
     def is_timed(self, name: str) -> bool:
         """Whether a name stands with a time index somewhere."""
         return any(one.symbol.name == name and one.time is not None for one in (*self.defined.values(), *self.reads))
+
+
+def ends_a_word(one: Occurrence) -> bool:
+    """Whether the time letter of a left side is the last of a word: `y_{out}`, `x^{in}`."""
+    return one.weak == "above" or (one.weak == "run" and len(one.gate) > 1 and one.gate.isalpha())
+
+
+def no_exponent(source: Source, above: Node) -> PageError:
+    """The error for `2^{x_t}`, `\\gamma^{g_t}`."""
+    what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
+    todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
+    return source.error(above.span, what, todo)

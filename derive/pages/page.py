@@ -208,7 +208,7 @@ def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, 
             parameter = bracket.parts[0] if isinstance(bracket, Bracket) else name
             assert isinstance(name, Letter)
             assert isinstance(parameter, Letter)
-            macros[name.name] = Macro(parameter.name, entry.right)
+            macros[name.name] = Macro(name, parameter.name, entry.right)
         elif isinstance(entry.right, Letter):
             aliases[spelled_name(left)] = function_name(entry.right.name) or entry.right.name
     return macros, aliases

@@ -96,7 +96,8 @@ def with_call_indices(node: Node, letter: str | None) -> Node:
         case Decorated() | Root():
             return replace(node, body=with_call_indices(node.body, letter))
         case Scripted():
-            return replace(node, body=with_call_indices(node.body, letter))
+            above = tuple(with_call_indices(one, letter) for one in node.sup)
+            return replace(node, body=with_call_indices(node.body, letter), sup=above)
         case Ratio():
             return replace(node, above=with_call_indices(node.above, letter), below=with_call_indices(node.below, letter))
         case Grid():

@@ -16,11 +16,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter or a word as the name of something; `is_function` where it can be nothing but a function."""
+    """A letter or a word as the name of something; `is_function` where it can be nothing but a function.
+
+    glyph: what tells apart letters of one name: `xi` for ξ, `` for x and i; `phi` and `varphi`.
+    """
 
     name: str
     span: Span
     is_function: bool = False
+    glyph: str = ""
 
 
 @dataclass(frozen=True)
