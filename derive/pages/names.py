@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ class Names:
         self.functions = [one for one in reads if self.is_function(one)]
         self.steps = self.find_steps()
         self.check()
+        self.note_tight_differences()
 
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
@@ -134,6 +136,14 @@ class Names:
         raise self.source.error(
             one.span, what, "Write the time index at both, or rename one of them.", (before.span, "the other:")
         )
+
+    def note_tight_differences(self) -> None:
+        """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
+        for one in self.reads if self.source.plain else ():
+            written = self.source.written(one.span)
+            if one.time and re.search(r"_[A-Za-z0-9]*[-+−][01]$", written):
+                tight = re.sub(r"([-+−])", r" \1 ", written)
+                self.notes[f"`{written}` is read at another step, as one index; write `{tight}` for a sum or a difference"] = None
 
     # ---- steps
 

@@ -16,7 +16,7 @@ all of it -> Cell                `build`, `reading`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,8 +35,8 @@ from derive.pages.reading import Reading, reading_of
 from derive.pages.sections import cells_of, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
-from derive.pages.symbols import Reader
-from derive.pages.timing import reader_of, with_call_indices
+from derive.pages.symbols import NEXT, Reader
+from derive.pages.timing import primed, reader_of, with_call_indices, with_next
 from derive.pages.tree import Bracket, Chain, Letter, Node
 
 
@@ -158,10 +158,12 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
     lefts = [target for entry in forward for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time)
-    forward = [indexed(entry, reader.letter) for entry in forward]
+    forward, reader, notes = with_primes(forward, reader)
+    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
     macros, aliases = functions_of(entries)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
+    names.notes |= dict.fromkeys(notes)
     meaning = Meaning(names, macros)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
     timed = {
@@ -190,9 +192,20 @@ def make(source: Source, naming: tuple[str, str], builder: Builder, definitions:
         raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
 
 
-def indexed(entry: Entry, letter: str | None) -> Entry:
-    targets = tuple(with_call_indices(target, letter) for target in entry.targets)
-    return Entry(entry.line, targets, with_call_indices(entry.right, letter))
+def changed(entry: Entry, change: Callable[[Node], Node]) -> Entry:
+    return Entry(entry.line, tuple(change(target) for target in entry.targets), change(entry.right))
+
+
+def with_primes(forward: list[Entry], reader: Reader) -> tuple[list[Entry], Reader, list[str]]:
+    """The equations with `h'` as the next value where that is what the prime says, their reader, and notes."""
+    symbols = primed(reader, [target for entry in forward for target in entry.targets], [entry.right for entry in forward])
+    if not symbols:
+        return forward, reader, []
+    notes = [
+        f"{new.name} is read as the next value of {old.name}, as {old.name} is never defined" for new, old in symbols.items()
+    ]
+    entries = [changed(entry, lambda tree: with_next(tree, reader, symbols)) for entry in forward]
+    return entries, Reader(None, NEXT[:1], reader.numbered), notes
 
 
 def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, str]]:

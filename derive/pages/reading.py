@@ -57,6 +57,8 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
         notes.append(f"the time index is {names.reader.letter}")
     if any(one.time for one in names.defined.values()) and not names.reader.words:
         notes.append("definitions stand at the next step: the page is shifted by one")
+    if not cell.states:
+        notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
     return Reading(tuple(rows), tuple(notes), printed(cell, Notation()), printed(cell, LaTeX()))
 

@@ -10,6 +10,8 @@ from derive.pages.blocks import Block, Heading, Piece
 from derive.pages.errors import Source, Span
 from derive.pages.grammar import parse
 from derive.pages.names import Entry
+from derive.pages.stacks import cells_of as cells_of_grid
+from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
 from derive.pages.symbols import Reader, children, shifted_letters
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
@@ -114,8 +116,9 @@ def targets_of(left: Node) -> tuple[Node, ...]:
     inner = left
     if isinstance(inner, Scripted) and isinstance(inner.body, (Grid, Bracket)) and not inner.sub:
         inner = inner.body
-    if isinstance(inner, Grid):
-        return tuple(cell for row in inner.rows for cell in row)
+    grid = grid_of(inner)
+    if grid is not None:
+        return cells_of_grid(grid)
     if isinstance(inner, Bracket) and inner.opener in "([" and len(inner.parts) > 1:
         return inner.parts
     return (left,)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from derive.pages.errors import Source
-from derive.pages.symbols import NEXT, PREVIOUS, Reader, exponent, offset, shifted_letters, spelled, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.symbols import NEXT, PREVIOUS, Reader, Symbol, exponent, offset, shifted_letters, spelled, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Letter, Mark, Node, Scripted, Sum, with_parts
 
 
 def reader_of(source: Source, trees: Sequence[Node], lefts: Sequence[Node], declared: str | None) -> Reader:
@@ -80,30 +80,40 @@ def numbers_as_names(trees: Sequence[Node], layers: bool) -> frozenset[str]:
 
 def with_call_indices(node: Node, letter: str | None) -> Node:
     """The tree with `h(t-1)` written as an index."""
-    match node:
-        case Chain():
-            items: list[Node] = []
-            for item in node.items:
-                if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
-                    items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
-                else:
-                    items.append(with_call_indices(item, letter))
-            return items[0] if len(items) == 1 else replace(node, items=tuple(items))
-        case Sum():
-            return replace(node, terms=tuple(with_call_indices(one, letter) for one in node.terms))
-        case Signed() | Bracket():
-            return replace(node, parts=tuple(with_call_indices(one, letter) for one in node.parts))
-        case Decorated() | Root():
-            return replace(node, body=with_call_indices(node.body, letter))
-        case Scripted():
-            above = tuple(with_call_indices(one, letter) for one in node.sup)
-            return replace(node, body=with_call_indices(node.body, letter), sup=above)
-        case Ratio():
-            return replace(node, above=with_call_indices(node.above, letter), below=with_call_indices(node.below, letter))
-        case Grid():
-            return replace(node, rows=tuple(tuple(with_call_indices(one, letter) for one in row) for row in node.rows))
-    return node
+    if not isinstance(node, Chain):
+        return with_parts(node, lambda part: with_call_indices(part, letter))
+    items: list[Node] = []
+    for item in node.items:
+        if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
+            items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
+        else:
+            items.append(with_call_indices(item, letter))
+    return items[0] if len(items) == 1 else replace(node, items=tuple(items))
 
 
 def is_function(node: Node) -> bool:
     return isinstance(node, Letter) and node.is_function
+
+
+# ---- primes as the next value
+
+
+def primed(reader: Reader, lefts: Sequence[Node], rights: Sequence[Node]) -> dict[Symbol, Symbol]:
+    """The symbols of a page without a time whose prime says the next value, `h' = f(h)`, with what they are the next value of: a left
+    side carries the prime, and the plain symbol is read and never defined."""
+    if reader.letter is not None or reader.words:
+        return {}
+    defined = {one.symbol for left in lefts if (one := reader.read(left))}
+    read = {one.symbol for right in rights for node in walk(right) if (one := reader.read(node))}
+    plain = {one: replace(one, decorations=one.decorations[:-1]) for one in defined if one.decorations[-1:] == ("prime",)}
+    return {one: old for one, old in plain.items() if old in read - defined}
+
+
+def with_next(node: Node, reader: Reader, symbols: Mapping[Symbol, Symbol]) -> Node:
+    """The tree with `h_{next}` for the `h'` of these symbols."""
+    one = reader.read(node) if isinstance(node, Scripted) else None
+    if isinstance(node, Scripted) and one is not None and one.symbol in symbols:
+        primes = [mark for mark in node.sup if isinstance(mark, Mark) and mark.name == "prime"]
+        sup = tuple(above for above in node.sup if above not in primes)
+        return replace(node, sub=(*node.sub, *[Letter(NEXT[0], mark.span) for mark in primes]), sup=sup)
+    return with_parts(node, lambda part: with_next(part, reader, symbols))

@@ -230,6 +230,8 @@ class Tokenizer:
 
     def command(self, text: str, span: Span) -> None:
         name = text[1:]
+        if name == "sqrt":
+            self.degree(span)
         if text in SIGNS and name != "mathsf":
             self.add(*SIGNS[text], span)
             if text in (r"\\", r"\cr"):
@@ -246,6 +248,15 @@ class Tokenizer:
             self.add("SIZE", name, span)
         else:
             self.wordy_command(name, span)
+
+    def degree(self, span: Span) -> None:
+        """`\\sqrt[3]{x}`: of roots only the square root is one of the language."""
+        found = re.compile(r"\s*\[([^\[\]]*)\]").match(self.source.text, self.at, self.end)
+        if found:
+            self.at = found.end()
+            if found[1].strip() != "2":
+                what = f"a root of degree `{found[1].strip()[:20]}` isn't read: expected a square root."
+                self.unread(span, what, "Write a power, as in `x^{1/3}`; it is defined where x is positive.")
 
     def wordy_command(self, name: str, span: Span) -> None:
         if name in TEXT_FONTS or name.rstrip("*") == "operatorname":

@@ -60,9 +60,37 @@ def test_a_declaration_names_either_form(declared):
 
 @pytest.mark.parametrize("letter", ["t", "n"])
 def test_a_word_that_ends_in_the_time_letter_is_a_word(letter):
-    text = rf"$$h_X = \tanh(W^{{in}} x_X + U h_{{X-1}} + b^{{init}} + b^{{[out]}}), \quad y^{{out}}_X = W^{{out}} h_X$$"
+    text = r"$$h_X = \tanh(W^{in} x_X + U h_{X-1} + b^{init} + b^{[out]}), \quad y^{out}_X = W^{out} h_X$$"
     assert {"W_in", "b_init", "b_out", "y_out", "W_out"} <= names(text.replace("X", letter))
 
 
 def test_an_output_without_a_time_keeps_its_word():
     assert "y_out" in names(r"$$h_t = \tanh(W x_t + U h_{t-1}), \quad y_{out} = V h_t$$")
+
+
+def test_a_tight_difference_of_a_plain_text_is_noted():
+    one = cell("s_t = tanh(W x_t + U s_t-1)", "page.txt")
+    assert one.reading.equations == ("sₜ = tanh(W xₜ + U sₜ₋₁)",)
+    assert "`s_t-1` is read at another step, as one index; write `s_t - 1` for a sum or a difference" in one.reading.notes
+    assert not cell("s_t = tanh(W x_t + U s_{t-1})", "page.txt").reading.notes
+
+
+def test_a_prime_is_the_next_value_of_what_is_never_defined():
+    one = cell(r"$$i = \sigma(W x + U h), \quad c' = i \odot c + \tanh(V x), \quad h' = \tanh(c')$$")
+    assert one.reading.equations == ("iₜ = σ(W xₜ + U hₜ₋₁)", "cₜ = iₜ ∘ cₜ₋₁ + tanh(V xₜ)", "hₜ = tanh(cₜ)")
+    assert "h_prime is read as the next value of h, as h is never defined" in one.reading.notes
+
+
+def test_a_prime_beside_a_defined_symbol_is_a_decoration():
+    assert "h_prime" in names(r"$$h_t = \tanh(W x_t + U h'_{t-1}), \quad h'_t = \tanh(V h_t)$$")
+
+
+def test_a_cell_without_a_state_is_noted():
+    assert "nothing is read at the step before: this cell has no state" in cell(r"$$y_t = \tanh(W x_t)$$").reading.notes
+
+
+@pytest.mark.parametrize("inside", [r"x_t \; h_{t-1}", "h_{t-1} x_t"])
+def test_vectors_side_by_side_in_square_brackets_are_asked_about(inside):
+    text = refusal(rf"$$h_t = \tanh(W [{inside}])$$")
+    assert "can be read in two ways: expected a comma or a sign between its parts." in text
+    assert cell(r"$$h_t = \tanh[x_t h_{t-1}]$$").reading.equations == ("hₜ = tanh(xₜ ∘ hₜ₋₁)",)

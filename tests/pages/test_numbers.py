@@ -1,0 +1,58 @@
+"""Numbers and bounds: what is no number, or too much of one, is refused at once and with its place."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+
+from derive.pages import PageError, read
+
+NUMBERS = {
+    r"10^{9999999999} x_t": "too large or too small",
+    r"7^{9999999} x_t": "too large or too small",
+    r"0.5^{99999} x_t": "too large or too small",
+    r"10^{400} x_t": "too large or too small",
+    r"2^{99999.5} x_t": "too large or too small",
+    r"(10^{64})^{64} x_t": "too large or too small",
+    r"\exp(1000) x_t": "too large or too small",
+    r"(\log 0) x_t": "`\\log 0` is no real number",
+    r"\sqrt{-2} x_t": "`\\sqrt{-2}` is no real number",
+    r"\sqrt{1 - 3} x_t": "is no real number",
+    r"\mathrm{softmax}(1) x_t": "`softmax` of a number",
+    r"1/0 x_t": "a division by zero",
+    r"\frac{x_t}{\log 1}": "a division by zero",
+    r"0^{-1} x_t": "a division by zero",
+    r"x_t^{0}": "the power 0 is 1 throughout",
+    r"\sqrt[3]{x_t}": "a root of degree `3` isn't read",
+}
+
+
+def refusal(text):
+    start = time.process_time()
+    with pytest.raises(PageError) as caught:
+        read("page.md", text=text)
+    # a guard against work that grows with the value of a number: each takes some milliseconds
+    assert time.process_time() - start < 5
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("formula", NUMBERS)
+def test_what_is_no_number_is_refused_with_its_place(formula):
+    text = refusal(f"$$h_t = {formula} + h_{{t-1}}$$")
+    assert NUMBERS[formula] in text
+    assert "^" in text.splitlines()[2]
+
+
+@pytest.mark.parametrize("formula", [r"\sqrt{2} x_t", r"\sqrt[2]{x_t}", r"10^{-3} x_t", r"(-1)^{99999} x_t", r"\exp(2) x_t"])
+def test_numbers_are_read(formula):
+    assert read("page.md", text=f"$$h_t = {formula} + h_{{t-1}}$$").cells
+
+
+@pytest.mark.parametrize("body", [r"a \circ a", r"\tanh(a)"])
+def test_functions_of_functions_are_bounded(body):
+    names = "fgpqrsuvwz"
+    defined = [f"$$f(a) = {body}$$", *[f"$${new}(a) = {old}({old}(a))$$" for old, new in itertools.pairwise(names)]]
+    text = refusal("\n".join([*defined, "$$k(a) = z(z(z(a)))$$", r"$$h_t = k(x_t) + h_{t-1}$$"]))
+    assert "expected at most 4000 symbols and signs" in text
