@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,6 +12,9 @@ from derive.pages.errors import PageError, Source, Span
 
 KINDS = ("matrix", "vector", "input", "parameter", "identity")
 FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+
+Wrong = Callable[[str, str], PageError]
+"""From what is wrong and what to do to the error: it knows the place."""
 
 
 @dataclass
@@ -24,8 +27,9 @@ class Declared:
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time: str | None = None
 
-    def say(self, name: str, value: str, where: str) -> None:
+    def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in. Raises PageError on one that says nothing."""
+        written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
         if name == "time":
@@ -37,15 +41,13 @@ class Declared:
         elif function_name(value.lstrip("\\")) not in (None, "max", "min", "diag"):
             self.functions[name] = function_name(value.lstrip("\\")) or value
         else:
-            raise PageError(
-                f"{where}: `{name} = {value}` declares nothing: expected {FORM}, got `{value[:60]}`. Write one of these."
-            )
+            raise wrong(f"`{written}` declares nothing: expected {FORM}, got `{value[:30]}`.", "Write one of these.")
 
-    def dim(self, name: str, value: str, where: str) -> None:
+    def dim(self, name: str, value: str, wrong: Wrong) -> None:
         sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
         if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
             expected = "a name such as `N`, or two for a matrix: `N, D`"
-            raise PageError(f"{where}: dim `{name}`: expected {expected}; got `{value[:60]}`. Name it.")
+            raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{value.strip()[:30]}`.", "Name it.")
         self.dims[plain_name(name)] = sizes
 
 
@@ -69,9 +71,9 @@ def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims
             take(source, known, piece, at)
             at += len(piece)
     for name, value in let.items():
-        known.say(name, value, "--let")
+        known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
     for name, value in dims.items():
-        known.dim(name, value, "--dim")
+        known.dim(name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
     return known
 
 
@@ -80,13 +82,18 @@ def take(source: Source, known: Declared, piece: str, at: int) -> None:
     if not text or text.startswith("#"):
         return
     name, sign, value = text.partition("=" if "=" in text else ":")
-    where = source.where(at)
+    start = at + len(piece) - len(piece.lstrip(" \t,;\n"))
+    span = (start, start + len(text))
+
+    def wrong(what: str, todo: str) -> PageError:
+        return source.error(span, what, todo)
+
     if not sign:
-        raise PageError(f"{where}: `{text[:60]}` declares nothing: expected {FORM}. Write one of these.")
+        raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
     if name.split()[:1] == ["dim"]:
-        known.dim(name.split(maxsplit=1)[-1], value, where)
+        known.dim(name.split(maxsplit=1)[-1], value, wrong)
     else:
-        known.say(name, value, where)
+        known.say(name, value, wrong)
 
 
 __all__ = ["Declared", "declared", "plain_name"]

@@ -17,7 +17,7 @@ from derive.pages.stacks import cells_of, first, grid_of, rest
 from derive.pages.symbols import children, exponent, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
-MOST_PARTS = 4_000
+MOST_PARTS = 400
 """Symbols and signs of a formula that the page's own functions make."""
 
 
@@ -330,7 +330,7 @@ class Meaning:
         node = items[at]
         following = items[at + 1] if at + 1 < len(items) else None
         one = self.names.reader.read(node)
-        opens = isinstance(following, Bracket) and following.opener == "("
+        opens = isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None
         if one is None or one.time is not None or one.power is not None or one.transposed or not opens:
             return self.resolve(node, argument)
         self.refuse_subscripted_function(node)

@@ -12,7 +12,7 @@ from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
 from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart
-from derive.pages.tree import Letter, Node, Scripted
+from derive.pages.tree import Chain, Letter, Node, Scripted
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Names:
         occurrence = self.reader.read(node)
         if occurrence is None or occurrence.power is not None or occurrence.transposed:
             what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
-            raise self.source.error(node.span, what, "Write the equation solved for one symbol.")
+            raise self.source.error(node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}.")
         return occurrence
 
     def occurrences(self, node: Node) -> Iterator[Occurrence]:
@@ -193,3 +193,10 @@ def no_exponent(source: Source, above: Node) -> PageError:
     what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
     todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
     return source.error(above.span, what, todo)
+
+
+def spelled_out(node: Node) -> str:
+    """For `wkv_t`: how letters side by side make one name."""
+    letters = [one.body if isinstance(one, Scripted) else one for one in node.items] if isinstance(node, Chain) else []
+    word = "".join(one.name for one in letters if isinstance(one, Letter))
+    return f"; several letters make one name as `\\mathrm{{{word}}}`" if letters and len(word) == len(letters) else ""

@@ -62,8 +62,12 @@ def value(core: Core) -> sp.Expr | None:
     """The number that a formula of numbers is; None where it holds a symbol."""
     if isinstance(core, Const):
         return sp.Float(core.value.numerator) / sp.Float(core.value.denominator)
-    parts: list[sp.Expr] = [value(part) for part in parts_of(core)]
-    if not parts or None in parts:
+    parts: list[sp.Expr] = []
+    for part in parts_of(core):
+        parts.append(value(part))
+        if parts[-1] is None:  # at once: parts may be shared, and a formula as a tree is longer than what holds it
+            return None
+    if not parts:
         return None
     match core:
         case Add():

@@ -111,12 +111,16 @@ def has_display(source: Source) -> bool:
     return re.search(r"\$\$|\\\[|\\begin\{", source.text) is not None
 
 
+GRADIENTS = "Gradients are derived here: write the equations that they are gradients of."
+UPDATES = "If it is the step itself, write `=`; updates of weights are no part of a step."
+
+
 def nothing(source: Source, skipped: tuple[str, ...], blocks: bool) -> PageError:
     """The error for a page without forward equations."""
     if skipped:
         first = skipped[0].split(": ", 1)
         return PageError(f"{first[0]}: the page holds no forward equations: expected the step itself, got {first[1]}\n"
-                         "Gradients are derived here: write the equations that they are gradients of.")  # fmt: skip
+                         f"{UPDATES if 'an update' in first[1] else GRADIENTS}")  # fmt: skip
     got = "displays without one" if blocks else "a page without display mathematics"
     return PageError(f"{source.name}:1: no equations: expected display mathematics such as `$$h_t = \\tanh(W x_t + U h_{{t-1}})$$`, "
                      f"got {got}. Inline mathematics and code aren't read.")  # fmt: skip

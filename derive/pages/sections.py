@@ -64,7 +64,8 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
 
 def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
     if is_gradient(line):
-        found.skipped.append((line.span, "a gradient formula"))
+        update = any(token.value == "←" for token in line.tokens) and all(token.value not in "∂∇" for token in line.tokens)
+        found.skipped.append((line.span, "an update, `\\leftarrow`, as of weights" if update else "a gradient formula"))
         return
     found.count += 1
     if found.count > MOST:

@@ -14,6 +14,8 @@ from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, groups
 
 Size = tuple[str, ...]
 """A dimension: a sum of variables (`?3`) and given names, sorted."""
+LONGEST_SIZE = 1_000
+"""Variables in one size: stacks of stacks double it with every equation."""
 Shape = tuple[Size, ...]
 """() for a number, one size for a vector, two for a matrix."""
 
@@ -30,7 +32,9 @@ class Shapes:
         self.places: dict[str, Span] = {}
         self.units: dict[Core, Size] = {}
         self.count = 0
+        self.here = (0, 0)
         for definition in definitions:
+            self.here = definition.span
             target = self.symbol(definition.name, definition.span)
             self.same(target, self.shape(definition.body), definition.span, definition.body.span)
         self.named: dict[str, str] = {}
@@ -53,6 +57,9 @@ class Shapes:
         """The size with every bound variable replaced."""
         while any(one in self.bound for one in size):
             size = tuple(sorted(part for one in size for part in self.bound.get(one, (one,))))
+            if len(size) > LONGEST_SIZE:
+                what = f"stacks of stacks make this vector too long: expected at most {LONGEST_SIZE} parts."
+                raise self.source.error(self.here, what, "Stack fewer of them.")
         return size
 
     def equal(self, a: Size, b: Size) -> bool:

@@ -181,6 +181,8 @@ class Tokenizer:
         """One character that is no letter, digit, space or command."""
         if text in SIGNS:
             self.add(*SIGNS[text], span)
+        elif text in "<>" and self.angle(text, span):
+            self.add(*SIGNS["⟨" if text == "<" else "⟩"], span)
         elif text in OPERATORS:
             if self.tokens and self.tokens[-1].kind == "STOP" and self.tokens[-1].span[1] == span[0]:
                 self.tokens.pop()  # `.*`
@@ -189,6 +191,13 @@ class Tokenizer:
             self.scripts(span)
         else:
             self.unicode_letter(text, span)
+
+    def angle(self, text: str, span: Span) -> bool:
+        """Whether `<` or `>` is a bracket, as in `h^{<t>}`: it fills the braces of a script."""
+        around = self.source.text[max(0, span[0] - 12) : span[1] + 12]
+        at = min(12, span[0])
+        filled = re.compile(r"[_^]\s*\{\s*<[^<>{}]*>\s*\}").finditer(around)
+        return any(found.start() < at < found.end() for found in filled)
 
     def unicode_letter(self, text: str, span: Span) -> None:
         plain = unicodedata.normalize("NFKD", text)
@@ -275,6 +284,8 @@ class Tokenizer:
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
         else:
+            if name in ("sum", "prod", "int"):
+                return self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Macros aren't expanded: write the symbol itself, or `\\mathrm{name}`, or `\\operatorname{f}`."
             self.unread(span, what, todo)
@@ -372,3 +383,4 @@ def arrays_of_equations(tokens: list[Token]) -> list[Token]:
 
 
 NO_CASES = "distinctions of cases aren't read: expected one formula.\nWrite the cases as one formula, such as \\max(0, x)."
+NO_SUM = "Write the step without indices, as in `W x_t`; a loss is no part of it: take it out of the display."

@@ -34,6 +34,11 @@ SAME = [
     r"$$h_t = \tanh(W x_t + U h_{t-1} + b), \quad t = 1, \dots, T, \quad h_0 = 0$$",
     r"$$h_t = \tanh(\underbrace{W x_t}_{\text{in}} + \overbrace{U h_{t-1}}^{\text{back}} + b) \in \mathbb{R}^n$$",
     "$$𝐡_t = \\tanh(𝐖 𝐱_t + 𝐔 𝐡_{t−1} + 𝐛)$$",
+    "```math\nh_t = \\tanh(W x_t + U h_{t-1} + b)\n```",
+    "\\begin{array}{rcl}\nh_t &=& \\tanh(W x_t + U h_{t-1} + b)\n\\end{array}",
+    r"$$\boxed{h_t = \tanh(W x_t + U h_{t-1} + b)}$$",
+    r"$$h^{<t>} = \tanh(W x^{<t>} + U h^{<t-1>} + b)$$",
+    r"$$h' = \tanh(W x + U h + b)$$",
     "h_t = tanh(W x_t + U h_{t-1} + b)",
     "hₜ = tanh(W xₜ + U hₜ₋₁ + b)",
     "h⁽ᵗ⁾ = tanh(W·x⁽ᵗ⁾ + U·h⁽ᵗ⁻¹⁾ + b)",
@@ -118,6 +123,26 @@ def test_gradient_formulas_are_passed_over_and_listed(formula):
     assert all(one.startswith("page.md:3: a gradient formula: ") for one in page.skipped)
     with pytest.raises(PageError, match="the page holds no forward equations"):
         read("page.md", text=f"$${formula}$$")
+
+
+COLUMN = r"\begin{array}{c} %s \end{array}"
+
+
+def test_a_column_between_brackets_of_its_own_is_a_column():
+    """Zaremba et al. (2014)."""
+    left, functions, stack = (
+        rf"\left({COLUMN % cells}\right)" for cells in (r"i \\ g", r"\mathrm{sigm} \\ \tanh", r"x_t \\ h_{t-1}")
+    )
+    one = read("page.md", text=rf"$${left} = {functions} T_{{2n,4n}} {stack}$$ $$h_t = i \odot g + h_{{t-1}}$$").cells[0]
+    assert one.reading.equations[0] == "iₜ = σ((T_2n_4n [xₜ; hₜ₋₁])[0:H])"
+    assert one.reading.equations[1] == "gₜ = tanh((T_2n_4n [xₜ; hₜ₋₁])[H:2*H])"
+
+
+@pytest.mark.parametrize("end", [r" \end{align}", r" & \text{gates} \end{align}"])
+@pytest.mark.parametrize("comma", ["", ","])
+def test_two_equations_stand_in_one_row(comma, end):
+    text = rf"\begin{{align}} h_t &= \sigma(W x_t + g_t){comma} & g_t &= U h_{{t-1}}{comma}{end}"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = σ(W xₜ + gₜ)", "gₜ = U hₜ₋₁")
 
 
 def table(text, **more):

@@ -55,4 +55,30 @@ def test_functions_of_functions_are_bounded(body):
     names = "fgpqrsuvwz"
     defined = [f"$$f(a) = {body}$$", *[f"$${new}(a) = {old}({old}(a))$$" for old, new in itertools.pairwise(names)]]
     text = refusal("\n".join([*defined, "$$k(a) = z(z(z(a)))$$", r"$$h_t = k(x_t) + h_{t-1}$$"]))
-    assert "expected at most 4000 symbols and signs" in text
+    assert "expected at most 400 symbols and signs" in text
+
+
+def test_stacks_of_stacks_are_bounded():
+    lines = [f"$$a_{{{n + 1},t}} = [a_{{{n},t}}, a_{{{n},t}}]$$" for n in range(1, 41)]
+    text = refusal("\n".join([*lines, "$$a_{1,t} = x_t$$", "$$h_t = W a_{41,t} + h_{t-1}$$"]))
+    assert "stacks of stacks make this vector too long: expected at most 1000 parts." in text
+    assert text.splitlines()[2].strip() == "^" * 8
+
+
+def test_inline_dollars_take_time_in_proportion():
+    assert "too much on one page" in refusal("\\$ $ " * 200_000)
+
+
+@pytest.mark.parametrize("words", ["foo = bar", "foo bar", "dim x = 3"])
+def test_a_wrong_declaration_has_its_place(words):
+    lines = refusal(f"<!-- derive: f = tanh; {words} -->\n$$h_t = x_t + h_{{t-1}}$$").splitlines()
+    assert lines[2] == " " * (4 + len("<!-- derive: f = tanh; ")) + "^" * len(words)
+
+
+def test_a_declaration_without_an_end_gets_a_short_message():
+    assert len(refusal("<!-- derive: " * 80_000)) < 1000
+
+
+def test_an_environment_that_another_closes_is_said():
+    text = refusal(r"\begin{align} h_t = x_t \end{equation}")
+    assert r"`\begin{align}` is never closed: expected `\end{align}`, got `\end{equation}`." in text
