@@ -138,7 +138,8 @@ class Kinds:
         numbers = [term for term in node.terms if self.kind(term) == NUMBER]
         if kind == MATRIX and numbers:
             what = "a number is added to a matrix: expected a matrix, such as the identity."
-            raise self.source.error(numbers[0].span, what, 'Write `0.1 I` with --let "I=identity".')
+            other = next((hint for term in node.terms if (hint := number_or_vector(term))), "")
+            raise self.source.error(numbers[0].span, what, f'{other}Write `0.1 I` with --let "I=identity" for the identity.')
         if kind is None and numbers:
             kind = VECTOR
         if kind in (MATRIX, VECTOR):
@@ -260,6 +261,15 @@ class Kinds:
         self.mixed = bool(rows and columns)
         self.silent = not rows and not columns
         return rows > 0 and columns == 0
+
+
+def number_or_vector(node: Core) -> str:
+    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
+    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
+    if len(names) != 1:
+        return ""
+    name = names.pop()
+    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def runs(node: Product) -> list[list[Core]]:

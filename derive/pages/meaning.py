@@ -236,7 +236,7 @@ class Meaning:
             body, end = self.item(items, at + 1, argument=True)
         else:
             body, end = self.argument(following, node), at + 2
-        value = self.call(function, body) if not isinstance(body, tuple) else body
+        value = self.call(function, body, self.bracket_end(following)) if not isinstance(body, tuple) else body
         if isinstance(following, Scripted) and not self.names.reader.read(following):
             for one in following.sup:
                 value = self.raised(value, one, node.span)
@@ -269,9 +269,14 @@ class Meaning:
             return None
         return node, one.power
 
-    def call(self, function: Node, body: Core) -> Core:
+    def bracket_end(self, node: Node) -> int:
+        """Where the argument's own brackets end, without a power behind them."""
+        inner = node.body if isinstance(node, Scripted) and not self.names.reader.read(node) else node
+        return inner.span[1]
+
+    def call(self, function: Node, body: Core, end: int = 0) -> Core:
         """function(body). Raises PageError on a function that nobody knows."""
-        span = (function.span[0], max(function.span[1], body.span[1]))
+        span = (function.span[0], max(function.span[1], body.span[1], end))
         if isinstance(function, Letter) and function.is_function:
             name: str | None = self.names.declared.functions.get(function.name) or function_name(function.name)
             written = function.name

@@ -27,6 +27,7 @@ from derive.pages.blocks import Block, Declarations, find_blocks
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
+from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.errors import PageError, Source
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Macro, Meaning
@@ -174,7 +175,11 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions, known)
-    kinds = Kinds(source, definitions, timed, {name: kind for name, kind in known.kinds.items() if kind != "identity"})
+    said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
+    kinds = Kinds(source, definitions, timed, said)
+    if any(holds_diagonal(definition.body) for definition in definitions):
+        definitions = without_diagonals(source, definitions, kinds)
+        kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_shapeless(source, definitions, inputs, names)
     refuse_circle(source, definitions)

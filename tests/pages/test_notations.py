@@ -72,7 +72,7 @@ FORMULAS = {
     r"e^{-x_t} \odot h_{t-1}": "exp(−xₜ) ∘ hₜ₋₁",
     r"\sigma(a) \odot x_t + h_{t-1}": "σ(a) ∘ xₜ + hₜ₋₁",
     r"(W - W^\top) h_{t-1} + x_t": "(W − Wᵀ) hₜ₋₁ + xₜ",
-    r"\operatorname{diag}(a) h_{t-1} + x_t": "diag(a) hₜ₋₁ + xₜ",
+    r"\operatorname{diag}(a) h_{t-1} + x_t": "a ∘ hₜ₋₁ + xₜ",
     r"\alpha h_{t-1} + (1 - \alpha) x_t": "α ∘ hₜ₋₁ + (1 − α) ∘ xₜ",
     r"x_t U V h_{t-1}": None,
     r"A B h_{t-1} + x_t": "A B hₜ₋₁ + xₜ",
