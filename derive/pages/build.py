@@ -58,7 +58,8 @@ class Builder:
             case Call():
                 return self.call(node)
             case Concat():
-                return stack(*[self.build(part) for part in node.parts])
+                parts = [self.build(part) for part in node.parts]
+                return stack(*[part if is_matrix(part) else scale(part, Ones(1, 1)) for part in parts])
             case Add():
                 return self.sum(node)
             case Product():

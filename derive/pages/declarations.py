@@ -26,6 +26,12 @@ class Declared:
     kinds: dict[str, str] = field(default_factory=dict)
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time: str | None = None
+    used: set[str] = field(default_factory=set)
+
+    @property
+    def unused(self) -> list[str]:
+        """Names of functions, numbers and kinds that no cell of the page has."""
+        return [name for name in {**self.functions, **self.numbers, **self.kinds} if name not in self.used]
 
     def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in. Raises PageError on one that says nothing."""

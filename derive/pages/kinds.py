@@ -127,7 +127,8 @@ class Kinds:
                 self.need(node.body, VECTOR, node.span)
             case Concat():
                 for part in node.parts:
-                    self.need(part, VECTOR, node.span)
+                    if self.kind(part) != NUMBER:
+                        self.need(part, VECTOR, node.span)
             case Add():
                 self.visit_sum(node)
             case Product():
@@ -252,11 +253,14 @@ class Kinds:
     def direction(self) -> bool:
         """Whether this cell writes `x W`; None is settled as columns. A product of both kinds says nothing."""
         rows, columns = 0, 0
+        self.row_shapes = False  # whether a matrix behind a vector stands there as it is, not transposed
         for node in self.nodes():
             for run in runs(node) if isinstance(node, Product) else ():
                 kinds = [kind for item in run if (kind := self.kind(item)) != NUMBER]
                 if MATRIX in kinds and kinds.count(VECTOR) == 1:
                     rows += kinds[0] == VECTOR
+                    plain = any(self.kind(item) == MATRIX and not isinstance(item, Turned) for item in run)
+                    self.row_shapes |= kinds[0] == VECTOR and plain
                     columns += kinds[-1] == VECTOR
         self.mixed = bool(rows and columns)
         self.silent = not rows and not columns

@@ -38,6 +38,7 @@ class Names:
     def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
+        self.carried: dict[str, Occurrence] = {}
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
@@ -173,10 +174,23 @@ class Names:
             what = f"`{written}` lies {-lag} steps back: expected this step or the one before."
             todo = "Carry it in a state of its own: define one that equals the older value, and read that at the step before."
             raise self.source.error(one.span, what, todo)
+        if lag == -1 and one.symbol not in self.defined and self.is_read_now(one.symbol):
+            return self.delayed(one), -1
         if lag == -1 and one.symbol not in self.defined:
             what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
             raise self.source.error(one.span, what, "Define it, or, if it is an input, read it at this step.")
         return one.symbol.name, lag
+
+    def is_read_now(self, symbol: Symbol) -> bool:
+        return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)
+
+    def delayed(self, one: Occurrence) -> str:
+        """The name of the state that carries an input to the next step."""
+        name = f"{one.symbol.name.rstrip('_')}_delayed"
+        self.carried.setdefault(name, one)
+        written = self.source.written(one.span)
+        self.notes[f"`{written}` is the input of the step before: the state {name} carries it"] = None
+        return name
 
     def is_timed(self, name: str) -> bool:
         """Whether a name stands with a time index somewhere."""

@@ -36,7 +36,7 @@ from derive.pages.reading import Reading, reading_of
 from derive.pages.sections import cells_of, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
-from derive.pages.symbols import NEXT, Reader
+from derive.pages.symbols import NEXT, Reader, walk
 from derive.pages.timing import primed, reader_of, with_call_indices, with_next
 from derive.pages.tree import Bracket, Chain, Letter, Node
 
@@ -105,6 +105,13 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         one_cell(source, title, entries, known, naming(path, title, len(groups)))
         for title, (_, entries) in zip(titles, groups, strict=True)
     ]
+    unused = tuple(f"`{name}` is declared, and no symbol of the page" for name in known.unused)
+    starts = [entries[0].span[0] for _, entries in groups]
+    above = [max((k for k, start in enumerate(starts) if start < span[0]), default=0) for span, _ in found.skipped]
+    for at, one in enumerate(cells):
+        passed = tuple(text for text, owner in zip(skipped, above, strict=True) if owner == at)
+        notes = (*one.reading.notes, *(unused if at == 0 else ()))
+        cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
     return Page(path, tuple(cells), skipped)
 
 
@@ -169,9 +176,12 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
     names.notes |= dict.fromkeys(notes)
+    known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
+    known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     meaning = Meaning(names, macros)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    timed = {
+    definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
+    timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions, known)

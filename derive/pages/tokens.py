@@ -335,7 +335,7 @@ class Tokenizer:
         span = (span[0], self.at)
         if text and font in SENTENCES and (raw != text or text in CONNECTIVES):
             self.add("TEXT", text, span)
-        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", text):
+        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9]*" if font in SENTENCES else r"[0-9]*[A-Za-z][A-Za-z0-9]*", text):
             operator = (font == "operatorname" and len(text) > 1) or (len(text) > 1 and function_name(text))
             self.add("FUNCTION" if operator else "SYMBOL", (function_name(text) or text) if operator else text, span)
         elif re.search(r"[\\_^{$]", text) and not text.startswith("("):
