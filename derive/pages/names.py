@@ -53,6 +53,7 @@ class Names:
         self.steps = self.find_steps()
         self.check()
         self.note_tight_differences()
+        self.note_powers()
 
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
@@ -146,6 +147,17 @@ class Names:
                 tight = re.sub(r"([-+−])", r" \1 ", written)
                 self.notes[f"`{written}` is read at another step, as one index; write `{tight}` for a sum or a difference"] = None
 
+    def note_powers(self) -> None:
+        """`e^{\\beta}` is a name here, and `\\gamma^t` a value at step t: somebody may have meant powers."""
+        below = any("_" in self.source.written(one.span) for one in self.reads if one.time is not None)
+        for one in self.reads:
+            written = self.source.written(one.span)
+            if one.symbol.base == "e" and one.symbol.sups and one.time is None and not re.search(r"\^\s*\{?\s*[(\[]", written):
+                self.notes[f"`{written}` is read as the name {one.symbol.name}; write \\exp for the exponential function"] = None
+            raised = below and one.time is not None and one.symbol not in self.defined
+            if raised and re.search(r"\^(?:[A-Za-z]|\{\s*\\?[A-Za-z]+\s*\})$", written):
+                self.notes[f"`{written}` is read as {one.symbol.name} at a step; a power of the step isn't read"] = None
+
     # ---- steps
 
     def find_steps(self) -> dict[Symbol, int]:
@@ -211,6 +223,8 @@ def no_exponent(source: Source, above: Node) -> PageError:
 
 def spelled_out(node: Node) -> str:
     """For `wkv_t`: how letters side by side make one name."""
-    letters = [one.body if isinstance(one, Scripted) else one for one in node.items] if isinstance(node, Chain) else []
+    letters: list[Node] = [*node.items] if isinstance(node, Chain) else []
+    if letters and isinstance(letters[-1], Scripted):
+        letters[-1] = letters[-1].body
     word = "".join(one.name for one in letters if isinstance(one, Letter))
     return f"; several letters make one name as `\\mathrm{{{word}}}`" if letters and len(word) == len(letters) else ""

@@ -16,7 +16,7 @@ all of it -> Cell                `build`, `reading`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,12 +32,13 @@ from derive.pages.errors import PageError, Source
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
+from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of
 from derive.pages.sections import cells_of, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
-from derive.pages.symbols import NEXT, Reader, walk
-from derive.pages.timing import primed, reader_of, with_call_indices, with_next
+from derive.pages.symbols import Reader, take_apart, walk
+from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Bracket, Chain, Letter, Node
 
 
@@ -211,22 +212,6 @@ def make(source: Source, naming: tuple[str, str], builder: Builder, definitions:
         raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
 
 
-def changed(entry: Entry, change: Callable[[Node], Node]) -> Entry:
-    return Entry(entry.line, tuple(change(target) for target in entry.targets), change(entry.right))
-
-
-def with_primes(forward: list[Entry], reader: Reader) -> tuple[list[Entry], Reader, list[str]]:
-    """The equations with `h'` as the next value where that is what the prime says, their reader, and notes."""
-    symbols = primed(reader, [target for entry in forward for target in entry.targets], [entry.right for entry in forward])
-    if not symbols:
-        return forward, reader, []
-    notes = [
-        f"{new.name} is read as the next value of {old.name}, as {old.name} is never defined" for new, old in symbols.items()
-    ]
-    entries = [changed(entry, lambda tree: with_next(tree, reader, symbols)) for entry in forward]
-    return entries, Reader(None, NEXT[:1], reader.numbered), notes
-
-
 def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, str]]:
     """The functions that the page defines: `f(a) = ...` and `f = \\tanh`."""
     macros: dict[str, Macro] = {}
@@ -238,9 +223,10 @@ def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, 
         if isinstance(left, Chain):
             name, bracket = left.items
             parameter = bracket.parts[0] if isinstance(bracket, Bracket) else name
-            assert isinstance(name, Letter)
+            function = take_apart(name)
+            assert function is not None
             assert isinstance(parameter, Letter)
-            macros[name.name] = Macro(name, parameter.name, entry.right)
+            macros[spelled_name(name)] = Macro(function.letter, parameter.name, entry.right)
         elif isinstance(entry.right, Letter):
             aliases[spelled_name(left)] = function_name(entry.right.name) or entry.right.name
     return macros, aliases

@@ -185,10 +185,27 @@ def joined_rows(rows: list[list[Token]]) -> list[list[Token]]:
     joined: list[list[Token]] = []
     for row in rows:
         if joined and top_level(row, "EQUALS") is None and top_level(row, "GRADIENT") is None:
-            joined[-1] = [*joined[-1], *[token for token in row if token.kind != "AMP"]]
+            joined[-1] = [*without_columns_of_labels(joined[-1]), *continuation(row)]
         else:
             joined.append(row)
     return joined
+
+
+def without_columns_of_labels(row: list[Token]) -> list[Token]:
+    """A line that another goes on with, without the labels at its end, which would swallow the other."""
+    sign = next((token for token in row if token.kind == "AMP"), None)
+    whole = columns(row)
+    return row if sign is None else [token for at, part in enumerate(whole) for token in ([sign] if at else []) + part]
+
+
+def continuation(row: list[Token]) -> list[Token]:
+    """What of a line goes on with the equation before: its first column, and those that a sign joins to it; the rest are labels."""
+    kept: list[Token] = []
+    for cell in split_at(row, {"AMP"}):
+        if kept and not continues(kept, cell):
+            break
+        kept += cell
+    return kept
 
 
 def top_level(tokens: list[Token], *kinds: str) -> int | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from derive.pages.errors import Source
-from derive.pages.symbols import NEXT, PREVIOUS, Reader, Symbol, exponent, offset, shifted_letters, spelled, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Letter, Mark, Node, Scripted, Sum, with_parts
+from derive.pages.symbols import NEXT, PREVIOUS, Reader, exponent, offset, shifted_letters, spelled, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Letter, Node, Scripted, Sum, with_parts
 
 
 def reader_of(source: Source, trees: Sequence[Node], lefts: Sequence[Node], declared: str | None) -> Reader:
@@ -93,27 +93,3 @@ def with_call_indices(node: Node, letter: str | None) -> Node:
 
 def is_function(node: Node) -> bool:
     return isinstance(node, Letter) and node.is_function
-
-
-# ---- primes as the next value
-
-
-def primed(reader: Reader, lefts: Sequence[Node], rights: Sequence[Node]) -> dict[Symbol, Symbol]:
-    """The symbols of a page without a time whose prime says the next value, `h' = f(h)`, with what they are the next value of: a left
-    side carries the prime, and the plain symbol is read and never defined."""
-    if reader.letter is not None or reader.words:
-        return {}
-    defined = {one.symbol for left in lefts if (one := reader.read(left))}
-    read = {one.symbol for right in rights for node in walk(right) if (one := reader.read(node))}
-    plain = {one: replace(one, decorations=one.decorations[:-1]) for one in defined if one.decorations[-1:] == ("prime",)}
-    return {one: old for one, old in plain.items() if old in read - defined}
-
-
-def with_next(node: Node, reader: Reader, symbols: Mapping[Symbol, Symbol]) -> Node:
-    """The tree with `h_{next}` for the `h'` of these symbols."""
-    one = reader.read(node) if isinstance(node, Scripted) else None
-    if isinstance(node, Scripted) and one is not None and one.symbol in symbols:
-        primes = [mark for mark in node.sup if isinstance(mark, Mark) and mark.name == "prime"]
-        sup = tuple(above for above in node.sup if above not in primes)
-        return replace(node, sub=(*node.sub, *[Letter(NEXT[0], mark.span) for mark in primes]), sup=sup)
-    return with_parts(node, lambda part: with_next(part, reader, symbols))

@@ -125,6 +125,17 @@ def test_gradient_formulas_are_passed_over_and_listed(formula):
         read("page.md", text=f"$${formula}$$")
 
 
+def test_labels_behind_a_line_that_goes_on_are_no_factors():
+    text = r"\begin{align} h_t &= W x_t && \text{a} \\ &+ h_{t-1} && \text{gate} \\ &+ b & \text{b} & \text{c} \end{align}"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = W xₜ + hₜ₋₁ + b",)
+
+
+@pytest.mark.parametrize("letter", [r"\mathcal{H}", r"\hat{f}", "f"])
+def test_a_page_may_define_a_function_by_any_letter(letter):
+    text = rf"$${letter}(a) = \tanh(a)$$ $$h_t = {letter}(W x_t + h_{{t-1}})$$"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = tanh(W xₜ + hₜ₋₁)",)
+
+
 COLUMN = r"\begin{array}{c} %s \end{array}"
 
 
@@ -227,3 +238,9 @@ def test_the_built_in_cells_need_no_parser():
         "import sys, derive.__main__, derive.pages, derive.cells.registry as r; r.build('lstm'); sys.exit('lark' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_cell_of_primes_stands_beside_one_of_indices():
+    """Both say what their states are, so that neither reads what the other defines."""
+    text = "# A\n\n$$h' = \\tanh(W x + U h)$$\n\n# B\n\n$$x_t = V u_t + x_{t-1}$$\n\n# C\n\n$$h_t = x_t + h_{t-1}$$\n"
+    assert [one.heading for one in read("page.md", text=text).cells] == ["A", "B", "C"]

@@ -94,3 +94,10 @@ def test_vectors_side_by_side_in_square_brackets_are_asked_about(inside):
     text = refusal(rf"$$h_t = \tanh(W [{inside}])$$")
     assert "can be read in two ways: expected a comma or a sign between its parts." in text
     assert cell(r"$$h_t = \tanh[x_t h_{t-1}]$$").reading.equations == ("hₜ = tanh(xₜ ∘ hₜ₋₁)",)
+
+
+def test_what_may_be_meant_as_a_power_is_noted():
+    notes = cell(r"$$h_t = e^{\beta} \odot \gamma^{t} \odot x_t + h_{t-1}$$").reading.notes
+    assert r"`e^{\beta}` is read as the name e_beta; write \exp for the exponential function" in notes
+    assert r"`\gamma^{t}` is read as gamma at a step; a power of the step isn't read" in notes
+    assert not cell(r"$$e^t = \tanh(W x^t + e^{t-1})$$").reading.notes
