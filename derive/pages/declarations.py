@@ -38,10 +38,12 @@ class Declared:
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
+        if number and number[3] and not Fraction(number[3]):
+            raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")
         if name == "time":
             self.time = plain_name(value)
         elif number:
-            self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / (Fraction(number[3] or 1) or 1)
+            self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / Fraction(number[3] or 1)
         elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
             self.kinds[name] = value.lower()
         elif function_name(value.lstrip("\\")) not in (None, "max", "min", "diag"):

@@ -88,10 +88,10 @@ def called(source: Source, name: str, body: Core, span: Span) -> Core:
         return Call(name, body, span)
     if name not in FUNCTIONS:
         raise source.error(span, f"`{name}` of a number: expected a vector.", "Write the number that is meant.")
-    found = FUNCTIONS[name].subs(X, inside)
-    if not (found.is_real and found.is_finite):
+    found = sp.N(FUNCTIONS[name].subs(X, inside))
+    if found.has(sp.zoo, sp.nan, sp.oo, sp.I):
         raise not_real(source, span)
-    if found != 0 and abs(sp.log(abs(found), 10)) > MOST_DIGITS:
+    if found.is_Float and found != 0 and abs(sp.log(abs(found), 10)) > MOST_DIGITS:
         raise too_long(source, span)
     return Call(name, body, span)
 

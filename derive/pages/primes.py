@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from derive.pages.names import Entry
-from derive.pages.symbols import NEXT, Reader, Symbol, walk
+from derive.pages.symbols import NEXT, Reader, Symbol, children
 from derive.pages.tree import Letter, Mark, Node, Scripted, with_parts
 
 
@@ -32,9 +32,18 @@ def primed(reader: Reader, lefts: Sequence[Node], rights: Sequence[Node]) -> dic
     if reader.letter is not None or reader.words:
         return {}
     defined = {one.symbol for left in lefts if (one := reader.read(left))}
-    read = {one.symbol for right in rights for node in walk(right) if (one := reader.read(node))}
+    read = {symbol for right in rights for symbol in symbols_in(reader, right)}
     plain = {one: replace(one, decorations=one.decorations[:-1]) for one in defined if one.decorations[-1:] == ("prime",)}
     return {one: old for one, old in plain.items() if old in read - defined}
+
+
+def symbols_in(reader: Reader, node: Node) -> Iterator[Symbol]:
+    one = reader.read(node)
+    if one is not None:
+        yield one.symbol
+        return
+    for child in children(node):
+        yield from symbols_in(reader, child)
 
 
 def with_next(node: Node, reader: Reader, symbols: Mapping[Symbol, Symbol]) -> Node:

@@ -233,6 +233,9 @@ class Reader:
             return False
         if self.time(above) is not None or exponent(above) is not None:
             return False
+        inner = strip(above)
+        if isinstance(inner, Ratio) or (isinstance(inner, Signed) and "divide" in inner.signs):
+            return True
         return any(isinstance(one, Scripted) and self.is_quantity(one) for one in walk(above))
 
     def is_quantity(self, node: Scripted) -> bool:

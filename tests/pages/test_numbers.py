@@ -24,6 +24,7 @@ NUMBERS = {
     r"1/0 x_t": "a division by zero",
     r"\frac{x_t}{\log 1}": "a division by zero",
     r"0^{-1} x_t": "a division by zero",
+    r"x_t^{1/0}": "`{1/0}` as an exponent isn't read",
     r"x_t^{0}": "the power 0 is 1 throughout",
     r"\sqrt[3]{x_t}": "a root of degree `3` isn't read",
 }
@@ -45,7 +46,10 @@ def test_what_is_no_number_is_refused_with_its_place(formula):
     assert "^" in text.splitlines()[2]
 
 
-@pytest.mark.parametrize("formula", [r"\sqrt{2} x_t", r"\sqrt[2]{x_t}", r"10^{-3} x_t", r"(-1)^{99999} x_t", r"\exp(2) x_t"])
+@pytest.mark.parametrize(
+    "formula",
+    [r"\sqrt{2} x_t", r"\sqrt[2]{x_t}", r"10^{-3} x_t", r"(-1)^{99999} x_t", r"\exp(2) x_t", r"\sigma(1) x_t", r"\tanh(0) x_t"],
+)
 def test_numbers_are_read(formula):
     assert read("page.md", text=f"$$h_t = {formula} + h_{{t-1}}$$").cells
 
@@ -82,3 +86,8 @@ def test_a_declaration_without_an_end_gets_a_short_message():
 def test_an_environment_that_another_closes_is_said():
     text = refusal(r"\begin{align} h_t = x_t \end{equation}")
     assert r"`\begin{align}` is never closed: expected `\end{align}`, got `\end{equation}`." in text
+
+
+def test_a_declared_number_divides_by_no_zero():
+    with pytest.raises(PageError, match=r"--let: `a = 1/0` divides by zero: expected a number. Check the denominator."):
+        read("page.md", text="$$h_t = a x_t + h_{t-1}$$", let={"a": "1/0"})

@@ -81,6 +81,11 @@ def test_a_prime_is_the_next_value_of_what_is_never_defined():
     assert "h_prime is read as the next value of h, as h is never defined" in one.reading.notes
 
 
+@pytest.mark.parametrize("right", [r"\tanh(W x)", r"\tanh(W x + U h'')"])
+def test_a_prime_whose_plain_symbol_is_nowhere_is_a_decoration(right):
+    assert "h_prime" in names(rf"$$h' = {right}$$ $$y = V h'$$")
+
+
 def test_a_prime_beside_a_defined_symbol_is_a_decoration():
     assert "h_prime" in names(r"$$h_t = \tanh(W x_t + U h'_{t-1}), \quad h'_t = \tanh(V h_t)$$")
 
