@@ -91,7 +91,10 @@ def called(source: Source, name: str, body: Core, span: Span) -> Core:
     found = sp.N(FUNCTIONS[name].subs(X, inside))
     if found.has(sp.zoo, sp.nan, sp.oo, sp.I):
         raise not_real(source, span)
-    if found.is_Float and found != 0 and abs(sp.log(abs(found), 10)) > MOST_DIGITS:
+    if not found.is_Number:  # a function of the project's own, which SymPy can't evaluate
+        what = f"`{source.written(span)[:60]}` is a function of a number: expected a vector inside."
+        raise source.error(span, what, "Write the number that it is.")
+    if found != 0 and abs(sp.log(abs(found), 10)) > MOST_DIGITS:
         raise too_long(source, span)
     return Call(name, body, span)
 
