@@ -54,6 +54,8 @@ class Names:
         self.check()
         self.note_tight_differences()
         self.note_powers()
+        for entry in entries:
+            self.note_vanished(entry)
 
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
@@ -158,6 +160,16 @@ class Names:
             if raised and re.search(r"\^(?:[A-Za-z]|\{\s*\\?[A-Za-z]+\s*\})$", written):
                 self.notes[f"`{written}` is read as {one.symbol.name} at a step; a power of the step isn't read"] = None
 
+    def note_vanished(self, entry: Entry) -> None:
+        """`\\gamma^g` is a name, as `W^z` is; where g is defined and read nowhere else, a power may have been meant."""
+        own = {self.settle(self.target(target)).symbol.name for target in entry.targets}
+        read = {one.symbol.name for one in self.reads}
+        unread = {symbol.name for symbol in self.defined} - read - own
+        for one in self.occurrences(entry.right):
+            if any(name in above for name in unread for above in one.symbol.sups):
+                written, name = self.source.written(one.span), self.settle(one).symbol.name
+                self.notes[f"`{written}` is read as the name {name}, no power; a power is written with \\exp and \\log"] = None
+
     # ---- steps
 
     def find_steps(self) -> dict[Symbol, int]:
@@ -190,8 +202,13 @@ class Names:
             return self.delayed(one), -1
         if lag == -1 and one.symbol not in self.defined:
             what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
-            raise self.source.error(one.span, what, "Define it, or, if it is an input, read it at this step.")
+            raise self.source.error(one.span, what, f"Define it, or, if it is an input, read it at this step{self.older(one)}.")
         return one.symbol.name, lag
+
+    def older(self, one: Occurrence) -> str:
+        letter = self.reader.letter
+        carried = f"write `p_{letter} = {one.symbol.name}_{letter}` and read `p_{{{letter}-1}}`"
+        return f"; for its older value {carried}" if letter else ""
 
     def is_read_now(self, symbol: Symbol) -> bool:
         return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)

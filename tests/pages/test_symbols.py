@@ -106,3 +106,10 @@ def test_what_may_be_meant_as_a_power_is_noted():
     assert r"`e^{\beta}` is read as the name e_beta; write \exp for the exponential function" in notes
     assert r"`\gamma^{t}` is read as gamma at a step; a power of the step isn't read" in notes
     assert not cell(r"$$e^t = \tanh(W x^t + e^{t-1})$$").reading.notes
+
+
+@pytest.mark.parametrize("power", [r"\gamma^{g}", r"\gamma^{c \mathbf{g}}", r"\gamma^g_t"])
+def test_a_gate_that_is_read_in_a_name_alone_is_noted(power):
+    notes = cell(rf"$$g_t = \sigma(W x_t)$$ $$h_t = {power} \odot h_{{t-1}} + x_t$$").reading.notes
+    assert any(note.startswith(f"`{power}` is read as the name gamma_") for note in notes)
+    assert not cell(r"$$z_t = \sigma(W^z x_t)$$ $$h_t = z_t h_{t-1}$$ $$y_t = W^y h_t$$").reading.notes
