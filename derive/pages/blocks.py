@@ -184,7 +184,12 @@ def comment(source: Source, start: int, pieces: list[Piece]) -> int:
 
 def within_paragraph(source: Source, start: int, closer: str, otherwise: int) -> int:
     """Where the closer ends if the paragraph holds it."""
-    at = source.text.find(closer, start, source.paragraph_end(start))
+    stop = source.paragraph_end(start)
+    if source.missing.get(closer) == stop:
+        return otherwise  # looked for before in this paragraph: each text is searched once
+    at = source.text.find(closer, start, stop)
+    if at < 0:
+        source.missing[closer] = stop
     return at + len(closer) if at >= 0 else otherwise
 
 

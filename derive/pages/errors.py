@@ -37,6 +37,11 @@ class Source:
         """Where paragraphs end: the places of empty lines."""
         return [found.start() for found in re.finditer("\n\n", self.text)]
 
+    @cached_property
+    def missing(self) -> dict[str, int]:
+        """What closes inline mathematics or code -> the end of a paragraph that holds no more of it."""
+        return {}
+
     def paragraph_end(self, at: int) -> int:
         following = bisect.bisect_left(self.paragraphs, at)
         return self.paragraphs[following] if following < len(self.paragraphs) else len(self.text)

@@ -70,8 +70,9 @@ def test_stacks_of_stacks_are_bounded():
     assert text.splitlines()[2].strip() == "^" * 8
 
 
-def test_inline_dollars_take_time_in_proportion():
-    assert "too much on one page" in refusal("\\$ $ " * 200_000)
+@pytest.mark.parametrize("inline", ["\\$ $ ", "$ a \\( b ", "` `` "])
+def test_inline_mathematics_takes_time_in_proportion(inline):
+    assert "too much on one page" in refusal(inline * 200_000)
 
 
 @pytest.mark.parametrize("words", ["foo = bar", "foo bar", "dim x = 3"])
