@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import keyword
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from derive.cells.registry import Declaration, OneLineParser, declarations, find
-from derive.errors import DeriveError
-from derive.sources import add_page_options, built, declarations_in, is_page, is_python, page_cells
+INTERRUPTED = "derive: interrupted; every file is as it was or whole."
+
+try:
+    import argparse
+    import keyword
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
+
+    from derive import streams
+    from derive.cells.registry import Declaration, OneLineParser, declarations, find
+    from derive.errors import DeriveError
+    from derive.sources import (
+        add_cell_option,
+        add_page_options,
+        asked_first,
+        declarations_in,
+        from_python,
+        is_page,
+        is_python,
+        page_cells,
+    )
+except KeyboardInterrupt:  # the imports take most of the first second
+    print(INTERRUPTED, file=sys.stderr)
+    raise SystemExit(130) from None
 
 if TYPE_CHECKING:
     from derive.cell import Cell
 
 FORMATS = ("text", "latex", "markdown", "json")
+
+MODES: dict[str, tuple[str, ...]] = {"list": (), "all": ("force", "no_verify"), "check": ()}
+"""What may stand instead of a cell, and the options that go with it."""
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +60,16 @@ def common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def declaration_of(words: Sequence[str]) -> list[Declaration]:
-    """The cells whose options the words may use: the first word that names a cell, a page or a Python file decides."""
+    """The cells that the words may mean, the one whose options they may use in front.
+
+    The first word that names a cell, a page or a Python file decides.
+    """
     known = declarations()
     for word in words:
         if word in known:
             return [known[word]]
         if is_python(word):
-            return declarations_in(Path(word))
+            return asked_first(declarations_in(Path(word)), Path(word), words)[0]
         if is_page(word):
             return []
     return []
@@ -71,6 +92,8 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
         add_page_options(page)
     for one in declared[:1]:
         parser.hint = one.hint
+        if declarations().get(one.name) is not one:
+            add_cell_option(parser.add_argument_group("for a .py file"), "file, by the name of its function")
         group = parser.add_argument_group(f"for {one.name}")
         for option in one.options:
             option.add_to(group)
@@ -80,28 +103,41 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A wrong call is one line on standard error and 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    streams.forgive()
     try:
         declared = declaration_of(words)
         if words and not declared and not words[0].startswith("-") and not is_page(words[0]):
             find(words[0])
-        options = parser_for(declared).parse_args(words)
+        parser = parser_for(declared)
+        options = parser.parse_args(words)
+        refuse_ignored(options, parser)
         return run(options, declared)
     except DeriveError as error:
         print(str(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("derive: interrupted; every file is as it was or whole.", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def modes_of(options: argparse.Namespace) -> list[str]:
+    return [name for name in MODES if getattr(options, name)]
+
+
+def refuse_ignored(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Raises DeriveError on an option that the command would not look at."""
+    for mode in modes_of(options):
+        takes = ("cell", *MODES, *MODES[mode])
+        for action in parser._actions:
+            given = action.dest not in takes and getattr(options, action.dest, action.default) != action.default
+            if given and action.option_strings:
+                known = " and ".join(f"--{name.replace('_', '-')}" for name in MODES[mode]) or "no other option"
+                got = action.option_strings[-1]
+                raise DeriveError(f"derive: --{mode} {got}: expected {known} beside --{mode}, got {got}. Leave it out.")
 
 
 def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
-    modes = [name for name in ("list", "all", "check") if getattr(options, name)]
+    modes = modes_of(options)
     if len(modes) + (options.cell is not None) != 1:
         got = " and ".join([*(f"--{mode}" for mode in modes), *([options.cell] if options.cell else [])]) or "nothing"
         raise DeriveError(
@@ -110,7 +146,7 @@ def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
     if options.list:
         from derive.listing import listing
 
-        print(listing(declarations()), end="")
+        streams.say(listing(declarations()), end="")
         return 0
     if options.all or options.check:
         from derive import regenerate
@@ -132,11 +168,9 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
         find(options.cell)  # raises, with the nearest name
     chosen = {option.name.replace("-", "_"): vars(options)[option.name.replace("-", "_")] for option in declared[0].options}
     if is_python(options.cell):
-        from dataclasses import replace
-
-        path = Path(options.cell)
-        cells = [built(one, path, chosen if one is declared[0] else {}) for one in declared]
-        return [replace(cell, command=" ".join([path.name, *cell.command.split()[1:]])) for cell in cells]
+        asked = declared[:1] if options.page_cell is not None else declared
+        several = len(declared) > 1
+        return [from_python(one, Path(options.cell), chosen if one is declared[0] else {}, several) for one in asked]
     return [declared[0].build(**chosen)]
 
 
@@ -152,7 +186,7 @@ def derive_page(options: argparse.Namespace) -> int:
     code = 0
     for one in found:
         if options.explain or options.format == "text":
-            print(reading.text(one, options.explain))
+            streams.say(reading.text(one, options.explain))
         if not options.explain:
             code = max(code, derive_one(one.cell, options))
     return code
@@ -163,30 +197,43 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     from derive import compiler, cost, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
-    name = cell.name + suffix if options.name is None else options.name
-    if not name.isidentifier() or keyword.iskeyword(name) or options.name == "" or options.out == "":
-        what = "--out: expected a folder, got nothing" if options.out == "" else ""
-        if what:
-            raise DeriveError(f"derive: {what}. Leave it out for generated/.")
-        raise DeriveError(f"derive: --name {name}: expected a Python identifier, got `{name}`. Choose letters, digits and _.")
+    name = name_of(cell.name + suffix if options.name is None else options.name)
+    if options.out == "":
+        raise DeriveError("derive: --out: expected a folder, got nothing. Leave it out for generated/.")
     derivation = compiler.derive(cell)
     if options.cost:
-        print("\n".join(cost.report(derivation, passes)))
+        streams.say("\n".join(cost.report(derivation, passes)))
         return 0
     text = compiler.emit(derivation, passes)
-    print(sheet.FORMATS[options.format](derivation), end="")
     project = keep.Project.here()
     path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
-    out = sys.stdout if options.format == "text" else sys.stderr
+    shown = project.shown(path)
+    if not options.force:
+        keep.check_name(project, path, text, options.name is not None)
+    keep.check_place(path, text, shown, options.force)
+    printed = sheet.FORMATS[options.format](derivation)
+    streams.say(streams.carried(printed) if options.format == "json" else printed, end="")
     if not options.no_verify:
-        report = verified(text, cell.name)
+        report = verified(text, cell)
         if not report.passed:
-            print(f"{project.shown(path)}: not written: {report.verdict()}", file=sys.stderr)
+            print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
             return 1
-    written = keep.write(path, text, project.shown(path), options.force)
-    print(f"\n{project.shown(path)}: {'written' if written else 'already there, unchanged'}", file=out)
-    print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
+    written = keep.write(path, text, shown, options.force)
+    with streams.may_leave():
+        out = sys.stdout if options.format == "text" else sys.stderr
+        print(f"\n{shown}: {'written' if written else 'already there, unchanged'}", file=out)
+        print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
     return 0
+
+
+def name_of(name: str) -> str:
+    """The base name of a kernel. Raises DeriveError on one that Python can't import, or keeps for itself as `__init__`."""
+    if name.isidentifier() and not keyword.iskeyword(name) and not (name.startswith("__") and name.endswith("__")):
+        return name
+    where, got = (f"--name {name}", f"`{name}`") if name else ("--name", "nothing")
+    raise DeriveError(
+        f"derive: {where}: expected a Python identifier that Python doesn't keep for itself, got {got}. Choose letters, digits and _."
+    )
 
 
 def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
@@ -205,11 +252,11 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
     return ordered, "_schedule_" + ("_".join(ordered) or "plain")
 
 
-def verified(text: str, name: str) -> Any:
+def verified(text: str, cell: Cell) -> Any:
     """The comparison of a kernel that is not yet in its place."""
     from verify.kept import compare_text
 
-    return compare_text(text, name)
+    return compare_text(text, cell)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sympy as sp
 
 from derive.errors import DeriveError
 from derive.expressions import in_language, is_timed, matrix_parts, rebuild, values_in
-from derive.functions import FUNCTIONS
+from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
     Apply,
     Hadamard,
@@ -24,12 +24,13 @@ from derive.language import (
     Transposed,
     Value,
     X,
+    apply,
     coefficient,
     hadamard,
     scale,
 )
 from derive.program import Equation, Program, Term, check
-from derive.shapes import shape_text
+from derive.shapes import OF_A_CALL, shape_text
 
 
 class CellError(DeriveError):
@@ -95,6 +96,7 @@ class Cell:
                     f"{self.name}: {value.name} is a matrix that differs from step to step: expected a vector, got {shape_text(value)}. "
                     "Write its rows or columns as vectors of their own."
                 )
+            check_dimensions(value, f"{self.name}: {value.name}")
         ordered(self.equations, self.name)
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
@@ -139,6 +141,15 @@ class Cell:
 
     def renamed(self, name: str) -> Cell:
         return replace(self, name=name)
+
+
+def check_dimensions(value: Value, where: str) -> None:
+    """Raises CellError on a dimension that has the name of the steps or of the batch: a kernel would take the two for one size."""
+    for symbol in sorted({symbol.name for size in value.shape for symbol in size.free_symbols} & set(OF_A_CALL)):
+        raise CellError(
+            f"{where}: a dimension named {symbol}: expected a name other than T and B, which are the steps and the batch, "
+            f"got {shape_text(value)}. Choose another name."
+        )
 
 
 def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tuple[Value, sp.MatrixExpr]]:
@@ -204,7 +215,7 @@ def flatten(cell: Cell) -> Program:
     for target, right in ordered(cell.equations, cell.name):
         if isinstance(right, (Apply, Softmax)):
             argument = matrix_parts(right)[0]
-            right = rebuild(right, [atom(argument, target, namer, f"a_{target.name}")])
+            right = unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
         else:
             right = inline(right, target, namer)
         namer.define(target, right)
@@ -215,8 +226,12 @@ def flatten(cell: Cell) -> Program:
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
-    """The expression as a single value."""
-    inner = inline(expression, target, namer)
+    """The expression as a single value; a multiple of a polynomial needs no name for the polynomial."""
+    number, rest = coefficient(expression)
+    if number != 1 and isinstance(rest, Apply) and rest.scalar.is_polynomial(X):
+        inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
+    else:
+        inner = inline(expression, target, namer)
     return inner if isinstance(inner, (Value, Ones)) else namer.name(inner, wanted)
 
 
@@ -244,10 +259,21 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             return coefficient(expression)[0] * (factor_of(left[0], target, namer) @ last if left else last)
         case Apply() | Softmax():
             argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
-            return namer.name(rebuild(expression, [argument]), function_name(expression, argument, unnamed))
+            plain = rebuild(expression, [argument])
+            parts = unfolded(plain, target, namer)
+            return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
         case Stack() | Rows():
             return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
     return expression
+
+
+def unfolded(node: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A function of a value whose slope would repeat another function, with that one named; anything else as it is."""
+    inner = repeating(node.scalar) if isinstance(node, Apply) else []
+    if not inner:
+        return node
+    known = {one: inline(apply(one.func(X), apply(one.args[0], node.expr)), target, namer) for one in inner}
+    return inline(composed(node.scalar, node.expr, known), target, namer)
 
 
 def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:

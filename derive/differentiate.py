@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import sympy as sp
 
 from derive.errors import DeriveError
-from derive.expressions import matrix_parts, values_in
+from derive.expressions import values_in
 from derive.language import (
     Hadamard,
     Identity,
@@ -26,8 +27,8 @@ from derive.language import (
     scale,
     stack,
 )
-from derive.program import Equation, Program, Reason, Term, check
-from derive.rules import JVP, VJP, Rule, identity_of
+from derive.program import Equation, Program, Reason, Term, check, joined
+from derive.rules import JVP, VJP, Rule, operation, told
 from derive.shapes import is_vector, shape_text
 
 GIVEN = "the loss reads it directly"
@@ -38,15 +39,15 @@ class RuleError(DeriveError):
     """A node without a rule."""
 
 
-def rule_for(table: dict[type, Rule], node: sp.MatrixExpr, target: Value, what: str) -> Rule:
+def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: Value, what: str) -> Rule:
     """The rule of a node. Raises RuleError that names the node, the equation and the rules there are."""
-    if type(node) not in table:
-        known = ", ".join(sorted(kind.__name__ for kind in table))
+    if kind not in table:
+        known = ", ".join(sorted(known.__name__ for known in table))
         raise RuleError(
-            f"derive: no {what} rule for {type(node).__name__} in the equation of `{target.name}` {shape_text(node)}: "
+            f"derive: no {what} rule for {kind.__name__} in the equation of `{target.name}` {shape_text(node)}: "
             f"rules exist for {known}. Add one to derive/rules.py."
         )
-    return table[type(node)]
+    return table[kind]
 
 
 def cotangent_of(value: Value) -> Value:
@@ -78,7 +79,7 @@ def backward(forward: Program) -> Program:
     for equation in reversed(forward.equations):
         target = equation.target
         equations += close(target, contributions(target))
-        for term in equation.terms:
+        for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
     before = [state.prev for state in states]
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
@@ -94,19 +95,30 @@ def backward(forward: Program) -> Program:
 
 
 def sweep(
-    node: sp.MatrixExpr, cotangent: sp.MatrixExpr, y: Value, equation: Equation, collected: dict[Value, list[Term]], why: str = ""
+    node: sp.MatrixExpr,
+    cotangent: sp.MatrixExpr,
+    y: Value,
+    equation: Equation,
+    collected: dict[Value, list[Term]],
+    way: tuple[type, ...] = (),
 ) -> None:
-    """Hand the cotangent of a node down to the values in it, rule by rule; each contribution keeps the last rule on its way."""
-    if isinstance(node, Value):
-        collected[node].append(Term(cotangent, Reason(equation.target, why or "y = a: ā = ȳ")))
+    """Hand the cotangent of a node down to the values in it, rule by rule; each contribution keeps the rules on its way."""
+    if isinstance(cotangent, Zeros):
         return
-    operands = matrix_parts(node)
+    if isinstance(node, Value):
+        collected[node].append(Term(cotangent, reason(VJP, way, equation.target, "y = a: ā = ȳ")))
+        return
+    kind, operands = operation(node)
     if not any(values_in(operand) for operand in operands):
         return
-    rule = rule_for(VJP, node, equation.target, "VJP")
-    said = why if isinstance(node, Plus) and why else identity_of(rule)
+    rule = rule_for(VJP, kind, node, equation.target, "VJP")
     for operand, part in zip(operands, rule(cotangent, y, node, *operands), strict=True):
-        sweep(operand, part, y, equation, collected, said)
+        sweep(operand, part, y, equation, collected, (*way, kind))
+
+
+def reason(table: dict[type, Rule], way: Sequence[type], target: Value, copied: str) -> Reason | None:
+    """The rules on the way into the equation of a target; `copied` where there is none."""
+    return joined(Reason(target, rule) for rule in told(table, way) or [copied])
 
 
 def close(value: Value, terms: list[Term]) -> list[Equation]:
@@ -140,8 +152,10 @@ def tangent(forward: Program) -> Program:
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
             dot = differential(part, equation.target, moving)
-            for summand in summands(dot) if dot is not None else ():
-                terms.append(Term(summand, Reason(equation.target, rule_of_term(part))))
+            if dot is not None and not isinstance(dot, Zeros):
+                way = [*[type(value)] * (part != value), *way_into(part)]
+                why = reason(JVP, way, equation.target, "y = a: ẏ = ȧ")
+                terms += [Term(summand, why) for summand in summands(dot)]
         if terms:
             moving.add(equation.target)
             equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
@@ -154,21 +168,23 @@ def tangent(forward: Program) -> Program:
     return check(Program("tangent", tuple(equations), given, carries, tuple(r.like(kind="tangent") for r in forward.results)))
 
 
-def rule_of_term(node: sp.MatrixExpr) -> str:
-    """What the tangent of a summand rests on; a value alone is simply copied."""
-    rest = coefficient(node)[1]
-    return "y = a: ẏ = ȧ" if isinstance(rest, Value) else identity_of(JVP[type(rest)])
+def way_into(node: sp.MatrixExpr) -> list[type]:
+    """The operations of a summand, from outside as far as they have one operand each; a value alone is simply copied."""
+    if isinstance(node, Value):
+        return []
+    kind, operands = operation(node)
+    return [kind, *(way_into(operands[0]) if len(operands) == 1 else [])]
 
 
 def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
     """The tangent of an expression; None where nothing in it moves."""
     if isinstance(node, Value):
         return node.like(kind="tangent") if node in moving else None
-    operands = matrix_parts(node)
+    kind, operands = operation(node)
     tangents = [differential(operand, y, moving) for operand in operands]
     if all(dot is None for dot in tangents):
         return None
-    return rule_for(JVP, node, y, "JVP")(y, node, operands, tangents)
+    return rule_for(JVP, kind, node, y, "JVP")(y, node, operands, tangents)
 
 
 def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
@@ -231,10 +247,7 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
         case Stack():
             return stack(*[widen(part, wrt, known) for part in node.args])
         case Rows():
-            inner = widen(node.args[0], wrt, known)
-            if isinstance(inner, Zeros):
-                return Zeros(node.shape[0], wrt.shape[0])
-            return rows(inner, *node.args[1:])
+            return rows(widen(node.args[0], wrt, known), *node.args[1:])
     return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
 
 

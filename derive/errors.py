@@ -3,3 +3,7 @@
 
 class DeriveError(ValueError):
     """`where: what is wrong: expected X, got Y. What to do.`"""
+
+
+class LanguageError(DeriveError):
+    """An expression that isn't in the language: an unknown node, or shapes that don't fit."""

@@ -40,7 +40,7 @@ from derive.language import (
     stack,
     transpose,
 )
-from derive.shapes import is_matrix, is_number
+from derive.shapes import is_matrix, is_number, is_vector
 
 
 def values_in(expression: sp.Basic) -> list[Value]:
@@ -116,7 +116,7 @@ def in_language(expression: Any) -> sp.MatrixExpr:
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
         own = [in_language(part) for part in parts]
-        return expression if own == parts else rebuild(expression, own)
+        return without_diagonals(expression if own == parts else rebuild(expression, own))
     match expression:
         case sp.MatAdd():
             return add(*[in_language(part) for part in expression.args])
@@ -148,4 +148,15 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
             number *= factor
         else:
             matrices.append(in_language(factor))
-    return scale(number, matmul(*matrices))
+    return without_diagonals(scale(number, matmul(*matrices)))
+
+
+def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
+    """diag(v) x as v ∘ x. Not in the constructor: a Jacobian with respect to a state of one element looks like a vector and isn't."""
+    number, rest = coefficient(expression)
+    factors = rest.args if isinstance(rest, Times) and is_vector(rest) else ()
+    at = next((k for k, factor in enumerate(factors) if isinstance(factor, Diagonal)), None)
+    if at is None:
+        return expression
+    scaled = hadamard(factors[at].args[0], without_diagonals(matmul(*factors[at + 1 :])))
+    return scale(number, matmul(*factors[:at], scaled))

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 
-from derive.language import X, apply
+from derive.language import X, add, apply, hadamard
 
 
 class sigma(sp.Function):  # type: ignore[misc]
@@ -87,13 +87,15 @@ def sigma(z):
 ''',
     "step": '''
 def step(z):
-    """1 where z > 0, else 0: the derivative of relu, 0 at 0."""
-    return (z.real > 0).astype(z.dtype)
+    """1 where z > 0, else 0: the derivative of relu, 0 at 0; nan stays nan."""
+    slope = (z.real > 0).astype(z.dtype)
+    np.copyto(slope, z, where=z != z)
+    return slope
 ''',
     "relu": '''
 def relu(z):
-    """max(0, z), the branch taken on the real part."""
-    return np.where(z.real > 0, z, 0)
+    """max(0, z), the branch taken on the real part; nan stays nan."""
+    return np.where(z.real <= 0, 0, z)
 ''',
     "softplus": '''
 def softplus(z):
@@ -110,7 +112,7 @@ def elu(z):
     "softmax": '''
 def softmax(z):
     """exp(z) / sum(exp(z)) over the features, in a form that can't overflow."""
-    e = np.exp(z - z.real.max(axis=-2, keepdims=True))
+    e = np.exp(z - z.real.max(axis=-2, keepdims=True, initial=-np.inf))
     return e / e.sum(axis=-2, keepdims=True)
 ''',
 }
@@ -141,3 +143,26 @@ def in_output(slope: sp.Expr, scalar: sp.Expr) -> sp.Expr | None:
     y = sp.Symbol("y")
     written = slope.subs(scalar, y)
     return None if written.has(X) else written.subs(y, X)
+
+
+def repeating(scalar: sp.Expr) -> list[sp.Function]:
+    """The functions inside a scalar expression that its slope repeats, outermost ones: the tanh of GELU, none of tanh itself."""
+    slope = derivative(scalar)
+    inside = [one for one in scalar.atoms(sp.Function) if one != scalar and one.has(X)]
+    again = [one for one in inside if sum(node == one for node in sp.preorder_traversal(slope)) > 1]
+    outermost = [one for one in again if not any(other != one and other.has(one) for other in again)]
+    return sorted(outermost, key=sp.default_sort_key) if in_output(slope, scalar) is None else []
+
+
+def composed(scalar: sp.Expr, a: sp.MatrixExpr, known: dict[sp.Expr, sp.MatrixExpr]) -> sp.MatrixExpr:
+    """A scalar expression in `X` of the vector a, the known parts of it as the vectors that they are."""
+    if scalar in known:
+        return known[scalar]
+    if not any(scalar.has(part) for part in known):
+        return apply(scalar, a)
+    if not isinstance(scalar, (sp.Add, sp.Mul)):
+        inner, *exponent = scalar.args
+        return apply(scalar.func(X, *exponent), composed(inner, a, known))
+    ordered = sorted(scalar.args, key=lambda part: (part.has(X), part != X, sp.default_sort_key(part)))
+    parts = [composed(part, a, known) for part in ordered]
+    return add(*parts) if isinstance(scalar, sp.Add) else hadamard(*parts)

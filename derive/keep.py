@@ -24,6 +24,8 @@ RECORD = "kept.txt"
 
 MEND = "Run `python -m derive --all`."
 
+FOLDER = "is a folder: expected a kernel or nothing there, got a folder. Move it away."
+
 
 class KeepError(DeriveError):
     """A kernel that can't be written where it should."""
@@ -67,6 +69,10 @@ class Project:
                 seen[cell.name] = words
                 yield cell
 
+    def cell(self, name: str) -> Cell:
+        """The listed cell whose kernel has that name."""
+        return next(cell for cell in self.cells() if cell.name == name)
+
     def cells_named(self, words: str) -> list[Cell]:
         """The cells of one entry. Raises KeepError that names it."""
         where = f"{self.shown(self.root / 'pyproject.toml')}: [tool.derive] kernels: `{words}`"
@@ -109,12 +115,23 @@ def is_ours(text: str) -> bool:
 
 
 def is_edited(text: str) -> bool:
-    """Whether the body is no longer what the header says, or the header what its own digest says."""
+    """Whether a hand changed an emitted file."""
+    return bool(edited_part(text))
+
+
+def edited_part(text: str) -> str:
+    """What a hand changed: the `header`, which its own digest tells, or else the `body`; empty where nothing."""
     head, body = split(text)
     found, seal = re.search(r"^# body +sha256 (\w+)$", head, re.M), re.search(SEAL, head, re.M)
-    if found is None or seal is None:
-        return True
-    return found[1] != digest(body) or seal[1] != digest(head.replace(seal[0], "", 1))
+    if found is None or seal is None or seal[1] != digest(head.replace(seal[0], "", 1)):
+        return "header"
+    return "body" if found[1] != digest(body) else ""
+
+
+def command_in(text: str) -> str:
+    """The words after `python -m derive` in the first line of an emitted file."""
+    found = re.match(r"# Emitted by `python -m derive ([^`]*)`", text)
+    return found[1] if found else ""
 
 
 def split(text: str) -> tuple[str, str]:
@@ -145,12 +162,17 @@ class State:
 
 def state_of(path: Path, text: str, shown: str, mend: str = MEND) -> State:
     """The state of the file at `path` against the text that it should be."""
+    forced = mend.removesuffix("`.") + " --force`."
+    if path.is_dir():
+        return State(path, "foreign", f"{shown}: {FOLDER}")
     if not path.exists():
         return State(path, "missing", f"{shown}: missing: it is listed and was never emitted. {mend}")
     try:
         old = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return State(path, "foreign", f"{shown}: can't be read: {error}. {mend}")
+    except UnicodeDecodeError:
+        return State(path, "foreign", f"{shown}: isn't text: expected an emitted kernel, got bytes that aren't UTF-8. {forced}")
+    except OSError as error:
+        return State(path, "foreign", f"{shown}: can't be read: {error.strerror or error}. Mend its permissions.")
     if old == text:
         return State(path, "fresh")
     diff = "".join(
@@ -160,11 +182,10 @@ def state_of(path: Path, text: str, shown: str, mend: str = MEND) -> State:
     )
     if not is_ours(old):
         return State(path, "foreign", f"{shown}: wasn't emitted by this tool: expected an emitted kernel. Move it away.", diff)
-    if is_edited(old):
-        forced = mend.replace("--all`", "--all --force`")
-        return State(
-            path, "edited", f"{shown}: edited by hand since it was emitted: its body isn't what its header says. {forced}", diff
-        )
+    part = edited_part(old)
+    if part:
+        said = f"its {part} isn't what {'its digest' if part == 'header' else 'its header'} says"
+        return State(path, "edited", f"{shown}: edited by hand since it was emitted: {said}. {forced}", diff)
     return State(path, "stale", f"{shown}: stale: {what_changed(old, text)}. {mend}", diff)
 
 
@@ -177,26 +198,70 @@ def what_changed(old: str, new: str) -> str:
     return f"equation{'s' * (len(changed) > 1)} {', '.join(changed)} changed since it was emitted"
 
 
+def check_name(project: Project, path: Path, text: str, named: bool) -> None:
+    """Raises KeepError where a kernel would take the place of another one that the project keeps.
+
+    named: whether somebody chose the name. Else the listed cells are only looked at where a file of another command is there.
+    """
+    if path.resolve() != project.path(path.stem).resolve():
+        return
+    if not named and command_in(read(path)) in ("", command_in(text)):
+        return
+    for cell in project.cells():
+        if cell.name == path.stem and cell.command != command_in(text):
+            raise KeepError(
+                f"{project.shown(path)}: kept for another cell: expected `{cell.command}`, as pyproject.toml lists it, "
+                f"got `{command_in(text)}`. Choose another --name, or add --force."
+            )
+
+
+def check_place(path: Path, text: str, shown: str, force: bool = False) -> None:
+    """Raises KeepError where `write` would, as far as can be told beforehand."""
+    try:
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(20, "Not a directory")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        if path.is_dir():
+            raise KeepError(f"{shown}: {FOLDER}")
+        fault = fault_in(path, text) if path.exists() and not force else ""
+    except OSError as error:
+        raise unwritable(shown, error) from None
+    if fault:
+        raise KeepError(f"{shown}: {fault}: expected a file that only `derive` wrote. Keep a copy, then add --force.")
+
+
+def fault_in(path: Path, text: str) -> str:
+    """Why a file that is there can't simply be replaced by a kernel; empty where it can."""
+    try:
+        old = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return "isn't text"
+    if old == text or (is_ours(old) and not is_edited(old)):
+        return ""
+    return "was edited by hand" if is_ours(old) else "wasn't emitted by this tool"
+
+
+def unwritable(shown: str, error: OSError) -> KeepError:
+    reason = error.strerror or str(error)
+    return KeepError(f"{shown}: can't be written: {reason}. Choose another folder with --out, or mend its permissions.")
+
+
 def write(path: Path, text: str, shown: str, force: bool = False) -> bool:
     """Put a kernel in its place, written beside it and renamed; False where it was there already.
 
     Raises KeepError rather than overwrite a file that was edited by hand or isn't ours, unless forced, and where the folder
     can't be written.
     """
+    check_place(path, text, shown, force)
+    if read(path) == text:
+        return False
     try:
-        old = path.read_text(encoding="utf-8") if path.exists() else None
-        if old == text:
-            return False
-        if old is not None and not force and (not is_ours(old) or is_edited(old)):
-            what = "was edited by hand" if is_ours(old) else "wasn't emitted by this tool"
-            raise KeepError(f"{shown}: {what}: expected a file that only `derive` wrote. Keep a copy, then add --force.")
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise KeepError(
-            f"{shown}: can't be written: {reason}. Choose another folder with --out, or mend its permissions."
-        ) from None
+    except OSError as error:
+        raise unwritable(shown, error) from None
     return True
 
 

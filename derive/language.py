@@ -11,7 +11,6 @@ Vectors are columns `(n, 1)` with a symbolic dimension; the batch is invisible h
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import sympy as sp
@@ -19,16 +18,12 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
-from derive.errors import DeriveError
+from derive.errors import LanguageError as LanguageError
+from derive.shapes import check_chain, check_same, exact, is_matrix, is_vector, shape_text
 from derive.shapes import dimension as dimension
-from derive.shapes import is_matrix, is_vector, shape_text
 
 X = sp.Symbol("X")
 """The placeholder of every elementwise function: `Apply(tanh(X), a)` is tanh taken of each element of `a`."""
-
-
-class LanguageError(DeriveError):
-    """An expression that isn't in the language: an unknown node, or shapes that don't fit."""
 
 
 class Written:
@@ -69,10 +64,10 @@ class Written:
         return matmul(other, self)
 
     def __pow__(self, exponent: Any) -> sp.MatrixExpr:
-        return apply(X ** sp.sympify(exponent), self)
+        return apply(X ** exact(exponent), self)
 
     def __truediv__(self, other: Any) -> sp.MatrixExpr:
-        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / sp.sympify(other), self)
+        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / exact(other), self)
 
     def __rtruediv__(self, other: Any) -> sp.MatrixExpr:
         return scale(other, apply(1 / X, self))
@@ -219,7 +214,7 @@ def scale(number: Any, expression: Any, like: Any = None) -> sp.MatrixExpr:
     if not is_matrix(expression):
         expression = Ones(*like.shape) if expression == 1 else scale(expression, Ones(*like.shape))
     factor, rest = coefficient(expression)
-    factor = sp.sympify(number) * factor
+    factor = exact(number) * factor
     if factor == 1:
         return rest
     if factor == 0 or isinstance(rest, Zeros):
@@ -234,9 +229,7 @@ def add(*terms: Any) -> sp.MatrixExpr:
     for term in terms:
         term = term if is_matrix(term) else scale(term, Ones(*like.shape))
         flat.extend(term.args if isinstance(term, Plus) else [term])
-    for term in flat:
-        if term.shape != like.shape:
-            raise LanguageError(f"sum: shapes differ: expected {shape_text(like)}, got {shape_text(term)}.")
+    check_same("sum", [like, *flat])
     flat = [term for term in flat if not isinstance(term, Zeros)]
     return Zeros(*like.shape) if not flat else flat[0] if len(flat) == 1 else Plus(*flat, evaluate=False)
 
@@ -254,11 +247,8 @@ def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     """u ∘ v ∘ ..., numbers in front."""
     number: sp.Expr = sp.S.One
     flat: list[sp.MatrixExpr] = []
+    check_same("elementwise product", factors)
     for factor in factors:
-        if factor.shape != factors[0].shape:
-            raise LanguageError(
-                f"elementwise product: shapes differ: expected {shape_text(factors[0])}, got {shape_text(factor)}."
-            )
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Hadamard) else [rest])
@@ -276,12 +266,7 @@ def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Times) else [rest])
-    for left, right in pairwise(flat):
-        if left.shape[1] != right.shape[0]:
-            raise LanguageError(
-                f"matrix product: {shape_text(left)} times {shape_text(right)}: expected {left.shape[1]} rows on the right, "
-                f"got {right.shape[0]}."
-            )
+    check_chain(flat)
     if any(isinstance(factor, Zeros) for factor in flat):
         return Zeros(flat[0].shape[0], flat[-1].shape[1])
     flat = [factor for factor in flat if not isinstance(factor, Identity)] or flat[:1]
@@ -318,12 +303,17 @@ def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 
 
 def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
-    """f(a) element by element, f a SymPy expression in `X`."""
-    scalar = sp.sympify(scalar)
+    """f(a) element by element, f a SymPy expression in `X`; a number that f is a multiple of stands in front."""
+    scalar = exact(scalar)
     if scalar == X:
         return expression
     if not scalar.has(X):
         return scale(scalar, Ones(*expression.shape))
+    number, rest = scalar.as_independent(X, as_Add=False)
+    if number != 1:
+        return scale(number, apply(rest, expression))
+    if isinstance(expression, Zeros) and scalar.subs(X, 0) == 0:
+        return expression
     return Apply(sp.Lambda(X, scalar), expression)
 
 
@@ -334,6 +324,8 @@ def stack(*parts: sp.MatrixExpr) -> sp.MatrixExpr:
         if part.shape[1] != flat[0].shape[1]:
             raise LanguageError(f"stack: widths differ: expected {shape_text(flat[0])}, got {shape_text(part)}.")
     flat = join_rows(flat)
+    if all(isinstance(part, Zeros) for part in flat):
+        return Zeros(sp.Add(*[part.shape[0] for part in flat]), flat[0].shape[1])
     return flat[0] if len(flat) == 1 else Stack(*flat)
 
 
@@ -351,6 +343,8 @@ def join_rows(parts: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
 
 def repeat(vector: sp.MatrixExpr, times_: int) -> sp.MatrixExpr:
     """The vector, `times_` times, one above the other."""
+    if isinstance(vector, Zeros):
+        return Zeros(vector.shape[0] * times_, vector.shape[1])
     return vector if times_ == 1 else Repeat(vector, sp.Integer(times_))
 
 
@@ -359,6 +353,8 @@ def rows(expression: sp.MatrixExpr, start: Any, stop: Any) -> sp.MatrixExpr:
     start, stop = sp.sympify(start), sp.sympify(stop)
     if start == 0 and stop == expression.shape[0]:
         return expression
+    if isinstance(expression, Zeros):
+        return Zeros(stop - start, expression.shape[1])
     if isinstance(expression, Rows):
         return rows(expression.args[0], expression.args[1] + start, expression.args[1] + stop)
     return Rows(expression, start, stop)
@@ -372,6 +368,8 @@ def softmax(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """diag(v)."""
     number, rest = coefficient(vector)
+    if isinstance(rest, Zeros):
+        return Zeros(rest.shape[0], rest.shape[0])
     return scale(number, Identity(rest.shape[0]) if isinstance(rest, Ones) else Diagonal(rest))
 
 

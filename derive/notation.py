@@ -24,6 +24,7 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
+    hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, dim, split_name, width
 from derive.program import Equation
@@ -35,7 +36,7 @@ SUM, PRODUCT, FACTOR, ATOM = range(4)
 class Notation:
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one = " ∘ ", "−", "\u0307", "1"
+    times, minus, dot, one, each_step = " ∘ ", "−", "\u0307", "1", "Σₜ"
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos",
@@ -77,7 +78,7 @@ class Notation:
             case ["cotangent"]:
                 return self.derivative("L", primal)
             case ["gathered"]:
-                return self.derivative(self.loss_sum(), primal)
+                return f"{self.each_step} {self.at(self.derivative('L', primal), 0)}"
             case ["given"]:
                 return self.derivative(self.timed("L", shift), primal)
             case ["carry"]:
@@ -90,9 +91,6 @@ class Notation:
 
     def derivative(self, above: str, below: str) -> str:
         return f"∂{above}/∂{below}"
-
-    def loss_sum(self) -> str:
-        return "ΣL"
 
     def loss(self) -> str:
         """What L is."""
@@ -130,7 +128,7 @@ class Notation:
             return f"{self.number(number)} {text}", FACTOR
         match rest:
             case Value():
-                return self.value(rest, shift), FACTOR if self.is_fraction(rest) else ATOM
+                return self.value(rest, shift), ATOM
             case Plus():
                 return self.plus([self.formula(term, shift) for term in rest.args]), SUM
             case Times():
@@ -138,9 +136,12 @@ class Notation:
                     return f"{self.ones()} {self.within(rest.args[-1], shift, ATOM)}", FACTOR
                 return " ".join(self.within(factor, shift, FACTOR) for factor in rest.args), FACTOR
             case Hadamard():
+                *factors, last = rest.args
+                if isinstance(last, Apply) and last.scalar == 1 / X:
+                    return self.quotient(hadamard(*factors), last.expr, shift), PRODUCT
                 return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
             case Transposed():
-                return self.transposed(self.within(rest.args[0], shift, ATOM)), FACTOR
+                return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
             case Softmax():
@@ -161,8 +162,14 @@ class Notation:
                 return "I", ATOM
         raise TypeError(f"notation: no text for {type(node).__name__}")
 
-    def is_fraction(self, value: Value) -> bool:
-        return False
+    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
+        """u ∘ v ∘ (1/w), read as a division."""
+        return f"{self.within(above, shift, PRODUCT)} / {self.within(below, shift, ATOM)}"
+
+    def base(self, node: sp.MatrixExpr, shift: int) -> str:
+        """What a mark is put on: an atom, a derivative in brackets, since in ∂L/∂Uᵀ the mark would be read as that of U."""
+        is_derivative = isinstance(node, Value) and node.kind not in ("primal", "tangent")
+        return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
 
     def plus(self, terms: list[str]) -> str:
         text = terms[0]
@@ -202,12 +209,16 @@ class Notation:
                 terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
                 return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
             case sp.Mul():
-                number, rest = scalar.as_coeff_Mul()
+                number, rest = scalar.as_independent(X)
+                if rest == 1:
+                    return self.number(number), ATOM
                 if number != 1:
                     inner, own = self.scalar(rest, operand)
                     inner = inner if own >= PRODUCT else self.parentheses(inner)
-                    return (f"{self.minus}{inner}", SUM) if number == -1 else (f"{self.number(number)} {inner}", PRODUCT)
-                parts = [self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p.has(X), p != X))]
+                    return self.scaled(number, inner)
+                parts = [
+                    self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p != X, sp.default_sort_key(p)))
+                ]
                 return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
             case sp.Pow():
                 return self.power(scalar, operand)
@@ -215,6 +226,11 @@ class Notation:
                 name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
                 return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM
         raise TypeError(f"notation: no text for {type(scalar).__name__} in {scalar}")
+
+    def scaled(self, number: sp.Expr, text: str) -> tuple[str, int]:
+        """A number in front of a product, its sign first."""
+        size = "" if abs(number) == 1 else f"{self.number(abs(number))} "
+        return (f"{self.minus}{size}{text}", SUM) if number < 0 else (f"{size}{text}", PRODUCT)
 
     def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
         base, exponent = scalar.args
@@ -242,7 +258,17 @@ class Notation:
         if isinstance(number, sp.Rational) and number.q not in (1,) and number.q > 1:
             decimal = sp.Rational(str(float(number)))
             return str(float(number)) if decimal == number else f"({number.p}/{number.q})"
+        if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
+            return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
+
+    @staticmethod
+    def radicand(number: sp.Expr) -> str | None:
+        """2/π for √2/√π, the rational in front left aside; None where the rest isn't made of square roots."""
+        roots = sp.Mul.make_args(number.as_coeff_Mul()[1])
+        if any(not isinstance(root, sp.Pow) or abs(root.exp) != sp.Rational(1, 2) for root in roots):
+            return None
+        return str(sp.Mul(*[root**2 for root in roots])).replace("pi", "π")
 
     # ---- equations
 
@@ -263,13 +289,25 @@ class Notation:
         return f"{self.within(equation.factor, 0, PRODUCT)}{self.times}{self.parentheses(total)}"
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
-        return f"Σₜ {text if len(equation.terms) == 1 else self.parentheses(text)}"
+        return f"{self.each_step} {text if len(equation.terms) == 1 else self.parentheses(text)}"
+
+    def term(self, node: sp.MatrixExpr, shift: int = 0, summed: bool = False) -> str:
+        """A term of an equation, its sum over the steps behind its sign."""
+        if not summed:
+            return self.formula(node, shift)
+        text = self.within(node, shift, PRODUCT) if isinstance(node, Plus) else self.formula(node, shift)
+        sign = self.minus if text.startswith(self.minus) else ""
+        return f"{sign}{self.each_step} {text.removeprefix(sign)}"
+
+    def front(self, factor: sp.MatrixExpr, summed: bool) -> str:
+        """The common factor of an equation, its sum over the steps in front."""
+        return f"{self.each_step} " * summed + self.within(factor, 0, PRODUCT)
 
 
 class LaTeX(Notation):
     """LaTeX for amsmath."""
 
-    times, minus, one = r" \circ ", "-", "1"
+    times, minus, one, each_step = r" \circ ", "-", "1", r"\sum_t"
     functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
@@ -311,9 +349,6 @@ class LaTeX(Notation):
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
 
-    def loss_sum(self) -> str:
-        return r"\sum L"
-
     def loss(self) -> str:
         return r"$L = \sum_t L_t$"
 
@@ -321,7 +356,7 @@ class LaTeX(Notation):
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"
 
     def transposed(self, text: str) -> str:
-        return rf"{text}^\top" if "^" not in text else rf"\left({text}\right)^\top"
+        return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"
 
     def parentheses(self, text: str) -> str:
         return rf"\left({text}\right)"
@@ -338,6 +373,9 @@ class LaTeX(Notation):
     def function(self, name: str) -> str:
         return rf"\operatorname{{{name}}}"
 
+    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
+        return rf"\frac{{{self.formula(above, shift)}}}{{{self.formula(below, shift)}}}"
+
     def reciprocal(self, text: str, binds: int) -> str:
         return rf"\frac{{1}}{{{text}}}"
 
@@ -351,9 +389,6 @@ class LaTeX(Notation):
         if isinstance(number, sp.Rational) and sp.Rational(str(float(number))) == number and number.q > 1:
             return str(float(number))
         return str(sp.latex(number))
-
-    def sum_over_steps(self, text: str, equation: Equation) -> str:
-        return rf"\sum_t {text if len(equation.terms) == 1 else self.parentheses(text)}"
 
 
 __all__ = ["LaTeX", "Notation", "dim", "split_name", "width"]

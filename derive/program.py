@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,10 +26,25 @@ class ProgramError(DeriveError):
 @dataclass(frozen=True)
 class Reason:
     """Why a term stands in a derived formula: the forward equation that it came from (by the value that it defines, None for what the loss
-    gives) and the rule."""
+    gives) and the rule.
+
+    also: what else was at work, where several rules made one term: the next on its way first.
+    """
 
     equation: Any
     rule: str
+    also: tuple[Reason, ...] = ()
+
+    def links(self) -> tuple[Reason, ...]:
+        """Every equation and rule that made the term, each once, the one that the term came from last in front."""
+        parts = (replace(self, also=()), *[link for one in self.also for link in one.links()])
+        return tuple(dict.fromkeys(parts))
+
+
+def joined(reasons: Iterable[Reason | None]) -> Reason | None:
+    """The reason of a term that several rules made: the first, and what else was at work."""
+    links = [link for reason in reasons if reason is not None for link in reason.links()]
+    return replace(links[0], also=tuple(dict.fromkeys(links))[1:]) if links else None
 
 
 @dataclass(frozen=True)

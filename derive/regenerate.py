@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from derive import keep
+from derive.cell import Cell
 from derive.keep import Project
+from derive.streams import say
 
 
 def check() -> int:
@@ -14,14 +16,14 @@ def check() -> int:
     states = keep.check(project)
     stale = [state for state in states if not state.fresh]
     for state in stale:
-        print(state.message)
+        say(state.message)
     for state in stale:
-        print(state.diff, end="")
+        say(state.diff, end="")
     if not stale:
-        print(f"{len(states)} kernels are as their equations say.")
+        say(f"{len(states)} kernels are as their equations say.")
     _, unlisted = keep.orphans(project, {state.path.stem for state in states})
     for path in unlisted:
-        print(f"{project.shown(path)}: emitted and not listed in pyproject.toml: not checked.")
+        say(f"{project.shown(path)}: emitted and not listed in pyproject.toml: not checked.")
     return 1 if stale else 0
 
 
@@ -35,12 +37,12 @@ def everything(force: bool = False, no_verify: bool = False) -> int:
     gone, unlisted = keep.orphans(project, set(wanted))
     for path in gone:
         if keep.is_edited(keep.read(path)) and not force:
-            print(f"{project.shown(path)}: no longer listed, edited by hand: kept. Remove it yourself, or add --force.")
+            say(f"{project.shown(path)}: no longer listed, edited by hand: kept. Remove it yourself, or add --force.")
         else:
             path.unlink()
-            print(f"{project.shown(path)}: no longer listed: removed")
+            say(f"{project.shown(path)}: no longer listed: removed")
     for path in unlisted:
-        print(f"{project.shown(path)}: not listed in pyproject.toml: kept")
+        say(f"{project.shown(path)}: not listed in pyproject.toml: kept")
     record = [f"{name}.py" for name in sorted(wanted) if project.path(name).exists()] + [
         path.name for path in gone if path.exists()
     ]
@@ -66,20 +68,26 @@ def one(project: Project, name: str, text: str, force: bool, no_verify: bool) ->
     shown = project.shown(path)
     state = keep.state_of(path, text, shown)
     if state.fresh:
-        print(f"{shown}: unchanged")
+        say(f"{shown}: unchanged")
         return True
     reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
-    if not no_verify:
-        from verify.kept import compare_text
-
-        report = compare_text(text, name)
-        if not report.passed:
-            print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
-            return False
     try:
+        keep.check_place(path, text, shown, force)
+        if not no_verify and not passes(project.cell(name), text, shown):
+            return False
         keep.write(path, text, shown, force)
     except keep.KeepError as error:
         print(str(error), file=sys.stderr)
         return False
-    print(f"{shown}: written ({reason})")
+    say(f"{shown}: written ({reason})")
     return True
+
+
+def passes(cell: Cell, text: str, shown: str) -> bool:
+    """Whether a kernel passes verification; says so where it doesn't."""
+    from verify.kept import compare_text
+
+    report = compare_text(text, cell)
+    if not report.passed:
+        print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
+    return bool(report.passed)

@@ -1,4 +1,4 @@
-"""The rules of differentiation, one per node. Adding a node to the language means adding it to these two tables.
+"""The rules of differentiation, one per operation. Adding a node to the language means adding it to these two tables.
 
 A VJP rule takes the cotangent of y, y itself as a value, the node and its matrix operands, and returns the cotangent of each
 operand. A JVP rule takes y, the node, its operands and their tangents (None where an operand doesn't vary), and returns the
@@ -14,6 +14,7 @@ from typing import Any
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.expressions import matrix_parts
 from derive.functions import derivative
 from derive.language import (
     Apply,
@@ -45,13 +46,39 @@ VJP: dict[type, Rule] = {}
 JVP: dict[type, Rule] = {}
 
 
+class Scaled:
+    """k a: a number in front, whatever it stands in front of."""
+
+
+class Negated:
+    """-a: what makes a difference of a sum."""
+
+
+QUIET = (Plus, Negated)
+"""Operations that hand on what they get but for its sign: a reason names them only where nothing else was at work."""
+
+
+def operation(node: Matrix) -> tuple[type, list[Matrix]]:
+    """(what the rules of a node are found by, its operands): a number in front is an operation of its own."""
+    number, rest = coefficient(node)
+    if number == 1:
+        return type(node), matrix_parts(node)
+    return Negated if number == -1 else Scaled, [rest]
+
+
+def told(table: dict[type, Rule], way: Sequence[type]) -> list[str]:
+    """The identities that a reason names, the innermost first, for the operations on the way into an equation."""
+    loud = [kind for kind in way if kind not in QUIET] or way[-1:]
+    return [identity_of(table[kind]) for kind in reversed(loud)]
+
+
 def vjp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the VJP rule of a node."""
+    """Register the decorated function as the VJP rule of an operation."""
     return lambda rule: VJP.setdefault(node, rule)
 
 
 def jvp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the JVP rule of a node."""
+    """Register the decorated function as the JVP rule of an operation."""
     return lambda rule: JVP.setdefault(node, rule)
 
 
@@ -73,15 +100,23 @@ def plus_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *terms: Matrix) -> list
     return [cotangent for _ in terms]
 
 
+@vjp(Negated)
+def negated_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = a − b: b̄ = −ȳ."""
+    return [scale(-1, cotangent)]
+
+
+@vjp(Scaled)
+def scaled_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = k a: ā = k ȳ."""
+    return [scale(coefficient(node)[0], cotangent)]
+
+
 @vjp(Times)
 def times_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -> list[Matrix]:
     """y = A x: Ā = ȳ xᵀ, x̄ = Aᵀ ȳ."""
-    number = coefficient(node)[0]
     sides = [(factors[:k], factors[k + 1 :]) for k in range(len(factors))]
-    return [
-        scale(number, matmul(*map(transpose, reversed(left)), cotangent, *map(transpose, reversed(right))))
-        for left, right in sides
-    ]
+    return [matmul(*map(transpose, reversed(left)), cotangent, *map(transpose, reversed(right))) for left, right in sides]
 
 
 @vjp(Hadamard)
@@ -141,11 +176,22 @@ def plus_jvp(y: Matrix, node: Matrix, terms: Sequence[Matrix], tangents: Sequenc
     return add(*present(tangents))
 
 
+@jvp(Negated)
+def negated_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = a − b: ẏ = ȧ − ḃ."""
+    return scale(-1, tangents[0])
+
+
+@jvp(Scaled)
+def scaled_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = k a: ẏ = k ȧ."""
+    return scale(coefficient(node)[0], tangents[0])
+
+
 @jvp(Times)
 def times_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = A x: ẏ = Ȧ x + A ẋ."""
-    moved = [matmul(*factors[:k], dot, *factors[k + 1 :]) for k, dot in enumerate(tangents) if dot is not None]
-    return add(*[scale(coefficient(node)[0], term) for term in moved])
+    return add(*[matmul(*factors[:k], dot, *factors[k + 1 :]) for k, dot in enumerate(tangents) if dot is not None])
 
 
 @jvp(Hadamard)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sympy import MatrixExpr
+
 from derive.compiler import Derivation
-from derive.language import Value
+from derive.language import Value, hadamard
 from derive.notation import LaTeX, Notation, dim, width
 from derive.program import Equation, Program, Reason, Term
 
@@ -16,14 +18,29 @@ WIDTH = 80
 
 
 @dataclass(frozen=True)
+class Credit:
+    """One reason of a term: the quantity in whose equation it arose, as it is written on this sheet, and the rule; or words alone."""
+
+    source: str
+    rule: str
+
+
+Row = tuple[str, tuple[Credit, ...]]
+"""A term as it is written, and its reasons."""
+
+
+@dataclass(frozen=True)
 class Line:
-    """One formula: left = factor ∘ (terms), each term with its reason."""
+    """One formula: left = factor (terms), each term with its reasons."""
 
     name: str
     left: str
-    terms: list[tuple[str, str]]
+    terms: list[Row]
     factor: str = ""
-    summed: bool = False
+
+    def credits(self) -> tuple[Credit, ...]:
+        """The reasons of all terms, each once."""
+        return tuple(dict.fromkeys(credit for _, credits in self.terms for credit in credits))
 
 
 @dataclass(frozen=True)
@@ -51,10 +68,10 @@ class Sheet:
     def sections(self) -> list[Section]:
         d = self.derivation
         n = self.notation
-        forward = [Line(t.name, n.value(t), [(n.formula(right), "")]) for t, right in d.cell.equations]
+        forward = [Line(t.name, n.value(t), [(n.formula(right), ())]) for t, right in d.cell.equations]
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
         steps = [e for e in d.backward.equations if not e.accumulate and e.target.kind != "carry" and e.target.timed]
-        weights = [e for e in d.backward.equations if e.accumulate or not e.target.timed]
+        weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
             Section("Names", "for what the equations leave unnamed", [self.line(e) for e in named]),
@@ -63,7 +80,7 @@ class Sheet:
                 f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
                 [self.line(self.recurrence(e)) for e in steps],
             ),
-            Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
+            Section("Parameters", "summed over the steps", [self.line(self.total(e)) for e in weights]),
             Section(
                 "Initial states",
                 "what step 1 hands back",
@@ -76,42 +93,69 @@ class Sheet:
     def recurrence(self, equation: Equation) -> Equation:
         """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
         carries = {e.target.like(lag=0): e for e in self.derivation.backward.equations if e.target.kind == "carry"}
-        terms: list[Term] = []
-        for term in equation.terms:
-            terms += [Shifted(t.value, t.reason) for t in carries[term.value].terms] if term.value in carries else [term]
-        return Equation(equation.target, tuple(terms), equation.factor)
+        return spelled_out(equation, carries, Shifted)
+
+    def total(self, equation: Equation) -> Equation:
+        """The gradient of a parameter with the part that is summed over the steps written out."""
+        gathered = {e.target: e for e in self.derivation.backward.equations if e.target.kind == "gathered"}
+        return spelled_out(equation, gathered, Summed)
 
     def line(self, equation: Equation) -> Line:
-        """An equation as formulas and reasons."""
-        n = self.notation
-        terms = [(n.formula(t.value, int(isinstance(t, Shifted))), self.reason(t)) for t in equation.terms]
-        factor = n.within(equation.factor, 0, 1) if equation.factor is not None else ""
-        return Line(equation.target.name, n.left(equation), terms or [("0", "")], factor, equation.accumulate)
+        """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
+        n, over, alone = self.notation, equation.accumulate, equation.factor is None
+        terms = [
+            (n.term(t.value, int(isinstance(t, Shifted)), (over and alone) or isinstance(t, Summed)), self.credits(t))
+            for t in equation.terms
+        ]
+        factor = "" if equation.factor is None else n.front(equation.factor, over)
+        return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
 
-    def reason(self, term: Term) -> str:
-        """`from i_t: y = f(a)`."""
-        reason: Reason | None = term.reason
-        if reason is None:
-            return ""
-        if reason.equation is None:
-            return reason.rule
-        self.rules.setdefault(reason.rule)
-        return f"from {self.source(reason.equation, int(isinstance(term, Shifted)))}: {reason.rule.partition(':')[0]}"
+    def credits(self, term: Term) -> tuple[Credit, ...]:
+        """Where a term comes from, what made the last of it first."""
+        links = term.reason.links() if term.reason is not None else ()
+        return tuple(self.credit(link, int(isinstance(term, Shifted))) for link in links)
+
+    def credit(self, link: Reason, shift: int) -> Credit:
+        if link.equation is None:
+            return Credit("", link.rule)
+        self.rules.setdefault(link.rule)
+        return Credit(self.source(link.equation, shift), link.rule.partition(":")[0])
 
     def source(self, value: Value, shift: int) -> str:
         return self.notation.value(value, shift)
 
-    def roles(self) -> list[tuple[str, str]]:
+    def roles(self) -> list[tuple[str, list[str]]]:
         """(role, symbols with their shapes)."""
         cell, n = self.derivation.cell, self.notation
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-        return [
-            (role, ", ".join(f"{n.name(v.name)} {shape_words(v)}" for v in values)) for role, values in tables.items() if values
-        ]
+        return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
 
 
 class Shifted(Term):
     """A term of step t+1, shown in the recurrence of step t."""
+
+
+class Summed(Term):
+    """A term of each step, shown in the sum over the steps."""
+
+
+def spelled_out(equation: Equation, parts: dict[Value, Equation], kind: type[Term]) -> Equation:
+    """The equation with the terms of each of the parts in the place of its name."""
+    terms: list[Term] = []
+    for term in equation.terms:
+        part = parts.get(term.value)
+        terms += [term] if part is None else [kind(times_factor(part, one), one.reason) for one in part.terms]
+    return replace(equation, terms=tuple(terms))
+
+
+def times_factor(equation: Equation, term: Term) -> MatrixExpr:
+    return term.value if equation.factor is None else hadamard(equation.factor, term.value)
+
+
+def by_source(credits: tuple[Credit, ...]) -> list[Credit]:
+    """The reasons with a source that stands already in front of the one before left out."""
+    before = [Credit("", ""), *credits]
+    return [Credit("" if one.source == last.source else one.source, one.rule) for one, last in zip(credits, before, strict=False)]
 
 
 # ---- text
@@ -123,7 +167,7 @@ def text(derivation: Derivation) -> str:
     sections = sheet.sections()
     out = [f"{derivation.cell.command}", "=" * len(derivation.cell.command), ""]
     for role, symbols in sheet.roles():
-        out += wrap(f"{role:11}{symbols}", 11, ", ")
+        out += wrap([f"{role:11}{symbols[0]}", *symbols[1:]], 11, ", ")
     for section in sections:
         if section.lines:
             out += ["", section.title, "-" * width(section.title), *([f"  ({section.note})"] if section.note else [])]
@@ -136,29 +180,34 @@ def text(derivation: Derivation) -> str:
 def text_lines(line: Line) -> list[str]:
     """A formula as lines: one per term where each has its reason, so that no line is wider than a terminal."""
     lead = f"  {line.left} = "
-    sigma = "Σₜ " if line.summed else ""
     if line.factor:
         body = joined([term for term, _ in line.terms], "−")
-        reasons = "; ".join(dict.fromkeys(reason for _, reason in line.terms if reason))
-        return with_reason(f"{lead}{sigma}{line.factor} ∘ ({body})", reasons, width(lead))
+        return with_reason(f"{lead}{line.factor} ∘ ({body})", text_reason(line.credits()), width(lead))
     out: list[str] = []
-    for k, (term, reason) in enumerate(line.terms):
+    for k, (term, credits) in enumerate(line.terms):
         minus = term.startswith("−")
-        sign = lead + sigma if k == 0 else " " * (width(lead) - 2) + ("− " if minus else "+ ")
-        out += with_reason(sign + (term[1:] if minus and k else term), reason, width(lead))
+        sign = lead if k == 0 else " " * (width(lead) - 2) + ("− " if minus else "+ ")
+        out += with_reason(sign + (term[1:] if minus and k else term), text_reason(credits), width(lead))
     return out
+
+
+def text_reason(credits: tuple[Credit, ...]) -> str:
+    """`from i_t: y = f(a)`."""
+    said = ", ".join(f"{one.source}: {one.rule}" if one.source else one.rule for one in by_source(credits))
+    return f"from {said}" if credits and credits[0].source else said
 
 
 def with_reason(formula: str, reason: str, indent: int) -> list[str]:
     """The reason beside the formula, or under it where there is no room."""
     column = 44
     if not reason:
-        return wrap(formula, indent, " ")
+        return wrap(formula.split(" "), indent, " ")
     if width(formula) < column and column + width(reason) <= WIDTH:
         return [formula + " " * (column - width(formula)) + reason]
     if width(formula) + 2 + width(reason) <= WIDTH:
         return [f"{formula}  {reason}"]
-    return [*wrap(formula, indent, " "), " " * max(0, WIDTH - width(reason)) + reason]
+    under = wrap(reason.split(", "), 0, ", ")
+    return [*wrap(formula.split(" "), indent, " "), *[" " * (WIDTH - width(line)) + line for line in under]]
 
 
 def joined(terms: list[str], minus: str) -> str:
@@ -168,17 +217,16 @@ def joined(terms: list[str], minus: str) -> str:
     return out
 
 
-def wrap(line: str, indent: int, between: str) -> list[str]:
-    """A line cut at `between` where it is wider than a terminal."""
+def wrap(pieces: list[str], indent: int, between: str) -> list[str]:
+    """The pieces on as few lines as fit a terminal; every line but the first is indented."""
     out: list[str] = []
-    lead = line[: len(line) - len(line.lstrip(" "))]
-    current = ""
-    for piece in line.lstrip(" ").split(between):
-        candidate = current + between + piece if current else lead + piece
-        if width(candidate) > WIDTH and current.strip():
+    current, *rest = pieces
+    for piece in rest:
+        if current.strip() and width(f"{current}{between}{piece}{between.rstrip()}") > WIDTH:
             out.append(current + between.rstrip())
-            candidate = " " * indent + piece
-        current = candidate
+            current = " " * indent + piece
+        else:
+            current += between + piece
     return [*out, current]
 
 
@@ -187,25 +235,23 @@ def wrap(line: str, indent: int, between: str) -> list[str]:
 
 def latex_formula(line: Line) -> list[str]:
     """A formula as rows of an align environment, reasons as text at the right."""
-    sum_ = r"\sum_t " if line.summed else ""
     if line.factor:
         body = joined([term for term, _ in line.terms], "-")
-        reasons = "; ".join(dict.fromkeys(reason for _, reason in line.terms if reason))
-        return [rf"{line.left} &= {sum_}{line.factor} \circ \left({body}\right){latex_reason(reasons)}"]
+        return [rf"{line.left} &= {line.factor} \circ \left({body}\right){latex_reason(line.credits())}"]
     rows = []
-    for k, (term, reason) in enumerate(line.terms):
-        sign = f"{line.left} &= {sum_}" if k == 0 else "&\\quad " + ("" if term.startswith("-") else "+ ")
-        rows.append(f"{sign}{term}{latex_reason(reason)}")
+    for k, (term, credits) in enumerate(line.terms):
+        sign = f"{line.left} &= " if k == 0 else "&\\quad " + ("" if term.startswith("-") else "+ ")
+        rows.append(f"{sign}{term}{latex_reason(credits)}")
     return rows
 
 
-def latex_reason(reason: str) -> str:
-    if not reason:
+def latex_reason(credits: tuple[Credit, ...]) -> str:
+    if not credits:
         return ""
-    source, _, rule = reason.removeprefix("from ").partition(": ")
-    if not rule:
-        return rf" && \text{{{reason}}}"
-    return rf" && \text{{from }} {source}: {latex_rule(rule)}"
+    if not credits[0].source:
+        return rf" && \text{{{', '.join(credit.rule for credit in credits)}}}"
+    said = [(f"{one.source}: " if one.source else "") + latex_rule(one.rule) for one in by_source(credits)]
+    return r" && \text{from } " + r",\ ".join(said)
 
 
 RULES_IN_LATEX = {
@@ -256,7 +302,7 @@ def markdown(derivation: Derivation) -> str:
     """The sheet as Markdown with display mathematics."""
     sheet = Sheet(derivation, LaTeX)
     out = [f"# `{derivation.cell.command}`", "", "| role | symbols |", "|---|---|"]
-    out += [f"| {role} | {symbols} |" for role, symbols in Sheet(derivation).roles()]
+    out += [f"| {role} | {', '.join(symbols)} |" for role, symbols in Sheet(derivation).roles()]
     for section in sheet.sections():
         if section.lines:
             out += ["", f"## {section.title}", ""]
@@ -300,6 +346,7 @@ def json_equation(equation: Equation, program: Program, plain: Sheet, tex: Sheet
                 "latex": tex.notation.formula(term.value),
                 "from": None if term.reason is None or term.reason.equation is None else term.reason.equation.name,
                 "rule": None if term.reason is None else term.reason.rule,
+                "also": [{"from": one.equation.name, "rule": one.rule} for one in (term.reason.also if term.reason else ())],
             }
             for term in equation.terms
         ],

@@ -68,13 +68,20 @@ def cells_of(words: Sequence[str], root: Path | None = None) -> list[Cell]:
         return [one.cell for one in page_cells(page, page_parser().parse_args(list(rest)))]
     if is_python(first):
         path = (root / first) if root else Path(first)
-        return [from_python(one, path, rest) for one in declarations_in(path)]
+        declared, asked, rest = asked_first(declarations_in(path), path, rest)
+        chosen = declared[:1] if asked else declared
+        return [from_python(one, path, vars(one.parser().parse_args(rest)), len(declared) > 1) for one in chosen]
     return [registry.build(words)]
+
+
+def add_cell_option(parser: argparse._ActionsContainer, by: str) -> None:
+    """The option that chooses one of several cells."""
+    parser.add_argument("--cell", dest="page_cell", metavar="NAME", help=f"one cell of the {by}")
 
 
 def add_page_options(parser: argparse._ActionsContainer) -> None:
     """The options that a page takes."""
-    parser.add_argument("--cell", dest="page_cell", metavar="NAME", help="one cell of the page, by its heading")
+    add_cell_option(parser, "page, by its heading")
     parser.add_argument("--dim", action="append", default=[], metavar="SYMBOL=DIMS", help="dimensions of a symbol: --dim W=H,N")
     parser.add_argument("--let", action="append", default=[], metavar="NAME=WHAT", help="what a name is: --let f=tanh")
 
@@ -114,7 +121,26 @@ def built(declaration: registry.Declaration, path: Path, chosen: Mapping[str, ob
         raise DeriveError(f"derive: {path}: {declaration.name}: {' '.join(str(error).split())}") from None
 
 
-def from_python(declaration: registry.Declaration, path: Path, options: Sequence[str]) -> Cell:
-    """A cell of a Python file, its command being the file's base name and the options."""
-    cell = built(declaration, path, vars(declaration.parser().parse_args(list(options))))
-    return replace(cell, command=" ".join([path.name, *cell.command.split()[1:]]))
+def asked_first(
+    declared: list[registry.Declaration], path: Path, words: Sequence[str]
+) -> tuple[list[registry.Declaration], bool, list[str]]:
+    """(the declarations of a Python file, the one that `--cell` asks for in front, whether one is asked for, the other words).
+
+    Raises DeriveError with the names that there are.
+    """
+    parser = registry.OneLineParser(prog="derive", add_help=False, allow_abbrev=False)
+    add_cell_option(parser, "file, by the name of its function")
+    options, rest = parser.parse_known_args(list(words))
+    name = options.page_cell
+    if name is not None and name not in [one.name for one in declared]:
+        known = ", ".join(one.name for one in declared)
+        raise DeriveError(f"derive: {path}: --cell {name}: no such cell: expected one of {known}, got `{name}`. Choose another.")
+    return sorted(declared, key=lambda one: name is not None and one.name != name), name is not None, rest
+
+
+def from_python(declaration: registry.Declaration, path: Path, chosen: Mapping[str, object], several: bool) -> Cell:
+    """A cell of a Python file for some values of its options. Its command is the file's base name, the cell where the file has
+    several, and the options."""
+    cell = built(declaration, path, chosen)
+    which = ["--cell", declaration.name] if several else []
+    return replace(cell, command=" ".join([path.name, *which, *cell.command.split()[1:]]))

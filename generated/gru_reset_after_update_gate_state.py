@@ -7,8 +7,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 9f02887274069770
-# header     sha256 19f832dbed5fb325
+# body       sha256 2a0016f2625b5782
+# header     sha256 cbd8d34dd2662deb
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -47,9 +47,11 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
     With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
+    and neither call uses the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
@@ -77,7 +79,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
-    one = np.array(1, dtype)
     buffer_1 = m.buffer_1
     for stack, h_prev, z_r, stack_part, z, r, u_h_tilde, h_tilde, h in m.steps:
         # stackₜ = U_stack hₜ₋₁
@@ -97,11 +98,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
         tanh(h_tilde, h_tilde)
-        # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
-        subtract(one, z, h)
-        multiply(h, h_tilde, h)
-        multiply(z, h_prev, buffer_1)
-        add(h, buffer_1, h)
+        # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
+        subtract(h_prev, h_tilde, h)
+        multiply(h, z, h)
+        add(h, h_tilde, h)
     np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
     outputs = {"h": m.h_out}
     tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.stack_all[:, :H], h_tilde=m.a_stack_all[:, 2 * H:3 * H])
@@ -116,6 +116,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("backward", workspace)
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
@@ -138,7 +139,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     add, dot, multiply = np.add, np.dot, np.multiply
     carry_h = m.carry_h
     d_h = m.d_h
-    buffer_2 = m.buffer_2
+    buffer_3 = m.buffer_3
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
@@ -150,55 +151,58 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
-        np.subtract(1, z_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.subtract(1, z_all, out=m.k_stack_all[:n][:, 3 * H:4 * H])
         np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
         np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, H:2 * H])
-        # k_u_h̃ₜ = rₜ
-        m.k_u_h_tilde_all[:n][...] = r_all
-        # k_a_rₜ = u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], u_h_tilde_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        # k_u_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²) ∘ rₜ
+        np.subtract(1, z_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        # k_a_rₜ = (1 − zₜ) ∘ (1 − h̃ₜ²) ∘ u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
+        np.subtract(1, z_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], r_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(1, r_all, out=m.buffer_2[:n])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_2[:n], out=m.k_stack_all[:n][:, H:2 * H])
         # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_prev_all, h_tilde_all, out=m.k_a_stack_all[:n][:, :H])
-        np.multiply(m.k_a_stack_all[:n][:, :H], z_all, out=m.k_a_stack_all[:n][:, :H])
-        np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, :H])
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n][:, :H])
+        np.multiply(m.k_stack_all[:n][:, :H], z_all, out=m.k_stack_all[:n][:, :H])
+        np.subtract(1, z_all, out=m.buffer_2[:n])
+        np.multiply(m.k_stack_all[:n][:, :H], m.buffer_2[:n], out=m.k_stack_all[:n][:, :H])
         # k_hₜ = zₜ
         m.k_h_all[:n][...] = z_all
-        # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack, d_a_stack_by_2, k_a_stack_by_2, d_u_h_tilde, d_a_stack_part, k_u_h_tilde, d_a_r, k_a_r, d_stack_part, d_stack, k_h in reversed(m.steps[:n]):
+        # k_stackₜ = [k_a_zₜ; k_a_rₜ; k_u_h̃ₜ; k_a_h̃ₜ]
+        for cotangent_h, d_stack_2, d_stack_2_by_4, k_stack_by_4, d_stack, k_h in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
-            # ∂L/∂a_stackₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
-            multiply(k_a_stack_by_2, d_h, d_a_stack_by_2)
-            # ∂L/∂u_h̃ₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_u_h̃ₜ
-            multiply(d_a_stack_part, k_u_h_tilde, d_u_h_tilde)
-            # ∂L/∂a_rₜ = ∂L/∂a_stackₜ[H:2*H] ∘ k_a_rₜ
-            multiply(d_a_stack_part, k_a_r, d_a_r)
-            # ∂L/∂stackₜ = [∂L/∂a_stackₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂u_h̃ₜ]
-            d_stack_part[...] = d_a_stack[:H]
+            # ∂L/∂stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
+            multiply(k_stack_by_4, d_h, d_stack_2_by_4)
+            # ∂L/∂stackₜ = ∂L/∂stack_2ₜ[0:3*H]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ k_hₜ
             dot(U_stack.T, d_stack, carry_h)
-            multiply(d_h, k_h, buffer_2)
-            add(carry_h, buffer_2, carry_h)
-        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
+            multiply(d_h, k_h, buffer_3)
+            add(carry_h, buffer_3, carry_h)
+        d_stack_2_flat = _flat(m.d_stack_2_all[:n], m, "d_stack_2_flat")
         x_flat = _flat(x_all, m, "x_flat")
-        d_stack_flat = _flat(m.d_stack_all[:n], m, "d_stack_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
-        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂a_stackₜ[H:2*H]
-        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_all[:n][:, :2 * H] + W_h.T @ m.d_a_stack_all[:n][:, H:2 * H]).transpose(0, 2, 1)
-        # ∂L/∂W_h = Σₜ ∂L/∂a_stackₜ[H:2*H] xₜᵀ
-        _add(m.d_W_h, d_a_stack_flat[H:2 * H], x_flat.T, stop == T)
-        # ∂L/∂b_h = Σₜ ∂L/∂a_stackₜ[H:2*H]
-        _add(m.d_b_h, d_a_stack_flat[H:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂stack_2ₜ[3*H:4*H]
+        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_2_all[:n][:, :3 * H][:, :2 * H] + W_h.T @ m.d_stack_2_all[:n][:, 3 * H:4 * H]).transpose(0, 2, 1)
+        # ∂L/∂W_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H] xₜᵀ
+        _add(m.d_W_h, d_stack_2_flat[3 * H:4 * H], x_flat.T, stop == T)
+        # ∂L/∂b_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H]
+        _add(m.d_b_h, d_stack_2_flat[3 * H:4 * H].sum(axis=1, keepdims=True), None, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[0:2*H] xₜᵀ
-        _add(m.d_W_stack, d_stack_flat[:2 * H], x_flat.T, stop == T)
+        _add(m.d_W_stack, d_stack_2_flat[:2 * H], x_flat.T, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_stack_flat, h_prev_flat.T, stop == T)
+        _add(m.d_U_stack, d_stack_2_flat[:3 * H], h_prev_flat.T, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[0:2*H]
-        _add(m.d_b_stack, d_stack_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b_stack, d_stack_2_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
     if T == 0:
         for total in (m.d_W_h, m.d_b_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
@@ -362,35 +366,27 @@ class _Backward:
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack_ = np.empty((2 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
+        self.buffer_2 = np.empty((self.block, H, B), dtype)
+        self.buffer_3 = np.empty((H, B), dtype)
         self.carry_h = np.empty((H, B), dtype)
         self.cotangent_h_all = np.empty((self.block, H, B), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)
         self.d_W_h = np.empty((H, D), dtype)
         self.d_W_stack = np.empty((2 * H, D), dtype)
-        self.d_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.d_b_h = np.empty((H, 1), dtype)
         self.d_b_stack = np.empty((2 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
-        self.d_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.d_stack_2_all = np.empty((self.block, 4 * H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_r_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
         self.k_h_all = np.empty((self.block, H, B), dtype)
-        self.k_u_h_tilde_all = np.empty((self.block, H, B), dtype)
+        self.k_stack_all = np.empty((self.block, 4 * H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all,
-                self.d_a_stack_all.reshape(self.block, 2, H, B),
-                self.k_a_stack_all.reshape(self.block, 2, H, B),
-                self.d_stack_all[:, 2 * H:3 * H],
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_u_h_tilde_all,
-                self.d_stack_all[:, H:2 * H],
-                self.k_a_r_all,
-                self.d_stack_all[:, :H],
-                self.d_stack_all,
+                self.d_stack_2_all,
+                self.d_stack_2_all.reshape(self.block, 4, H, B),
+                self.k_stack_all.reshape(self.block, 4, H, B),
+                self.d_stack_2_all[:, :3 * H],
                 self.k_h_all,
             )
         )
@@ -456,20 +452,26 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
         )
+    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+        raise ValueError(
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            "Convert it with np.asarray, a masked one with .filled()."
+        )
     if array.dtype not in _DTYPES:
         raise ValueError(
             f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
         )
     if array.dtype != dtype:
+        first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as the first array, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims)
+        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -582,14 +584,21 @@ class Workspace:
         self.kept = {}
 
 
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
+    )
+
+
 def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
-    if not isinstance(workspace, Workspace):
-        where = kind.__name__.strip("_").lower()
-        got = type(workspace).__name__
-        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:
@@ -629,8 +638,15 @@ def _add(total, left, right, first):
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+    """forward that keeps the states every so many steps; backward computes the steps between again.
+
+    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
+    """
+    try:
+        every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
+    except TypeError:
+        pass
+    if type(every) is not int or every < 1:
         raise ValueError(
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
         )

@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 c7a1a439b996a1c1
-# header     sha256 6da12cc662b3701e
+# body       sha256 1de0d658ab743675
+# header     sha256 0b83b762491e1a0c
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -47,9 +47,11 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
     With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
+    and neither call uses the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
@@ -77,7 +79,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
-    one = np.array(1, dtype)
     a_stack_2 = m.a_stack_2
     buffer_1 = m.buffer_1
     for h_prev, z_r, z, r, u_h_tilde, h_tilde, h in m.steps:
@@ -99,11 +100,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         add(h_tilde, buffer_1, h_tilde)
         # h̃ₜ = tanh(a_h̃ₜ)
         tanh(h_tilde, h_tilde)
-        # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
-        subtract(one, z, h)
-        multiply(h, h_tilde, h)
-        multiply(z, h_prev, buffer_1)
-        add(h, buffer_1, h)
+        # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
+        subtract(h_prev, h_tilde, h)
+        multiply(h, z, h)
+        add(h, h_tilde, h)
     np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
     outputs = {"h": m.h_out}
     tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_stack_all[:, 2 * H:3 * H])
@@ -118,6 +118,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("backward", workspace)
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
@@ -127,14 +128,14 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     U_h = parameters["U_h"]
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
-    # U_stack = [U_z; U_r]
+    # U_stack = [U_r; U_z]
     U_stack = m.U_stack
-    U_stack[:H] = parameters["U_z"]
-    U_stack[H:2 * H] = parameters["U_r"]
-    # W_stack = [W_z; W_r; W_h]
+    U_stack[:H] = parameters["U_r"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    # W_stack = [W_r; W_z; W_h]
     W_stack = m.W_stack
-    W_stack[:H] = parameters["W_z"]
-    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[:H] = parameters["W_r"]
+    W_stack[H:2 * H] = parameters["W_z"]
     W_stack[2 * H:3 * H] = parameters["W_h"]
     m.carry_h[...] = 0
     add, dot, multiply = np.add, np.dot, np.multiply
@@ -172,33 +173,30 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # k_h_2ₜ = zₜ
         m.k_h_2_all[:n][...] = z_all
         # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_2_part, d_a_r, k_a_r, d_a_stack_part, d_a_stack_part_2, d_a_stack_part_3, k_h, k_h_2 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
             multiply(k_a_stack_by_2, d_h, d_a_stack_2_by_2)
             # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_stack_2ₜ[H:2*H]
-            dot(U_h.T, d_a_stack_2_part, d_u_h_tilde)
+            dot(U_h.T, d_a_stack_part, d_u_h_tilde)
             # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
             multiply(d_u_h_tilde, k_a_r, d_a_r)
-            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ[0:H]; ∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ[H:2*H]]
-            d_a_stack_part[...] = d_a_stack_2[:H]
-            d_a_stack_part_2[...] = d_a_stack_2[H:2 * H]
+            # ∂L/∂a_stackₜ = [∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ k_hₜ + ∂L/∂hₜ ∘ k_h_2ₜ
-            dot(U_stack.T, d_a_stack_part_3, carry_h)
+            dot(U_stack.T, d_a_stack_part_2, carry_h)
             multiply(d_u_h_tilde, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
             multiply(d_h, k_h_2, buffer_3)
             add(carry_h, buffer_3, carry_h)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
-        d_a_stack_2_flat = _flat(m.d_a_stack_2_all[:n], m, "d_a_stack_2_flat")
         u_h_tilde_flat = _flat(u_h_tilde_all, m, "u_h_tilde_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
         np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂U_h = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] u_h̃ₜᵀ
-        _add(m.d_U_h, d_a_stack_2_flat[H:2 * H], u_h_tilde_flat.T, stop == T)
+        _add(m.d_U_h, d_a_stack_flat[2 * H:3 * H], u_h_tilde_flat.T, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
         _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
@@ -210,12 +208,12 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             total[...] = 0
     return Gradients(
         parameters={
-            "W_z": m.d_W_stack[:H],
-            "U_z": m.d_U_stack[:H],
-            "b_z": m.d_b_stack[:H, 0],
-            "W_r": m.d_W_stack[H:2 * H],
-            "U_r": m.d_U_stack[H:2 * H],
-            "b_r": m.d_b_stack[H:2 * H, 0],
+            "W_z": m.d_W_stack[H:2 * H],
+            "U_z": m.d_U_stack[H:2 * H],
+            "b_z": m.d_b_stack[H:2 * H, 0],
+            "W_r": m.d_W_stack[:H],
+            "U_r": m.d_U_stack[:H],
+            "b_r": m.d_b_stack[:H, 0],
             "W_h": m.d_W_stack[2 * H:3 * H],
             "U_h": m.d_U_h,
             "b_h": m.d_b_stack[2 * H:3 * H, 0],
@@ -378,7 +376,6 @@ class _Backward:
         self.d_U_h = np.empty((H, H), dtype)
         self.d_U_stack = np.empty((2 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
-        self.d_a_stack_2_all = np.empty((self.block, 2 * H, B), dtype)
         self.d_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.d_b_stack = np.empty((3 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
@@ -391,14 +388,12 @@ class _Backward:
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_2_all,
-                self.d_a_stack_2_all.reshape(self.block, 2, H, B),
+                self.d_a_stack_all[:, H:3 * H],
+                self.d_a_stack_all[:, H:3 * H].reshape(self.block, 2, H, B),
                 self.k_a_stack_all.reshape(self.block, 2, H, B),
-                self.d_a_stack_2_all[:, H:2 * H],
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_a_r_all,
-                self.d_a_stack_all[:, :H],
                 self.d_a_stack_all[:, 2 * H:3 * H],
+                self.d_a_stack_all[:, :H],
+                self.k_a_r_all,
                 self.d_a_stack_all[:, :2 * H],
                 self.k_h_all,
                 self.k_h_2_all,
@@ -466,20 +461,26 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
         )
+    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+        raise ValueError(
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            "Convert it with np.asarray, a masked one with .filled()."
+        )
     if array.dtype not in _DTYPES:
         raise ValueError(
             f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
         )
     if array.dtype != dtype:
+        first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as the first array, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims)
+        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -592,14 +593,21 @@ class Workspace:
         self.kept = {}
 
 
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
+    )
+
+
 def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
-    if not isinstance(workspace, Workspace):
-        where = kind.__name__.strip("_").lower()
-        got = type(workspace).__name__
-        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:
@@ -639,8 +647,15 @@ def _add(total, left, right, first):
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+    """forward that keeps the states every so many steps; backward computes the steps between again.
+
+    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
+    """
+    try:
+        every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
+    except TypeError:
+        pass
+    if type(every) is not int or every < 1:
         raise ValueError(
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
         )

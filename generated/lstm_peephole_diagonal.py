@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 1e4d30f13dbed06e
-# header     sha256 81f30ba846359de3
+# body       sha256 561fe1298d48ae6b
+# header     sha256 01634e226d0c3770
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -58,9 +58,11 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
     With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
+    and neither call uses the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
@@ -150,6 +152,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("backward", workspace)
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
@@ -181,8 +184,6 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     carry_c = m.carry_c
     d_h = m.d_h
     d_c = m.d_c
-    buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
@@ -201,12 +202,15 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, o_all, out=m.k_a_o_all[:n])
         np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
         np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
-        # k_cₜ = p_o
-        m.k_c_all[:n][...] = p_o
-        # k_c_2ₜ = oₜ ∘ (1 − tanh(cₜ)²)
-        np.multiply(tanh_c_all, tanh_c_all, out=m.k_c_2_all[:n])
-        np.subtract(1, m.k_c_2_all[:n], out=m.k_c_2_all[:n])
-        np.multiply(m.k_c_2_all[:n], o_all, out=m.k_c_2_all[:n])
+        # k_cₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ) ∘ p_o + oₜ ∘ (1 − tanh(cₜ)²)
+        np.subtract(1, o_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], tanh_c_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], o_all, out=m.k_c_all[:n])
+        np.multiply(m.k_c_all[:n], p_o, out=m.k_c_all[:n])
+        np.multiply(tanh_c_all, tanh_c_all, out=m.buffer_1[:n])
+        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], o_all, out=m.buffer_1[:n])
+        np.add(m.k_c_all[:n], m.buffer_1[:n], out=m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
         np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
@@ -219,35 +223,34 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
         np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
         np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
-        # k_c_3ₜ = p_i
-        m.k_c_3_all[:n][...] = p_i
-        # k_c_4ₜ = p_f
-        m.k_c_4_all[:n][...] = p_f
-        # k_c_5ₜ = fₜ
-        m.k_c_5_all[:n][...] = f_all
+        # k_c_2ₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ) ∘ p_i + cₜ₋₁ ∘ fₜ ∘ (1 − fₜ) ∘ p_f + fₜ
+        np.subtract(1, i_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], c_tilde_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], i_all, out=m.k_c_2_all[:n])
+        np.multiply(m.k_c_2_all[:n], p_i, out=m.k_c_2_all[:n])
+        np.add(m.k_c_2_all[:n], f_all, out=m.k_c_2_all[:n])
+        np.subtract(1, f_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], c_prev_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], f_all, out=m.buffer_1[:n])
+        np.multiply(m.buffer_1[:n], p_f, out=m.buffer_1[:n])
+        np.add(m.k_c_2_all[:n], m.buffer_1[:n], out=m.k_c_2_all[:n])
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, k_c_2, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, d_a_stack_part, k_c_3, d_a_stack_part_2, k_c_4, k_c_5 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, k_c_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
             multiply(d_h, k_a_o, d_a_o)
-            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂a_oₜ ∘ k_cₜ + ∂L/∂hₜ ∘ k_c_2ₜ + ∂L/∂cₜ|ₜ₊₁
-            multiply(d_a_o, k_c, d_c)
+            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
+            multiply(d_h, k_c, d_c)
             add(d_c, cotangent_c, d_c)
             add(d_c, carry_c, d_c)
-            multiply(d_h, k_c_2, buffer_1)
-            add(d_c, buffer_1, d_c)
             # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
             multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
             # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(U_stack.T, d_a_stack, carry_h)
-            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂a_stack_2ₜ[0:H] ∘ k_c_3ₜ + ∂L/∂a_stack_2ₜ[H:2*H] ∘ k_c_4ₜ + ∂L/∂cₜ ∘ k_c_5ₜ
-            multiply(d_a_stack_part, k_c_3, carry_c)
-            multiply(d_a_stack_part_2, k_c_4, buffer_1)
-            add(carry_c, buffer_1, carry_c)
-            multiply(d_c, k_c_5, buffer_2)
-            add(carry_c, buffer_2, carry_c)
+            # ∂L/∂cₜ₋₁|ₜ = ∂L/∂cₜ ∘ k_c_2ₜ
+            multiply(d_c, k_c_2, carry_c)
         d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
@@ -484,8 +487,7 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
-        self.buffer_1 = np.empty((H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
+        self.buffer_1 = np.empty((self.block, H, B), dtype)
         self.carry_c = np.empty((H, B), dtype)
         self.carry_h = np.empty((H, B), dtype)
         self.cotangent_c_all = np.empty((self.block, H, B), dtype)
@@ -503,9 +505,6 @@ class _Backward:
         self.k_a_o_all = np.empty((self.block, H, B), dtype)
         self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
         self.k_c_2_all = np.empty((self.block, H, B), dtype)
-        self.k_c_3_all = np.empty((self.block, H, B), dtype)
-        self.k_c_4_all = np.empty((self.block, H, B), dtype)
-        self.k_c_5_all = np.empty((self.block, H, B), dtype)
         self.k_c_all = np.empty((self.block, H, B), dtype)
         self.steps = list(
             zip(
@@ -514,16 +513,11 @@ class _Backward:
                 self.k_a_o_all,
                 self.k_c_all,
                 self.cotangent_c_all,
-                self.k_c_2_all,
                 self.d_a_stack_all[:, :3 * H],
                 self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
                 self.k_a_stack_all.reshape(self.block, 3, H, B),
                 self.d_a_stack_all,
-                self.d_a_stack_all[:, :H],
-                self.k_c_3_all,
-                self.d_a_stack_all[:, H:2 * H],
-                self.k_c_4_all,
-                self.k_c_5_all,
+                self.k_c_2_all,
             )
         )
 
@@ -588,20 +582,26 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
         )
+    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+        raise ValueError(
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            "Convert it with np.asarray, a masked one with .filled()."
+        )
     if array.dtype not in _DTYPES:
         raise ValueError(
             f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
         )
     if array.dtype != dtype:
+        first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as the first array, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims)
+        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -714,14 +714,21 @@ class Workspace:
         self.kept = {}
 
 
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
+    )
+
+
 def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
-    if not isinstance(workspace, Workspace):
-        where = kind.__name__.strip("_").lower()
-        got = type(workspace).__name__
-        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:
@@ -761,8 +768,15 @@ def _add(total, left, right, first):
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+    """forward that keeps the states every so many steps; backward computes the steps between again.
+
+    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
+    """
+    try:
+        every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
+    except TypeError:
+        pass
+    if type(every) is not int or every < 1:
         raise ValueError(
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
         )

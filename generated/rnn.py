@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 1153f07fc0b995f2
-# header     sha256 4ca56c7cb5aa4765
+# body       sha256 11c7089c28a3f741
+# header     sha256 55fc19624206fffa
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -38,9 +38,11 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
     Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
     With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
+    and neither call uses the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
@@ -75,6 +77,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
+    _usable("backward", workspace)
     _taped("backward", parameters, tape)
     _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
@@ -286,20 +289,26 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
         )
+    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
+        raise ValueError(
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            "Convert it with np.asarray, a masked one with .filled()."
+        )
     if array.dtype not in _DTYPES:
         raise ValueError(
             f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
         )
     if array.dtype != dtype:
+        first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as the first array, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims)
+        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -412,14 +421,21 @@ class Workspace:
         self.kept = {}
 
 
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
+    )
+
+
 def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
         return kind(sizes, dtype)
-    if not isinstance(workspace, Workspace):
-        where = kind.__name__.strip("_").lower()
-        got = type(workspace).__name__
-        raise ValueError(f"{where}: workspace: wrong type: expected a Workspace of this module, got {got}. Make one.")
     key, arrays = workspace.kept.get(kind, (None, None))
     wanted = (tuple(sorted(sizes.items())), dtype)
     if key != wanted:
@@ -459,8 +475,15 @@ def _add(total, left, right, first):
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+    """forward that keeps the states every so many steps; backward computes the steps between again.
+
+    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
+    """
+    try:
+        every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
+    except TypeError:
+        pass
+    if type(every) is not int or every < 1:
         raise ValueError(
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
         )

@@ -63,7 +63,17 @@ WRONG: dict[str, tuple[str, ...]] = {
     "lstm --name class": ("--name", "class"),
     "nowhere.py": ("nowhere.py",),
     "nowhere.md": ("nowhere.md",),
+    "lstm --name __init__": ("--name __init__", "expected a Python identifier"),
+    "lstm --name __main__": ("--name __main__",),
     "lstm --schedule nonsense": ("--schedule", "nonsense"),
+    "--list --format json": ("--list", "got --format", "no other option"),
+    "--list --force": ("--list", "--force"),
+    "--all --out X": ("--all", "got --out", "--force and --no-verify"),
+    "--all --no-verify --schedule plain": ("--all", "--schedule"),
+    "--all --cell one": ("--all", "--cell"),
+    "--check --name x": ("--check", "got --name"),
+    "--check --no-verify": ("--check", "--no-verify"),
+    "--check --dim x=N": ("--check", "--dim"),
 }
 
 
@@ -82,7 +92,9 @@ def test_a_wrong_call_is_one_line_and_exit_2_and_writes_nothing(
 @pytest.mark.parametrize("words", [("lstm", "--name", ""), ("lstm", "--out", ""), ("",)])
 def test_an_empty_word_is_refused(words: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert derive(words) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert " :" not in err
     assert files(folder) == []
 
 
@@ -97,7 +109,8 @@ def test_an_option_that_does_not_fit_says_which_cell_and_what_it_takes(folder: P
 def test_a_folder_that_can_not_be_written(out: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("mine")
     assert derive(["rnn", "--no-verify", "--out", out]) == 2
-    err = capsys.readouterr().err
+    printed, err = capsys.readouterr()
+    assert printed == "" or out == "/proc/nowhere"  # to root a folder of the kernel's looks writable
     assert len(err.splitlines()) == 1
     assert "can't be written" in err
     assert "--out" in err
@@ -112,12 +125,31 @@ def test_a_folder_without_permission(folder: Path, capsys: pytest.CaptureFixture
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("--dim", "x=T"), ("--dim", "W=H,B"), ("--dim", "h=T")])
+def test_a_dimension_of_a_page_is_no_name_of_steps_or_batch(
+    words: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("page.md").write_text("$$h_t = \\tanh(W x_t + U h_{t-1})$$\n")
+    assert derive(["page.md", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "Choose another name" in err
+    assert files(folder) == ["page.md"]
+
+
 FILES = {
     "a syntax error": ("x =\n", "SyntaxError"),
     "no cell": ("x = 1\n", "no cell"),
     "an error when run": ("import nowhere_at_all\n", "nowhere_at_all"),
     "an exit": ("raise SystemExit(3)\n", "SystemExit"),
     "an error with several lines": ("raise ValueError('one\\ntwo')\n", "one"),
+    "a dimension named like the steps": (
+        "from derive.cells.registry import cell\nfrom derive.language import *\n"
+        "@cell()\ndef own():\n    D, T = dimension('D'), dimension('T')\n"
+        "    return [Eq(sequence('h', T), matrix('W', T, D) @ sequence('x', D))]\n",
+        "Choose another name",
+    ),
     "equations of unequal shape": (
         "from derive.cells.registry import cell\nfrom derive.language import *\n"
         "@cell()\ndef own():\n    D, H = dimension('D'), dimension('H')\n"
@@ -197,6 +229,47 @@ def test_a_cell_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "python -m derive own.py --twice`" in Path("generated/mgu_twice.py").read_text(encoding="utf-8").splitlines()[0]
 
 
+TWO = (
+    "from derive.cells.registry import Flag, cell\nfrom derive.functions import function\nfrom derive.language import *\n"
+    "D, H = dimension('D'), dimension('H')\nx, h = sequence('x', D), sequence('h', H)\n"
+    "@cell()\ndef first():\n    return [Eq(h, function('tanh')(matrix('W', H, D) @ x + h.prev))]\n"
+    "@cell(Flag('twice', 'two of it'))\ndef second(twice):\n"
+    "    return [Eq(h, (2 if twice else 1) * function('sigma')(matrix('W', H, D) @ x + h.prev))]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("--cell second", "second.py"),
+        ("--cell second --twice", "second_twice.py"),
+        ("--cell=first --name z", "z.py"),
+        ("--name z --cell second --twice", "z.py"),
+    ],
+)
+def test_one_cell_of_a_file_that_declares_several(words: str, path: str, folder: Path) -> None:
+    Path("two.py").write_text(TWO)
+    assert derive(["two.py", *words.split(), "--no-verify"]) == 0
+    assert files(folder) == ["generated", f"generated/{path}", "two.py"]
+    first = Path("generated", path).read_text(encoding="utf-8").splitlines()[0]
+    asked = "first" if "first" in words else "second --twice" if "--twice" in words else "second"
+    assert f"`python -m derive two.py --cell {asked}`" in first
+    assert run("verify", "two.py", *words.replace("--name z", "").split()).returncode == 0
+
+
+def test_which_cell_of_a_file_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.py").write_text(TWO)
+    for words, said in ((["--name", "z"], "Choose one with --cell"), (["--cell", "third"], "expected one of first, second")):
+        assert derive(["two.py", *words, "--no-verify"]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert said in err
+    assert derive(["rnn", "--cell", "rnn"]) == 2
+    assert "--cell" in capsys.readouterr().err
+    assert derive(["two.py", "--no-verify"]) == 0
+    assert files(folder) == ["generated", "generated/first.py", "generated/second.py", "two.py"]
+
+
 def test_a_kernel_that_fails_is_not_written(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +335,29 @@ def test_a_closed_pipe_is_no_error_and_the_kernel_is_written(folder: Path) -> No
     assert Path("generated/lstm_peephole.py").is_file() or Path("code").read_text().strip() != "0"
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["verify rnn", "verify rnn --json", "verify jacobian rnn --steps 5 --hidden 3", "derive --list", "derive rnn --no-verify"],
+)
+def test_a_reader_that_leaves_at_once_changes_no_exit_code(words: str, folder: Path) -> None:
+    """The pipe is closed before anything is printed, so that every print meets it closed."""
+    script = f"({sys.executable} -m {words}; echo $? >code) | true"
+    done = subprocess.run(["bash", "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert Path("code").read_text().strip() == "0"
+    assert words != "derive rnn --no-verify" or Path("generated/rnn.py").is_file()
+
+
+@pytest.mark.parametrize("words", ["derive lstm", "derive --list", "verify lstm", "verify jacobian lstm"])
+def test_an_interrupt_during_the_imports_is_one_line(words: str, folder: Path) -> None:
+    Path("sympy.py").write_text("raise KeyboardInterrupt\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-m", *words.split()], env=environment, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert len(done.stderr.splitlines()) == 1
+    assert "interrupted" in done.stderr
+
+
 def test_plain_text_goes_to_a_pipe(folder: Path) -> None:
     for words in (("derive", "rnn"), ("verify", "rnn")):
         assert "\x1b[" not in run(*words).stdout
@@ -273,6 +369,20 @@ def test_an_ascii_terminal_is_no_traceback(folder: Path) -> None:
         env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}, capture_output=True, text=True,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["derive rnn --no-verify --format json", "verify rnn --json", "verify jacobian rnn --steps 5 --hidden 3 --json"],
+)
+def test_json_is_the_same_record_in_any_encoding(words: str, folder: Path) -> None:
+    found = []
+    for encoding in ("ascii", "utf-8"):
+        environment = {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-m", *words.split()], env=environment, capture_output=True)
+        assert done.returncode == 0
+        found.append(json.loads(done.stdout.decode("utf-8")))
+    assert found[0] == found[1]
 
 
 # ---- verify

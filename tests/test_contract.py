@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.compiler import FAST
 from derive.functions import function
-from derive.language import Eq, matrix, sequence, stack, vector
+from derive.language import Eq, matrix, sequence, softmax, stack, vector
 from tests import arguments as args
 from tests.arguments import Call, draw
 from tests.kernels import kernel_of, kernel_of_cell
@@ -404,7 +405,15 @@ def test_checkpoints_change_gradients_by_rounding_only(name: str, k: int) -> Non
         assert call.bits() == before
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True])
+@pytest.mark.parametrize("k", [np.int64(3), np.int32(3), np.uint8(3), np.array(3)])
+def test_a_number_of_checkpoints_may_be_any_integer(k: Any) -> None:
+    module = kernel_of("rnn")
+    call = draw(module, T=7)
+    first, second = (args.backward(module, call, module.forward(*call.groups(), checkpoint_every=n)[1]) for n in (3, k))
+    assert Call(first, {}, {}).bits() == Call(second, {}, {}).bits()
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", True, np.True_, np.float64(3), np.int64(0), np.array([3, 3])])
 def test_a_wrong_number_of_checkpoints_is_refused(k: Any) -> None:
     module = kernel_of("rnn")
     refused("forward", "checkpoint_every", lambda: module.forward(*draw(module).groups(), checkpoint_every=k))
@@ -416,6 +425,39 @@ def test_something_else_than_a_workspace_is_refused() -> None:
     refused("forward", "workspace", lambda: module.forward(*call.groups(), workspace={}))
     _, tape = args.forward(module, call)
     refused("backward", "workspace", lambda: module.backward(call.parameters, tape, call.cotangents, workspace={}))
+    refused("forward", "workspace", lambda: module.forward(*call.groups(), workspace={}, checkpoint_every=2))
+    _, tape = module.forward(*call.groups(), checkpoint_every=2)
+    refused("backward", "workspace", lambda: module.backward(call.parameters, tape, call.cotangents, workspace={}))
+
+
+def test_a_workspace_of_another_module_is_named() -> None:
+    module, other = kernel_of("rnn"), kernel_of("gru")
+    for more in ({}, {"checkpoint_every": 2}):
+        found = refused(
+            "forward", "workspace", lambda more=more: module.forward(*draw(module).groups(), workspace=other.Workspace(), **more)
+        )
+        assert "expected a Workspace of rnn, got one of gru" in found
+
+
+def test_checkpoints_leave_what_a_workspace_lent_alone() -> None:
+    module = kernel_of("lstm")
+    call, other, workspace = draw(module, T=7), draw(module, T=7, seed=1), module.Workspace()
+    outputs, tape = module.forward(*call.groups(), workspace=workspace)
+    kept, expected = copy.deepcopy(outputs), args.backward(module, call, tape)
+    _, late = module.forward(*other.groups(), workspace=workspace, checkpoint_every=3)
+    module.backward(other.parameters, late, other.cotangents, workspace=workspace)
+    assert {n: a.tobytes() for n, a in outputs.items()} == {n: a.tobytes() for n, a in kept.items()}
+    close(args.backward(module, call, tape), expected)
+
+
+@pytest.mark.parametrize("passes", [(), FAST])
+def test_a_softmax_over_nothing_is_nothing(passes: tuple[str, ...]) -> None:
+    x, h, y = sequence("x", D), sequence("h", H), sequence("y", H)
+    equations = Eq(h, softmax(matrix("W", H, D) @ x + h.prev)), Eq(y, softmax(h))
+    module = kernel_of_cell(cell_of(*equations), passes)
+    found = results(module, draw(module, sizes={"H": 0}))
+    assert found["output", "y"].shape == (4, 3, 0)
+    assert not found["gradient", 1, "x"].any()
 
 
 def test_a_checkpointed_tape_outlives_the_callers_state_and_outputs() -> None:
@@ -522,6 +564,30 @@ def test_functions_and_slopes_stand_saturation(name: str, dtype: Any) -> None:
     np.testing.assert_allclose(gradient.ravel(), slopes, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sigma", "tanh", "softplus", "relu", "gelu", "elu"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_goes_through_functions_and_slopes(name: str, dtype: Any) -> None:
+    """A branch that nan fails must not make a number of it; what stands beside it stays as it is."""
+    x, y = sequence("x", D), sequence("y", D)
+    for passes in ((), FAST):
+        module = kernel_of_cell(cell_of(Eq(y, function(name)(x))), passes)
+        call = Call({}, {"x": np.array([np.nan, 1], dtype).reshape(1, 1, 2)}, {}, {"y": np.ones((1, 1, 2), dtype)})
+        outputs, tape = module.forward({}, call.inputs)
+        gradient = module.backward({}, tape, call.cotangents).inputs["x"]
+        moved = module.jvp({}, call.inputs, None, {}, {"x": call.cotangents["y"]}, None)["y"]
+        for array in (outputs["y"], gradient, moved):
+            np.testing.assert_array_equal(np.isnan(array.ravel()), [True, False])
+
+
+def test_nan_in_an_argument_reaches_loss_and_gradients_through_relu() -> None:
+    module = kernel_of("rnn --activation relu")
+    call = draw(module)
+    call.parameters["b"][1] = np.nan
+    found = results(module, call)
+    assert np.isnan(found["output", "h"][..., 1]).all()
+    assert all(np.isnan(found[key]).any() for key in (("gradient", 0, "W"), ("gradient", 1, "x"), ("jacobian",)))
+
+
 # ---- names and sizes that a cell may use
 
 NAMES = ("B", "T", "S", "np", "tape", "d_h", "h_prev", "lambda_", "sigma", "t", "state", "carry_h", "W_stack", "h_all")
@@ -606,7 +672,20 @@ def test_a_concatenated_matrix_is_the_two_matrices_side_by_side() -> None:
     np.testing.assert_allclose(second[0, "W"], np.hstack([first[0, "U"], first[0, "W"]]), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [("t", "np"), ("sizes", "dtype"), ("tape", "h_all"), ("x", "h"), ("lambda_", "S")])
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ("t", "np"),
+        ("sizes", "dtype"),
+        ("tape", "h_all"),
+        ("x", "h"),
+        ("lambda_", "S"),
+        ("_Forward", "_Backward"),
+        ("_sizes", "_add"),
+        ("t", "t_size"),
+        ("h_flat", "x_part"),
+    ],
+)
 def test_a_dimension_named_like_something_the_kernel_uses(rows: str, columns: str) -> None:
     from derive.language import dimension
 
@@ -616,6 +695,29 @@ def test_a_dimension_named_like_something_the_kernel_uses(rows: str, columns: st
     assert module.PARAMETERS["W"] == (rows, columns)
     call = draw(module, sizes={rows: 3, columns: 2})
     close(args.backward(module, call), args.by_complex_step(module, call))
+
+
+@pytest.mark.parametrize("name", ["_Forward", "_Backward", "_array", "Tape"])
+def test_a_parameter_and_a_dimension_named_like_a_part_of_the_kernel(name: str) -> None:
+    from derive.language import dimension
+
+    size = dimension(name)
+    x, h = sequence("x", D), sequence("h", size)
+    module = kernel_of_cell(cell_of(Eq(h, function("tanh")(matrix(name, size, D) @ x + matrix("U", size, size) @ h.prev))))
+    assert module.PARAMETERS[name] == (name, "D")
+    call = draw(module, sizes={name: 3})
+    close(args.backward(module, call), args.by_complex_step(module, call))
+
+
+@pytest.mark.parametrize("name", ["T", "B"])
+def test_a_dimension_named_like_the_steps_or_the_batch_is_refused(name: str) -> None:
+    from derive.cell import CellError
+    from derive.language import dimension
+
+    size = dimension(name)
+    for x in (sequence("x", size), sequence("x", H + size)):
+        with pytest.raises(CellError, match=rf"own: W: a dimension named {name}: .*expected.*Choose another name\.$"):
+            cell_of(Eq(sequence("h", H), function("tanh")(matrix("W", H, x.shape[0]) @ x)))
 
 
 # ---- refusals
@@ -643,14 +745,26 @@ FORWARD: dict[str, Any] = {
     "state: missing c": lambda p, x, s: (p, x, {"h": s["h"]}),
     "state: unknown m": lambda p, x, s: (p, x, {**s, "m": s["h"]}),
     "state['c']: wrong shape: expected (B = 3, H = 3), got (1, 3)": lambda p, x, s: (p, x, {**s, "c": s["c"][:1]}),
-    "state['h']: mixed dtypes": lambda p, x, s: (p, x, {**s, "h": s["h"].astype(np.float32)}),
-}
+    "state['h']: mixed dtypes: expected float64, as the first array, got float32": lambda p, x, s: (
+        p, x, {**s, "h": s["h"].astype(np.float32)},
+    ),
+    "parameters['b_o']: wrong shape: expected (H = 3,), got (3, 1)": lambda p, x, s: ({**p, "b_o": p["b_o"][:, None]}, x, s),
+    "parameters['W_i']: wrong type": lambda p, x, s: ({**p, "W_i": p["W_i"].view(np.matrix)}, x, s),
+    "parameters['W_o']: wrong type: expected a plain NumPy array, got matrix": lambda p, x, s: (
+        {**p, "W_o": p["W_o"].view(np.matrix)}, x, s,
+    ),
+    "inputs['x']: wrong type: expected a plain NumPy array, got MaskedArray": lambda p, x, s: (
+        p, {"x": np.ma.masked_array(x["x"], x["x"] > 1)}, s,
+    ),
+    "state['h']: wrong type": lambda p, x, s: (p, x, {**s, "h": s["h"].view(np.matrix)}),
+}  # fmt: skip
 COTANGENTS: dict[str, Any] = {
     "cotangents: unknown y": lambda g: {"y": g["h"]},
     "cotangents['h']: wrong shape": lambda g: {"h": g["h"][1:]},
     "cotangents['c']: wrong shape: expected (T = 4, B = 3, H = 3), got (4, 3)": lambda g: {"c": g["c"][:, :, 0]},
     "cotangents['h']: wrong dtype": lambda g: {"h": np.ones((4, 3, 3), int)},
-    "cotangents['h']: mixed dtypes": lambda g: {"h": g["h"].astype(np.float32)},
+    "cotangents['h']: mixed dtypes: expected float64, as the tape, got float32": lambda g: {"h": g["h"].astype(np.float32)},
+    "cotangents['h']: wrong type": lambda g: {"h": np.ma.masked_array(g["h"])},
     "cotangents['h'] is no array": lambda g: {"h": None},
     "cotangents is no mapping": lambda g: g["h"],
 }
@@ -676,6 +790,17 @@ def refused(where: str, fault: str, run: Any) -> str:
     assert "\n" not in text
     assert text.rpartition(". ")[2].strip(), f"says nothing of what to do: {text}"
     return text
+
+
+def test_other_kinds_of_arrays_pass() -> None:
+    """A subclass that computes as plain arrays do, such as np.memmap, needs no conversion."""
+
+    class Own(np.ndarray):
+        pass
+
+    module = kernel_of("lstm")
+    call = draw(module)
+    close(results(module, call.map(lambda array: array.view(Own))), results(module, call))
 
 
 @pytest.mark.parametrize("fault", FORWARD)

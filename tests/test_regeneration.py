@@ -276,12 +276,69 @@ def test_a_foreign_file_is_never_overwritten_without_force(here: Here) -> None:
     assert here.path("rnn").read_text() == "print('mine')\n"
 
 
-def test_a_file_that_is_not_text_is_reported(here: Here) -> None:
-    here.generated.mkdir()
-    here.path("rnn").write_bytes(b"\xff\xfe\x00")
+def test_a_file_that_is_not_text_is_reported_and_overwritten_by_force_only(here: Here) -> None:
+    for command in (("--all", "--no-verify", "--force"), ("rnn", "--no-verify", "--force")):
+        here.all("--force")
+        broken = here.path("rnn").read_bytes() + b"\xff"
+        here.path("rnn").write_bytes(broken)
+        assert here.run("--check") == 1
+        assert here.out.startswith("generated/rnn.py: isn't text")
+        assert "--all --force" in here.out
+        for refused in (("--all", "--no-verify"), ("rnn", "--no-verify")):
+            assert here.run(*refused) == (1 if "--all" in refused else 2)
+            assert here.err.startswith("generated/rnn.py: isn't text")
+            assert "--force" in here.err
+            assert "permissions" not in here.err
+        assert here.path("rnn").read_bytes() == broken
+        assert here.run(*command) == 0
+        assert here.run("--check") == 0
+
+
+def test_a_folder_in_the_place_of_a_kernel_is_named(here: Here) -> None:
+    here.path("rnn").mkdir(parents=True)
+    for words in (("--check",), ("--all", "--no-verify"), ("--all", "--no-verify", "--force"), ("rnn", "--force")):
+        assert here.run(*words) in (1, 2)
+        assert "generated/rnn.py: is a folder" in here.out + here.err
+        assert "permissions" not in here.err
+    assert here.path("rnn").is_dir()
+
+
+def test_a_hand_edit_of_the_header_is_called_so(here: Here) -> None:
+    here.all()
+    here.change("rnn", *EDITS["an equation in the header"])
+    here.change("rnn_activation_relu", *EDITS["a comment in the body"])
     assert here.run("--check") == 1
-    assert here.all() == 1
-    assert here.path("rnn").read_bytes() == b"\xff\xfe\x00"
+    lines = [line for line in here.out.splitlines() if "edited by hand" in line]
+    assert "its header isn't what" in lines[0]
+    assert "its body isn't what" in lines[1]
+
+
+@pytest.mark.parametrize("words", ["lstm --name rnn", "gru --name rnn --out generated", "rnn --schedule plain --name rnn"])
+def test_a_kept_kernel_is_not_overwritten_by_another_cell_under_its_name(here: Here, words: str) -> None:
+    for kept in (False, True):
+        if kept:
+            here.all()
+        before = here.bytes()
+        assert here.run(*words.split(), "--no-verify") == 2
+        assert here.out == ""
+        assert len(here.err.splitlines()) == 1
+        assert "generated/rnn.py" in here.err
+        assert "--force" in here.err
+        assert here.bytes() == before
+    assert here.run(*words.split(), "--no-verify", "--force") == 0
+    assert here.run("--check") == 1
+
+
+def test_a_page_does_not_take_the_place_of_a_kept_kernel(here: Here) -> None:
+    here.all()
+    before = here.path("rnn").read_bytes()
+    (here.folder / "rnn.md").write_text("$$h_t = \\sin(W x_t + U h_{t-1})$$\n", encoding="utf-8")
+    assert here.run("rnn.md", "--no-verify") == 2
+    assert "--name" in here.err
+    assert here.path("rnn").read_bytes() == before
+    assert here.run("rnn.md", "--no-verify", "--name", "other") == 0
+    assert here.run("rnn", "--no-verify", "--name", "rnn") == 0
+    assert here.run("lstm", "--no-verify", "--name", "rnn", "--out", "elsewhere") == 0
 
 
 # ---- what is no longer listed

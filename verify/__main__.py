@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from derive.cells.registry import OneLineParser
-from derive.errors import DeriveError
-from verify.examination import Report, check
-from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
-from verify.kernel import Kernel, KernelError
+try:
+    from derive.cells.registry import OneLineParser
+    from derive.errors import DeriveError
+    from derive.streams import carried, forgive, may_leave
+    from verify.examination import Report, check
+    from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
+    from verify.kernel import Kernel, KernelError
+except KeyboardInterrupt:  # importing SymPy takes most of the first second
+    print("verify: interrupted.", file=sys.stderr)
+    raise SystemExit(130) from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,15 +44,20 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 all well, 1 a check failed or a kernel is stale, 2 the call was wrong: then one line on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    forgive()
     if words[:1] == ["jacobian"]:
         from verify.jacobian.command import main as jacobian
 
         return jacobian(words[1:])
     try:
         options, cell = parser().parse_known_args(words)
+        if options.seed < 0:
+            raise KernelError(f"verify: --seed {options.seed}: expected a number from 0 up, got {options.seed}. Choose one.")
         if options.power:
             return power(options, cell)
-        reports = run(options, cell)
+        with only_ours(options.json):
+            reports = run(options, cell)
+            show(reports, options.json, bool(cell))
     except (DeriveError, KernelError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -56,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("verify: interrupted.", file=sys.stderr)
         return 130
-    show(reports, options.json, bool(cell))
     return 0 if all(report.passed for report in reports) else 1
 
 
@@ -122,6 +132,20 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def only_ours(as_json: bool) -> Iterator[None]:
+    """For `--json` the process's own standard output is ours alone: a kernel that writes past `sys.stdout` writes nowhere, to the end."""
+    if not as_json or sys.stdout is not sys.__stdout__:
+        yield
+        return
+    print(end="", flush=True)
+    ours = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    with open(ours, "w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
+        yield
+
+
+@contextlib.contextmanager
 def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
     """A function to call with what is being done; on a terminal it moves a bar."""
     if options.json or not sys.stderr.isatty() or (count < 2 and not options.thorough):
@@ -138,17 +162,22 @@ def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
 def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
     from verify import report as printing
 
-    if as_json:
-        print(printing.as_json(reports))
-    elif in_full:
-        for report in reports:
-            printing.show(report)
-    else:
-        for report in reports:
-            print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")
+    with may_leave():
+        if as_json:
+            print(carried(printing.as_json(reports)))
+        elif in_full:
+            for report in reports:
+                printing.show(report)
+        else:
+            for report in reports:
+                print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")
 
 
 __all__ = ["Kernel", "main"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # outside of what main guards: while it imports, or within `jacobian`
+        print("verify: interrupted.", file=sys.stderr)
+        sys.exit(130)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -16,34 +18,40 @@ from verify.findings import FAIL, PASS, Finding
 from verify.gradients import bound, cotangents_of, relative
 from verify.kernel import Kernel
 from verify.model import Model
-from verify.mutants import made
+from verify.mutants import made, time_shifts
 from verify.tolerances import FORWARD
 
 
-def against(kernel: Kernel, model: Model, evidences: list[Evidence]) -> Iterator[Finding]:
-    """Findings on every set of data; the forward pass first, since a backward pass of another function says nothing."""
+def against(model: Model, evidences: list[Evidence]) -> Iterator[Finding]:
+    """Findings, one a block. The forward pass on every set of data: a backward pass of another function says nothing. The backward
+    pass on the first two, since the evidence of the forward pass has judged it everywhere.
+    """
     worst = 0.0
-    for evidence in evidences:
-        environments = model.filled(kernel.dims, evidence.data)
+    failed_blocks: dict[str, Finding] = {}
+    for k, evidence in enumerate(evidences):
+        kernel = evidence.kernel
+        fill = model.filled if k < 2 else model.environments_at
+        environments = fill(kernel.dims, evidence.data)
         outputs, tape = kernel.forward(evidence.data)
         expected = model.outputs(environments)
         failed = forward_fault(kernel, model, evidence, outputs, expected)
         if failed is not None:
             yield failed
             return
-        for name, cotangents in cotangents_of(evidence):
+        for name, cotangents in cotangents_of(evidence) if k < 2 else ():
             found = kernel.backward(evidence.data, tape, cotangents)
             derived = model.gradients(kernel.dims, evidence.data, cotangents, environments=environments)
             for block, array in derived.items():
                 error = relative(found[block], array) if block in found else float("inf")
                 allowed = bound(evidence)
                 if not error <= 2 * allowed.value:
-                    yield Finding(
+                    failed_blocks.setdefault(block, Finding(
                         "against", FAIL, block, f"regime {evidence.regime.name}, {name}",
                         f"differs from the derived backward pass of `{model.cell.command}`",
                         error=error, tolerance=2 * allowed.value, reason=allowed.reason,
-                    )  # fmt: skip
+                    ))  # fmt: skip
                 worst = max(worst, error)
+    yield from failed_blocks.values()
     yield Finding("against", PASS, said=f"forward and backward are those of `{model.cell.command}`", error=worst)
 
 
@@ -74,13 +82,25 @@ def forward_cause(kernel: Kernel, model: Model, data: Data, outputs: dict[str, A
         equations = (*forward.equations[:k], split, *forward.equations[k + 1 :])
         program = Program(forward.name, equations, forward.given, forward.carries, forward.results)
         for index, part in enumerate(summands):
-            for said, value in (("missing term", None), ("sign flipped", scale(-1, part))):
+            shifts = [(said, value) for _, said, value in time_shifts(part, equation, forward, forward)]
+            for said, value in (("missing term", None), ("sign flipped", scale(-1, part)), *shifts):
                 try:
                     mutant = next(made(well_formed(program), k, index, "forward", said, value), None)
                 except DeriveError:
                     continue
                 if mutant is not None and gives(kernel, model, mutant.program, data, outputs):
                     return f"{said} in forward: {notation.formula(part)}, in {notation.equation(equation)}"
+    return exchanged(kernel, model, data, outputs)
+
+
+def exchanged(kernel: Kernel, model: Model, data: Data, outputs: dict[str, Array]) -> str:
+    """The two parameters of one shape that, exchanged throughout, give these outputs: a wrong `--map`, gates in another order."""
+    for first, second in combinations(model.cell.parameters, 2):
+        if first.shape == second.shape:
+            names = model.name(first), model.name(second)
+            other = {names[0]: data.parameters[names[1]], names[1]: data.parameters[names[0]]}
+            if gives(kernel, model, model.derivation.forward, replace(data, parameters=data.parameters | other), outputs):
+                return f"{names[0]} and {names[1]} exchanged"
     return ""
 
 

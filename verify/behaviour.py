@@ -90,17 +90,50 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
         "backward gives other bits after a later forward",
         "the tape lies in a buffer that forward writes again",
     )
+    if kernel.has("step_jacobian"):
+        _, tape = kernel.forward(data)
+        one = np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
+        kept = one.copy()
+        two = np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
+        shared = overlap({"step_jacobian": one}, {"again": two}) or same({"step_jacobian": two}, {"step_jacobian": kept})
+        yield verdict(
+            "tape", shared, "a second step_jacobian on one tape gives other bits or the same memory", "a buffer is kept"
+        )
+        later = kernel.backward(data, tape, data.cotangents)
+        yield verdict(
+            "tape", same(first, later), "backward gives other bits after step_jacobian", "step_jacobian changes the tape"
+        )
 
 
 def omitted(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """an omitted cotangent is zero"""
     _, tape = kernel.forward(data)
+    nothing = kernel.backward(data, tape, {})
+    different = next((block for block, array in nothing.items() if array.any()), "")
+    yield verdict("omitted cotangent", different, "not zero without any cotangent", "something is added that no cotangent gives")
     for name in data.cotangents:
         given = {other: array for other, array in data.cotangents.items() if other != name}
         zeros = {**data.cotangents, name: np.zeros_like(data.cotangents[name])}
         got, expected = kernel.backward(data, tape, given), kernel.backward(data, tape, zeros)
         yield close(
             "omitted cotangent", got, expected, bound(kernel, data), f"leaving out the cotangent of {name} differs from zeros"
+        )
+
+
+def linear(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """gradients scale with the cotangents"""
+    _, tape = kernel.forward(data)
+    expected = kernel.backward(data, tape, data.cotangents)
+    for power in (30, -200):
+        scaled = {name: array * 2.0**power for name, array in data.cotangents.items()}
+        got = {block: array * 2.0**-power for block, array in kernel.backward(data, tape, scaled).items()}
+        yield close(
+            "linear",
+            got,
+            expected,
+            bound(kernel, data),
+            f"cotangents times 2**{power} don't give gradients times 2**{power}",
+            "a gradient is clipped" if power > 0 else "small numbers are taken for zero, or something is added",
         )
 
 
@@ -318,10 +351,14 @@ def examples(kernel: Kernel, data: Data) -> Iterator[Finding]:
     yield close("examples independent", got, shaped, bound(kernel, data), f"the gradient of {said}")
 
 
+def enlarged(data: Data) -> Data:
+    """The data with parameters so large that every unit is saturated."""
+    return replace(data, parameters={name: array * 1e4 for name, array in data.parameters.items()})
+
+
 def saturation(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """|z| = 1e4: no nan where forward is finite; warnings are reported"""
-    factor = 1e4
-    large = replace(data, parameters={name: array * factor for name, array in data.parameters.items()})
+    large = enlarged(data)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         outputs, tape = kernel.forward(large)
@@ -349,6 +386,7 @@ CHECKS: dict[str, Check] = {
     "repeatable": repeated,
     "tape": tapes,
     "omitted cotangent": omitted,
+    "linear": linear,
     "state=None": no_state,
     "layouts": layouts,
     "arguments unchanged": arguments,

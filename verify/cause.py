@@ -15,7 +15,9 @@ from verify.gradients import expected_gradient, norm, relative, step_gradients
 from verify.kernel import Kernel
 
 if TYPE_CHECKING:
+    from verify.interpreter import Environment
     from verify.model import Model
+    from verify.mutants import Mutant
 
 FITS = 1e-6
 """A cause fits where it explains a block to this part of its size."""
@@ -27,12 +29,15 @@ def fits(got: Array, expected: Array) -> bool:
 
 @dataclass
 class Inquiry:
-    """A kernel whose gradients differ from the evidence; long: data of T >= 40 for the recurrence."""
+    """A kernel whose gradients differ from the evidence at hand; long: data of T >= 40 for the recurrence."""
 
-    kernel: Kernel
     evidence: Evidence
     long: list[Evidence]
     model: Model | None = None
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.evidence.kernel
 
     @cached_property
     def got(self) -> dict[str, Array]:
@@ -53,7 +58,10 @@ class Inquiry:
 
     def cause(self, block: str) -> str:
         """What fits, in words; empty where nothing that was tried does."""
-        return self.recurrence.get(block, "") or self.of_all or self.of_block(block) or self.recurrence_anywhere
+        if block in self.recurrence or block not in self.got:
+            return self.recurrence.get(block, "missing gradient: backward doesn't return it")
+        plain = simple(self.got[block], self.expected[block], self.evidence.data)
+        return plain or self.recurrence_anywhere or self.of_all or self.of_equation(block) or self.of_block(block)
 
     # ---- one fault of the derived formula that explains everything
 
@@ -63,13 +71,12 @@ class Inquiry:
         wrong = [block for block in self.expected if block in self.got and self.differs(block)]
         if self.model is None or not wrong:
             return ""
-        from verify.mutants import described, mutants
+        from verify.mutants import described
 
         derivation, dims, data = self.model.derivation, self.kernel.dims, self.evidence.data
-        environments = self.model.filled(dims, data)
         notation = derivation.notation()
         with np.errstate(all="ignore"):
-            for mutant in mutants(derivation.backward, derivation.forward):
+            for mutant, environments in self.candidates(self.model.filled(dims, data)):
                 try:
                     found = self.model.gradients(dims, data, data.cotangents, mutant.program, environments)
                 except (ValueError, KeyError):
@@ -77,6 +84,37 @@ class Inquiry:
                 if all(block in found and self.explains(found[block], block) for block in wrong):
                     return f"{described(mutant, notation)} (reads {notation.equation(mutant.changed)}){self.reason(mutant.equation.terms)}"
         return ""
+
+    def of_equation(self, block: str) -> str:
+        """The change of the equation of a block's own gradient that explains the block: the same slip made for several blocks."""
+        if self.model is None or not self.differs(block):
+            return ""
+        from verify.mutants import described
+
+        data, dims = self.evidence.data, self.kernel.dims
+        with np.errstate(all="ignore"):
+            for mutant, environments in self.candidates(self.model.filled(dims, data)):
+                if self.model.label(mutant.equation.target) == block:
+                    found = self.model.gradients(dims, data, data.cotangents, mutant.program, environments)
+                    if block in found and self.explains(found[block], block):
+                        return described(mutant, self.model.derivation.notation())
+        return ""
+
+    def candidates(self, environments: list[Environment]) -> Iterator[tuple[Mutant, list[Environment]]]:
+        """Every fault that is tried, and the values that it reads."""
+        from verify.mutants import exchanged_in, mutants, shifted_in
+
+        assert self.model is not None
+        derivation = self.model.derivation
+        for mutant in (*mutants(derivation.backward, derivation.forward), *exchanged_in(derivation.backward)):
+            yield mutant, environments
+        for mutant, value, by in shifted_in(derivation.backward):
+            said = "later" if by > 0 else "earlier"
+            other = [
+                environments[t + by][value] if 0 <= t + by < len(environments) else 0 * env[value]
+                for t, env in enumerate(environments)
+            ]
+            yield mutant, [env | {value.like(kind=said): array} for env, array in zip(environments, other, strict=True)]
 
     def explains(self, found: Array, block: str) -> bool:
         """Whether a change accounts for nearly all of a block's difference."""
@@ -96,7 +134,7 @@ class Inquiry:
         """block -> what is wrong with the recurrence, read from which steps get nothing."""
         found: dict[str, str] = {}
         for evidence in self.long:
-            got = step_gradients(self.kernel, evidence)
+            got = step_gradients(evidence.kernel, evidence)
             for block, array in got.items():
                 if block not in found:
                     said = truncation(array, evidence.per_step(block, evidence.data.cotangents), block)
@@ -111,13 +149,9 @@ class Inquiry:
     # ---- one block
 
     def of_block(self, block: str) -> str:
-        if block not in self.got:
-            return "missing gradient: backward doesn't return it"
         got, expected = self.got[block], self.expected[block]
-        data = self.evidence.data
         return (
-            simple(got, expected, data)
-            or self.exchanged(block, got)
+            self.exchanged(block, got)
             or shifted(block, got, expected)
             or self.from_steps(block, got, expected)
             or single(got, expected)
@@ -125,7 +159,8 @@ class Inquiry:
 
     def exchanged(self, block: str, got: Array) -> str:
         other = next((b for b, a in self.expected.items() if b != block and fits(got, a)), "")
-        return f"gates swapped: this is the gradient of {other}" if other else ""
+        what = "gates swapped" if block in self.evidence.data.parameters else "taken for another"
+        return f"{what}: this is the gradient of {other}" if other else ""
 
     def from_steps(self, block: str, got: Array, expected: Array) -> str:
         """A parameter that gathers some steps only."""
@@ -147,6 +182,10 @@ def simple(got: Array, expected: Array, data: Data) -> str:
         return "missing gradient: it is zero everywhere"
     if fits(got, -expected):
         return "sign"
+    gone = (got == 0) & (expected != 0) if got.shape == expected.shape else np.zeros(1, bool)
+    if gone.any() and not gone.all() and fits(got[~gone], expected[~gone]):
+        first = tuple(int(k) for k in np.argwhere(gone)[0])
+        return f"missing elements: {gone.sum()} of {gone.size} are zero, {first} the first of them"
     if got.shape == expected.shape and expected.ndim == 2 and got.shape[0] == got.shape[1] and fits(got.T, expected):
         return "transpose"
     if got.shape == expected.shape and norm(expected) > 0:
@@ -193,20 +232,25 @@ def truncation(got: Array, expected: Array, block: str) -> str:
     lag = np.arange(steps)[:, None] - to[None, :]
     wants = (np.abs(expected) > 0).any(axis=(1, 3)) & (lag >= 0)
     has = (got != 0).any(axis=(1, 3))
-    empty = wants & ~has
-    if not empty.any() or not (wants & has).any():
+    if (has & (lag < 0)).any():
         return ""
-    last = empty[-1] & wants[-1]
-    reached = [int(k) for k in lag[wants & has]]
+    has &= wants
+    empty = wants & ~has
+    if not empty.any() or not has.any():
+        return ""
+    reached = [int(k) for k in lag[has]]
     if all(int(k) > max(reached) for k in lag[empty]):
-        return f"truncated recurrence at K = {max(reached) + 1}: nothing goes further back than lag {max(reached)}"
-    if last.any() and (wants[-1] & has[-1]).any() and to[0] >= 0:
-        kept = int((wants[-1] & has[-1]).sum())
-        rows_end_together = all(not has[s, t] for s in range(steps) for t in range(steps - kept) if wants[s, t])
-        if rows_end_together:
-            return f"truncated recurrence at K = {kept}: the loop stops {kept} steps before the end"
-        return f"truncated recurrence at K = {kept}: the carry is cut every {kept} steps"
-    return ""
+        kept = max(reached) + (1 if to[0] >= 0 else 0)
+        return f"truncated recurrence at K = {kept}: nothing goes further back than lag {max(reached)}"
+    if to[0] < 0:
+        return ""
+    farthest = sorted({int(np.argmax(row)) for row in has if row.any()})
+    if len(farthest) == 1:
+        kept = steps - farthest[0]
+        return f"truncated recurrence at K = {kept}: the loop stops {kept} steps before the end"
+    pieces = np.diff([*farthest, steps])  # the first and the last may be shorter
+    kept = int(pieces.max())
+    return f"truncated recurrence at K = {kept}: the carry is cut every {kept} steps" if set(pieces[1:-1]) <= {kept} else ""
 
 
 def step_parts(kernel: Kernel, evidence: Evidence, block: str) -> Iterator[Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,8 @@ class Regime:
     """How data are drawn.
 
     scale: standard deviation of matrices times sqrt(fan in). shift: added to vectors of parameters, sign: to random ones of their
-    elements with either sign. orthogonal: square matrices keep lengths. size: of inputs and states.
+    elements with either sign. pattern: of signs that whole vectors take, 0 for all plus. orthogonal: square matrices keep lengths.
+    size: of inputs and states.
     reach: |z| of the draws, for the rounding bound.
     """
 
@@ -37,17 +38,33 @@ class Regime:
     batch: int = BATCH
     either_sign: bool = False
     orthogonal: bool = False
+    pattern: int = 0
 
 
 ORDINARY = Regime("ordinary", 5, 0.8)
 SHORT = Regime("short memory", 42, 0.5, shift=-1.5, spread=0.3, reach=4.0)
 LONG = Regime("long memory", 42, 0.4, shift=2.0, spread=0.3, reach=5.0)
 SATURATED = Regime("saturated", 5, 1.0, shift=3.0, spread=0.3, reach=7.0, either_sign=True)
+FAR = Regime("far saturated", 5, 1.0, shift=9.0, spread=0.3, reach=21.0, either_sign=True)
+"""Gates with slopes of 1e-4; a tanh there has lost nearly all digits of its slope, which the bound of its reach allows for."""
 NEAR_ZERO = Regime("near zero", 5, 1e-3, spread=1e-3, size=1e-3, reach=0.5)
 LARGE_T = Regime("large T", 100, 0.6, spread=0.4, reach=3.5, batch=1)
 SUSTAINED = Regime("sustained", 42, 0.3, spread=0.1, size=0.3, reach=3.0, orthogonal=True)
-REGIMES = (ORDINARY, SHORT, LONG, SUSTAINED, SATURATED, NEAR_ZERO, LARGE_T)
+REGIMES = (ORDINARY, SHORT, LONG, SUSTAINED, SATURATED, FAR, NEAR_ZERO, LARGE_T)
 QUICK = (ORDINARY, SHORT, LONG)
+OTHER_SIZES = (
+    (Regime("wide input", 4, 0.8, batch=3), (4, 9, 7, 6, 5, 8, 10, 3, 2)),
+    (Regime("square", 3, 0.8, batch=2), (4,) * 9),
+    (Regime("ones", 1, 0.8, batch=1), (1,) * 9),
+)
+"""Sizes at which other faults show: more inputs than units, all dimensions alike, one step of one example of one unit."""
+
+
+def drawn_sizes(seed: int) -> tuple[Regime, tuple[int, ...]]:
+    """Steps, examples and dimensions that the seed draws."""
+    rng = np.random.default_rng([seed, 17])
+    regime = replace(ORDINARY, name="drawn sizes", steps=int(rng.integers(6, 20)), batch=int(rng.integers(2, 7)))
+    return regime, tuple(int(size) for size in rng.permutation(np.arange(2, 13)))
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,8 @@ class Dims:
     sizes: dict[str, int]
 
     @classmethod
-    def of(cls, module: Any) -> Dims:
+    def of(cls, module: Any, first: Sequence[int] = SIZES) -> Dims:
+        """The tables of a module; `first` are the sizes of its first dimensions."""
         tables = [
             {name: tuple(dims) for name, dims in getattr(module, table).items()}
             for table in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
@@ -76,7 +94,7 @@ class Dims:
             for part in dim.split("+")
         ]
         names = [name for name in dict.fromkeys(plain) if not name.isdigit()]
-        sizes = [*SIZES, *range(12, 12 + len(names))]
+        sizes = [*first, *range(12, 12 + len(names))]
         return cls(parameters, inputs, states, {**states, **outputs}, dict(zip(names, sizes, strict=False)))
 
     def size(self, dim: str) -> int:
@@ -170,6 +188,7 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
     shrink scales everything down, positive takes absolute values: for kernels that overflow or are defined for positive numbers only.
     """
     rng = np.random.default_rng(seed)
+    signed = np.random.default_rng([seed, 29, regime.pattern])
 
     def bounded(shape: tuple[int, ...]) -> Array:
         values = np.clip(rng.standard_normal(shape), -2.0, 2.0) * shrink
@@ -183,6 +202,7 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
             return np.asarray(regime.scale * array / np.sqrt(array.shape[1]))
         shift = regime.shift * shrink
         signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
+        signs = signed.choice([-1.0, 1.0]) if regime.pattern else signs
         return regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift)
 
     def cotangent(names: tuple[str, ...]) -> Array:

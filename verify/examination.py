@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import behaviour, central, compare, gradients, refusals, tangents
+from verify import behaviour, central, compare, differences, gradients, refusals, tangents
 from verify.cause import Inquiry
 from verify.compare import Row, fault
-from verify.data import QUICK, REGIMES, Regime
+from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.differences import NotAnalytic
 from verify.evidence import Evidence
 from verify.findings import FAIL, PASS, Finding, label_of
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
 from verify.settle import first_data, first_steps, method_of, reach_of, settled
-from verify.tolerances import SEEN, tolerance
+from verify.tolerances import CENTRAL, SEEN, tolerance
 from verify.verdicts import of_block, worst_of
 
 if TYPE_CHECKING:
+    from derive.cell import Cell
     from verify.model import Model
 
 ARBITER = 1e-6
@@ -108,13 +109,15 @@ def check(
     thorough: bool = False,
     quick: bool = False,
     regimes: Sequence[Regime] | None = None,
+    formula: Cell | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
-    regimes: other data than those of `verify.data`.
+    regimes: other data than those of `verify.data`. formula: the cell that the kernel is of, asked only where a formula has to say
+    whether it is finite.
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
@@ -124,7 +127,7 @@ def check(
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes).report()
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula).report()
 
 
 @dataclass
@@ -139,14 +142,16 @@ class Examination:
     quick: bool
     progress: Callable[[str], None]
     chosen: Sequence[Regime] | None = None
+    formula: Cell | None = None
 
     def report(self) -> Report:
         with np.errstate(all="ignore"):
             plain = first_data(self.kernel, self.seed)
             self.method, note = method_of(self.kernel, plain, self.seed)
+            self.raised: list[Finding] = []
             self.evidences = list(self.gather())
             self.ordinary = self.evidences[0]
-            compared = list(self.compared())
+            compared = [*self.raised, *self.compared()]
             comparisons = [one for one in compared if isinstance(one, Comparison)]
             found = [one for one in compared if isinstance(one, Finding)]
             found += [*self.of_gradients(comparisons), *self.of_rest()]
@@ -160,18 +165,26 @@ class Examination:
 
     # ---- data
 
-    def regimes(self) -> list[tuple[Regime, int]]:
-        if self.chosen is not None:
-            return [(regime, self.seed) for regime in self.chosen]
-        if self.quick:
-            return [(regime, self.seed) for regime in QUICK]
-        draws = 8 if self.thorough else 1
-        return [(regime, self.seed + 1000 * k) for k in range(draws) for regime in REGIMES]
+    def regimes(self) -> list[tuple[Regime, int, Kernel]]:
+        """(how the data are drawn, their seed, the kernel at its sizes), the ordinary data first."""
+        if self.chosen is not None or self.quick:
+            return [(regime, self.seed, self.kernel) for regime in self.chosen or QUICK]
+        seeds = [self.seed + 1000 * k for k in range(8 if self.thorough else 1)]
+        sized = [*OTHER_SIZES, *[drawn_sizes(seed) for seed in seeds]]
+        found = [(regime, seed, self.kernel) for seed in seeds for regime in REGIMES]
+        return [*found, *[(regime, self.seed, self.kernel.sized(sizes)) for regime, sizes in sized]]
 
     def gather(self) -> Iterator[Evidence]:
-        for regime, seed in self.regimes():
+        for k, (regime, seed, kernel) in enumerate(self.regimes()):
             self.progress(f"data: {regime.name}")
-            yield settled(self.kernel, regime, seed, self.method)
+            try:
+                yield settled(kernel, regime, seed, self.method)
+            except Exception as error:
+                if k == 0:
+                    yield Evidence(kernel, regime, draw(kernel.dims, regime, seed), seed, self.method)
+                self.raised.append(
+                    Finding("gradients", FAIL, where=where_of(regime), said=f"the kernel raises {one_line(error)}")
+                )
 
     # ---- gradients
 
@@ -193,8 +206,8 @@ class Examination:
     def on(self, evidence: Evidence, localised: set[str]) -> list[Comparison]:
         """Block by block and lag by lag on one set of data."""
         elementwise, directions = evidence.data.steps <= 6, 4 if self.thorough else 2
-        by_block = gradients.blocks(self.kernel, evidence, elementwise, directions, localised)
-        return [*by_block, *gradients.lags(self.kernel, evidence)]
+        by_block = gradients.blocks(evidence.kernel, evidence, elementwise, directions, localised)
+        return [*by_block, *gradients.lags(evidence.kernel, evidence)]
 
     def of_gradients(self, comparisons: list[Comparison]) -> Iterator[Finding]:
         far = min(40, max(evidence.data.steps for evidence in self.evidences) - 1)
@@ -205,7 +218,8 @@ class Examination:
 
     def of_rest(self) -> Iterator[Finding]:
         self.progress("behaviour")
-        yield from behaviour.behaviour(self.kernel, self.ordinary.data)
+        for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
+            yield self.of_saturation(finding) if finding.check == "saturation" and not finding.passed else finding
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
@@ -219,8 +233,22 @@ class Examination:
             from verify.against import against
 
             self.progress("against the derived cell")
-            model, evidences = self.model, self.evidences[:1] if self.quick else self.evidences[:3]
-            yield from guarded("against", lambda: against(self.kernel, model, evidences))
+            model = self.model
+            yield from guarded("against", lambda: against(model, self.evidences))
+
+    def of_saturation(self, finding: Finding) -> Finding:
+        """A gradient that isn't finite at large arguments is no fault where the derived formula isn't finite there either."""
+        from verify.kept import recognised
+        from verify.model import model_of
+
+        model = self.model or (model_of(self.formula) if self.formula else recognised(self.kernel, self.evidences))
+        if model is None or not finding.block:
+            return finding
+        data = behaviour.enlarged(self.ordinary.data)
+        found = model.gradients(self.kernel.dims, data, data.cotangents)
+        if finding.block in found and np.isfinite(found[finding.block]).all():
+            return finding
+        return Finding("saturation", PASS, said=f"{label_of(finding.block)} isn't finite at |z| = 1e4, by its formula")
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)
@@ -267,15 +295,10 @@ class Examination:
         from verify.kept import recognised
 
         self.progress("causes")
-        model = self.model or recognised(self.kernel, self.ordinary)
+        model = self.model or recognised(self.kernel, self.evidences)
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
-        agrees = (
-            f"{self.method} and central differences agree"
-            if self.method == "complex step"
-            else "central differences at two steps agree"
-        )
         result = []
-        inquiry = Inquiry(self.kernel, self.ordinary, long, model)
+        inquiries = {k: Inquiry(one, long, model) for k, one in enumerate(self.evidences)}
         for finding in found:
             if finding.verdict == FAIL and finding.check == "gradients" and finding.block:
                 comparison = worst_of([one for one in comparisons if one.block == finding.block and one.failed])
@@ -283,10 +306,29 @@ class Examination:
                 if finding.verdict == FAIL:
                     with np.errstate(all="ignore"):
                         finding = replace(
-                            finding, agree=finding.agree or f"{agrees}; backward differs", cause=inquiry.cause(finding.block)
+                            finding,
+                            agree=finding.agree or self.agreement(finding.block),
+                            cause=inquiries[self.showing(finding.block, comparisons)].cause(finding.block),
                         )
             result.append(finding)
         return result
+
+    def agreement(self, block: str) -> str:
+        """Which routes agree on a block of the ordinary data, by trying."""
+        if self.method != "complex step":
+            return "central differences at two steps agree; backward differs"
+        evidence, blocks = self.ordinary, self.ordinary.data.flat()
+        exact = gradients.expected_gradient(block, evidence, evidence.data.cotangents)[0]
+        near = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
+        near = near if block in evidence.data.parameters else gradients.crop(near, block, evidence)
+        agree = compare.symmetric(exact, near) <= CENTRAL.value
+        return f"complex step and central differences {'agree; backward differs' if agree else 'differ too'}"
+
+    def showing(self, block: str, comparisons: list[Comparison]) -> int:
+        """The data on which a block's fault is looked into: the first, or the shortest of those on which it fails."""
+        bad = {one.regime for one in comparisons if one.block == block and one.failed}
+        failing = [k for k, evidence in enumerate(self.evidences) if evidence.regime.name in bad]
+        return min(failing, key=lambda k: (k > 0, self.evidences[k].data.steps), default=0)
 
     def arbitrated(self, finding: Finding, comparison: Comparison, model: Model) -> Finding:
         """What 60 digits say, where two routes differ near the limit of float64."""
@@ -300,7 +342,7 @@ class Examination:
         if comparison.got is None or comparison.expected is None:
             return finding
         size = abs(comparison.expected)
-        exact = float(model.arbitrate(self.kernel.dims, evidence.data, cotangents, finding.block, unit, size))
+        exact = float(model.arbitrate(evidence.kernel.dims, evidence.data, cotangents, finding.block, unit, size))
         size = abs(comparison.got - comparison.expected) / comparison.error
         ours, theirs = abs(comparison.got - exact) / size, abs(comparison.expected - exact) / size
         if ours <= comparison.tolerance.value:
@@ -314,14 +356,17 @@ class Examination:
     # ---- what the data can see
 
     def sights(self) -> Iterator[Sight]:
+        raised = {finding.where for finding in self.raised}
         for evidence in self.evidences:
+            if where_of(evidence.regime) in raised:
+                continue
             farthest = reach_of(evidence)
             seen: int | None = None
             unseen: tuple[str, ...] = ()
             if self.model is not None:
                 data = first_steps(evidence.data, 12)
                 with np.errstate(all="ignore"):
-                    shares = self.model.seen(self.kernel.dims, data)
+                    shares = self.model.seen(evidence.kernel.dims, data)
                 parts = {part.key: part.text for part in self.model.parts}
                 unseen = tuple(text for key, text in parts.items() if not shares.get(key, 0.0) > SEEN.value)
                 seen = len(parts) - len(unseen)
@@ -329,6 +374,10 @@ class Examination:
 
 
 # ---- pieces
+
+
+def where_of(regime: Regime) -> str:
+    return f"regime {regime.name}, {regime.steps} steps"
 
 
 def guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from verify.handwritten import CASES
 from verify.kernel import Kernel, KernelError, checked, load, load_text
 
 if TYPE_CHECKING:
+    from derive.cell import Cell
     from verify.evidence import Evidence
     from verify.model import Model
 
@@ -43,10 +45,10 @@ def handwritten_for(name: str, kernel: Any) -> Any | None:
     return case
 
 
-def compare_text(text: str, name: str) -> Report:
-    """The sharpest subset of the checks for a kernel that is only text yet: about a second."""
-    kernel = load_text(text, f"{name}.py")
-    return check(kernel, name=name, hand=handwritten_for(name, kernel), quick=True)
+def compare_text(text: str, cell: Cell) -> Report:
+    """The sharpest subset of the checks for the kernel of a cell that is only text yet: about a second."""
+    kernel = load_text(text, f"{cell.name}.py")
+    return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell)
 
 
 def candidates(words: Sequence[str]) -> list[Candidate]:
@@ -79,7 +81,7 @@ def candidates(words: Sequence[str]) -> list[Candidate]:
 def declares_cells(path: Path) -> bool:
     """Whether a Python file declares cells, rather than being a kernel."""
     try:
-        return "@cell" in path.read_text(encoding="utf-8")
+        return re.search(r"^@cell\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -145,18 +147,18 @@ def split(words: str) -> list[str]:
         raise KernelError(f"verify: --against {words}: {error}. Close the quotation.") from None
 
 
-def recognised(kernel: Kernel, evidence: Evidence) -> Model | None:
+def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:
     """A built-in cell with the kernel's names whose forward pass is the kernel's: what is known of it helps to name a fault."""
     import numpy as np
 
     from verify.tolerances import FORWARD
 
-    outputs = kernel.outputs(evidence.data)
-    for model in namesakes(kernel):
-        found = model.outputs(model.environments(evidence.data, model.evaluator(kernel.dims)))
-        if all(np.allclose(outputs[name], array, rtol=FORWARD.value, atol=1e-12) for name, array in found.items()):
-            return model
-    return None
+    def fits(model: Model, evidence: Evidence) -> bool:
+        outputs = evidence.kernel.outputs(evidence.data)
+        found = model.outputs(model.environments(evidence.data, model.evaluator(evidence.kernel.dims)))
+        return all(np.allclose(outputs[name], array, rtol=FORWARD.value, atol=1e-12) for name, array in found.items())
+
+    return next((model for model in namesakes(kernel) if all(fits(model, evidence) for evidence in evidences)), None)
 
 
 def namesakes(kernel: Kernel) -> Iterator[Model]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,10 @@ from verify.data import Data, Dims
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
+
+
+class KernelExit(RuntimeError):
+    """A kernel that would end the program."""
 
 
 class KernelError(ValueError):
@@ -29,12 +36,14 @@ def one_line(error: BaseException) -> str:
 
 def load(path: Path) -> types.ModuleType:
     """The module in a file. Raises KernelError."""
+    if path.is_dir():
+        raise KernelError(f"verify: {path}: is a folder: expected a Python module that keeps the kernel contract. Name a file.")
     if not path.is_file():
         raise KernelError(
             f"verify: {path}: no such file: expected a Python module that keeps the kernel contract. Check the path."
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise KernelError(f"verify: {path}: isn't text: {error.reason}. Pass a Python module.") from None
     except OSError as error:
@@ -86,19 +95,44 @@ def check_table(table: Any, name: str, where: str) -> None:
         got = type(table).__name__
         raise KernelError(f"verify: {where}: {name} is no mapping: expected name -> dimension names, got {got}. Make it a dict.")
     for key, dims in table.items():
-        good = isinstance(dims, (tuple, list)) and all(isinstance(dim, str) and plain_dimensions(dim) for dim in dims)
+        good = (
+            isinstance(dims, (tuple, list))
+            and 1 <= len(dims) <= 2
+            and all(isinstance(dim, str) and plain_dimensions(dim) for dim in dims)
+        )
         if not isinstance(key, str) or not good:
             raise KernelError(
-                f"verify: {where}: {name}[{key!r}]: expected a tuple of dimension names such as ('H', 'D') or ('H+D',), got {dims!r}."
+                f"verify: {where}: {name}[{key!r}]: expected a tuple of one or two dimension names such as ('H', 'D') or ('H+D',), "
+                f"got {dims!r}."
             )
 
 
 def plain_dimensions(dim: str) -> bool:
-    """Whether a dimension reads `H`, `H+D`, `2*H+D` or a number."""
-    parts = [part.strip().rpartition("*") for part in dim.split("+")]
-    return all(
-        (times.strip() or "1").isdigit() and (name.strip().isidentifier() or name.strip().isdigit()) for times, _, name in parts
-    )
+    """Whether a dimension reads `H`, `H+D`, `2*H+D` or a number, none above 999."""
+    return all(re.fullmatch(r"\s*([0-9]{1,3}\s*\*\s*)?([^\W\d]\w*|[0-9]{1,3})\s*", part) for part in dim.split("+"))
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a module, whose `sys.exit` is an error of its own rather than the end of the program."""
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except SystemExit as error:
+            raise KernelExit(f"it calls sys.exit({error.code!r})") from None
+
+    return call
+
+
+class Guarded:
+    """A module of the contract with its functions guarded."""
+
+    def __init__(self, module: Any) -> None:
+        self.__dict__.update({name: getattr(module, name) for name in (*TABLES, "OUTPUTS")})
+        for name in ("forward", "backward", "jvp", "step_jacobian"):
+            if callable(getattr(module, name, None)):
+                setattr(self, name, guarded(getattr(module, name)))
 
 
 class Kernel:
@@ -108,8 +142,15 @@ class Kernel:
     """
 
     def __init__(self, module: Any, name: str) -> None:
-        self.module, self.name = module, name
+        self.module: Any = Guarded(module)
+        self.name = name
         self.dims = Dims.of(module)
+
+    def sized(self, sizes: Sequence[int]) -> Kernel:
+        """The same kernel with other sizes of its dimensions."""
+        other = copy(self)
+        other.dims = Dims.of(self.module, sizes)
+        return other
 
     def has(self, function: str) -> bool:
         return callable(getattr(self.module, function, None))

@@ -121,6 +121,10 @@ class Model:
         inputs = {v: cast(data.inputs[self.name(v)][..., None]) for v in self.cell.inputs}
         return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
 
+    def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
+        """The environments at some sizes."""
+        return self.environments(data, self.evaluator(dims))
+
     def outputs(self, environments: Sequence[Environment]) -> dict[str, Array]:
         values = (*self.cell.states, *self.cell.outputs)
         return {self.name(v): np.stack([env[v][..., 0] for env in environments]) for v in values}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import sympy as sp
 
 from derive.errors import DeriveError
-from derive.expressions import substitute
+from derive.expressions import substitute, values_in
 from derive.functions import FUNCTIONS, derivative, in_output
 from derive.language import Apply, Hadamard, Ones, Plus, Stack, Times, Transposed, Value, X, apply, hadamard, scale, transpose
 from derive.passes.outputs import in_vectors
@@ -71,7 +72,7 @@ def changes(equation: Equation, index: int, program: Program, forward: Program) 
     value = equation.terms[index].value
     yield "dropped summand", "missing term", None
     yield "flipped sign", "sign flipped", scale(-1, value)
-    for rule in (transposes, time_shifts, swaps, slopes, stale_reads):
+    for rule in (transposes, time_shifts, swaps, exchanges, slopes, stale_reads):
         yield from rule(value, equation, program, forward)
 
 
@@ -139,6 +140,46 @@ def swaps(value: sp.MatrixExpr, equation: Equation, program: Program, forward: P
 
     for new in sites(value, swapped):
         yield "swapped gates", "one gate or matrix taken for another", new
+
+
+def exchanges(value: sp.MatrixExpr, equation: Equation, program: Program, forward: Program) -> Iterator[Change]:
+    """Two factors of an elementwise product that change places: c ∘ f ∘ (1 - f) as f ∘ c ∘ (1 - c)."""
+    if not isinstance(value, Hadamard):
+        return
+    read = [v for v in values_in(value) if v.kind == "primal"]
+    for first, second in combinations(read, 2):
+        if first.shape == second.shape:
+            other = {first: second, second: first}
+            yield "swapped factors", "a factor and an output derivative exchanged", substitute(value, other.get)
+
+
+def exchanged_in(program: Program) -> Iterator[Mutant]:
+    """Two matrices or gates that change places throughout one equation."""
+    for k, equation in enumerate(program.equations):
+        read = [v for v in equation.reads() if v.kind in ("primal", "cotangent")]
+        for first, second in combinations(read, 2):
+            if (first.shape, first.kind, first.timed) == (second.shape, second.kind, second.timed):
+                other = {first: second, second: first}
+                changed = equation.substituted(other.get)
+                yield from made_of(program, k, changed, "swapped gates", f"{first.name} and {second.name} exchanged")
+
+
+def shifted_in(program: Program) -> Iterator[tuple[Mutant, Value, int]]:
+    """(the program in which one equation reads a value of another step, that value, by how many steps).
+
+    The mutant reads it as a value of its own, `later` or `earlier`, which whoever runs it has to supply.
+    """
+    for k, equation in enumerate(program.equations):
+        for value in equation.reads():
+            if value.kind != "primal" or not value.timed:
+                continue
+            for said, by in (("earlier", -1), ("later", 1)):
+                other = value.like(kind=said)
+                widened = replace(program, given=(*program.given, other))
+                changed = equation.substituted({value: other}.get)
+                what = f"time index off by one: {value.name} one step {said}"
+                for mutant in made_of(widened, k, changed, "time index", what):
+                    yield mutant, value, by
 
 
 def auxiliary(forward: Program) -> set[str]:

@@ -24,7 +24,7 @@ def table(report: Report) -> Any:
     from rich.table import Table
 
     out = Table(title=report.name, title_justify="left", box=None, pad_edge=False)
-    out.add_column("block")
+    out.add_column("block", no_wrap=True)
     pairs = list(combinations(report.routes, 2))
     for first, second in pairs:
         out.add_column(f"{SHORT[first]}\n{SHORT[second]}", justify="right", no_wrap=True)
@@ -92,7 +92,7 @@ def show(report: Report) -> None:
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     if report.rows:
-        console.print(table(report))
+        whole(table(report))
     if "hand-written" not in report.routes:
         console.print("hand-written: none exists for this cell.")
     if report.note:
@@ -100,7 +100,7 @@ def show(report: Report) -> None:
     console.print()
     console.print(checks(report))
     console.print()
-    console.print(regimes(report))
+    whole(regimes(report))
     for sight in report.sights:
         for text in sight.unseen[:3]:
             console.print(f"not seen in {sight.regime}: {text}", markup=False)
@@ -116,6 +116,17 @@ def show(report: Report) -> None:
         else f"{report.name}: {len(failed)} fail or stay inconclusive: {', '.join(sorted(failed))}.",
         markup=False,
     )
+
+
+def whole(table: Any) -> None:
+    """Print a table with nothing cut off: a terminal that is narrower breaks its lines, the names stay."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    wanted = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    console.width = max(console.width, wanted)
+    console.print(table)
 
 
 def as_json(reports: list[Report]) -> str:

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from verify.data import ORDINARY, TANH_LIMIT, Data, Regime, draw
+from verify.data import LONG, ORDINARY, TANH_LIMIT, Data, Regime, draw
 from verify.differences import NotAnalytic
 from verify.evidence import Evidence
 from verify.gradients import bound, norm
 from verify.kernel import Kernel, KernelError, one_line
 from verify.tolerances import CENTRAL
+
+FELT = 1e-3
+"""Memory is long where the start is felt at the end by this much of what is felt most."""
+PATTERNS = 10
+"""Signs of biases that are tried for it: which of them open a forget gate isn't known."""
 
 
 def first_data(kernel: Kernel, seed: int) -> Data:
@@ -52,27 +57,26 @@ def method_of(kernel: Kernel, data: Data, seed: int) -> tuple[str, str]:
     except NotAnalytic as error:
         return "central", f"no complex support: {error}"
     near = quotients.tangents(data, direction)
-    found = kernel.gradients(data)
-    along = sum(
-        float((found[b] * direction[b]).sum().real) for b in direction if b in found and found[b].shape == direction[b].shape
-    )
     totals = [sum(float((data.cotangents[n] * moves[n]).sum()) for n in data.cotangents) for moves in (exact, near.value)]
     own = sum(float((np.abs(data.cotangents[n]) * near.error[n]).sum()) for n in data.cotangents)
     size = max(abs(totals[1]), sum(norm(a) for a in near.value.values()))
-    apart, close = abs(totals[0] - totals[1]), abs(along - totals[1])
-    if apart > max(CENTRAL.value * size, 10 * own) and close <= max(CENTRAL.value * size, 10 * own):
+    if abs(totals[0] - totals[1]) > max(CENTRAL.value * size, 10 * own):
         return (
             "central",
-            "no complex support: complex step differs where backward and central differences agree (abs, conj, a real cast?)",
+            "no complex support: complex step differs from central differences that settle (abs, conj, a real cast?)",
         )
     return "complex step", ""
 
 
 def settled(kernel: Kernel, regime: Regime, seed: int, method: str) -> Evidence:
     """Evidence at data of a regime on which the kernel is finite, gradients reach the end, and rounding doesn't grow beyond use."""
-    flipped = replace(regime, shift=-regime.shift)
+    flipped = replace(regime, name=f"{regime.name}, turned", shift=-regime.shift)
     tries = [(regime, 1.0, False), (regime, 0.7, False), (regime, 0.5, False), (flipped, 1.0, False), (flipped, 0.5, False)]
     tries += [(regime, 0.2, False), (regime, 0.5, True), (regime, 0.1, False), (regime, 0.1, True)]
+    if regime.name == LONG.name:
+        patterns = [(replace(regime, name=f"{regime.name}, signs {k}", pattern=k), 1.0, False) for k in range(1, PATTERNS)]
+        tries = [*tries[:1], *patterns, *tries[1:]]
+    tries = [(replace(r, name=r.name + f" x {by:g}" * (by != 1) + ", positive" * up), by, up) for r, by, up in tries]
     found: list[tuple[float, Evidence]] = []
     for k, (drawn, shrink, positive) in enumerate(tries):
         evidence = Evidence(kernel, drawn, draw(kernel.dims, drawn, seed, shrink, positive), seed, method)
@@ -82,6 +86,8 @@ def settled(kernel: Kernel, regime: Regime, seed: int, method: str) -> Evidence:
             if k == 0:
                 raise
             continue
+        if good == 1.0 and regime.name == LONG.name:
+            good = min(1.0, 0.9 + 0.1 * reach_of(evidence) / FELT)
         found.append((good, evidence))
         if good == 1.0:
             break

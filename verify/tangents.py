@@ -47,8 +47,36 @@ def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
         found = list(against_evidence(block, got, evidence, direction))
         yield from against_evidence(block, got, evidence.with_shaken(), direction) if found else ()
         yield from adjoint(block, got, gradients, direction[block], data)
+    yield from together(kernel, evidence)
     yield Finding("jvp", PASS)
     yield Finding("adjoint", PASS)
+
+
+def together(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
+    """All tangents at once are the sum of each alone; a second call gives the same bits; state None is zeros."""
+    data = evidence.data
+    directions = {block: direction_of(evidence, block) for block in data.flat()}
+    whole, again = pushed(kernel, data, directions), pushed(kernel, data, directions)
+    if any(not np.array_equal(whole[name], again[name], equal_nan=True) for name in whole):
+        yield Finding("jvp", FAIL, said="gives other bits when called again")
+    allowed = bound(evidence)
+    parts = [pushed(kernel, data, {block: array}) for block, array in directions.items()]
+    for name, array in whole.items():
+        size = sum(norm(part[name]) for part in parts)
+        error = norm(array - sum(part[name] for part in parts)) / size if size else norm(array)
+        if not error <= allowed.value:
+            said = "the tangent along all blocks isn't the sum of those along each"
+            yield Finding("jvp", FAIL, "", f"output {name}", said, error=error, tolerance=allowed.value, reason=allowed.reason)
+    zeros = replace(data, state={name: np.zeros_like(array) for name, array in data.state.items()})
+    expected, moved = pushed(kernel, zeros, directions), data.copy()
+    parts_of = {
+        label: {name: directions[text.format(name)] for name in names}
+        for label, names, text in (("p", data.parameters, "{}"), ("x", data.inputs, "input {}"), ("s", data.state, "initial {}"))
+    }
+    found = kernel.module.jvp(moved.parameters, moved.inputs, None, *parts_of.values())
+    for name, array in expected.items():
+        if not relative(np.asarray(found[name]), array) <= allowed.value:
+            yield Finding("jvp", FAIL, "", f"output {name}", "state=None differs from zeros", tolerance=allowed.value)
 
 
 def against_evidence(block: str, got: dict[str, Array], evidence: Evidence, direction: dict[str, Array]) -> Iterator[Finding]:

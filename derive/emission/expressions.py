@@ -225,7 +225,7 @@ def size_text(size: sp.Expr) -> str:
 
 
 def number_text(number: sp.Expr) -> str:
-    """A number as a Python literal, to the last bit of float64."""
-    if number.is_Integer:
+    """A number as a Python literal, to the last bit of float64; integers beyond its bits would be objects to NumPy."""
+    if number.is_Integer and abs(number) < 2**53:
         return str(number)
     return repr(float(number.evalf(25)))

@@ -91,6 +91,8 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
     if buffered:
         by_segments = ["    if tape.segments is not None:", "        return _jacobian_by_segments(parameters, tape)"]
         bodies["step_jacobian"][2:2] = by_segments
+        for name in OPTIONS:
+            bodies[name].insert(0, f'    _usable("{name}", workspace)')
     for name, (signature, doc) in DOCS.items():
         signature, doc = signature_of(name, signature, doc, buffered)
         parts.append(f"\n\ndef {signature}:\n{doc}\n" + "\n".join(bodies[name]) + "\n")
@@ -107,7 +109,8 @@ OPTIONS = {
     "forward": (
         ", *, workspace=None, checkpoint_every=None)",
         """    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation.
+    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
+    and neither call uses the workspace.
 """,
     ),
     "backward": (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable
 
 from derive.functions import DEFINITIONS
 from derive.language import Value
+from derive.shapes import OF_A_CALL
 
 RESERVED = {
     *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS,
@@ -19,11 +21,17 @@ RESERVED = {
     "set", "type", "getattr", "next", "iter", "enumerate", "sum", "min", "max", "abs", "int", "float", "bool", "slice", "object",
 }  # fmt: skip
 
+MADE = re.compile(r"^(_|buffer_|number_)|_(all|flat|size|part(_\d+)?|by_\d+)$")
+"""Names that a kernel makes up for itself; its classes and functions start with `_`."""
+
 
 def local_name(dimension: str) -> str:
-    """The local variable that holds a dimension's size: its own name, unless the kernel needs that for itself."""
-    clashes = dimension in RESERVED or dimension.endswith("_all") or dimension.startswith(("buffer_", "number_"))
-    return f"{dimension}_size" if clashes and dimension not in ("T", "B") else dimension
+    """The local variable that holds a dimension's size: its own name, unless the kernel needs that for itself.
+
+    What ends in `_size` gets another one, so that no two dimensions share a variable.
+    """
+    clashes = dimension in RESERVED or MADE.search(dimension) is not None
+    return f"{dimension}_size" if clashes and dimension not in OF_A_CALL else dimension
 
 
 def wanted(value: Value) -> str:

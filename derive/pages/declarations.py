@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
+from derive.shapes import OF_A_CALL
 
 KINDS = ("matrix", "vector", "input", "parameter", "identity")
 FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
@@ -56,6 +57,9 @@ class Declared:
         if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
             expected = "a name such as `N`, or two for a matrix: `N, D`"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{value.strip()[:30]}`.", "Name it.")
+        for size in set(sizes) & set(OF_A_CALL):
+            expected = "a name other than T and B, which are the steps and the batch"
+            raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from derive.passes.blend import blend
 from derive.passes.coefficients import coefficients
 from derive.passes.collect import collect
 from derive.passes.defer import defer
@@ -34,6 +35,7 @@ TIDY: dict[str, Pass] = {
     "share": share,
 }
 SCHEDULE: dict[str, Pass] = {
+    "blend": blend,
     "halve": halve,
     "coefficients": coefficients,
     "stack": stack,

@@ -22,6 +22,7 @@ def coefficients(program: Program, forward: Program) -> Program:
         return program
     program = join_chains(plain_factors(program))
     linear = linear_values(program)
+    program = compose(program, linear)
     out: list[Equation] = []
     taken = {value.name for value in (*program.given, *program.defined())}
     for equation in program.equations:
@@ -42,6 +43,64 @@ def coefficients(program: Program, forward: Program) -> Program:
 def plain_factors(program: Program) -> Program:
     """Every equation without a factor in front: one term each."""
     return program.with_equations([e if e.factor is None else e.with_value(e.value) for e in program.equations])
+
+
+def compose(program: Program, linear: set[Value]) -> Program:
+    """Read through multiples: where da = dc ∘ k, da ∘ p + dc ∘ f is dc ∘ (k ∘ p + f), one product whose coefficient is known before."""
+    multiples: dict[Value, sp.MatrixExpr] = {}
+    out = []
+    for equation in program.equations:
+        if equation.place == "step" and not equation.accumulate and equation.target in linear:
+            parts = [term for whole in equation.terms for term in spread(whole)]
+            through = [Term(substitute_factor(term.value, multiples), term.reason) for term in parts]
+            equation = replace(equation, terms=tuple(merged(through, linear)))
+            if is_multiple(equation.value, linear):
+                multiples[equation.target] = equation.value
+        out.append(equation)
+    return program.with_equations(out)
+
+
+def spread(term: Term) -> list[Term]:
+    """The summands of a term."""
+    return [Term(part, term.reason) for part in term.value.args] if isinstance(term.value, Plus) else [term]
+
+
+def is_multiple(value: sp.MatrixExpr, linear: set[Value]) -> bool:
+    """Whether an expression is one linear value times coefficients."""
+    rest = coefficient(value)[1]
+    if not isinstance(rest, Hadamard):
+        return False
+    moving = [part for part in rest.args if linear.intersection(values_in(part))]
+    return len(moving) == 1 and isinstance(moving[0], Value)
+
+
+def substitute_factor(value: sp.MatrixExpr, multiples: dict[Value, sp.MatrixExpr]) -> sp.MatrixExpr:
+    """An elementwise product with a factor that is a multiple written out."""
+    number, rest = coefficient(value)
+    if not isinstance(rest, Hadamard):
+        return value
+    return scale(number, hadamard(*[multiples.get(part, part) if isinstance(part, Value) else part for part in rest.args]))
+
+
+def merged(terms: list[Term], linear: set[Value]) -> list[Term]:
+    """Multiples of one linear value added up: the value times the sum of the coefficients."""
+    found: dict[object, list[Term]] = defaultdict(list)
+    for k, term in enumerate(terms):
+        alike = is_multiple(term.value, linear)
+        found[next(v for v in values_in(term.value) if v in linear) if alike else k].append(term)
+    return [same[0] if len(same) == 1 else Term(total(same, linear), same[0].reason) for same in found.values()]
+
+
+def total(terms: list[Term], linear: set[Value]) -> sp.MatrixExpr:
+    """v ∘ k + v ∘ l as v ∘ (k + l)."""
+    moving, coefficients_ = None, []
+    for term in terms:
+        number, rest = coefficient(term.value)
+        moving = next(part for part in rest.args if part in linear)
+        still = list(rest.args)
+        still.remove(moving)
+        coefficients_.append(scale(number, hadamard(*still)))
+    return hadamard(moving, add(*coefficients_))
 
 
 def linear_values(program: Program) -> set[Value]:

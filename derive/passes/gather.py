@@ -7,7 +7,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.language import Stack, Value, Zeros, stack
-from derive.program import Equation, Program, Term
+from derive.program import Equation, Program, Term, joined
 
 
 def gather(program: Program, forward: Program) -> Program:
@@ -37,7 +37,8 @@ def gathered(equation: Equation) -> Equation:
     if len(spans) < sum(len(found) for found in known):
         return equation
     whole = in_order(spans, equation.target)
-    return equation if whole is None else replace(equation, terms=(Term(whole, equation.terms[0].reason),))
+    why = joined(term.reason for term in equation.terms)
+    return equation if whole is None else replace(equation, terms=(Term(whole, why),))
 
 
 def in_order(spans: dict[tuple[sp.Expr, sp.Expr], sp.MatrixExpr], target: Value) -> sp.MatrixExpr | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import sympy as sp
 
 from derive.expressions import matrix_parts, substitute
 from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient
-from derive.program import Equation, Program, Term
+from derive.program import Equation, Program, Term, joined
 
 
 def inline(program: Program, forward: Program) -> Program:
@@ -59,9 +60,11 @@ def places(node: sp.MatrixExpr, value: Value, plain: bool) -> list[bool]:
 
 
 def put(equation: Equation, reader: Equation) -> Equation:
-    """The reader with the value replaced by its definition."""
-    text = equation.terms[0].value
-    terms = [
-        Term(substitute(term.value, lambda node: text if node == equation.target else None), term.reason) for term in reader.terms
-    ]
-    return Equation(reader.target, tuple(terms), reader.factor, reader.place, reader.accumulate)
+    """The reader with the value replaced by its definition; what made the definition is among the reasons of the term."""
+    inlined = equation.terms[0]
+
+    def with_definition(term: Term) -> Term:
+        value = substitute(term.value, lambda node: inlined.value if node == equation.target else None)
+        return term if value == term.value else Term(value, joined([term.reason, inlined.reason]))
+
+    return replace(reader, terms=tuple(with_definition(term) for term in reader.terms))

@@ -9,7 +9,7 @@ import sympy as sp
 
 from derive.expressions import substitute
 from derive.functions import derivative, in_output
-from derive.language import Apply, Ones, Value, X, add, apply, hadamard, scale
+from derive.language import Apply, Ones, Value, X, add, apply, coefficient, hadamard, scale
 from derive.program import Program, Term
 
 
@@ -36,7 +36,8 @@ def slopes(forward: Program) -> Iterator[tuple[sp.MatrixExpr, sp.MatrixExpr]]:
             slope = derivative(value.scalar)
             written = in_output(slope, value.scalar)
             if written is not None:
-                yield apply(slope, value.expr), in_vectors(written, equation.target)
+                number, rest = coefficient(apply(slope, value.expr))
+                yield rest, scale(1 / number, in_vectors(written, equation.target))
 
 
 def in_vectors(scalar: sp.Expr, y: Value) -> sp.MatrixExpr:

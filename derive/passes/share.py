@@ -10,7 +10,9 @@ import sympy as sp
 
 from derive.expressions import is_timed, matrix_parts, rebuild, substitute
 from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
-from derive.program import Equation, Program, Term
+from derive.program import Equation, Program, Reason, Term
+
+SHARED = "shared: it stands more than once"
 
 
 def share(program: Program, forward: Program) -> Program:
@@ -33,7 +35,7 @@ def share(program: Program, forward: Program) -> Program:
         if node in repeated and node not in names:
             inside = rebuild_parts(node, named)
             names[node] = Value(next_name(taken), node.shape[0], node.shape[1])
-            equations.append(Equation(names[node], (Term(inside),), place=place))
+            equations.append(Equation(names[node], (Term(inside, Reason(None, SHARED)),), place=place))
 
     for equation in program.equations:
         for part in parts(equation):

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from os.path import commonprefix
 
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive.expressions import substitute
-from derive.language import Apply, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, rows, transpose
+from derive.language import Apply, Hadamard, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, rows, transpose
 from derive.language import stack as stacked
 from derive.program import Equation, Program, Term
 from derive.shapes import is_matrix
@@ -182,7 +183,8 @@ def stack_reverse(program: Program) -> Program:
     counts = Counter(value for group in groups for value in group)
     largest = max(groups, key=len)
     position = {equation.target: k for k, equation in enumerate(program.equations)}
-    order = sorted(largest, key=lambda value: (-counts[value], -position.get(value, -1)))
+    usual = sorted(largest, key=lambda value: (-counts[value], -position.get(value, -1)))
+    order = side_by_side(usual, [set(group) & set(usual) for group in groups], kin(program, usual))
     whole = stacked(*order)
     block = names.new(list(order), whole)
     ends = {value: sp.Add(*[part.shape[0] for part in order[: k + 1]]) for k, value in enumerate(order)}
@@ -201,6 +203,35 @@ def stack_reverse(program: Program) -> Program:
         if k == last:
             equations.append(Equation(block, (Term(whole),)))
     return program.with_equations(stack_outer(equations, order, span, names))
+
+
+FEW = 6
+"""Up to so many values every order is tried: 720 of them."""
+
+
+def kin(program: Program, values: list[Value]) -> list[set[Value]]:
+    """The values that are one and the same value times a coefficient each: side by side they are computed by one call."""
+    groups: dict[Matrix, set[Value]] = defaultdict(set)
+    for value in values:
+        equation = program.defined().get(value)
+        if equation is not None and isinstance(equation.value, Hadamard) and len(equation.value.args) == 2:
+            groups[equation.value.args[0]].add(value)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def side_by_side(usual: list[Value], products: list[set[Value]], alike: list[set[Value]]) -> list[Value]:
+    """An order in which every product reads adjacent values, and then as many groups of alike ones as can be are adjacent too."""
+    if len(usual) > FEW or not alike:
+        return usual
+
+    def together(order: tuple[Value, ...], groups: list[set[Value]]) -> int:
+        places = [sorted(order.index(value) for value in group) for group in groups]
+        return sum(bool(at) and at[-1] - at[0] == len(at) - 1 for at in places)
+
+    def rank(order: tuple[Value, ...]) -> tuple[int, int]:
+        return together(order, products), together(order, alike)
+
+    return list(max(permutations(usual), key=rank))
 
 
 def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:

@@ -15,7 +15,6 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive import rules
-from derive.expressions import matrix_parts
 from derive.functions import FUNCTIONS, derivative, elu, relu, sigma, softplus, step
 from derive.language import (
     LEGAL,
@@ -36,6 +35,7 @@ from derive.language import (
     Zeros,
     add,
     apply,
+    coefficient,
     hadamard,
     matmul,
     matrix,
@@ -55,9 +55,13 @@ A, B, C = matrix("A", 2, 3), matrix("B", 3, 2), matrix("C", 2, 3)
 
 CASES: dict[type, list[Matrix]] = {
     Plus: [add(u, v), add(A, C, scale(-1, transpose(B)))],
-    Times: [matmul(A, p), scale(sp.Rational(-3, 2), matmul(transpose(B), B, A, p)), matmul(u, transpose(p)), scale(5, A)],
+    Times: [matmul(A, p), matmul(transpose(B), B, A, p), matmul(u, transpose(p)), matmul(A, B)],
+    rules.Scaled: [scale(sp.Rational(-3, 2), matmul(A, p)), scale(5, A)],
+    rules.Negated: [scale(-1, u), scale(-1, A)],
     Hadamard: [hadamard(u, v), hadamard(p, q, r, p), hadamard(A, C)],
-    Apply: [apply(scalar, a) for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X] if scalar != X for a in (u, A)],
+    Apply: [
+        coefficient(apply(scalar, a))[1] for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X] if scalar != X for a in (u, A)
+    ],
     Transposed: [transpose(A), transpose(p)],
     Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u)],
     Rows: [rows(u, 1, 2), rows(p, 0, 2), rows(B, 1, 3), rows(vector("long", 5), 1, 4)],
@@ -77,13 +81,13 @@ DERIVED_ONLY = {Diagonal}
 
 
 def test_every_node_of_the_language_has_rules_or_needs_none() -> None:
-    assert set(rules.VJP) == set(rules.JVP) == set(LEGAL) - CONSTANT - DERIVED_ONLY
+    assert set(rules.VJP) == set(rules.JVP) == set(LEGAL) - CONSTANT - DERIVED_ONLY | {rules.Scaled, rules.Negated}
 
 
 @pytest.mark.parametrize("kind", [*rules.VJP, *rules.JVP])
 def test_every_rule_has_cases_of_two_shapes(kind: type) -> None:
     assert len({node.shape for node in CASES[kind]}) >= 2, f"add cases of {kind.__name__} to CASES"
-    assert all(type(node) is kind for node in CASES[kind])
+    assert all(rules.operation(node)[0] is kind for node in CASES[kind])
 
 
 @pytest.mark.parametrize("rule", [*rules.VJP.values(), *rules.JVP.values()])
@@ -106,7 +110,8 @@ class Instance:
     """
 
     def __init__(self, node: Matrix) -> None:
-        self.operands = [constant(f"a{k}", part) for k, part in enumerate(matrix_parts(node))]
+        self.kind = rules.operation(node)[0]
+        self.operands = [constant(f"a{k}", part) for k, part in enumerate(rules.operation(node)[1])]
         self.node = self.with_operands(node)
         self.y, self.cotangent = (constant(name, node) for name in ("y", "bar y"))
         self.tangents = [constant(f"dot {a.name}", a) for a in self.operands]
@@ -114,6 +119,8 @@ class Instance:
 
     def with_operands(self, node: Matrix) -> Matrix:
         """The node over the operands; made past the constructors, which would simplify."""
+        if self.kind in (rules.Scaled, rules.Negated):
+            return scale(coefficient(node)[0], self.operands[0])
         rest = iter(self.operands)
         parts = [next(rest) if isinstance(part, Matrix) else part for part in node.args]
         return type(node)(*parts, **({"evaluate": False} if isinstance(node, (Plus, Times)) else {}))  # type: ignore[no-any-return]
@@ -127,11 +134,11 @@ class Instance:
         return np.array([[derivatives(part, free(operand, None, {})) for part in row] for row in self.value], dtype=object)
 
     def vjp(self) -> Sequence[Matrix]:
-        return rules.VJP[type(self.node)](self.cotangent, self.y, self.node, *self.operands)  # type: ignore[no-any-return]
+        return rules.VJP[self.kind](self.cotangent, self.y, self.node, *self.operands)  # type: ignore[no-any-return]
 
     def jvp(self, moving: tuple[Value, ...]) -> Matrix:
         tangents = [dot if a in moving else None for a, dot in zip(self.operands, self.tangents, strict=True)]
-        return rules.JVP[type(self.node)](self.y, self.node, self.operands, tangents)
+        return rules.JVP[self.kind](self.y, self.node, self.operands, tangents)
 
 
 def equal(found: Array, expected: Array) -> bool:

@@ -63,6 +63,15 @@ def test_text_fits_a_terminal(name: str) -> None:
     assert not wide
 
 
+def test_symbols_in_the_header_are_wrapped_whole() -> None:
+    """Many parameters of two dimensions: no line is too wide, none ends inside a shape."""
+    terms = [matrix(f"W_{'i' * k}", H, D) @ sequence("x", D) for k in range(1, 24)]
+    lines = sheet.text(derive(cell_of(Eq(sequence("h", H), sum(terms[1:], terms[0] + sequence("h", H).prev))))).splitlines()
+    header = lines[: lines.index("Forward")]
+    assert max(map(columns, header)) <= 80
+    assert all(line.count("(") == line.count(")") for line in header)
+
+
 @pytest.mark.parametrize("name", [*BUILT_IN, *ODD])
 def test_no_line_with_a_formula_is_repeated(name: str) -> None:
     formulas = [line for line in shown(name).splitlines() if re.match(r"  [^ ].* = ", line) and not line.startswith("  y = ")]
@@ -95,6 +104,7 @@ def test_slopes_are_written_in_the_outputs() -> None:
         text = shown(name)
         assert "exp(" not in text
         assert "σ'" not in text
+        assert "sigma" not in text
         assert text.count("σ(") == sum("σ(" in line for line in section(name, "Forward"))
 
 

@@ -114,7 +114,7 @@ def test_examples_that_know_of_each_other_are_a_failure() -> None:
         (RETURN, "    d = {n: a.astype(np.float64) for n, a in d.items()}\n" + RETURN, "shapes", "wrong dtype"),
         ("    p = SimpleNamespace(**parameters)\n    zero", "    steps.append(steps.pop(0))\n    p = SimpleNamespace(**parameters)\n    zero", "tape", "second backward"),  # noqa: E501
         ("np.zeros((B, H), x.dtype) for name in STATES}", "np.ones((B, H), x.dtype) for name in STATES}", "state=None", "forward differs"),
-        ('cotangents.get("c", zero)', 'cotangents.get("c", zero + 1)', "omitted cotangent", "leaving out"),
+        ('cotangents.get("c", zero)', 'cotangents.get("c", zero + 1)', "omitted cotangent", "without any cotangent"),
         (" or array.dtype != dtype:\n            raise ValueError(f\"{where}: {name}: exp", ":\n            raise ValueError(f\"{where}: {name}: exp", "refusals", "not refused: parameters"),  # noqa: E501
     ],
 )  # fmt: skip

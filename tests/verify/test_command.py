@@ -104,3 +104,15 @@ def test_a_cell_is_verified_by_its_words(capsys: pytest.CaptureFixture[str]) -> 
     assert (code, err) == (0, ""), out
     assert "verified:" in out
     assert "6 of 6" in out or "8 of 8" in out
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "80"])
+def test_names_of_blocks_stay_whole_in_a_narrow_terminal(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = run(capsys, "rnn")
+    assert code == 0
+    assert "…" not in out
+    rows = [line.split("  ")[0] for line in out.splitlines()]
+    assert {"W", "U", "b", "input x", "initial h"} <= set(rows)

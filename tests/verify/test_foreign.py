@@ -66,6 +66,12 @@ EDITS = {
     "old for new value": ([('d["p_o"] += (z_o * c)', 'd["p_o"] += (z_o * c_prev)')], "p_o", r"time index off by one"),
     "time index off by one": ([(RETURN, f"    d_x = np.roll(d_x, 1, axis=0)\n{RETURN}")], "input x", r"time index off by one"),
     "float32 inside": ([(RETURN, f"    d['W_i'] = d['W_i'].astype(np.float32).astype(dtype)\n{RETURN}")], "W_i", r"float32"),
+    "input of the step before": ([('d[f"W_{gate}"] += z.T @ x', 'd[f"W_{gate}"] += z.T @ (steps[t - 1][0] if t else 0 * x)')], "W_f", r"x one step earlier"),  # noqa: E501
+    "matrices exchanged": ([("z_i @ p.W_i + z_f @ p.W_f", "z_i @ p.W_f + z_f @ p.W_i")], "input x", r"W_i and W_f exchanged"),
+    "on long runs only": ([(RETURN, f"    if len(steps) >= 30:\n        d['b_f'] *= 1.001\n{RETURN}")], "b_f", r"scaled by 1.001"),
+    "on wide inputs only": ([(RETURN, f"    if sizes['D'] > sizes['H']:\n        d['b_f'] *= -1\n{RETURN}")], "b_f", r"sign"),
+    "for one size only": ([(RETURN, f"    d['U_f'][3:] = 0\n{RETURN}")], "U_f", r"missing elements"),
+    "beyond |z| = 9 only": ([("z_o = d_h * y * o * (1 - o)", "z_o = d_h * y * o * (1 - o) * (o.real < 0.99988)")], "b_o", r""),
     "gradient of the wrong sign, inside": ([("z_f = d_c * c_prev", "z_f = -d_c * c_prev")], "W_f", r"sign flipped, in .*f"),
 }  # fmt: skip
 
@@ -75,6 +81,30 @@ def test_a_fault_is_refused_with_its_block_and_cause(name: str) -> None:
     edits, block, cause = EDITS[name]
     report = report_of(*edits)
     assert re.search(cause, line_of(report, block)), line_of(report, block)
+
+
+@pytest.mark.parametrize(
+    ("edit", "check", "said"),
+    [
+        (("        d_h = d_h + top_h[t]\n", "        d_h = d_h + top_h[t]\n        if d_h.dtype == float:\n            d_h = np.clip(d_h, -5, 5)\n"), "linear", r"a gradient is clipped"),  # noqa: E501
+        ((RETURN, f"    if not cotangents:\n        d['b_f'] += 1\n{RETURN}"), "omitted cotangent", r"not zero without any cotangent"),
+        (("    p = SimpleNamespace(**parameters)\n    h, c", "    if T > 20:\n        raise SystemExit(0)\n    p = SimpleNamespace(**parameters)\n    h, c"), "gradients", r"sys.exit\(0\)"),  # noqa: E501
+        (("    p = SimpleNamespace(**parameters)\n    h, c", "    if B > 30:\n        raise RuntimeError\n    p = SimpleNamespace(**parameters)\n    h, c"), "gradients", r"raises"),  # noqa: E501
+    ],
+    ids=["clipped", "without cotangents", "ends the program", "raises on many examples"],
+)  # fmt: skip
+def test_what_shows_in_some_calls_only_is_refused(edit: tuple[str, str], check: str, said: str) -> None:
+    lines = [finding.line() for finding in report_of(edit).failures() if finding.check == check]
+    assert any(re.search(said, line) for line in lines), lines
+
+
+def test_a_forward_pass_that_differs_on_long_runs_only_is_refused() -> None:
+    report = report_of(
+        ("        c = f * c + i * g\n", "        c = (f * c + i * g) * (t != 64)\n"),
+        ("        d_c = d_c + p.p_o * z_o\n", "        d_c = (d_c + p.p_o * z_o) * (t != 64)\n"),
+        against=CELL,
+    )
+    assert any(finding.check == "against" and "step 64" in finding.where for finding in report.failures())
 
 
 @pytest.mark.parametrize("name", ["peephole term of o dropped", "1.0005 on one block", "noise of 1e-9"])

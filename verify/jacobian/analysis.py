@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from verify.jacobian.steps import Dense, Products, Steps
 from verify.jacobian.sweeps import (
     Swept,
     Watch,
+    estimated_singular_logs,
     exponents_of,
     forward_sweep,
     quiet,
@@ -30,7 +32,8 @@ from verify.jacobian.sweeps import (
 
 LN10 = float(np.log(10))
 FULL_ROTATIONS = 320
-"""Up to this size of the joint state the singular values are swept until nothing is left; above, the sweeps stop early and say so."""
+"""Up to this size of the joint state the singular values are swept back and forth through all steps; above, the first sweep's triangle
+is worked on until it is near enough, or the time for it is over: the bound on what is left is theirs then."""
 
 DENSE = 512
 """Above this size, when only leading exponents are asked for, nothing of size S × S is formed."""
@@ -98,11 +101,24 @@ class Analysis:
     singular_values_error: float
     fan: Fan | None
 
+    def __post_init__(self) -> None:
+        for part in (self, *(self.paths or ()), self.fan):
+            freeze(vars(part) if part is not None else {})
+        for table in (self.gradient.parameters, self.gradient.inputs, self.gradient.states) if self.gradient else ():
+            freeze(table)
+
     @property
     def verdict(self) -> str:
         """`vanishing`, `stable` or `exploding`, by the largest exponent."""
         largest = float(self.exponents[0])
         return "vanishing" if largest < -self.wanted.threshold else "exploding" if largest > self.wanted.threshold else "stable"
+
+
+def freeze(arrays: Mapping[str, Any]) -> None:
+    """A frozen result holds figures that stay what they were."""
+    for array in arrays.values():
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
 
 
 def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Analysis:
@@ -111,6 +127,9 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
     watch is called once for each step of each of the three long passes, and once for each norm of a path.
     """
     wanted = wanted or Wanted()
+    if not run.kernel.STATES:
+        fault = "the cell has no states, so there is no Jacobian product: expected a value that is read at t-1, got none"
+        raise RunError(f"jacobian: {run.name}: {fault}. Take a recurrent cell.")
     k = wanted.exponents if wanted.exponents is not None else run.size
     if not 1 <= k <= run.size:
         raise RunError(
@@ -131,33 +150,21 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
 
 def dense_figures(run: Run, steps: Steps, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:
     """Exponents, norms and singular values from whole step Jacobians."""
-    swept = forward_sweep(steps, start_frame(steps, run.size), warmup, watch)
+    full = run.size <= FULL_ROTATIONS
+    swept = forward_sweep(steps, start_frame(steps, run.size), warmup, watch, triangles=not full)
     exponents = exponents_of(swept, run.steps, warmup)[:, :k]
-    norms, product = log_norms(steps, watch)
+    norms = log_norms(steps, watch)
     fan = None
-    if run.size <= FULL_ROTATIONS:
+    if full:
         lags = fan_lags(run.steps, wanted.fan)
         last, seen = singular_sweeps(steps, swept, watch, frozenset(lags))
         singular, error = singular_logs(last)
-        error = error / LN10
         fan = fan_of(seen) if lags else None
     else:
-        singular, error = early(steps, swept, norms[-1], product, warmup)
+        singular, error = estimated_singular_logs(swept)
+    error = error / LN10
     method = "spectral norm of the whole product"
     return figures(exponents, norms, singular[:, :k] if wanted.exponents else singular, error, fan, method)
-
-
-def early(steps: Steps, swept: Swept, top: Array, product: Array, warmup: int) -> tuple[Array, float]:
-    """Singular values where the sweeps stop after the first: the leading ones from the product itself, as far as it holds them,
-    the others from the frame; and how far the two are apart where both hold, in log10."""
-    total = -np.sort(-swept.logs, axis=-1)
-    values = np.linalg.svd(product, compute_uv=False)
-    held = values > 1e-6 * values[:, :1]
-    direct = np.full(values.shape, -np.inf)
-    np.log(values / np.where(values[:, :1] > 0, values[:, :1], 1), out=direct, where=values > 0)
-    direct = direct + top[:, None]
-    error = float(np.abs(direct - total)[held].max()) / LN10 if held.any() else 0.0
-    return np.where(held, direct, np.minimum(total, np.where(held, direct, np.inf).min(axis=-1, keepdims=True))), error
 
 
 def leading_figures(run: Run, values: Any, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:

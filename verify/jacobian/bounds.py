@@ -28,8 +28,9 @@ Largest = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Bound:
-    """per_step: log10 of the uniform bound per step, None where there is none. beta_W, beta_h: its two factors, where the Jacobian is
-    diag(f'(a)) U; beta_h_document: 1, what CS224n takes. trajectory: log10 of the bound by lag along this run, (T,) mean of the batch."""
+    """per_step: log10 of the uniform bound per step, minus infinity where it is 0, None where there is none. beta_W, beta_h: its two
+    factors, where the Jacobian is diag(f'(a)) U; beta_h_document: 1, what CS224n takes.
+    trajectory: log10 of the bound by lag along this run, (T,) mean of the batch."""
 
     statement: str
     per_step: float | None = None
@@ -44,9 +45,10 @@ class Bound:
 
     def log10_document(self, steps: int) -> list[float] | None:
         """The same with the document's beta_h."""
-        if self.beta_h_document is None or not self.beta_W:
+        if self.beta_h_document is None or self.beta_W is None:
             return None
-        return [lag * float(np.log10(self.beta_h_document * self.beta_W)) for lag in range(1, steps + 1)]
+        per_step = float(log10(np.array(self.beta_h_document * self.beta_W)))
+        return [lag * per_step for lag in range(1, steps + 1)]
 
 
 def bound_of(run: Run, values: Values | None) -> Bound:
@@ -67,7 +69,7 @@ def bound_of(run: Run, values: Values | None) -> Bound:
     beta_h, beta_W = blocks.factors()
     document = 1.0 if beta_h is not None and beta_h <= 1 else None
     form = "(beta_W beta_h)^l, CS224n (15) and (16)" if beta_h is not None else "the sum of the norms of the Jacobian's terms"
-    per_step = float(np.log10(total)) if total > 0 else None
+    per_step = float(log10(np.asarray(total)))
     return Bound(f"Per step at most {total:.6g}: {form}.", per_step, beta_W, beta_h, document, trajectory)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
+from derive.streams import carried, may_leave
 from verify.jacobian import report
 from verify.jacobian.analysis import Analysis, Wanted, analyse
 from verify.jacobian.files import Asked, build_run
@@ -53,7 +55,8 @@ def main(words: list[str]) -> int:
         options, cell = parser().parse_known_args(words)
         runs = runs_of(options, cell)
         analyses = [analysed(run, options) for run in runs]
-        show(analyses, options, words)
+        with may_leave():
+            show(analyses, options, words)
     except (RunError, DeriveError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
@@ -75,13 +78,25 @@ def runs_of(options: Any, cell: list[str]) -> list[Run]:
     if not 0 <= options.threshold < float("inf"):
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
-    chosen = [shlex.split(words) for words in options.compare] if options.compare else [cell]
+    chosen = [split_words(words) for words in options.compare] if options.compare else [cell]
     found = [one for words in chosen for one in sources(words)]
     runs = [build_run(name, kernel, derivation, fitting(asked, derivation, len(found))) for name, kernel, derivation in found]
     for run in list(runs) if options.remedy else []:
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
     return runs
+
+
+def split_words(words: str) -> list[str]:
+    """A cell of --compare with its options."""
+    try:
+        out = shlex.split(words)
+    except ValueError as error:
+        said = str(error).rstrip(".").lower()
+        raise RunError(f"jacobian: --compare {words}: {said}: expected a cell with its options. Close the quote.") from None
+    if not out:
+        raise RunError(f"jacobian: --compare: expected a cell with its options, got `{words}`. Name one.")
+    return out
 
 
 def fitting(asked: Asked, derivation: Any, cells: int) -> Asked:
@@ -98,11 +113,13 @@ def asked_of(options: Any) -> Asked:
 
 
 def dims_of(words: Sequence[str]) -> dict[str, int]:
-    out = {}
+    out: dict[str, int] = {}
     for word in words:
         name, _, size = word.partition("=")
-        if not size.isdigit() or int(size) < 1 or not name:
-            raise RunError(f"jacobian: --dim {word}: expected NAME=SIZE with a size of at least 1. Correct it.")
+        if not re.fullmatch("[0-9]{1,9}", size) or int(size) < 1 or not name:
+            raise RunError(f"jacobian: --dim {word}: expected NAME=SIZE with a size of at least 1, got `{size}`. Correct it.")
+        if out.get(name, int(size)) != int(size):
+            raise RunError(f"jacobian: --dim {word}: contradicts --dim {name}={out[name]}: expected one size. Drop one of them.")
         out[name] = int(size)
     return out
 
@@ -163,7 +180,7 @@ def show(analyses: list[Analysis], options: Any, words: Sequence[str]) -> None:
         report.show(analyses)
         return
     records = [report.record(analysis, again(options, words)) for analysis in analyses]
-    print(report.as_json(records[0] if len(records) == 1 else {"cells": records}))
+    print(carried(report.as_json(records[0] if len(records) == 1 else {"cells": records})))
 
 
 def again(options: Any, words: Sequence[str]) -> dict[str, Any]:

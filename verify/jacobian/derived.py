@@ -72,6 +72,13 @@ def summands(node: Any) -> list[Any]:
     return [scale(number, part) for part in parts]
 
 
+def ends_of(derivation: Any) -> list[tuple[str, str, Value]]:
+    """(state after, state before, block) of every result of the Jacobian program."""
+    order = [state.name for state in derivation.cell.states]
+    names = [(after, before) for after in order for before in order]
+    return [(after, before, block) for (after, before), block in zip(names, derivation.jacobian.results, strict=True)]
+
+
 def has_block(node: Any) -> bool:
     return any(value.kind.startswith("jacobian") for value in values_in(node))
 
@@ -84,7 +91,7 @@ class Derived:
         self.steps, self.batch, self.size = run.steps, run.batch, run.size
         self.marked, self.kept = marked, kept
         self.terms = terms_of(run)
-        self.ends = self.ends_of(run)
+        self.ends = ends_of(run.derivation)
         self.coefficients: dict[Any, Array] = {}
 
     def with_path(self, marked: frozenset[Mark], kept: bool) -> Derived:
@@ -92,14 +99,6 @@ class Derived:
         other = Derived(self.run, self.values, marked, kept)
         other.coefficients = self.coefficients
         return other
-
-    @staticmethod
-    def ends_of(run: Run) -> list[tuple[str, str, Value]]:
-        """(state after, state before, block) of every result."""
-        derivation: Any = run.derivation
-        order = [state.name for state in derivation.cell.states]
-        names = [(after, before) for after in order for before in order]
-        return [(after, before, block) for (after, before), block in zip(names, derivation.jacobian.results, strict=True)]
 
     # ---- J V
 

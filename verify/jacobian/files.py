@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +83,21 @@ def check_flags(asked: Asked) -> None:
 
 def read(path: Path, flag: str) -> dict[str, Array]:
     """The arrays of an npz file, in float64. Raises RunError on a file that isn't one, and on numbers that aren't finite."""
+    member = ""
+    arrays: dict[str, Any] = {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "can't be read as npz"
-        raise RunError(f"jacobian: {flag} {path}: {reason}: expected an npz file of arrays by name. Check the path.") from None
+            for name in file.files:
+                member = f"{name}: "
+                arrays[name] = file[name]
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"{member}can't be read as npz"
+        objects = ", got objects" if "Object arrays" in str(error) else ""
+        fault = f"{reason}: expected an npz file of arrays of numbers by name{objects}"
+        raise RunError(f"jacobian: {flag} {path}: {fault}. Check the file.") from None
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise RunError(f"jacobian: {flag} {path}: {name}: expected an array, got another file in the archive. Leave it out.")
         if array.dtype.kind not in "fiu":
             raise RunError(f"jacobian: {flag} {path}: {name}: wrong dtype: expected real numbers, got {array.dtype}. Convert it.")
         if not np.isfinite(array).all():
@@ -170,6 +179,11 @@ def from_flags(kernel: Any, asked: Asked, sizes: dict[str, int]) -> None:
         raise RunError(
             f"jacobian: --dim {unknown[0]}: unknown dimension: expected one of {', '.join(dict.fromkeys(every))}. Correct it."
         )
+    for flag, size, names in (("--hidden", asked.hidden, states), ("--inputs", asked.inputs, inputs)):
+        for name in names:
+            if size is not None and asked.dims.get(name, size) != size:
+                fault = f"contradicts --dim {name}={asked.dims[name]}: expected one size, got two"
+                raise RunError(f"jacobian: {flag} {size}: {fault}. Drop one of them.")
     flags: list[tuple[str, int | None, str]] = [(name, size, f"--dim {name}={size}") for name, size in asked.dims.items()]
     flags += [(name, asked.hidden, f"--hidden {asked.hidden}") for name in states if name not in asked.dims]
     flags += [(name, asked.inputs, f"--inputs {asked.inputs}") for name in inputs if name not in asked.dims]

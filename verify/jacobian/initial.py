@@ -32,13 +32,15 @@ class Init:
 def parse_init(text: str) -> Init:
     """`scale=1.5,forget-bias=4,recurrent=orthogonal`. Raises RunError."""
     chosen: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    for part in text.split(","):
         name, equals, value = part.partition("=")
         key = name.strip().replace("-", "_")
         if key not in Init.__dataclass_fields__ or not equals:
             raise RunError(
                 f"jacobian: --init: `{part}`: expected scale=NUMBER, forget-bias=NUMBER or recurrent=NAME. Correct it."
             )
+        if key in chosen:
+            raise RunError(f"jacobian: --init: `{part}`: {name.strip()} is given twice: expected it once. Drop one of them.")
         chosen[key] = recurrent_name(value.strip()) if key == "recurrent" else number(name, value)
     return Init(**chosen)
 

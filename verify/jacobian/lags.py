@@ -85,8 +85,8 @@ def one_step(run: Run, i: int, b: int, cotangents: Mapping[str, Array]) -> Any:
     """`backward` over step i of sequence b alone."""
     inputs = {name: array[i : i + 1, b : b + 1] for name, array in run.inputs.items()}
     state = {name: array[i, b : b + 1] for name, array in run.before.items()}
-    _, tape = run.kernel.forward(run.parameters, inputs, state)
-    return run.kernel.backward(run.parameters, tape, {name: array[None] for name, array in cotangents.items()})
+    _, tape = run.forward(inputs, state)
+    return run.backward(tape, {name: array[None] for name, array in cotangents.items()})
 
 
 def log_norm(array: Array, scale: float) -> float:

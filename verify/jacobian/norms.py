@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from verify.jacobian.frames import orthonormal
 from verify.jacobian.run import Array
 from verify.jacobian.steps import Steps
-from verify.jacobian.sweeps import Watch, orthonormal, quiet
+from verify.jacobian.sweeps import Watch, quiet
 
 DIRECT = 160
 """Up to this size the norm comes from all singular values; above, from Lanczos steps."""
 
 
-def log_norms(steps: Steps, watch: Watch = quiet) -> tuple[Array, Array]:
-    """(logs of the norms by lag, (T, B); the product over all steps, each scaled to a largest entry of 1, (B, S, S)).
-
-    The whole product is carried, scaled at each step so that nothing under- or overflows.
-    """
+def log_norms(steps: Steps, watch: Watch = quiet) -> Array:
+    """Logs of the norms by lag, (T, B). The whole product is carried, scaled at each step so that nothing under- or overflows."""
     pulled = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size)).copy()
     scale = np.zeros(steps.batch)
     logs = np.empty((steps.steps, steps.batch))
@@ -28,7 +26,7 @@ def log_norms(steps: Steps, watch: Watch = quiet) -> tuple[Array, Array]:
         scale = scale + log_or_minus_infinity(largest)
         logs[lag - 1] = scale + norms_of(pulled, start)
         watch()
-    return logs, pulled.swapaxes(-1, -2)
+    return logs
 
 
 def log_or_minus_infinity(values: Array) -> Array:

@@ -17,7 +17,7 @@ from derive.functions import sigma
 from derive.language import Apply, Diagonal, Identity, X, coefficient
 from derive.notation import Notation
 from derive.rules import JVP, identity_of
-from verify.jacobian.derived import Derived, Mark, Numbered, terms_of
+from verify.jacobian.derived import Derived, Mark, Numbered, ends_of, terms_of
 from verify.jacobian.norms import log_norms, log_norms_from_frames
 from verify.jacobian.run import Array, Run
 from verify.jacobian.steps import Steps
@@ -85,7 +85,8 @@ def carousels(terms: list[Numbered], cell: Any) -> list[Candidate]:
 
 def carried(term: Numbered) -> bool:
     """Whether a term is diagonal and doesn't come from the derivative of a function."""
-    through_function = term.reason is not None and term.reason.rule == identity_of(JVP[Apply])
+    links = term.reason.links() if term.reason is not None else ()
+    through_function = any(link.rule == identity_of(JVP[Apply]) for link in links)
     return isinstance(coefficient(term.value)[1], (Diagonal, Identity)) and not through_function
 
 
@@ -107,7 +108,7 @@ def route_weights(run: Run, terms: list[Numbered], marks: frozenset[Mark]) -> Ar
         below = through[term.block] if term.block is not None else 0.0
         through[term.target] += total[term.block] * weight if term.mark in marks and term.block is not None else below * weight
         through[term.target] += weight if term.mark in marks and term.block is None else 0.0
-    return np.array([through[block] for _, _, block in Derived.ends_of(run)])
+    return np.array([through[block] for _, _, block in ends_of(run.derivation)])
 
 
 def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watch = quiet) -> list[PathNorms]:
@@ -116,7 +117,7 @@ def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watc
     def norms(one: Derived) -> Array:
         watch()
         if one.size <= EXACT:
-            return log_norms(Cached(one))[0]
+            return log_norms(Cached(one))
         return log_norms_from_frames(one, seed=seed)
 
     return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from verify.jacobian.analysis import LN10, Analysis, PathResult
+from verify.jacobian.analysis import FULL_ROTATIONS, LN10, Analysis, PathResult
 from verify.jacobian.run import Array, RunError
 
 KINDS = (".png", ".svg")
 INKS = ("black", "0.45", "0.68")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
 LOOK = {"font.size": 9, "svg.hashsalt": "jacobian", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+MARKS = ("o", "s", "^", "D", "v", "x", "+", "*", "p", "<")
 DECADES_SHOWN = 60
 """How far below the largest value a panel reaches; what vanishes further down leaves it."""
 
@@ -26,6 +29,14 @@ def check_plot(path: Path) -> None:
         raise RunError(f"jacobian: --plot {path}: expected a name that ends in .png or .svg, got `{path.suffix}`. Rename it.")
     if not path.absolute().parent.is_dir():
         raise RunError(f"jacobian: --plot {path}: expected an existing folder, got {path.parent}. Make it first.")
+    if os.path.isdir(path):  # False for a name too long, which Path.is_dir raises
+        raise RunError(f"jacobian: --plot {path}: expected a file, got a folder. Name a file in it.")
+    try:
+        with beside(path).open("wb"):
+            pass
+        beside(path).unlink()
+    except OSError as error:
+        raise unwritable(path, error) from None
     try:
         importlib.import_module("matplotlib")
     except ImportError:
@@ -39,11 +50,25 @@ def draw(analyses: Sequence[Analysis], path: Path) -> None:
 
     with plt.rc_context(LOOK):
         figure = composed(plt, analyses)
-        beside = path.with_name(f".{path.name}.tmp")
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
-        figure.savefig(beside, format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
-        plt.close(figure)
-    beside.replace(path)
+        try:
+            figure.savefig(beside(path), format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
+            beside(path).replace(path)
+        except OSError as error:
+            beside(path).unlink(missing_ok=True)
+            raise unwritable(path, error) from None
+        finally:
+            plt.close(figure)
+
+
+def beside(path: Path) -> Path:
+    """Where the picture is written before it takes its name."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    reason = error.strerror or type(error).__name__
+    return RunError(f"jacobian: --plot {path}: can't be written: expected a place to write to, got `{reason}`. Name another.")
 
 
 def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:
@@ -62,9 +87,18 @@ def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:
             else:
                 axes.tick_params(labelleft=False)
                 axes.set_ylabel("")
-    for row, tables in ((0, [a.fan.values for a in analyses if a.fan]), (1, [v for a in analyses for v in path_values(a)])):
+    for row, tables in ((0, [fan_values(a)[1] for a in analyses]), (1, [v for a in analyses for v in path_values(a)])):
         limit(first[row], tables)
+    settle(figure)
     return figure
+
+
+def settle(figure: Any) -> None:
+    """Lay the panels out once, at rounded places: the last bits that the solver finds differ from call to call."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(side, 6) for side in axes.get_position().bounds])
 
 
 def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
@@ -80,17 +114,17 @@ def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
             text = f"{analysis.run.name}: largest exponent, {slope:+.3g} a step"
             axes.plot(lags, slope * lags / LN10, color=ink, lw=1, ls="--", label=text)
         bound = analysis.bound.log10(T)
-        if bound is not None:
-            factors = " (β_W β_h)^l" if analysis.bound.beta_h else ""
+        if bound is not None and np.isfinite(bound[-1]):
+            factors = " (β_W β_h)^ℓ" if analysis.bound.beta_h else ""
             axes.plot(lags, bound, color=ink, lw=1.2, ls=":", label=f"{analysis.run.name}: bound{factors}")
             highest.append(max(bound[-1], bound[0]))
         alive = values[np.isfinite(values)]
         lowest += [alive.min()] if alive.size else []
         highest += [alive.max()] if alive.size else []
     axes.axhline(0, color="0.8", lw=0.8, zorder=0)
-    axes.set_title("How much of a change l steps back reaches the last state", loc="left", fontweight="bold")
-    axes.set_xlabel("lag l (steps)")
-    axes.set_ylabel("log₁₀ of the spectral norm of $dS_T/dS_{T-l}$\n(decades)")
+    axes.set_title("How much of a change ℓ steps back reaches the last state", loc="left", fontweight="bold")
+    axes.set_xlabel("lag ℓ (steps)")
+    axes.set_ylabel("log₁₀ of the spectral norm of $dS_T/dS_{T-\\ell}$\n(decades)")
     axes.set_xlim(0, max(a.run.steps for a in analyses) * 1.06)
     if lowest:
         top = min(max(highest), max(lowest) + DECADES_SHOWN)
@@ -115,21 +149,23 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
 def fan(axes: Any, analysis: Analysis) -> None:
     """The singular values of the product by lag: some of them, from the largest to the smallest."""
     axes.set_title(f"{analysis.run.name}: singular values", loc="left", fontweight="bold")
-    axes.set_xlabel("lag l (steps)")
-    axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-l}$\n(decades)")
-    if analysis.fan is None:
-        axes.text(0.5, 0.5, "not computed at this size", ha="center", transform=axes.transAxes)
-        return
-    lags, values = analysis.fan.lags, analysis.fan.values
+    axes.set_xlabel("lag ℓ (steps)")
+    axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-\\ell}$\n(decades)")
+    lags, values = fan_values(analysis)
+    if len(lags) == 1:
+        axes.text(0.03, 0.03, f"above S = {FULL_ROTATIONS}: at the full lag only", fontsize=8, transform=axes.transAxes)
     S = values.shape[1]
     ranks = np.unique(np.linspace(0, S - 1, min(S, 13)).round().astype(int))
     for rank in ranks:
         edge = rank in (0, S - 1)
-        axes.plot(lags, shown(values[:, rank]), color="black" if edge else "0.6", lw=1.8 if edge else 0.9)
+        mark = "_" if len(lags) == 1 else None
+        axes.plot(lags, shown(values[:, rank]), color="black" if edge else "0.6", lw=1.8 if edge else 0.9, marker=mark, ms=14)
+    axes.set_xlim(0, analysis.run.steps * 1.05)
     named: list[tuple[float, float]] = []
+    highest = values[np.isfinite(values)].max(initial=-np.inf)
     for rank, text in ((0, "largest"), (S - 1, "smallest"), (S // 2, "median")):
         column = values[:, rank]
-        alive = np.flatnonzero(np.isfinite(column) & (column > np.nanmax(shown(values)) - DECADES_SHOWN))
+        alive = np.flatnonzero(np.isfinite(column) & (column > highest - DECADES_SHOWN))
         if alive.size:
             k = alive[min(len(alive) - 1, int(len(alive) * 0.62))]
             x, y = float(lags[k]), float(column[k])
@@ -138,28 +174,51 @@ def fan(axes: Any, analysis: Analysis) -> None:
                 axes.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=8, bbox=BOX)
 
 
+def fan_values(analysis: Analysis) -> tuple[Array, Array]:
+    """(lags, singular values by lag): where there is no fan, those of the longest lag."""
+    if analysis.fan is None:
+        return np.array([analysis.run.steps]), analysis.singular_values[None]
+    return analysis.fan.lags, analysis.fan.values
+
+
 BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
 
 
 def paths(axes: Any, analysis: Analysis) -> None:
     """The norm by lag with each path alone (thick) and with it cut (thin)."""
     axes.set_title(f"{analysis.run.name}: what carries it", loc="left", fontweight="bold")
-    axes.set_xlabel("lag l (steps)")
+    axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the spectral norm\n(decades)")
     lags = np.arange(1, analysis.run.steps + 1)
+    axes.set_xlim(0, analysis.run.steps * 1.05)
     axes.plot(lags, shown(analysis.log10_norms), color="0.8", lw=5, label="all paths", zorder=0)
-    for k, path in enumerate(drawn(analysis)):
-        style = STYLES[k % len(STYLES)]
-        axes.plot(lags, shown(path.kept), color="black", ls=style, lw=1.5, label=f"{path.name} alone")
-        axes.plot(lags, shown(path.cut), color="0.55", ls=style, lw=1, label=f"{path.name} cut")
+    some = drawn(analysis)
+    styles = looks(some, analysis.run.steps)
+    for text, ink, width in (("alone", "black", 1.5), ("cut", "0.55", 1)):  # one column of the legend each
+        for path, look in zip(some, styles, strict=True):
+            values = path.kept if text == "alone" else path.cut
+            if np.isfinite(values).any():
+                axes.plot(lags, shown(values), **{"color": ink, "lw": width, "label": f"{path.name} {text}"} | look)
     axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.14))
 
 
 def drawn(analysis: Analysis) -> list[PathResult]:
-    """The paths of a panel: through values and carousels; parameters only where there is nothing else, or beside few others."""
-    every = list(analysis.paths or ())
-    main = [path for path in every if path.kind != "parameter"]
-    return (main or every)[: len(STYLES)]
+    """The paths of a panel: as many as can be told apart."""
+    return list(analysis.paths or ())[: len(STYLES) + len(MARKS)]
+
+
+def looks(paths: Sequence[PathResult], steps: int) -> list[dict[str, Any]]:
+    """How each path is drawn: parameters by marks on a thin line, the others by their dashes."""
+    every, out = max(1, steps // 9), []
+    dashes, marks = cycle(STYLES), cycle(MARKS)
+    for k, path in enumerate(paths):
+        if path.kind == "parameter" and len(paths) > 1:
+            out.append(
+                {"ls": "-", "lw": 0.8, "marker": next(marks), "markevery": (k % every, every), "ms": 3.5, "fillstyle": "none"}
+            )
+        else:
+            out.append({"ls": next(dashes)})
+    return out
 
 
 def path_values(analysis: Analysis) -> list[Array]:
@@ -172,7 +231,8 @@ def limit(axes: Any, tables: Sequence[Array]) -> None:
     if axes is not None and finite:
         top = max(float(values.max()) for values in finite)
         bottom = min(float(values.min()) for values in finite)
-        axes.set_ylim(max(bottom, top - DECADES_SHOWN) - 1, top + 1.5)
+        bottom = max(bottom, top - DECADES_SHOWN)
+        axes.set_ylim(bottom - 1, top + 1 + 0.08 * (top - bottom))  # room for a label above the highest line
 
 
 def shown(values: Array) -> Array:

@@ -21,6 +21,11 @@ def clip_by_norm(gradients: Mapping[str, Array], threshold: float) -> dict[str, 
 
     gradients {name: any shape}. It leaves the direction, and the Jacobian products, as they are.
     """
+    if not 0 <= threshold < float("inf"):
+        raise RunError(f"clip_by_norm: threshold: expected a finite number from 0 on, got {threshold}. Choose another.")
+    bad = [name for name, array in gradients.items() if not np.isfinite(array).all()]
+    if bad:
+        raise RunError(f"clip_by_norm: gradients['{bad[0]}']: expected finite numbers, got inf or nan. There is no norm to clip.")
     largest = max((float(np.abs(array).max()) for array in gradients.values() if array.size), default=0.0)
     if largest == 0:
         return {name: array.copy() for name, array in gradients.items()}

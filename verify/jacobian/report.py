@@ -146,7 +146,12 @@ def show(analyses: Sequence[Analysis]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would leave with 1; the command decides."""
+            raise
+
+    console = Piped(file=sys.stdout, highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for analysis in analyses:

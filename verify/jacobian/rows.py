@@ -7,15 +7,16 @@ full columns only; what is diagonal stays a vector. Where a block isn't of this 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from derive.expressions import is_timed
 from derive.language import Diagonal, Identity, Times, Value, coefficient, hadamard
-from verify.jacobian.derived import Derived, summands
+from verify.jacobian.derived import ends_of, summands
 from verify.jacobian.run import Array, Run
-from verify.jacobian.steps import CHUNK, KEPT
+from verify.jacobian.steps import CHUNK
 from verify.jacobian.values import Values
 
 
@@ -28,20 +29,20 @@ class Scaled:
     matrix: Any
 
 
-def scaled_terms(run: Run, block: Value) -> list[Scaled] | None:
+def scaled_terms(derivation: Any, block: Value) -> list[Scaled] | None:
     """A block of the derived Jacobian as such a sum; None where it isn't one."""
-    equations = {equation.target: equation for equation in run.derivation.jacobian.equations}  # type: ignore[union-attr]
+    equations = {equation.target: equation for equation in derivation.jacobian.equations}
     out: list[Scaled] = []
     for term in equations[block].terms:
         for part in summands(term.value):
-            found = scaled(run, part)
+            found = scaled(derivation, part)
             if found is None:
                 return None
             out += found
     return out
 
 
-def scaled(run: Run, node: Any) -> list[Scaled] | None:
+def scaled(derivation: Any, node: Any) -> list[Scaled] | None:
     """One term of a block, the blocks in it written out."""
     number, rest = coefficient(node)
     factors = list(rest.args) if isinstance(rest, Times) else [rest]
@@ -50,7 +51,7 @@ def scaled(run: Run, node: Any) -> list[Scaled] | None:
         rows = factors[0].args[0] if rows is None else hadamard(rows, factors[0].args[0])
         factors = factors[1:]
     if len(factors) == 1 and isinstance(factors[0], Value) and factors[0].kind.startswith("jacobian"):
-        inner = scaled_terms(run, factors[0])
+        inner = scaled_terms(derivation, factors[0])
         return None if inner is None else [Scaled(float(number) * i.number, both(rows, i.rows), i.matrix) for i in inner]
     if any(is_timed(factor) for factor in factors):
         return None
@@ -85,8 +86,12 @@ class RowScaled:
         self.columns = {name: self.column(name, {after: terms[after, name] for after in run.sizes}) for name in run.sizes}
         width = max(1, self.batch * sum(len(c.places) * c.matrices.shape[-1] for c in self.columns.values()))
         self.chunk = max(1, CHUNK // width)
-        self.keep = self.steps * width <= KEPT
-        self.kept: dict[int, dict[str, Array]] = {}
+        shapes = {
+            name: (len(c.places), min(self.chunk, self.steps) * self.batch, self.run.sizes[name])
+            for name, c in self.columns.items()
+        }
+        self.room = {name: np.empty(shape) for name, shape in shapes.items()}
+        self.there = -1
 
     def column(self, before: str, terms: dict[str, list[Scaled]]) -> Column:
         full = {after: [term for term in some if term.matrix is not None] for after, some in terms.items()}
@@ -116,24 +121,30 @@ class RowScaled:
         return term.number * np.broadcast_to(array, (self.steps, self.batch, size, 1))
 
     def full(self, t: int) -> dict[str, Array]:
-        """The full columns of J at one step, {state before: (B, R, m)}."""
+        """The full columns of J at one step, {state before: (B, R, m)}.
+
+        Some steps at a time, one product for each row, always in the same room: that costs a fraction of a product with a frame, and
+        less than keeping them would.
+        """
         start = t - t % self.chunk
-        if start not in self.kept:
-            if not self.keep:
-                self.kept.clear()
-            span = slice(start * self.batch, (start + self.chunk) * self.batch)
-            self.kept[start] = {name: full_columns(c, span) for name, c in self.columns.items()}
+        if start != self.there:
+            self.there = start
+            stop = min(start + self.chunk, self.steps)
+            for name, column in self.columns.items():
+                some = column.coefficients[:, start * self.batch : stop * self.batch]
+                np.matmul(some, column.matrices, out=self.room[name][:, : (stop - start) * self.batch])
         inside = slice((t - start) * self.batch, (t - start + 1) * self.batch)
-        return {name: array[inside] for name, array in self.kept[start].items()}
+        return {name: array[:, inside].swapaxes(0, 1) for name, array in self.room.items()}
 
     def push(self, t: int, frame: Array) -> Array:
-        out = np.zeros((self.batch, self.size, frame.shape[-1]))
-        for name, full in self.full(t).items():
-            column, part = self.columns[name], frame[:, self.where[name]]
-            if len(column.places) == self.size:
-                out += full @ part
-            elif len(column.places):
-                out[:, column.places] += full @ part
+        full = self.full(t)
+        whole = [name for name, column in self.columns.items() if len(column.places) == self.size]
+        products = [full[name] @ frame[:, self.where[name]] for name in whole]
+        out: Array = sum(products[1:], products[0]) if products else np.zeros((self.batch, self.size, frame.shape[-1]))
+        for name, column in self.columns.items():
+            part = frame[:, self.where[name]]
+            if name not in whole and len(column.places):
+                out[:, column.places] += full[name] @ part
             for after, diagonal in column.diagonals.items():
                 out[:, self.where[after]] += diagonal[t] * part
         return out
@@ -149,19 +160,17 @@ class RowScaled:
         return out
 
 
-def full_columns(column: Column, span: slice) -> Array:
-    """The full part of a column at some steps, (steps B, R, m), one product for each row."""
-    coefficients = column.coefficients[:, span]
-    out = np.empty((coefficients.shape[1], *column.matrices.shape[::2]))
-    np.matmul(coefficients, column.matrices, out=out.swapaxes(0, 1))
-    return out
+@lru_cache(maxsize=16)
+def terms_by_ends(derivation: Any) -> dict[tuple[str, str], list[Scaled] | None]:
+    """The terms of every block, by (state after, state before): the same for every run of a cell."""
+    return {(after, before): scaled_terms(derivation, block) for after, before, block in ends_of(derivation)}
 
 
 def row_scaled(run: Run, values: Values | None) -> RowScaled | None:
     """The steps of a run in this form; None where a block isn't of it, or where there is no derived program."""
     if values is None:
         return None
-    terms = {(after, before): scaled_terms(run, block) for after, before, block in Derived.ends_of(run)}
+    terms = terms_by_ends(run.derivation)
     if any(some is None for some in terms.values()):
         return None
     return RowScaled(run, terms, values)  # type: ignore[arg-type]

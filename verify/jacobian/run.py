@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.kernel import one_line
+
 Array = NDArray[Any]
+Dims = Sequence[str]
 
 
 class RunError(ValueError):
@@ -32,6 +35,33 @@ class Run:
     state: Mapping[str, Array] = field(default_factory=dict)
     derivation: Any | None = None
 
+    def __post_init__(self) -> None:
+        """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""
+        kernel = self.kernel
+        self.check("parameters", self.parameters, kernel.PARAMETERS, kernel.PARAMETERS, 0)
+        self.check("inputs", self.inputs, kernel.INPUTS, kernel.INPUTS, 2)
+        self.check("state", self.state, (), kernel.STATES, 1)
+        for name, array in self.inputs.items():
+            if 0 in array.shape[:2]:
+                fault = f"inputs['{name}']: expected at least one step and one sequence, (T, B, n), got {array.shape}"
+                raise RunError(f"{self.name}: {fault}. Give longer arrays.")
+
+    def check(
+        self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims], leading: int
+    ) -> None:
+        """The names of one argument, and the dtype and number of axes of each of its arrays; `leading` axes come before the table's."""
+        wrong = [f"no `{name}`" for name in needed if name not in given] + [f"`{name}`" for name in given if name not in known]
+        if wrong:
+            expected = ", ".join(known) or "none"
+            raise RunError(f"{self.name}: {what}: expected {expected}, got {wrong[0]}. Use the names of the kernel's tables.")
+        for name, array in given.items():
+            got, axes = getattr(array, "dtype", type(array).__name__), leading + len(known[name])
+            if got != np.float64:
+                raise RunError(f"{self.name}: {what}['{name}']: expected an array of float64, got {got}. Convert it.")
+            if array.ndim != axes:
+                fault = f"{what}['{name}']: expected {axes} axes, got shape {array.shape}"
+                raise RunError(f"{self.name}: {fault}. Give it the axes of the kernel's contract.")
+
     @cached_property
     def steps(self) -> int:
         """T."""
@@ -49,7 +79,7 @@ class Run:
     def outputs(self) -> dict[str, Array]:
         """Every state and output of the forward pass, {name: (T, B, n)}. Raises RunError where they aren't finite."""
         with np.errstate(all="ignore"):
-            outputs, _ = self.kernel.forward(self.parameters, self.inputs, self._state())
+            outputs, _ = self.forward(self.inputs, self._state())
         for name in self.kernel.STATES:
             bad = np.flatnonzero(~np.isfinite(outputs[name]).all(axis=(1, 2)))
             if bad.size:
@@ -73,7 +103,7 @@ class Run:
         if set(self.state) == set(self.kernel.STATES):
             return {name: self.state[name].shape[-1] for name in self.kernel.STATES}
         with np.errstate(all="ignore"):
-            outputs, _ = self.kernel.forward(self.parameters, one, None)
+            outputs, _ = self.forward(one, None)
         return {name: outputs[name].shape[-1] for name in self.kernel.STATES}
 
     @cached_property
@@ -91,6 +121,40 @@ class Run:
         """The states of a joint array, by name."""
         ends = np.cumsum(list(self.sizes.values()))[:-1]
         return dict(zip(self.sizes, np.split(joint, ends, axis=axis), strict=True))
+
+    def forward(self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Any]:
+        """The kernel's forward with these parameters: (outputs, tape)."""
+        result = self.call("forward", self.parameters, inputs, state)
+        try:
+            outputs, tape = result
+        except (TypeError, ValueError):
+            got = type(result).__name__
+            raise RunError(f"{self.name}: forward: expected (outputs, tape), got {got}. Mend the kernel.") from None
+        self.complete(outputs, self.kernel.STATES, "forward: outputs")
+        return outputs, tape
+
+    def backward(self, tape: Any, cotangents: Mapping[str, Array]) -> Any:
+        """The kernel's backward: gradients with .parameters, .inputs and .state."""
+        gradients = self.call("backward", self.parameters, tape, cotangents)
+        for part, names in (
+            ("parameters", self.kernel.PARAMETERS),
+            ("inputs", self.kernel.INPUTS),
+            ("state", self.kernel.STATES),
+        ):
+            self.complete(getattr(gradients, part, {}), names, f"backward: gradients.{part}")
+        return gradients
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """A function of the kernel; whatever it raises is a RunError in one line."""
+        try:
+            return getattr(self.kernel, function)(*arguments)
+        except Exception as error:
+            raise RunError(f"{self.name}: {function} raised {one_line(error)}: expected it to run. Mend the kernel.") from error
+
+    def complete(self, table: Mapping[str, Array], names: Iterable[str], where: str) -> None:
+        missing = [name for name in names if name not in table]
+        if missing:
+            raise RunError(f"{self.name}: {where}: expected {', '.join(names)}, got no {missing[0]}. Mend the kernel.")
 
     def with_parameters(self, parameters: Mapping[str, Array]) -> Run:
         return replace(self, parameters=dict(parameters))

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from verify.jacobian.run import Array, Run
+from verify.jacobian.run import Array, Run, RunError
 
-CHUNK = 2**18
+CHUNK = 2**17
 """How many numbers of J are asked of the kernel at once: what stays in a cache."""
 
 KEPT = 2**26
@@ -78,11 +78,23 @@ class Dense:
 def dense_jacobians(run: Run, start: int, stop: int) -> Array:
     """J of the steps start <= t < stop, (stop - start, B, S, S)."""
     if not hasattr(run.kernel, "step_jacobian"):
-        return from_backward(run, start, stop)
+        return checked(run, from_backward(run, start, stop), start, stop)
     inputs = {name: array[start:stop] for name, array in run.inputs.items()}
     state = {name: array[start] for name, array in run.before.items()}
-    _, tape = run.kernel.forward(run.parameters, inputs, state)
-    jacobians: Array = run.kernel.step_jacobian(run.parameters, tape)
+    _, tape = run.forward(inputs, state)
+    return checked(run, run.call("step_jacobian", run.parameters, tape), start, stop)
+
+
+def checked(run: Run, jacobians: Array, start: int, stop: int) -> Array:
+    """The step Jacobians, if they have the shape and the numbers that step Jacobians have."""
+    expected = (stop - start, run.batch, run.size, run.size)
+    if np.shape(jacobians) != expected:
+        fault = f"step Jacobians of the wrong shape: expected {expected}, got {np.shape(jacobians)}"
+        raise RunError(f"{run.name}: {fault}. Mend the kernel.")
+    bad = np.flatnonzero(~np.isfinite(jacobians).all(axis=(1, 2, 3)))
+    if bad.size:
+        fault = f"the Jacobian of step {start + bad[0] + 1} isn't finite: expected finite numbers, got inf or nan"
+        raise RunError(f"{run.name}: {fault}. Use smaller weights or inputs, or mend the kernel.")
     return jacobians
 
 
@@ -91,9 +103,9 @@ def from_backward(run: Run, start: int, stop: int) -> Array:
     S = run.size
     rows = np.arange((stop - start) * run.batch * S) % S
     inputs, state = single_steps(run, start, stop, S)
-    _, tape = run.kernel.forward(run.parameters, inputs, state)
+    _, tape = run.forward(inputs, state)
     unit = run.split(np.eye(S)[rows][None])
-    gradients = run.kernel.backward(run.parameters, tape, unit)
+    gradients = run.backward(tape, unit)
     joint = np.concatenate([gradients.state[name] for name in run.kernel.STATES], axis=-1)
     return joint.reshape(stop - start, run.batch, S, S)
 
@@ -124,15 +136,15 @@ class Products:
             return Given(dense_jacobians(run, t, t + 1)).push(0, frame)
         inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
         tangent = {name: np.ascontiguousarray(part) for name, part in run.split(columns_as_examples(frame)).items()}
-        moved = run.kernel.jvp(run.parameters, inputs, state, {}, {}, tangent)
+        moved = run.call("jvp", run.parameters, inputs, state, {}, {}, tangent)
         return self.as_columns([moved[name][0] for name in run.kernel.STATES], frame.shape[-1])
 
     def pull(self, t: int, frame: Array) -> Array:
         run = self.run
         inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
-        _, tape = run.kernel.forward(run.parameters, inputs, state)
+        _, tape = run.forward(inputs, state)
         cotangents = {name: part[None] for name, part in run.split(columns_as_examples(frame)).items()}
-        gradients = run.kernel.backward(run.parameters, tape, cotangents)
+        gradients = run.backward(tape, cotangents)
         return self.as_columns([gradients.state[name] for name in run.kernel.STATES], frame.shape[-1])
 
     def as_columns(self, parts: list[Array], columns: int) -> Array:

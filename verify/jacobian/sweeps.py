@@ -1,4 +1,4 @@
-"""Frames of orthonormal columns carried through time, with a QR decomposition where they would lose their angles.
+"""Frames of orthonormal columns carried through time, made orthonormal again as soon as too much of a column is found lost.
 
 Forward: J_t Q = Q' R. The sums of log|diag R| give the Lyapunov exponents (Benettin et al. 1980; natural logarithm, per step), never
 the singular values of the multiplied-out product, which are lost beyond sixteen decades. Backward from the last frame, J_tᵀ V = V' R,
@@ -11,21 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from verify.jacobian.rotations import log_singular_values
+from verify.jacobian.frames import LOST, Scaled, by_cholesky, orthonormal, picked
+from verify.jacobian.rotations import estimated_logs, log_singular_values
 from verify.jacobian.run import Array
 from verify.jacobian.steps import Steps
 
-ANGLES = np.log(1e5)
-"""How far the columns of a frame may grow apart (in logs) before it is made orthonormal again."""
-
 LONGEST = 16
-"""How many steps at most a frame goes without."""
+"""How many steps at most a frame goes without being made orthonormal."""
 
-NOISE = 16 * float(np.finfo(float).eps)
-"""What rounding leaves of a number that should be 0, relative to the numbers that it came from, times the root of how many they are."""
+AIMED = 1e3
+"""The loss that the next gap is chosen for, by what the last one lost; what counts is the loss that is then measured."""
 
 Watch = Callable[[], None]
 
@@ -45,85 +44,106 @@ class Swept:
     unit: Array | None = None
 
 
-@dataclass(frozen=True)
-class Turned:
-    """frame[:, order] = Q R with diag R >= 0; logs = log diag R, minus infinity where that is noise: such dead columns stand last."""
+def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = quiet, triangles: bool = False) -> Swept:
+    """Push a frame through all steps. The `warmup` leading steps only turn the frame: `counted` leaves them out.
 
-    Q: Array
+    triangles: whether the product of the triangles is kept too, as `unit`.
+    """
+    B, _, k = frame.shape
+    logs, counted = np.zeros((B, k)), np.zeros((B, k))
+    unit = np.broadcast_to(np.eye(k), (B, k, k)) if triangles else None
+    t, gap = 0, 1
+    while t < steps.steps:
+        end = warmup if t < warmup else steps.steps
+        crossed = cross(steps, t, frame, min(gap, end - t), np.isfinite(logs), end)
+        t += crossed.steps
+        before = picked(logs, crossed.order)
+        if unit is not None:
+            unit = np.take_along_axis(unit, crossed.order[..., None], axis=-2)
+            unit = times_triangular(crossed.R, crossed.logs, before, unit)
+        logs = before + crossed.logs
+        counted = picked(counted, crossed.order) + (crossed.logs if t > warmup else 0.0)
+        frame = np.where(np.isfinite(logs)[:, None, :], crossed.frame, 0.0)
+        gap = next_gap(crossed)
+        for _ in range(crossed.steps):
+            watch()
+    return Swept(frame, logs, np.where(np.isfinite(logs), counted, -np.inf), unit)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A gap crossed: how many steps, the frame after it, its triangle and the logs of that, the order of its columns, and the most
+    that a column lost."""
+
+    steps: int
+    frame: Array
     R: Array
     logs: Array
     order: Array
+    lost: float
 
 
-def orthonormal(frame: Array) -> Turned:
-    """The frame made orthonormal, its columns in their order unless some are dead: those would take directions from the live ones after
-    them, and are moved to the end."""
-    B, _, k = frame.shape
-    turned = householder(frame, np.broadcast_to(np.arange(k), (B, k)))
-    for _ in range(k):
-        dead = ~np.isfinite(turned.logs)
-        if not dead.any():
-            break
-        live = np.where(dead.any(axis=-1), dead.argmax(axis=-1), k)[:, None]
-        below = np.where(np.arange(k)[None, :, None] >= live[..., None], turned.R, 0.0)
-        left = np.sqrt((below**2).sum(axis=-2))
-        noise = NOISE * np.sqrt(frame.shape[-2]) * np.sqrt((turned.R**2).sum(axis=-2))
-        left = np.where(np.arange(k) < live, np.inf, np.where(left > noise, left, 0.0))
-        again = np.argsort(-left, axis=-1, kind="stable")
-        if (again == np.arange(k)).all():
-            break
-        turned = householder(frame, picked(turned.order, again))
-    return turned
+def cross(steps: Steps, t: int, frame: Array, gap: int, alive: Array, end: int) -> Crossed:
+    """Push a frame through up to `gap` steps: where too much of a column is lost, back to the first of them, and only half as far.
+
+    At `end` the sums are read, so that the frame has to be orthonormal to the last digit there.
+    """
+    order = np.broadcast_to(np.arange(frame.shape[-1]), frame.shape[::2])
+    while True:
+        moved, noise = pushed(steps, t, frame, gap)
+        scaled = by_cholesky(moved, alive)
+        lost = np.inf if scaled is None else most_lost(scaled, noise)
+        if lost <= LOST and scaled is not None and t + gap < end:
+            return Crossed(gap, scaled.Q, scaled.R, scaled.logs, order, lost)
+        if lost <= LOST or gap == 1:
+            turned = orthonormal(moved)
+            return Crossed(gap, turned.Q, turned.R, turned.logs, turned.order, lost)
+        gap //= 2
 
 
-def picked(values: Array, order: Array) -> Array:
-    return np.take_along_axis(values, order, axis=-1)
+def pushed(steps: Steps, t: int, frame: Array, gap: int) -> tuple[Array, Array | None]:
+    """(the frame some steps on, what noise of the size of its columns has become that was added at each of them, (B, S, 1)).
+
+    A column may lose its digits to others within a gap and look unharmed at the end of it: the noise doesn't. None for a single step.
+    """
+    if gap == 1:
+        return steps.push(t, frame), None
+    k = frame.shape[-1]
+    both = np.concatenate([frame, np.zeros_like(frame[..., :1])], axis=-1)
+    direction = noise_direction(steps.size)
+    for s in range(t, t + gap):
+        both = steps.push(s, both)
+        size = np.sqrt(np.einsum("bij,bij->b", both, both) / k)
+        both[..., k] += size[:, None] * direction
+    return np.ascontiguousarray(both[..., :k]), both[..., k:]
 
 
-def householder(frame: Array, order: Array) -> Turned:
-    """QR of the columns in an order; rows sorted by size first, which keeps small ones as accurate as large ones (Cox and Higham 1998)."""
-    if (order != np.arange(order.shape[-1])).any():
-        frame = np.take_along_axis(frame, order[:, None, :], axis=-1)
-    squares = frame**2
-    rows = np.sqrt(squares.sum(axis=-1))
-    by_size = np.argsort(-rows, axis=-1, kind="stable")
-    each = np.arange(len(frame))[:, None]
-    Q, R = np.linalg.qr(frame[each, by_size])
-    sorted_back = np.empty_like(Q)
-    sorted_back[each, by_size] = Q
-    diagonal = np.diagonal(R, axis1=-2, axis2=-1)
-    sign = np.where(diagonal < 0, -1.0, 1.0)
-    columns = np.sqrt(squares.sum(axis=-2))
-    sizes = np.minimum(rows[each, by_size][:, : frame.shape[-1]], columns)
-    noise = NOISE * np.sqrt(frame.shape[-2]) * sizes
-    logs = np.full(diagonal.shape, -np.inf)
-    np.log(np.abs(diagonal), out=logs, where=np.abs(diagonal) > noise)
-    return Turned(sorted_back * sign[..., None, :], R * sign[..., None], logs, order)
+@cache
+def noise_direction(size: int) -> Array:
+    vector = np.random.default_rng([0, 5]).standard_normal(size)
+    direction: Array = vector / np.linalg.norm(vector)
+    return direction
 
 
-def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = quiet) -> Swept:
-    """Push a frame through all steps. The `warmup` leading steps only turn the frame: `counted` leaves them out."""
-    logs, counted = np.zeros(frame.shape[::2]), np.zeros(frame.shape[::2])
-    gap, since = 1, 0
-    for t in range(steps.steps):
-        frame, since = steps.push(t, frame), since + 1
-        if since >= gap or t + 1 in (warmup, steps.steps):
-            turned = orthonormal(frame)
-            frame = turned.Q
-            logs = picked(logs, turned.order) + turned.logs
-            counted = picked(counted, turned.order) + (turned.logs if t + 1 > warmup else 0.0)
-            frame = np.where(np.isfinite(logs)[:, None, :], frame, 0.0)
-            gap, since = next_gap(turned.logs, since), 0
-        watch()
-    return Swept(frame, logs, np.where(np.isfinite(logs), counted, -np.inf))
+def most_lost(scaled: Scaled, noise: Array | None) -> float:
+    """The most that a column lost: its length, or the noise in its direction, over what is left of it."""
+    lost = float(scaled.lost.max())
+    if noise is None:
+        return lost
+    inside = np.abs(scaled.Q.swapaxes(-1, -2) @ noise)[..., 0] * np.exp(-scaled.logs)
+    return max(lost, float(inside.max()))
 
 
-def next_gap(grown: Array, since: int) -> int:
-    """How many steps the frame may go before the next QR, judged by how far its columns grew apart in the last ones."""
-    live = np.isfinite(grown)
-    high, low = np.where(live, grown, -np.inf).max(axis=-1), np.where(live, grown, np.inf).min(axis=-1)
-    apart = float(np.where(high > low, high - low, 0.0).max()) / since
-    return int(np.clip(ANGLES / max(apart, 1e-12), 1, LONGEST))
+def next_gap(crossed: Crossed) -> int:
+    """How many steps to try next, judged by what the last ones lost."""
+    if not np.isfinite(crossed.lost):
+        return 1
+    apart = max(float(np.log(crossed.lost)), 1e-12) / crossed.steps
+    return int(np.clip(np.log(AIMED) / apart, 1, min(2 * crossed.steps, LONGEST)))
+
+
+SPLIT = 160
+"""Up to this size triangles are multiplied as whole matrices."""
 
 
 def triangular_sweep(
@@ -154,8 +174,23 @@ def times_triangular(R: Array, grown: Array, logs: Array, unit: Array) -> Array:
     safe = np.where(alive, diagonal, 1.0)
     factor = np.triu(R / safe[..., None] * np.exp(np.clip(exponent, -745, 600)), 1)
     factor = np.where(alive[..., None], factor, 0.0) + np.eye(R.shape[-1])
-    product: Array = factor @ unit
-    return product
+    return product_of_upper(factor, unit)
+
+
+def product_of_upper(first: Array, second: Array) -> Array:
+    """The product of two upper triangles (B, n, n), by halves where they are large: the zeros aren't multiplied."""
+    n = first.shape[-1]
+    if n <= SPLIT:
+        whole: Array = first @ second
+        return whole
+    half = n // 2
+    out = np.zeros(np.broadcast_shapes(first.shape, second.shape))
+    out[..., :half, :half] = product_of_upper(first[..., :half, :half], second[..., :half, :half])
+    out[..., half:, half:] = product_of_upper(first[..., half:, half:], second[..., half:, half:])
+    out[..., :half, half:] = (
+        first[..., :half, :half] @ second[..., :half, half:] + first[..., :half, half:] @ second[..., half:, half:]
+    )
+    return out
 
 
 class Transposed:
@@ -207,3 +242,10 @@ def singular_logs(swept: Swept) -> tuple[Array, float]:
     assert swept.unit is not None
     found = [log_singular_values(logs, unit) for logs, unit in zip(swept.logs, swept.unit, strict=True)]
     return np.stack([values for values, _ in found]), max(left for _, left in found)
+
+
+def estimated_singular_logs(swept: Swept) -> tuple[Array, float]:
+    """(the same from the triangle of a first sweep, as near as there is time for; a bound on how far off they are)."""
+    assert swept.unit is not None
+    found = [estimated_logs(logs, unit) for logs, unit in zip(swept.logs, swept.unit, strict=True)]
+    return np.stack([values for values, _ in found]), max(bound for _, bound in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import types
 from typing import Any
 
@@ -12,6 +13,7 @@ from derive.cells.registry import build
 from derive.compiler import derive
 from tests.kernels import kernel_of
 from verify.jacobian import Run
+from verify.jacobian.command import parser, runs_of
 
 
 @functools.cache
@@ -48,3 +50,10 @@ def without(kernel: Any, *names: str) -> Any:
     """The kernel with some functions of the contract missing."""
     out = types.SimpleNamespace(**{name: value for name, value in vars(kernel).items() if name not in names})
     return out
+
+
+def words_run(words: str) -> Run:
+    """The run that the words of a call make."""
+    options, cell = parser().parse_known_args(shlex.split(words))
+    (run,) = runs_of(options, cell)
+    return run

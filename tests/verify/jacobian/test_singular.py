@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
-from tests.verify.jacobian.runs import rnn, run_of
+from tests.verify.jacobian.runs import rnn, run_of, words_run
 from verify.jacobian import Wanted, analyse
 from verify.jacobian.norms import log_norms, log_norms_from_frames
-from verify.jacobian.rotations import log_singular_values
+from verify.jacobian.rotations import estimated_logs, log_singular_values
 from verify.jacobian.steps import Given
-from verify.jacobian.sweeps import forward_sweep, singular_logs, singular_sweeps, start_frame
+from verify.jacobian.sweeps import estimated_singular_logs, forward_sweep, singular_logs, singular_sweeps, start_frame
 
 
 def masked(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -70,7 +71,7 @@ def test_rotations_find_the_singular_values_of_a_plain_matrix(n: int) -> None:
 def test_lanczos_agrees_with_the_whole_svd_and_frames_come_close() -> None:
     rng = np.random.default_rng(0)
     steps = Given(rng.standard_normal((40, 200, 200)) / np.sqrt(200))
-    found = log_norms(steps)[0][:, 0]
+    found = log_norms(steps)[:, 0]
     product = np.eye(200)
     for lag in range(1, 41):
         product = product @ steps.jacobians[40 - lag, 0]
@@ -96,3 +97,44 @@ def test_a_batch_gives_means_and_spreads_of_its_sequences() -> None:
 
 def cut(arrays: dict[str, np.ndarray], b: int, axis: int) -> dict[str, np.ndarray]:
     return {name: np.take(array, [b], axis=axis) for name, array in arrays.items()}
+
+
+def exactly(logs: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    with mpmath.workdps(150):
+        product = mpmath.diag([mpmath.exp(mpmath.mpf(float(one))) for one in logs]) * mpmath.matrix(unit.tolist())
+        return np.array(sorted((float(mpmath.log(one)) for one in mpmath.svd_r(product, compute_uv=False)), reverse=True))
+
+
+@pytest.mark.parametrize(("turns", "sweeps"), [(0, 0), (1, 0), (5, 0), (5, 1), (30, 3)])
+@pytest.mark.parametrize("decades", [0, 3, 80])
+def test_the_bound_on_estimated_singular_values_is_never_below_their_error(turns: int, sweeps: int, decades: int) -> None:
+    rng = np.random.default_rng(4)
+    logs, unit = np.linspace(0, -2.3 * decades, 12), np.eye(12) + np.triu(rng.standard_normal((12, 12)), 1)
+    found, bound = estimated_logs(logs, unit, turns, sweeps)
+    off = np.abs(found - exactly(logs, unit)).max()
+    assert off <= bound
+    assert bound < 5 * off + 1e-12 or sweeps or bound < 4
+
+
+def test_above_the_size_of_full_sweeps_the_bound_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = words_run("rnn --hidden 40 --steps 12 --seed 3 --inputs 4")
+    only = Wanted(paths=False, gradient=False)
+    full = analyse(run, only)
+    for turns, sweeps in ((0, 0), (2, 0), (30, 3)):
+        monkeypatch.setattr("verify.jacobian.analysis.FULL_ROTATIONS", 3)
+        monkeypatch.setattr("verify.jacobian.sweeps.estimated_logs", lambda *a, of=(turns, sweeps): estimated_logs(*a, *of))
+        early = analyse(run, only)
+        off = np.abs(early.singular_values - full.singular_values).max()
+        assert off <= early.singular_values_error
+        np.testing.assert_allclose(early.exponents, full.exponents, atol=1e-13)
+    assert early.singular_values_error < 1e-6
+
+
+def test_singular_values_of_a_singular_product_are_estimated_too() -> None:
+    steps = Given(masked("rank", np.random.default_rng(11)))
+    swept = forward_sweep(steps, start_frame(steps, 6), triangles=True)
+    found, bound = estimated_singular_logs(swept)
+    exact = np.linalg.svd(np.linalg.multi_dot(steps.jacobians[::-1, 0]))[1]
+    assert np.isfinite(found[0]).sum() == 3
+    np.testing.assert_allclose(found[0][:3], np.log(exact[:3]), atol=bound + 1e-12)
+    assert bound < 1e-9

@@ -1,0 +1,105 @@
+"""How far a frame goes without QR is decided by what was lost, and nothing that has an inverse is called singular."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+
+from tests.verify.jacobian.runs import run_of, words_run
+from verify.jacobian import Wanted, analyse
+from verify.jacobian.frames import by_cholesky, inverse_of_lower, orthonormal
+from verify.jacobian.steps import Dense, Given
+from verify.jacobian.sweeps import forward_sweep, start_frame
+
+ONLY = Wanted(paths=False, gradient=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "smallest"),
+    [
+        ("lstm --peephole --hidden 2", -4.7087995),
+        ("rnn --hidden 2 --inputs 3 --seed 4", -3.2817281),
+        ("lstm --hidden 4 --inputs 3 --seed 2 --init scale=3", -5.5086911),
+        ("gru --hidden 32 --inputs 3 --seed 3 --init scale=3", -5.7369095),
+        ("gru --reset after --hidden 8 --seed 5 --init scale=6", -4.1357640),
+        ("rnn --hidden 16 --seed 1", -3.9192986),
+        ("rnn --init scale=3 --hidden 3 --inputs 2 --steps 2000", None),
+    ],
+)
+def test_exponents_and_singular_values_add_up_to_the_determinant(words: str, smallest: float | None) -> None:
+    """The sum of exponents is the mean of ln|det J|, to 1e-9; the singular values multiply to |det| of the product."""
+    run = words_run(words)
+    result = analyse(run, ONLY)
+    steps = Dense(run)
+    determinants = np.linalg.slogdet(np.stack([steps.jacobian(t)[0] for t in range(run.steps)]))[1]
+    assert abs(result.exponents.sum() - determinants[result.warmup :].mean()) < 1e-9
+    assert result.singular_values.sum() * np.log(10) == pytest.approx(determinants.sum(), rel=1e-10)
+    assert smallest is None or result.exponents[-1] == pytest.approx(smallest, abs=1e-7)
+
+
+def exact_exponents(J: np.ndarray) -> list[float]:
+    """By Gram-Schmidt at each step with 200 digits."""
+    n, total = J.shape[1], [mpmath.mpf(0)] * J.shape[1]
+    with mpmath.workdps(200):
+        Q = mpmath.eye(n)
+        for one in J:
+            Q, R = mpmath.qr(mpmath.matrix(one.tolist()) * Q)
+            total = [sum_ + mpmath.log(abs(R[k, k])) for k, sum_ in enumerate(total)]
+        return sorted((float(value) / len(J) for value in total), reverse=True)
+
+
+def test_every_exponent_agrees_with_two_hundred_digits() -> None:
+    run = words_run("lstm --peephole --hidden 2")
+    J = np.stack([Dense(run).jacobian(t)[0] for t in range(9)])
+    short = analyse(words_run("lstm --peephole --hidden 2 --steps 9"), ONLY)
+    np.testing.assert_allclose(short.exponents, exact_exponents(J), atol=1e-12)
+
+
+def test_what_is_lost_inside_a_gap_is_seen_though_the_columns_look_unharmed_at_its_end() -> None:
+    """Eight steps stretch, the next eight undo it: the product is the identity, and its digits are gone if it is taken in one go."""
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))[0]
+    J = np.tile(np.eye(2), (60, 1, 1))
+    J[31:39], J[39:47] = turn @ np.diag([8, 1 / 8]) @ turn.T, turn @ np.diag([1 / 8, 8]) @ turn.T
+    steps = Given(J)
+    assert abs(forward_sweep(steps, start_frame(steps, 2)).logs.sum()) < 1e-10  # ln|det| of the identity
+
+
+def test_a_long_gap_is_taken_where_nothing_is_lost() -> None:
+    """An orthogonal network needs one QR in sixteen steps."""
+    asked = []
+
+    class Counting(Given):
+        def push(self, t: int, frame: np.ndarray) -> np.ndarray:
+            asked.append(t)
+            return super().push(t, frame)
+
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
+    steps = Counting(np.tile(turn, (200, 1, 1)))
+    assert np.abs(forward_sweep(steps, start_frame(steps, 5)).logs).max() < 1e-12
+    assert asked == list(range(200))
+
+
+def test_frames_by_cholesky_are_those_of_householder() -> None:
+    rng = np.random.default_rng(3)
+    frame = rng.standard_normal((2, 150, 120)) * np.logspace(0, -90, 120)
+    found = by_cholesky(frame, np.ones((2, 120), bool))
+    turned = orthonormal(frame)
+    assert found is not None
+    np.testing.assert_allclose(found.Q, turned.Q, atol=1e-12)
+    np.testing.assert_allclose(found.logs, turned.logs, atol=1e-12)
+    triangle = np.tril(rng.standard_normal((2, 101, 101))) + 10 * np.eye(101)
+    np.testing.assert_allclose(inverse_of_lower(triangle) @ triangle, np.broadcast_to(np.eye(101), (2, 101, 101)), atol=1e-13)
+    frame[1, :, 7] = frame[1, :, 3] * 1e-20
+    assert by_cholesky(frame, np.ones((2, 120), bool)) is None
+
+
+def test_units_that_die_one_by_one_leave_the_others_right() -> None:
+    run = run_of("rnn --activation relu", steps=30, H=8, seed=2)
+    result = analyse(run, ONLY)
+    alive = np.isfinite(result.exponents).sum()
+    product = np.linalg.multi_dot([Dense(run).jacobian(t)[0] for t in reversed(range(30))])
+    assert 0 < alive < 8
+    assert (
+        alive == np.isfinite(result.singular_values).sum() == np.linalg.matrix_rank(product, 1e-14 * np.linalg.norm(product, 2))
+    )

@@ -1,0 +1,63 @@
+"""The picture: every path with something to show has its line, no label stands where there is none, nothing warns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.verify.jacobian.runs import rnn, words_run
+from verify.jacobian import Wanted, analyse
+from verify.jacobian.plot import composed, draw, drawn, looks
+
+plt = pytest.importorskip("matplotlib.pyplot")
+FAN = Wanted(fan=6)
+
+
+def panels(*words: str) -> list[Any]:
+    figure = composed(plt, [analyse(words_run(f"{one} --hidden 4 --inputs 3 --steps 20"), FAN) for one in words])
+    figure.canvas.draw()
+    plt.close(figure)
+    return list(figure.axes)
+
+
+def legend_of(axes: Any) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_peepholes_have_their_lines_and_what_leaves_nothing_is_not_in_the_legend() -> None:
+    norm, _, plain, _, peephole = panels("rnn", "lstm --peephole --init forget-bias=4")
+    assert legend_of(plain) == ["all paths", "U alone"]
+    assert {"P_i alone", "P_f cut", "P_o cut", "carousel c alone"} <= set(legend_of(peephole))
+    assert norm.get_xlabel() == "lag ℓ (steps)"
+
+
+def test_no_label_leaves_its_panel() -> None:
+    for axes in panels("rnn", "lstm --peephole --init forget-bias=4", "gru"):
+        top = axes.get_window_extent().y1
+        for text in axes.texts:
+            assert text.get_window_extent().y1 <= top + 1
+
+
+def test_a_zero_recurrent_matrix_has_a_bound_of_zero_and_a_quiet_picture(tmp_path: Any) -> None:
+    """RuntimeWarnings are errors in these tests."""
+    analysis = analyse(rnn(np.zeros((3, 3)), 8), FAN)
+    assert analysis.bound.log10(8) == [-np.inf] * 8
+    assert analysis.bound.log10_document(8) == [-np.inf] * 8
+    draw([analysis], tmp_path / "zero.png")
+    assert (tmp_path / "zero.png").stat().st_size > 10_000
+
+
+def test_above_the_size_of_full_sweeps_the_values_at_the_full_lag_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.jacobian.analysis.FULL_ROTATIONS", 3)
+    _, fan, _ = panels("rnn")
+    assert all(list(line.get_xdata()) == [20] for line in fan.lines)
+    assert "at the full lag only" in fan.texts[0].get_text()
+
+
+def test_paths_are_drawn_as_far_as_they_can_be_told_apart() -> None:
+    analysis = analyse(words_run("lstm --peephole diagonal --candidate-peephole --hidden 3 --inputs 2 --steps 5"))
+    some = drawn(analysis)
+    assert len(some) == len(analysis.paths or ()) > 7
+    assert len({str((look["ls"], look.get("marker"))) for look in looks(some, 5)}) == len(some)
