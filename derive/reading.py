@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def text(found: PageCell, equations: bool) -> str:
-    """The table of symbols and the notes; the equations as understood where they are asked for."""
+    """The table of symbols, the notes, what was passed over; the equations as understood where they are asked for."""
     reading = found.reading
     rows = [("symbol", "role", "shape", "defined"), *[(r.symbol, r.role, shape(r.shape), r.where) for r in reading.rows]]
     widths = [max(width(row[k]) for row in rows) for k in range(3)]
@@ -20,6 +20,7 @@ def text(found: PageCell, equations: bool) -> str:
         cells = [cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=False)]
         out.append("  " + "  ".join([*cells, row[3]]))
     out += [f"  note: {note}" for note in reading.notes]
+    out += [f"  passed over: {one}" for one in reading.skipped]
     if equations:
         out += ["", *[f"  {equation}" for equation in reading.equations], "", *[f"  {equation}" for equation in reading.latex]]
     return "\n".join(out) + "\n"

@@ -242,9 +242,18 @@ def script_of(character: str) -> tuple[str, str] | None:
     return None
 
 
+VARIANTS = dict(zip("ϵϑϕϱςϖϰ", "εθφρσπκ", strict=True))
+"""The second forms of Greek letters, and the first: one name, two symbols."""
+
+
+def greek_kind(written: str) -> str:
+    """GREEK, or VARIANT for the second form of a letter: `\\varphi`, `ϕ`."""
+    return "VARIANT" if written in VARIANTS or written.startswith("\\var") else "GREEK"
+
+
 def greek_letter(character: str) -> str | None:
     """`α` -> `alpha`, `Γ` -> `Gamma`; None for anything else."""
-    character = {"ϵ": "ε", "ϑ": "θ", "ϕ": "φ", "ϱ": "ρ", "ς": "σ", "ϖ": "π", "µ": "μ", "ϰ": "κ"}.get(character, character)
+    character = {**VARIANTS, "µ": "μ"}.get(character, character)
     name = unicodedata.name(character, "")
     if not name.startswith("GREEK ") or "LETTER" not in name:
         return "l" if character == "ℓ" else None

@@ -15,7 +15,7 @@ TOO_MUCH = f"too much on one page: expected at most {MOST_OPENERS} headings, dis
 
 ENVIRONMENTS = (
     "equation", "align", "alignat", "aligned", "alignedat", "gather", "gathered", "split", "multline", "flalign", "eqnarray",
-    "displaymath", "math",
+    "displaymath", "math", "array",
 )  # fmt: skip
 
 OPENER = re.compile(
@@ -101,11 +101,11 @@ def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
         case "environment":
             return environment(source, found, pieces)
         case "code":
-            return within_paragraph(source.text, end, found[0], end)
+            return within_paragraph(source, end, found[0], end)
         case "inline":
-            return within_paragraph(source.text, end, "$", end)
+            return within_paragraph(source, end, "$", end)
         case "round":
-            return within_paragraph(source.text, end, "\\)", end)
+            return within_paragraph(source, end, "\\)", end)
     return end
 
 
@@ -131,20 +131,25 @@ def closing(source: Source, opener: Span, start: int, closer: str) -> int:
     at = source.text.find(closer, start)
     if at < 0:
         opened = source.written(opener)
-        raise source.error(
-            opener, f"`{opened}` is never closed: expected `{closer}`, got the end of the page.", f"Write `{closer}`."
-        )
+        other = re.compile(r"\\end\{[A-Za-z]{1,20}\*?\}").search(source.text, start) if closer.startswith("\\end") else None
+        got = f"`{other[0]}`" if other else "the end of the page"
+        shown = (other.span(), "what closes it:") if other else None
+        raise source.error(opener, f"`{opened}` is never closed: expected `{closer}`, got {got}.", f"Write `{closer}`.", shown)
     return at + len(closer)
 
 
 def block(source: Source, opener: Span, start: int, closer: str, pieces: list[Piece]) -> int:
     end = closing(source, opener, start, closer)
     inside = (start, end - len(closer))
+    check_length(source, opener, inside)
+    pieces.append(Block(inside))
+    return end
+
+
+def check_length(source: Source, opener: Span, inside: Span) -> None:
     if inside[1] - inside[0] > LONGEST_BLOCK:
         what = f"this display is too long: expected at most {LONGEST_BLOCK} characters, got {inside[1] - inside[0]}."
         raise source.error(opener, what, "Split it into displays of a few equations, and check that each one is closed.")
-    pieces.append(Block(inside))
-    return end
 
 
 def environment(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
@@ -155,12 +160,15 @@ def environment(source: Source, found: re.Match[str], pieces: list[Piece]) -> in
 
 
 def fence(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
-    """A fenced block of code: passed over, unless it declares."""
+    """A fenced block: code is passed over; `derive` declares, `math` is a display."""
     ticks = found["ticks"]
     close = re.compile(rf"^ {{0,3}}{ticks[0]}{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(source.text, found.end())
     end = close.start() if close else len(source.text)
     if found["info"].strip() == "derive":
         pieces.append(Declarations((found.end(), end)))
+    elif found["info"].strip() == "math":
+        check_length(source, found.span(), (found.end(), end))
+        pieces.append(Block((found.end(), end)))
     return close.end() if close else end
 
 
@@ -174,10 +182,14 @@ def comment(source: Source, start: int, pieces: list[Piece]) -> int:
     return min(end + 3, len(source.text))
 
 
-def within_paragraph(text: str, start: int, closer: str, otherwise: int) -> int:
+def within_paragraph(source: Source, start: int, closer: str, otherwise: int) -> int:
     """Where the closer ends if the paragraph holds it."""
-    stop = text.find("\n\n", start)
-    at = text.find(closer, start, stop if stop >= 0 else len(text))
+    stop = source.paragraph_end(start)
+    if source.missing.get(closer) == stop:
+        return otherwise  # looked for before in this paragraph: each text is searched once
+    at = source.text.find(closer, start, stop)
+    if at < 0:
+        source.missing[closer] = stop
     return at + len(closer) if at >= 0 else otherwise
 
 

@@ -26,7 +26,7 @@ from derive.language import (
 )
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import Source
-from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups
+from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups, number_or_vector
 from derive.pages.shapes import Shapes
 from derive.shapes import is_matrix
 
@@ -58,7 +58,8 @@ class Builder:
             case Call():
                 return self.call(node)
             case Concat():
-                return stack(*[self.build(part) for part in node.parts])
+                parts = [self.build(part) for part in node.parts]
+                return stack(*[part if is_matrix(part) else scale(part, Ones(1, 1)) for part in parts])
             case Add():
                 return self.sum(node)
             case Product():
@@ -106,9 +107,8 @@ class Builder:
         if self.kinds.kind(node.body) == MATRIX:
             if exponent.is_Integer and 1 < exponent <= 8:
                 return matmul(*[body] * int(exponent))
-            raise self.source.error(
-                node.span, f"the power {exponent} of a matrix isn't read: expected 2, 3, ...", "Write it out."
-            )
+            what = f"the power {exponent} of a matrix isn't read: expected 2, 3, ..."
+            raise self.source.error(node.span, what, number_or_vector(node.body).strip() or "Write it out.")
         return apply(X**exponent, body)
 
     def part(self, node: Part) -> sp.MatrixExpr:

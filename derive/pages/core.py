@@ -109,25 +109,3 @@ def parts_of(node: Core) -> tuple[Core, ...]:
         case Product():
             return node.items
     return ()
-
-
-def power(core: Core, exponent_: Fraction, span: Span) -> Core:
-    """core ** exponent; of a number, a number where it is one."""
-    if exponent_ == 1:
-        return core
-    if isinstance(core, Const) and exponent_.denominator == 1 and abs(exponent_) <= 64 and (core.value != 0 or exponent_ > 0):
-        return Const(core.value ** int(exponent_), span)
-    return Power(core, exponent_, span)
-
-
-def folded(core: Add | Product) -> Core:
-    """The number that a sum or a product of numbers is."""
-    if all(isinstance(part, Const) for part in parts_of(core)):
-        values = [part.value for part in parts_of(core) if isinstance(part, Const)]
-        if isinstance(core, Add):
-            return Const(sum((v * f for v, f in zip(values, core.factors, strict=True)), Fraction(0)), core.span)
-        total = Fraction(1)
-        for value in values:
-            total *= value
-        return Const(total, core.span)
-    return core

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from derive.pages.alphabet import function_name, greek_letter
+from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
 KINDS = ("matrix", "vector", "input", "parameter", "identity")
 FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+
+Wrong = Callable[[str, str], PageError]
+"""From what is wrong and what to do to the error: it knows the place."""
 
 
 @dataclass
@@ -24,32 +27,39 @@ class Declared:
     kinds: dict[str, str] = field(default_factory=dict)
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time: str | None = None
+    used: set[str] = field(default_factory=set)
 
-    def say(self, name: str, value: str, where: str) -> None:
+    @property
+    def unused(self) -> list[str]:
+        """Names of functions, numbers and kinds that no cell of the page has."""
+        return [name for name in {**self.functions, **self.numbers, **self.kinds} if name not in self.used]
+
+    def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in. Raises PageError on one that says nothing."""
+        written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
+        if number and number[3] and not Fraction(number[3]):
+            raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")
         if name == "time":
             self.time = plain_name(value)
         elif number:
-            self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / (Fraction(number[3] or 1) or 1)
+            self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / Fraction(number[3] or 1)
         elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
             self.kinds[name] = value.lower()
         elif function_name(value.lstrip("\\")) not in (None, "max", "min", "diag"):
             self.functions[name] = function_name(value.lstrip("\\")) or value
         else:
-            raise PageError(
-                f"{where}: `{name} = {value}` declares nothing: expected {FORM}, got `{value[:60]}`. Write one of these."
-            )
+            raise wrong(f"`{written}` declares nothing: expected {FORM}, got `{value[:30]}`.", "Write one of these.")
 
-    def dim(self, name: str, value: str, where: str) -> None:
+    def dim(self, name: str, value: str, wrong: Wrong) -> None:
         sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
         if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
             expected = "a name such as `N`, or two for a matrix: `N, D`"
-            raise PageError(f"{where}: dim `{name}`: expected {expected}; got `{value[:60]}`. Name it.")
+            raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{value.strip()[:30]}`.", "Name it.")
         for size in set(sizes) & set(OF_A_CALL):
             expected = "a name other than T and B, which are the steps and the batch"
-            raise PageError(f"{where}: dim `{name}`: expected {expected}; got `{size}`. Choose another name.")
+            raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes
 
 
@@ -58,7 +68,8 @@ def plain_name(text: str) -> str:
     text = re.sub(r"\\(?:mathbf|mathrm|boldsymbol|text|mathcal)\b", "", text.strip())
     text = re.sub(r"\\(tilde|hat|bar|dot)\s*\{?\s*(\\?[A-Za-z]+)\s*\}?", r"\2_\1", text)
     text = "".join(greek_letter(character) or character for character in text)
-    text = re.sub(r"\\(var)?([A-Za-z]+)", r"\2", text)
+    text = re.sub(r"\\([A-Za-z]+)", r"\1", text)
+    text = re.sub(r"(?<![A-Za-z])var([a-z]+)", lambda found: GREEK_COMMANDS.get(found[0], found[0]), text)
     text = re.sub(r"\^", "_", re.sub(r"[{}()\\\s]", "", text))
     return f"{text}_" if text == "lambda" else text
 
@@ -72,9 +83,9 @@ def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims
             take(source, known, piece, at)
             at += len(piece)
     for name, value in let.items():
-        known.say(name, value, "--let")
+        known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
     for name, value in dims.items():
-        known.dim(name, value, "--dim")
+        known.dim(name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
     return known
 
 
@@ -83,13 +94,18 @@ def take(source: Source, known: Declared, piece: str, at: int) -> None:
     if not text or text.startswith("#"):
         return
     name, sign, value = text.partition("=" if "=" in text else ":")
-    where = source.where(at)
+    start = at + len(piece) - len(piece.lstrip(" \t,;\n"))
+    span = (start, start + len(text))
+
+    def wrong(what: str, todo: str) -> PageError:
+        return source.error(span, what, todo)
+
     if not sign:
-        raise PageError(f"{where}: `{text[:60]}` declares nothing: expected {FORM}. Write one of these.")
+        raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
     if name.split()[:1] == ["dim"]:
-        known.dim(name.split(maxsplit=1)[-1], value, where)
+        known.dim(name.split(maxsplit=1)[-1], value, wrong)
     else:
-        known.say(name, value, where)
+        known.say(name, value, wrong)
 
 
 __all__ = ["Declared", "declared", "plain_name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +31,20 @@ class Source:
     @cached_property
     def starts(self) -> list[int]:
         return [0, *[at + 1 for at, character in enumerate(self.text) if character == "\n"]]
+
+    @cached_property
+    def paragraphs(self) -> list[int]:
+        """Where paragraphs end: the places of empty lines."""
+        return [found.start() for found in re.finditer("\n\n", self.text)]
+
+    @cached_property
+    def missing(self) -> dict[str, int]:
+        """What closes inline mathematics or code -> the end of a paragraph that holds no more of it."""
+        return {}
+
+    def paragraph_end(self, at: int) -> int:
+        following = bisect.bisect_left(self.paragraphs, at)
+        return self.paragraphs[following] if following < len(self.paragraphs) else len(self.text)
 
     def line(self, at: int) -> int:
         """The number of the line that holds a place, from 1."""

@@ -28,7 +28,7 @@ scripted: atom script*
 script: SUB argument | SUP argument | PRIME
 ?argument: letter | number | mark | group | decorated | ratio | root | alone
 ?atom: letter | number | mark | group | bracket | decorated | ratio | root | grid
-letter: SYMBOL | FUNCTION
+letter: SYMBOL | GREEK | VARIANT | FUNCTION
 number: NUMBER
 mark: MARK
 alone: OPERATOR | PLUS | MINUS
@@ -42,7 +42,7 @@ root: ROOT argument | ROOT bracket
 grid: BEGIN_MATRIX rows END_MATRIX
 rows: row (NEWLINE row)* NEWLINE?
 row: expression (AMP expression)*
-%declare PLUS MINUS OPERATOR SUB SUP PRIME SYMBOL FUNCTION NUMBER MARK BEGIN_GROUP END_GROUP OPEN CLOSE COMMA SEMICOLON
+%declare PLUS MINUS OPERATOR SUB SUP PRIME SYMBOL GREEK VARIANT FUNCTION NUMBER MARK BEGIN_GROUP END_GROUP OPEN CLOSE COMMA SEMICOLON
 %declare DECORATION FONT FRAC ROOT BEGIN_MATRIX END_MATRIX NEWLINE AMP
 """
 
@@ -119,7 +119,8 @@ class Trees(Transformer[Any, Any]):
 
     @v_args(inline=True)
     def letter(self, token: LarkToken) -> Node:
-        return Letter(str(token), place(token), token.type == "FUNCTION")
+        glyph = {"GREEK": str(token), "VARIANT": f"var{token}"}.get(token.type, "")
+        return Letter(str(token), place(token), token.type == "FUNCTION", glyph)
 
     @v_args(inline=True)
     def number(self, token: LarkToken) -> Node:

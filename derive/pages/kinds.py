@@ -127,7 +127,8 @@ class Kinds:
                 self.need(node.body, VECTOR, node.span)
             case Concat():
                 for part in node.parts:
-                    self.need(part, VECTOR, node.span)
+                    if self.kind(part) != NUMBER:
+                        self.need(part, VECTOR, node.span)
             case Add():
                 self.visit_sum(node)
             case Product():
@@ -138,7 +139,8 @@ class Kinds:
         numbers = [term for term in node.terms if self.kind(term) == NUMBER]
         if kind == MATRIX and numbers:
             what = "a number is added to a matrix: expected a matrix, such as the identity."
-            raise self.source.error(numbers[0].span, what, 'Write `0.1 I` with --let "I=identity".')
+            other = next((hint for term in node.terms if (hint := number_or_vector(term))), "")
+            raise self.source.error(numbers[0].span, what, f'{other}Write `0.1 I` with --let "I=identity" for the identity.')
         if kind is None and numbers:
             kind = VECTOR
         if kind in (MATRIX, VECTOR):
@@ -251,15 +253,27 @@ class Kinds:
     def direction(self) -> bool:
         """Whether this cell writes `x W`; None is settled as columns. A product of both kinds says nothing."""
         rows, columns = 0, 0
+        self.row_shapes = False  # whether a matrix behind a vector stands there as it is, not transposed
         for node in self.nodes():
             for run in runs(node) if isinstance(node, Product) else ():
                 kinds = [kind for item in run if (kind := self.kind(item)) != NUMBER]
                 if MATRIX in kinds and kinds.count(VECTOR) == 1:
                     rows += kinds[0] == VECTOR
+                    plain = any(self.kind(item) == MATRIX and not isinstance(item, Turned) for item in run)
+                    self.row_shapes |= kinds[0] == VECTOR and plain
                     columns += kinds[-1] == VECTOR
         self.mixed = bool(rows and columns)
         self.silent = not rows and not columns
         return rows > 0 and columns == 0
+
+
+def number_or_vector(node: Core) -> str:
+    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
+    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
+    if len(names) != 1:
+        return ""
+    name = names.pop()
+    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def runs(node: Product) -> list[list[Core]]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from derive.functions import FUNCTIONS
 from derive.letters import GREEK
-from derive.pages.alphabet import SPECIAL, function_name
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, folded, power
+from derive.pages.alphabet import function_name
+from derive.pages.calls import applied, unknown
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import PageError, Span
-from derive.pages.names import Entry, Names
-from derive.pages.symbols import exponent, is_transposition, take_apart
+from derive.pages.names import Entry, Names, no_exponent
+from derive.pages.numbers import checked, folded, is_zero, power
+from derive.pages.stacks import cells_of, first, grid_of, rest
+from derive.pages.symbols import children, exponent, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
-KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
+MOST_PARTS = 400
+"""Symbols and signs of a formula that the page's own functions make."""
 
 
 @dataclass(frozen=True)
 class Macro:
-    """A function that the page defines: `f(a) = body`."""
+    """A function that the page defines: `f(a) = body`; `letter` is the f."""
 
+    letter: Letter
     parameter: str
     body: Node
 
@@ -41,6 +44,7 @@ class Meaning:
     calls: dict[str, tuple[Span, Core]] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
     depth: int = 0
+    sizes: dict[Core, int] = field(default_factory=dict)
 
     def error(self, node: Node | Core, what: str, todo: str) -> PageError:
         return self.names.source.error(node.span, what, todo)
@@ -61,16 +65,18 @@ class Meaning:
     def stacked(self, entry: Entry, named: tuple[str, ...]) -> list[Core]:
         """The right sides of `(a b c) = (f g h) W (x y)`: a column of functions, of formulas, or one vector that is cut."""
         right = entry.right
-        if isinstance(right, Grid):
-            cells = cells_of(right)
+        grid = grid_of(right)
+        if grid is not None:
+            cells = cells_of(grid)
             self.same_number(right, len(cells), len(named))
             return [self.resolve(cell) for cell in cells]
         functions: Sequence[Node] = ()
-        if isinstance(right, (Chain, Signed)) and isinstance(first(right), Grid):
-            cells = cells_of(first(right))
+        head = grid_of(first(right))
+        if isinstance(right, (Chain, Signed)) and head is not None:
+            cells = cells_of(head)
             if all(self.function_of(cell) for cell in cells):
                 functions = cells
-                self.same_number(first(right), len(cells), len(named))
+                self.same_number(head, len(cells), len(named))
                 right = rest(right)
         body = self.resolve(right)
         blocks: list[Core] = [Part(body, named, at, body.span) for at in range(len(named))]
@@ -89,7 +95,7 @@ class Meaning:
         if self.depth > 400:
             raise self.error(node, "the formula nests too deep.", "Give its inner part an equation of its own.")
         try:
-            return self.resolved(node, argument)
+            return checked(self.names.source, self.resolved(node, argument))
         finally:
             self.depth -= 1
 
@@ -118,7 +124,7 @@ class Meaning:
             case Ratio():
                 return self.quotient(self.resolve(node.above, argument), self.resolve(node.below, argument), node.span)
             case Root():
-                return power(self.resolve(node.body, argument), Fraction(1, 2), node.span)
+                return self.power(self.resolve(node.body, argument), Fraction(1, 2), node.span)
             case Decorated() if node.font:
                 return self.resolve(node.body, argument)
             case Scripted():
@@ -132,6 +138,8 @@ class Meaning:
         assert one is not None
         name = self.names.settle(one).symbol.name
         core: Core
+        if isinstance(node, Scripted):
+            self.refuse_bound_exponent(node)
         if name in self.bound and one.time is None:
             core = self.bound[name]
         elif one.time is None and name in self.names.declared.numbers:
@@ -142,16 +150,38 @@ class Meaning:
             core = Ref(*self.names.value(one), node.span)
             self.plain.add(core.name)
         core = Turned(core, node.span) if one.transposed else core
-        return core if one.power is None else power(core, one.power, node.span)
+        return core if one.power is None else self.power(core, one.power, node.span)
+
+    def refuse_bound_exponent(self, node: Scripted) -> None:
+        """`b^{a}` with a the argument of the function that is being read is a power, no name."""
+        for above in node.sup if self.bound else ():
+            if any(isinstance(one, Letter) and one.name in self.bound for one in walk(above)):
+                raise no_exponent(self.names.source, above)
+
+    def power(self, core: Core, exponent_: Fraction, span: Span) -> Core:
+        return power(self.names.source, core, exponent_, span)
 
     def bracket(self, node: Bracket, argument: bool) -> Core:
         if len(node.parts) == 1:
+            if node.opener == "[":
+                self.refuse_unseparated(node)
             return self.resolve(node.parts[0], argument)
         if node.opener == "{":
             raise self.error(
                 node, "a comma inside braces: expected one formula.", "Write (a, b) or [a; b] for one above the other."
             )
         return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)
+
+    def refuse_unseparated(self, node: Bracket) -> None:
+        """`W [x_t h_{t-1}]`: a product, or two vectors one above the other with a space between them."""
+        inner = node.parts[0]
+        items = [self.names.reader.read(item) for item in inner.items] if isinstance(inner, Chain) else []
+        if items and all(one is not None and one.time is not None for one in items):
+            what = f"`{self.written(node)}` can be read in two ways: expected a comma or a sign between its parts."
+            written = [self.written(item) for item in children(inner)]
+            product = r" \odot ".join(written)
+            todo = f"Write `[{', '.join(written)}]` for one above the other, `{product}` for a product."
+            raise self.error(inner, what, todo)
 
     def column(self, node: Grid) -> Grid:
         if len(node.rows) > 1 and any(len(row) > 1 for row in node.rows):
@@ -175,11 +205,10 @@ class Meaning:
         if is_transposition(above):
             return Turned(core, span)
         if number is not None:
-            return power(core, number, span)
+            return self.power(core, number, span)
         if self.names.reader.time(above) == 0:
             return core
-        what = f"`{self.written(above)}` as an exponent isn't read: expected a number or a transposition."
-        raise self.error(above, what, "Write a power as a number; \\exp and \\log for the rest.")
+        raise no_exponent(self.names.source, above)
 
     # ---- products and functions
 
@@ -207,11 +236,11 @@ class Meaning:
             body, end = self.item(items, at + 1, argument=True)
         else:
             body, end = self.argument(following, node), at + 2
-        value = self.call(function, body) if not isinstance(body, tuple) else body
+        value = self.call(function, body, self.bracket_end(following)) if not isinstance(body, tuple) else body
         if isinstance(following, Scripted) and not self.names.reader.read(following):
             for one in following.sup:
                 value = self.raised(value, one, node.span)
-        return (value if raised is None else power(value, raised, node.span)), end
+        return (value if raised is None else self.power(value, raised, node.span)), end
 
     def argument(self, node: Node, function: Node) -> Core:
         """What a function is applied to: the bracket that follows, or the next symbol."""
@@ -223,6 +252,8 @@ class Meaning:
             if inner.opener != "[":
                 what = f"`{self.written(function)}` of {len(inner.parts)} things: expected one."
                 raise self.error(inner, what, "Write the product or the sum that is meant; [a, b] for one above the other.")
+        if isinstance(inner, Bracket) and len(inner.parts) == 1:
+            inner = inner.parts[0]  # a function's own brackets say nothing of what stands in them
         return self.resolve(inner, argument=True)
 
     def function_of(self, node: Node) -> tuple[Node, Fraction | None] | None:
@@ -238,9 +269,14 @@ class Meaning:
             return None
         return node, one.power
 
-    def call(self, function: Node, body: Core) -> Core:
+    def bracket_end(self, node: Node) -> int:
+        """Where the argument's own brackets end, without a power behind them."""
+        inner = node.body if isinstance(node, Scripted) and not self.names.reader.read(node) else node
+        return inner.span[1]
+
+    def call(self, function: Node, body: Core, end: int = 0) -> Core:
         """function(body). Raises PageError on a function that nobody knows."""
-        span = (function.span[0], max(function.span[1], body.span[1]))
+        span = (function.span[0], max(function.span[1], body.span[1], end))
         if isinstance(function, Letter) and function.is_function:
             name: str | None = self.names.declared.functions.get(function.name) or function_name(function.name)
             written = function.name
@@ -252,41 +288,38 @@ class Meaning:
                 None if written in self.macros else function_name(one.symbol.base)
             )
         if written in self.macros:
+            self.refuse_other_form(function, self.macros[written])
             return self.expanded(self.macros[written], body)
         if name is None:
             raise self.unknown(function, written)
-        if name in ("max", "min"):
-            return self.extreme(name, body, span)
-        if name == "concat":
-            return body
-        return Call(name, body, span)
-
-    def extreme(self, name: str, body: Core, span: Span) -> Core:
-        """max(0, a) = relu(a), max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)."""
-        if not isinstance(body, Concat) or len(body.parts) != 2:
-            what = f"`{name}` of one thing: expected two, as in `\\max(0, x)`."
-            raise self.names.source.error(span, what, "Write both.")
-        left, right = body.parts
-        if name == "max" and isinstance(right, Const):
-            left, right = right, left
-        if name == "max" and isinstance(left, Const) and left.value == 0:
-            return Call("relu", right, span)
-        if name == "min":
-            left, right = (right, left) if isinstance(left, Const) else (left, right)
-            return Add((left, Call("relu", Add((left, right), (1, -1), span), span)), (1, -1), span)
-        return Add((left, Call("relu", Add((right, left), (1, -1), span), span)), (1, 1), span)
+        return applied(self.names.source, name, body, span)
 
     def expanded(self, macro: Macro, body: Core) -> Core:
         """The page's own function, its parameter standing for the argument."""
-        inner = Meaning(self.names, self.macros, self.bound | {macro.parameter: body}, self.calls, self.plain, self.depth + 20)
-        return inner.resolve(macro.body, argument=True)
+        bound = self.bound | {macro.parameter: body}
+        inner = Meaning(self.names, self.macros, bound, self.calls, self.plain, self.depth + 20, self.sizes)
+        found = inner.resolve(macro.body, argument=True)
+        self.sizes.setdefault(found, self.size(found))
+        if self.size(found) > MOST_PARTS or len(self.sizes) > MOST_PARTS:
+            what = f"the page's functions of functions make a formula too long: expected at most {MOST_PARTS} symbols and signs."
+            raise self.error(macro.letter, what, "Give intermediate results equations of their own.")
+        return found
+
+    def size(self, core: Core) -> int:
+        """Symbols and signs of a formula, each as often as it is written."""
+        if core not in self.sizes:
+            self.sizes[core] = 1 + sum(self.size(part) for part in parts_of(core))
+        return self.sizes[core]
+
+    def refuse_other_form(self, function: Node, macro: Macro) -> None:
+        parts = take_apart(function)
+        if parts and parts.letter.glyph != macro.letter.glyph:
+            what = f"`{self.written(function)}` and `{self.written(macro.letter)}` are two forms of one letter: expected one."
+            other = (macro.letter.span, "the other:")
+            raise self.names.source.error(function.span, what, "Write one symbol in one way, or rename one of them.", other)
 
     def unknown(self, node: Node, name: str) -> PageError:
-        near = difflib.get_close_matches(name.lower(), [*FUNCTIONS, *SPECIAL], n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        return self.error(
-            node, f"unknown function `{name}`: expected one of {KNOWN}.", f'{hint}Say what it is: --let "{name}=tanh".'
-        )
+        return unknown(self.names.source, node.span, name)
 
     def no_argument(self, node: Node) -> PageError:
         parts = take_apart(node)
@@ -302,7 +335,7 @@ class Meaning:
         node = items[at]
         following = items[at + 1] if at + 1 < len(items) else None
         one = self.names.reader.read(node)
-        opens = isinstance(following, Bracket) and following.opener == "("
+        opens = isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None
         if one is None or one.time is not None or one.power is not None or one.transposed or not opens:
             return self.resolve(node, argument)
         self.refuse_subscripted_function(node)
@@ -356,33 +389,9 @@ class Meaning:
         return items[0] if len(items) == 1 else folded(Product(tuple(items), tuple(signs), node.span))
 
     def quotient(self, above: Core, below: Core, span: Span) -> Core:
-        if isinstance(below, Const) and below.value == 0:
+        if is_zero(below):
             raise self.names.source.error(below.span, "a division by zero.", "Check the denominator.")
-        inverse = power(below, Fraction(-1), below.span)
+        inverse = self.power(below, Fraction(-1), below.span)
         if isinstance(above, Const) and above.value == 1:
             return inverse
         return folded(Product((above, inverse), ("side" if isinstance(inverse, Const) else "hadamard",), span))
-
-
-def cells_of(node: Node) -> tuple[Node, ...]:
-    """The cells of a column or a row."""
-    return tuple(cell for row in node.rows for cell in row) if isinstance(node, Grid) else (node,)
-
-
-def first(node: Chain | Signed) -> Node:
-    inner = node.items[0] if isinstance(node, Chain) else node.parts[0]
-    return first(inner) if isinstance(inner, (Chain, Signed)) else inner
-
-
-def rest(node: Chain | Signed) -> Node:
-    """A product without its first factor."""
-    if isinstance(node, Chain):
-        items = node.items[1:]
-        return items[0] if len(items) == 1 else Chain(items, (items[0].span[0], node.span[1]))
-    head = node.parts[0]
-    parts, signs = node.parts, node.signs
-    if isinstance(head, Chain):
-        parts = (rest(head), *parts[1:])
-    else:
-        parts, signs = parts[1:], signs[1:]
-    return parts[0] if len(parts) == 1 else Signed(parts, signs, (parts[0].span[0], node.span[1]))

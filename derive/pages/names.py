@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
-from derive.pages.errors import Source, Span
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
-from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children
-from derive.pages.tree import Letter, Node
+from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart
+from derive.pages.tree import Chain, Letter, Node, Scripted
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,31 @@ class Names:
     def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
+        self.carried: dict[str, Occurrence] = {}
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
-        weakly = {occurrence.symbol for _, occurrence in found}
+        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         reads = [one for entry in entries for one in self.occurrences(entry.right)]
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
-        self.known = {one.symbol.name for one in reads if not one.weak} | {symbol.name for symbol in weakly}
+        self.known = {one.symbol.name for one in reads if not one.weak} | {one.symbol.name for _, one in found}
         for _, occurrence in found:
             self.define(self.settle(occurrence))
         self.reads = [self.settle(one) for one in reads if not self.is_function(one)]
+        self.functions = [one for one in reads if self.is_function(one)]
         self.steps = self.find_steps()
         self.check()
+        self.note_tight_differences()
+        self.note_powers()
+        for entry in entries:
+            self.note_vanished(entry)
 
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
         occurrence = self.reader.read(node)
         if occurrence is None or occurrence.power is not None or occurrence.transposed:
             what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
-            raise self.source.error(node.span, what, "Write the equation solved for one symbol.")
+            raise self.source.error(node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}.")
         return occurrence
 
     def occurrences(self, node: Node) -> Iterator[Occurrence]:
@@ -63,9 +70,12 @@ class Names:
         found = None if isinstance(node, Letter) and node.is_function else self.reader.read(node)
         if found is not None:
             yield found
-        else:
-            for child in children(node):
-                yield from self.occurrences(child)
+            return
+        if isinstance(node, Scripted) and take_apart(node) and not self.reader.is_exponential(node):
+            for above in filter(self.reader.is_formula, node.sup):
+                raise no_exponent(self.source, above)
+        for child in children(node):
+            yield from self.occurrences(child)
 
     # ---- which symbol an occurrence is
 
@@ -73,17 +83,15 @@ class Names:
         """The occurrence with the time letter of `W_{ft}` decided: part of the name, the time, or the gate's."""
         if not one.weak or one.symbol in self.strong:
             return one
-        rest = (one.symbol.subs or one.symbol.sups)[-1]
-        if rest.isdigit():
+        if one.gate.isdigit():
             return one
-        if rest in self.known - {one.symbol.name} or one.weak == "inner":
+        if one.weak != "above" and (one.gate in self.known - {one.symbol.name} or one.weak == "inner"):
             name = one.symbol.name
             self.notes[f"`{self.source.written(one.span)}` is written with a time index; read as a parameter {name}"] = None
             return replace(one, time=None)
-        if one.weak == "comma":
+        if one.weak == "comma" or one.named is None:
             return one
-        subs = (*one.symbol.subs[:-1], f"{rest}{self.reader.letter}")
-        return replace(one, symbol=replace(one.symbol, subs=subs), time=None)
+        return replace(one, symbol=one.named, time=None)
 
     def is_function(self, one: Occurrence) -> bool:
         """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
@@ -108,7 +116,7 @@ class Names:
     def check(self) -> None:
         """Raises PageError where two symbols share a name."""
         named: dict[str, Occurrence] = {}
-        for one in (*self.defined.values(), *self.reads):
+        for one in (*self.defined.values(), *self.reads, *self.functions):
             if one.symbol.name in self.declared.numbers and one.time is None:
                 continue
             before = named.setdefault(one.symbol.name, one)
@@ -118,7 +126,8 @@ class Names:
                 raise self.source.error(
                     one.span, what, "Write one symbol in one way, or rename one of them.", (before.span, "the other:")
                 )
-            self.check_time(before, one)
+            if not self.is_function(one):
+                self.check_time(before, one)
 
     def check_time(self, before: Occurrence, one: Occurrence) -> None:
         """A symbol with and without a time index is two symbols, unless its definition carries none."""
@@ -131,6 +140,35 @@ class Names:
         raise self.source.error(
             one.span, what, "Write the time index at both, or rename one of them.", (before.span, "the other:")
         )
+
+    def note_tight_differences(self) -> None:
+        """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
+        for one in self.reads if self.source.plain else ():
+            written = self.source.written(one.span)
+            if one.time and re.search(r"_[A-Za-z0-9]*[-+−][01]$", written):
+                tight = re.sub(r"([-+−])", r" \1 ", written)
+                self.notes[f"`{written}` is read at another step, as one index; write `{tight}` for a sum or a difference"] = None
+
+    def note_powers(self) -> None:
+        """`e^{\\beta}` is a name here, and `\\gamma^t` a value at step t: somebody may have meant powers."""
+        below = any("_" in self.source.written(one.span) for one in self.reads if one.time is not None)
+        for one in self.reads:
+            written = self.source.written(one.span)
+            if one.symbol.base == "e" and one.symbol.sups and one.time is None and not re.search(r"\^\s*\{?\s*[(\[]", written):
+                self.notes[f"`{written}` is read as the name {one.symbol.name}; write \\exp for the exponential function"] = None
+            raised = below and one.time is not None and one.symbol not in self.defined
+            if raised and re.search(r"\^(?:[A-Za-z]|\{\s*\\?[A-Za-z]+\s*\})$", written):
+                self.notes[f"`{written}` is read as {one.symbol.name} at a step; a power of the step isn't read"] = None
+
+    def note_vanished(self, entry: Entry) -> None:
+        """`\\gamma^g` is a name, as `W^z` is; where g is defined and read nowhere else, a power may have been meant."""
+        own = {self.settle(self.target(target)).symbol.name for target in entry.targets}
+        read = {one.symbol.name for one in self.reads}
+        unread = {symbol.name for symbol in self.defined} - read - own
+        for one in self.occurrences(entry.right):
+            if any(name in above for name in unread for above in one.symbol.sups):
+                written, name = self.source.written(one.span), self.settle(one).symbol.name
+                self.notes[f"`{written}` is read as the name {name}, no power; a power is written with \\exp and \\log"] = None
 
     # ---- steps
 
@@ -160,11 +198,50 @@ class Names:
             what = f"`{written}` lies {-lag} steps back: expected this step or the one before."
             todo = "Carry it in a state of its own: define one that equals the older value, and read that at the step before."
             raise self.source.error(one.span, what, todo)
+        if lag == -1 and one.symbol not in self.defined and self.is_read_now(one.symbol):
+            return self.delayed(one), -1
         if lag == -1 and one.symbol not in self.defined:
             what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
-            raise self.source.error(one.span, what, "Define it, or, if it is an input, read it at this step.")
+            raise self.source.error(one.span, what, f"Define it, or, if it is an input, read it at this step{self.older(one)}.")
         return one.symbol.name, lag
+
+    def older(self, one: Occurrence) -> str:
+        letter = self.reader.letter
+        carried = f"write `p_{letter} = {one.symbol.name}_{letter}` and read `p_{{{letter}-1}}`"
+        return f"; for its older value {carried}" if letter else ""
+
+    def is_read_now(self, symbol: Symbol) -> bool:
+        return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)
+
+    def delayed(self, one: Occurrence) -> str:
+        """The name of the state that carries an input to the next step."""
+        name = f"{one.symbol.name.rstrip('_')}_delayed"
+        self.carried.setdefault(name, one)
+        written = self.source.written(one.span)
+        self.notes[f"`{written}` is the input of the step before: the state {name} carries it"] = None
+        return name
 
     def is_timed(self, name: str) -> bool:
         """Whether a name stands with a time index somewhere."""
         return any(one.symbol.name == name and one.time is not None for one in (*self.defined.values(), *self.reads))
+
+
+def ends_a_word(one: Occurrence) -> bool:
+    """Whether the time letter of a left side is the last of a word: `y_{out}`, `x^{in}`."""
+    return one.weak == "above" or (one.weak == "run" and len(one.gate) > 1 and one.gate.isalpha())
+
+
+def no_exponent(source: Source, above: Node) -> PageError:
+    """The error for `2^{x_t}`, `\\gamma^{g_t}`."""
+    what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
+    todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
+    return source.error(above.span, what, todo)
+
+
+def spelled_out(node: Node) -> str:
+    """For `wkv_t`: how letters side by side make one name."""
+    letters: list[Node] = [*node.items] if isinstance(node, Chain) else []
+    if letters and isinstance(letters[-1], Scripted):
+        letters[-1] = letters[-1].body
+    word = "".join(one.name for one in letters if isinstance(one, Letter))
+    return f"; several letters make one name as `\\mathrm{{{word}}}`" if letters and len(word) == len(letters) else ""

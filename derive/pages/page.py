@@ -27,15 +27,17 @@ from derive.pages.blocks import Block, Declarations, find_blocks
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
+from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.errors import PageError, Source
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
+from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of
 from derive.pages.sections import cells_of, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
-from derive.pages.symbols import Reader
+from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Bracket, Chain, Letter, Node
 
@@ -104,6 +106,13 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         one_cell(source, title, entries, known, naming(path, title, len(groups)))
         for title, (_, entries) in zip(titles, groups, strict=True)
     ]
+    unused = tuple(f"`{name}` is declared, and no symbol of the page" for name in known.unused)
+    starts = [entries[0].span[0] for _, entries in groups]
+    above = [max((k for k, start in enumerate(starts) if start < span[0]), default=0) for span, _ in found.skipped]
+    for at, one in enumerate(cells):
+        passed = tuple(text for text, owner in zip(skipped, above, strict=True) if owner == at)
+        notes = (*one.reading.notes, *(unused if at == 0 else ()))
+        cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
     return Page(path, tuple(cells), skipped)
 
 
@@ -111,12 +120,16 @@ def has_display(source: Source) -> bool:
     return re.search(r"\$\$|\\\[|\\begin\{", source.text) is not None
 
 
+GRADIENTS = "Gradients are derived here: write the equations that they are gradients of."
+UPDATES = "If it is the step itself, write `=`; updates of weights are no part of a step."
+
+
 def nothing(source: Source, skipped: tuple[str, ...], blocks: bool) -> PageError:
     """The error for a page without forward equations."""
     if skipped:
         first = skipped[0].split(": ", 1)
         return PageError(f"{first[0]}: the page holds no forward equations: expected the step itself, got {first[1]}\n"
-                         "Gradients are derived here: write the equations that they are gradients of.")  # fmt: skip
+                         f"{UPDATES if 'an update' in first[1] else GRADIENTS}")  # fmt: skip
     got = "displays without one" if blocks else "a page without display mathematics"
     return PageError(f"{source.name}:1: no equations: expected display mathematics such as `$$h_t = \\tanh(W x_t + U h_{{t-1}})$$`, "
                      f"got {got}. Inline mathematics and code aren't read.")  # fmt: skip
@@ -158,17 +171,26 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
     lefts = [target for entry in forward for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time)
-    forward = [indexed(entry, reader.letter) for entry in forward]
+    forward, reader, notes = with_primes(forward, reader)
+    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
     macros, aliases = functions_of(entries)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
+    names.notes |= dict.fromkeys(notes)
+    known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
+    known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     meaning = Meaning(names, macros)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    timed = {
+    definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
+    timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions, known)
-    kinds = Kinds(source, definitions, timed, {name: kind for name, kind in known.kinds.items() if kind != "identity"})
+    said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
+    kinds = Kinds(source, definitions, timed, said)
+    if any(holds_diagonal(definition.body) for definition in definitions):
+        definitions = without_diagonals(source, definitions, kinds)
+        kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_shapeless(source, definitions, inputs, names)
     refuse_circle(source, definitions)
@@ -190,11 +212,6 @@ def make(source: Source, naming: tuple[str, str], builder: Builder, definitions:
         raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
 
 
-def indexed(entry: Entry, letter: str | None) -> Entry:
-    targets = tuple(with_call_indices(target, letter) for target in entry.targets)
-    return Entry(entry.line, targets, with_call_indices(entry.right, letter))
-
-
 def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, str]]:
     """The functions that the page defines: `f(a) = ...` and `f = \\tanh`."""
     macros: dict[str, Macro] = {}
@@ -206,9 +223,10 @@ def functions_of(entries: Sequence[Entry]) -> tuple[dict[str, Macro], dict[str, 
         if isinstance(left, Chain):
             name, bracket = left.items
             parameter = bracket.parts[0] if isinstance(bracket, Bracket) else name
-            assert isinstance(name, Letter)
+            function = take_apart(name)
+            assert function is not None
             assert isinstance(parameter, Letter)
-            macros[name.name] = Macro(parameter.name, entry.right)
+            macros[spelled_name(name)] = Macro(function.letter, parameter.name, entry.right)
         elif isinstance(entry.right, Letter):
             aliases[spelled_name(left)] = function_name(entry.right.name) or entry.right.name
     return macros, aliases

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from derive.cell import Cell
 from derive.language import Value
+from derive.letters import DECORATIONS, GREEK
 from derive.notation import LaTeX, Notation, dim
 from derive.pages.errors import Source
 from derive.pages.kinds import Kinds
@@ -25,12 +26,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Reading:
-    """The table, notes for the reader, and the equations as understood: as text and as LaTeX."""
+    """The table, notes for the reader, the equations as understood, as text and as LaTeX, and what was passed over."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     equations: tuple[str, ...]
     latex: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def role(cell: Cell, value: Value) -> str:
@@ -42,6 +44,7 @@ def role(cell: Cell, value: Value) -> str:
 def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: Kinds) -> Reading:
     """The reading of a cell: states and inputs first, then parameters, then the rest, each in the order of the page."""
     defined = {one.symbol.name: source.where(one.span[0]) for one in names.defined.values()}
+    defined |= {name: source.where(one.span[0]) for name, one in names.carried.items()}
     values = list(dict.fromkeys(value.like(lag=0) for value in (*cell.reads, *cell.targets)))
     order = ("state", "input", "output", "parameter", "internal")
     rows = [
@@ -51,14 +54,54 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
         for value in values
     ]
     notes = list(names.notes)
-    if kinds.row:
+    if kinds.row and kinds.row_shapes:
         notes.append("products are written `x W`: each matrix has the shape (in, out)")
     if names.reader.letter not in (None, "t"):
         notes.append(f"the time index is {names.reader.letter}")
-    if any(one.time for one in names.defined.values()) and not names.reader.words:
+    if any((one.time or 0) > 0 for one in names.defined.values()) and not names.reader.words:
         notes.append("definitions stand at the next step: the page is shifted by one")
+    if not cell.states:
+        notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
-    return Reading(tuple(rows), tuple(notes), printed(cell, Notation()), printed(cell, LaTeX()))
+    words = written_in_letters(names)
+    return Reading(tuple(rows), tuple(notes), printed(cell, Text(words)), printed(cell, Tex(words)))
+
+
+def written_in_letters(names: Names) -> set[str]:
+    """Parts of names that spell a Greek letter and are none on the page: the `xi` of `W_{xi}`."""
+    symbols = [one.symbol for one in (*names.defined.values(), *names.reads)]
+    greek = {glyph for symbol in symbols for glyph in symbol.glyphs}
+    parts = {part for symbol in symbols for part in symbol.name.split("_")}
+    return {part for part in parts if part.lower() in GREEK} - greek - {glyph.removeprefix("var") for glyph in greek}
+
+
+class Text(Notation):
+    """Unicode text in which some names of Greek letters are words."""
+
+    def __init__(self, words: set[str]) -> None:
+        super().__init__()
+        self.words = words
+
+    def letter(self, letters: str, decorations: list[str]) -> str:
+        if letters not in self.words:
+            return super().letter(letters, decorations)
+        return letters[:1] + "".join(DECORATIONS[one][0] for one in decorations) + letters[1:]
+
+
+class Tex(LaTeX):
+    """LaTeX in which some names of Greek letters are words."""
+
+    def __init__(self, words: set[str]) -> None:
+        super().__init__()
+        self.words = words
+
+    def letter(self, letters: str, decorations: list[str]) -> str:
+        if letters not in self.words:
+            return super().letter(letters, decorations)
+        text = rf"\mathrm{{{letters}}}"
+        for one in decorations:
+            text = f"{DECORATIONS[one][1]}{{{text}}}"
+        return text
 
 
 def printed(cell: Cell, notation: Notation) -> tuple[str, ...]:

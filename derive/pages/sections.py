@@ -10,8 +10,11 @@ from derive.pages.blocks import Block, Heading, Piece
 from derive.pages.errors import Source, Span
 from derive.pages.grammar import parse
 from derive.pages.names import Entry
+from derive.pages.primes import with_primes
+from derive.pages.stacks import cells_of as cells_of_grid
+from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
-from derive.pages.symbols import Reader, children, shifted_letters
+from derive.pages.symbols import NEXT, Reader, children, shifted_letters, take_apart
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token, tokenize
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
@@ -62,7 +65,8 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
 
 def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
     if is_gradient(line):
-        found.skipped.append((line.span, "a gradient formula"))
+        update = any(token.value == "←" for token in line.tokens) and all(token.value not in "∂∇" for token in line.tokens)
+        found.skipped.append((line.span, "an update, `\\leftarrow`, as of weights" if update else "a gradient formula"))
         return
     found.count += 1
     if found.count > MOST:
@@ -114,8 +118,9 @@ def targets_of(left: Node) -> tuple[Node, ...]:
     inner = left
     if isinstance(inner, Scripted) and isinstance(inner.body, (Grid, Bracket)) and not inner.sub:
         inner = inner.body
-    if isinstance(inner, Grid):
-        return tuple(cell for row in inner.rows for cell in row)
+    grid = grid_of(inner)
+    if grid is not None:
+        return cells_of_grid(grid)
     if isinstance(inner, Bracket) and inner.opener in "([" and len(inner.parts) > 1:
         return inner.parts
     return (left,)
@@ -164,12 +169,18 @@ class Needs:
         entries = [entry for entry in entries if not entry.is_function]
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
+        entries, reader, _ = with_primes(entries, reader)
+        lefts = [target for entry in entries for target in entry.targets]
         found = [one for left in lefts if (one := reader.read(with_call_indices(left, reader.letter)))]
+        defined = {one.symbol.name: one.time or 0 for one in found}
         read: dict[str, int] = {}
         for entry in entries:
-            for name, at in timed_in(reader, with_call_indices(entry.right, reader.letter)):
+            for name, time_or_none in read_in(reader, with_call_indices(entry.right, reader.letter)):
+                if time_or_none is None and not (reader.words == NEXT[:1] and defined.get(name)):
+                    continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
+                at = time_or_none or 0
                 read[name] = min(at, read.get(name, at))
-        return cls({one.symbol.name: one.time or 0 for one in found}, read)
+        return cls(defined, read)
 
     @property
     def stands_alone(self) -> bool:
@@ -178,23 +189,24 @@ class Needs:
         return bool(earlier) and all(name in self.defined for name in earlier)
 
 
-def timed_in(reader: Reader, node: Node) -> Iterator[tuple[str, int]]:
+def read_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
+    """The names in a formula with their times; a time that may belong to a gate is none."""
     one = reader.read(node)
     if one is not None:
-        if one.time is not None and not one.weak:
-            yield one.symbol.name, one.time
+        yield one.symbol.name, None if one.weak else one.time
         return
     for child in children(node):
-        yield from timed_in(reader, child)
+        yield from read_in(reader, child)
 
 
 def defines_function(entry: Entry, times: set[str]) -> bool:
-    """`f(a) = ...` with one plain letter that is no time, or `f = \\tanh`."""
+    """`f(a) = ...` with one plain letter that is no time, the f perhaps in a font or under a hat, or `f = \\tanh`."""
     left = entry.targets[0]
     if (
         isinstance(left, Chain)
         and len(left.items) == 2
-        and isinstance(left.items[0], Letter)
+        and (function := take_apart(left.items[0])) is not None
+        and not (function.subs or function.sups)
         and isinstance(left.items[1], Bracket)
     ):
         inside = left.items[1].parts

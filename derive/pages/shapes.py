@@ -14,6 +14,10 @@ from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, groups
 
 Size = tuple[str, ...]
 """A dimension: a sum of variables (`?3`) and given names, sorted."""
+LONGEST_SIZE = 1_000
+"""Variables in one size: stacks of stacks double it with every equation."""
+ONE: Size = ("1",)
+"""The size of a number among stacked vectors: the column of the matrix that meets it is a bias."""
 Shape = tuple[Size, ...]
 """() for a number, one size for a vector, two for a matrix."""
 
@@ -30,7 +34,9 @@ class Shapes:
         self.places: dict[str, Span] = {}
         self.units: dict[Core, Size] = {}
         self.count = 0
+        self.here = (0, 0)
         for definition in definitions:
+            self.here = definition.span
             target = self.symbol(definition.name, definition.span)
             self.same(target, self.shape(definition.body), definition.span, definition.body.span)
         self.named: dict[str, str] = {}
@@ -53,6 +59,9 @@ class Shapes:
         """The size with every bound variable replaced."""
         while any(one in self.bound for one in size):
             size = tuple(sorted(part for one in size for part in self.bound.get(one, (one,))))
+            if len(size) > LONGEST_SIZE:
+                what = f"stacks of stacks make this vector too long: expected at most {LONGEST_SIZE} parts."
+                raise self.source.error(self.here, what, "Stack fewer of them.")
         return size
 
     def equal(self, a: Size, b: Size) -> bool:
@@ -100,12 +109,7 @@ class Shapes:
                 inner = self.shape(node.body)
                 return (inner[0], inner[0]) if node.function == "diag" else inner
             case Concat():
-                sizes = [self.shape(part) for part in node.parts]
-                for part, shape in zip(node.parts, sizes, strict=True):
-                    if not shape:
-                        raise self.source.error(
-                            part.span, "a number stands among stacked vectors: expected vectors.", "Take it out."
-                        )
+                sizes = [self.shape(part) or (ONE,) for part in node.parts]
                 return (tuple(one for size in sizes for one in size[0]),)
             case Add():
                 return self.sum_shape(node)
@@ -200,7 +204,7 @@ class Shapes:
         return wanted
 
     def size(self, size: Size) -> sp.Expr:
-        return sp.Add(*[dimension(self.named.get(one, one)) for one in self.expand(size)])
+        return sp.Add(*[sp.Integer(1) if (one,) == ONE else dimension(self.named.get(one, one)) for one in self.expand(size)])
 
     def of(self, name: str) -> tuple[sp.Expr, ...]:
         return tuple(self.size(size) for size in self.shapes[name])

@@ -185,10 +185,27 @@ def joined_rows(rows: list[list[Token]]) -> list[list[Token]]:
     joined: list[list[Token]] = []
     for row in rows:
         if joined and top_level(row, "EQUALS") is None and top_level(row, "GRADIENT") is None:
-            joined[-1] = [*joined[-1], *[token for token in row if token.kind != "AMP"]]
+            joined[-1] = [*without_columns_of_labels(joined[-1]), *continuation(row)]
         else:
             joined.append(row)
     return joined
+
+
+def without_columns_of_labels(row: list[Token]) -> list[Token]:
+    """A line that another goes on with, without the labels at its end, which would swallow the other."""
+    sign = next((token for token in row if token.kind == "AMP"), None)
+    whole = columns(row)
+    return row if sign is None else [token for at, part in enumerate(whole) for token in ([sign] if at else []) + part]
+
+
+def continuation(row: list[Token]) -> list[Token]:
+    """What of a line goes on with the equation before: its first column, and those that a sign joins to it; the rest are labels."""
+    kept: list[Token] = []
+    for cell in split_at(row, {"AMP"}):
+        if kept and not continues(kept, cell):
+            break
+        kept += cell
+    return kept
 
 
 def top_level(tokens: list[Token], *kinds: str) -> int | None:
@@ -216,7 +233,7 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
 def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
     """The equations of one line, labels dropped: split at commas and wide spaces, and where a second `&` stands."""
     parts = [part for cell in columns(row) for piece in split_at(cell, SEPARATORS) for part in without_membership(piece)]
-    parts = [trimmed for part in parts if (trimmed := trim(source, part))]
+    parts = [trimmed for part in parts if (trimmed := without_box(trim(source, part)))]
     kept: list[list[Token]] = []
     gradients = any(token.kind == "GRADIENT" for token in row)
     for before, part in zip([[], *parts], parts, strict=False):
@@ -232,6 +249,15 @@ def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
                 (part[0].span[0], part[-1].span[1]), what, "Put words into \\text{...}, and one equation on a line."
             )
     return kept
+
+
+def without_box(part: list[Token]) -> list[Token]:
+    """`\\boxed{h_t = ...}` is the equation."""
+    while len(part) > 2 and part[0].kind == "BEGIN_GROUP" and group_end(part, 0) == len(part):
+        if top_level(part[1:-1], "EQUALS") is None:
+            break
+        part = part[1:-1]
+    return part
 
 
 def without_membership(part: list[Token]) -> list[list[Token]]:
@@ -251,13 +277,20 @@ def columns(row: list[Token]) -> list[list[Token]]:
     """Aligned columns: the first `&` goes; what follows the next is a label, unless it goes on or is an equation itself."""
     cells = split_at(row, {"AMP"})
     whole: list[list[Token]] = []
-    for cell in cells:
-        goes_on = not whole or top_level(whole[-1], "EQUALS") is None or continues(whole[-1], cell)
+    for at, cell in enumerate(cells):
+        following = cells[at + 1] if at + 1 < len(cells) else []
+        complete = bool(whole) and top_level(whole[-1], "EQUALS") is not None
+        begins = complete and bool(cell) and cell[0].kind != "EQUALS" and begins_right_side(following)
+        goes_on = not complete or (not begins and continues(whole[-1], cell))
         if goes_on and whole:
             whole[-1] = whole[-1] + cell
-        elif not whole or top_level(cell, "EQUALS") is not None:
+        elif not whole or begins or top_level(cell, "EQUALS") is not None:
             whole.append(cell)
     return whole
+
+
+def begins_right_side(cell: list[Token]) -> bool:
+    return bool(cell) and cell[0].kind == "EQUALS"
 
 
 def continues(before: list[Token], cell: list[Token]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.pages.errors import Span
@@ -16,13 +16,17 @@ PREVIOUS, NEXT = ("prev", "previous", "old"), ("next", "new")
 
 @dataclass(frozen=True)
 class Symbol:
-    """A symbol without its time index. Fonts that only make a letter bold or upright are gone; calligraphic letters are their own."""
+    """A symbol without its time index. Fonts that only make a letter bold or upright are gone; calligraphic letters are their own.
+
+    glyphs: the Greek letters in it, each with its form: `W_{xi}` and `W_\\xi`, `\\phi` and `\\varphi` share a name and are two symbols.
+    """
 
     base: str
     decorations: tuple[str, ...] = ()
     font: str = ""
     subs: tuple[str, ...] = ()
     sups: tuple[str, ...] = ()
+    glyphs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -32,9 +36,12 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A symbol somewhere on the page: at which time (None for none), raised to a power, transposed; `weak` says how a time letter
-    stands behind another index, where it may belong to the gate and not to the weight: `run` in `W_{ft}`, `comma` in `W_{f,t}`,
-    `inner` in `W_{\\tilde{C}_t}`."""
+    """A symbol somewhere on the page: at which time (None for none), raised to a power, transposed.
+
+    weak: how a time letter stands behind another index, where it may belong to the gate and not to the weight: `run` in `W_{ft}`,
+    `comma` in `W_{f,t}`, `inner` in `W_{\\tilde{C}_t}`, `above` in `W^{out}`. Then `gate` is the index without it, and `named` the
+    symbol whose name keeps it.
+    """
 
     symbol: Symbol
     time: int | None
@@ -42,6 +49,8 @@ class Occurrence:
     power: Fraction | None = None
     transposed: bool = False
     weak: str = ""
+    gate: str = ""
+    named: Symbol | None = None
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -159,6 +168,10 @@ class Index:
     time: int | None
     weak: str = ""
 
+    def in_words(self, letter: str | None) -> Index:
+        """With the time letter at the end of a run of letters as part of the word."""
+        return Index(f"{self.text}{letter}", None) if self.weak == "run" and self.time == 0 else self
+
 
 class Reader:
     """Reads symbols on one page.
@@ -173,7 +186,7 @@ class Reader:
     def read(self, node: Node) -> Occurrence | None:
         """The symbol that a node is; None where it is something else."""
         parts = take_apart(node)
-        if parts is None or self.is_exponential(node):
+        if parts is None or self.is_exponential(node) or any(self.is_formula(above) for above in parts.sups):
             return None
         power, transposed, sups = None, False, []
         for one in parts.sups:
@@ -186,13 +199,47 @@ class Reader:
         transposed = transposed or any(ends_transposed(one) for one in sups)
         below = [index for one in parts.subs for index in self.indices(one)]
         above = [index for one in sups for index in self.indices(one)]
-        times = [index.time for index in (*below, *above) if index.time is not None]
-        if len(times) > 1:
+        if count_times(below, above) > 1:  # `y^{out}_t`
+            above = [index.in_words(self.letter) for index in above]
+        if count_times(below, above) > 1:
+            below = [index.in_words(self.letter) for index in below]
+        if count_times(below, above) > 1:
             return None
-        subs, supers = (tuple(index.text for index in side if index.text) for side in (below, above))
-        symbol = Symbol(parts.letter.name, parts.decorations, parts.font, subs, supers)
-        weak = next((index.weak for index in (*below, *above) if index.weak), "")
-        return Occurrence(symbol, times[0] if times else None, node.span, power, transposed, weak)
+        symbol = self.symbol(node, parts, below, above)
+        occurrence = Occurrence(symbol, next(times(below, above), None), node.span, power, transposed)
+        return self.with_doubt(occurrence, parts, below, above, node)
+
+    def symbol(self, node: Node, parts: Parts, below: list[Index], above: list[Index]) -> Symbol:
+        subs, sups = (tuple(index.text for index in side if index.text) for side in (below, above))
+        glyphs = tuple(
+            one.glyph for one in walk(node) if isinstance(one, Letter) and one.glyph and one.name not in (self.letter, None)
+        )
+        return Symbol(parts.letter.name, parts.decorations, parts.font, subs, sups, glyphs)
+
+    def with_doubt(self, one: Occurrence, parts: Parts, below: list[Index], above: list[Index], node: Node) -> Occurrence:
+        """The occurrence with what it may be instead, where the time letter stands behind another index."""
+        weak = next((index for index in (*below, *above) if index.weak), None)
+        if weak is None:
+            return one
+        run = weak.weak == "run"
+        gate = weak.text if run else (one.symbol.subs or one.symbol.sups or ("",))[-1]
+        sides = ([index.in_words(self.letter) for index in side] for side in (below, above))
+        named = self.symbol(node, parts, *sides)
+        return replace(one, weak="above" if run and weak in above else weak.weak, gate=gate, named=named)
+
+    def is_formula(self, above: Node) -> bool:
+        """Whether a superscript is an exponent that holds a quantity at a time, or a power: no index, number or name."""
+        if isinstance(above, Bracket) and (above.opener != "{" or len(above.parts) > 1):
+            return False
+        if self.time(above) is not None or exponent(above) is not None:
+            return False
+        inner = strip(above)
+        if isinstance(inner, Ratio) or (isinstance(inner, Signed) and "divide" in inner.signs):
+            return True
+        return any(isinstance(one, Scripted) and self.is_quantity(one) for one in walk(above))
+
+    def is_quantity(self, node: Scripted) -> bool:
+        return isinstance(strip(node.body), Number) or any(self.time(script) is not None for script in (*node.sub, *node.sup))
 
     def is_exponential(self, node: Node) -> bool:
         """`e^{-x_t}`: the constant e under an exponent that is a formula, not a number, an index or a name."""
@@ -260,6 +307,14 @@ class Reader:
                 inner = self.read(node)
                 return inner.symbol.name.rstrip("_") if inner else "_".join(self.text(one) for one in children(node))
         return "_".join(self.text(one) for one in children(node))
+
+
+def times(*sides: list[Index]) -> Iterator[int]:
+    return (index.time for side in sides for index in side if index.time is not None)
+
+
+def count_times(*sides: list[Index]) -> int:
+    return len(list(times(*sides)))
 
 
 def strip(node: Node) -> Node:

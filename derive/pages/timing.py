@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from derive.pages.errors import Source
 from derive.pages.symbols import NEXT, PREVIOUS, Reader, exponent, offset, shifted_letters, spelled, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.tree import Bracket, Chain, Letter, Node, Scripted, Sum, with_parts
 
 
 def reader_of(source: Source, trees: Sequence[Node], lefts: Sequence[Node], declared: str | None) -> Reader:
@@ -80,28 +80,15 @@ def numbers_as_names(trees: Sequence[Node], layers: bool) -> frozenset[str]:
 
 def with_call_indices(node: Node, letter: str | None) -> Node:
     """The tree with `h(t-1)` written as an index."""
-    match node:
-        case Chain():
-            items: list[Node] = []
-            for item in node.items:
-                if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
-                    items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
-                else:
-                    items.append(with_call_indices(item, letter))
-            return items[0] if len(items) == 1 else replace(node, items=tuple(items))
-        case Sum():
-            return replace(node, terms=tuple(with_call_indices(one, letter) for one in node.terms))
-        case Signed() | Bracket():
-            return replace(node, parts=tuple(with_call_indices(one, letter) for one in node.parts))
-        case Decorated() | Root():
-            return replace(node, body=with_call_indices(node.body, letter))
-        case Scripted():
-            return replace(node, body=with_call_indices(node.body, letter))
-        case Ratio():
-            return replace(node, above=with_call_indices(node.above, letter), below=with_call_indices(node.below, letter))
-        case Grid():
-            return replace(node, rows=tuple(tuple(with_call_indices(one, letter) for one in row) for row in node.rows))
-    return node
+    if not isinstance(node, Chain):
+        return with_parts(node, lambda part: with_call_indices(part, letter))
+    items: list[Node] = []
+    for item in node.items:
+        if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
+            items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
+        else:
+            items.append(with_call_indices(item, letter))
+    return items[0] if len(items) == 1 else replace(node, items=tuple(items))
 
 
 def is_function(node: Node) -> bool:

@@ -23,6 +23,7 @@ from derive.pages.alphabet import (
     VANISH,
     WITH_ARGUMENT,
     function_name,
+    greek_kind,
     greek_letter,
     script_of,
 )
@@ -117,7 +118,7 @@ class Tokenizer:
         if self.after_script():
             return self.lowered_run(text, span) if self.source.plain else self.single(text, span)
         if self.source.plain and text in GREEK_COMMANDS and function_name(text) is None:
-            return self.symbol(text, span)
+            return self.symbol(text, span, "GREEK")
         split = self.function_at(text, span)
         for offset, letter in enumerate(text[:split]):
             self.symbol(letter, (span[0] + offset, span[0] + offset + 1))
@@ -151,25 +152,37 @@ class Tokenizer:
         assert found is not None
         self.at = found.end()
         self.add("BEGIN_GROUP", "{", span)
-        for one in re.finditer(r"[0-9]+|.", found[0]):
+        for one in re.finditer(r"[0-9]+|^[A-Za-z]{3,}(?![A-Za-z])|.", found[0]):
             place = (span[0] + one.start(), span[0] + one.end())
+            if len(one[0]) > 1 and one[0].isalpha():
+                self.word(one[0], place)
+                continue
             kind, value = SIGNS.get(one[0], ("NUMBER" if one[0].isdigit() else "SYMBOL", one[0]))
             self.add(kind, value, place)
         self.add("END_GROUP", "}", (found.end() - 1, found.end()))
 
-    def symbol(self, name: str, span: Span) -> None:
+    def word(self, text: str, place: Span) -> None:
+        """The word of an index: a Greek letter's name, or letters."""
+        if text in GREEK_COMMANDS and not text.startswith("var"):
+            return self.add("GREEK", text, place)
+        for at, letter in enumerate(text):
+            self.add("SYMBOL", letter, (place[0] + at, place[0] + at + 1))
+
+    def symbol(self, name: str, span: Span, kind: str = "SYMBOL") -> None:
         """A symbol, in front of it the decorations that Unicode writes behind."""
         while self.at < self.end and (mark := COMBINING.get(self.source.text[self.at])) and span[1] == self.at:
             self.add("DECORATION", mark, (self.at, self.at + 1))
             self.at, span = self.at + 1, (span[0], self.at + 1)
-        if name == "t" and self.tokens and self.tokens[-1].kind == "SYMBOL" and self.tokens[-1].value == "Delta":
+        if name == "t" and self.tokens and self.tokens[-1].kind == "GREEK" and self.tokens[-1].value == "Delta":
             name, span = "Delta_t", (self.tokens.pop().span[0], span[1])  # a step of time is one quantity
-        self.add("SYMBOL", name, span)
+        self.add(kind, name, span)
 
     def other(self, text: str, span: Span) -> None:
         """One character that is no letter, digit, space or command."""
         if text in SIGNS:
             self.add(*SIGNS[text], span)
+        elif text in "<>" and self.angle(text, span):
+            self.add(*SIGNS["⟨" if text == "<" else "⟩"], span)
         elif text in OPERATORS:
             if self.tokens and self.tokens[-1].kind == "STOP" and self.tokens[-1].span[1] == span[0]:
                 self.tokens.pop()  # `.*`
@@ -178,6 +191,13 @@ class Tokenizer:
             self.scripts(span)
         else:
             self.unicode_letter(text, span)
+
+    def angle(self, text: str, span: Span) -> bool:
+        """Whether `<` or `>` is a bracket, as in `h^{<t>}`: it fills the braces of a script."""
+        around = self.source.text[max(0, span[0] - 12) : span[1] + 12]
+        at = min(12, span[0])
+        filled = re.compile(r"[_^]\s*\{\s*<[^<>{}]*>\s*\}").finditer(around)
+        return any(found.start() < at < found.end() for found in filled)
 
     def unicode_letter(self, text: str, span: Span) -> None:
         plain = unicodedata.normalize("NFKD", text)
@@ -192,7 +212,7 @@ class Tokenizer:
             self.add("FONT", "calligraphic", span)
         for mark in marks:
             self.add("DECORATION", mark, span)
-        self.symbol(name, span)
+        self.symbol(name, span, greek_kind(text) if greek_letter(plain[0]) and plain[0] != "ℓ" else "SYMBOL")
 
     def scripts(self, span: Span) -> None:
         """A run of raised or lowered characters as a script in braces."""
@@ -208,8 +228,9 @@ class Tokenizer:
             elif one[1].isdigit() and self.tokens[-1].kind == "NUMBER":
                 self.tokens[-1] = Token("NUMBER", self.tokens[-1].value + one[1], (self.tokens[-1].span[0], at + 1))
             else:
-                kind, value = SIGNS.get(one[1], ("NUMBER" if one[1].isdigit() else "SYMBOL", greek_letter(one[1]) or one[1]))
-                self.add(kind, value, place)
+                greek = greek_letter(one[1])
+                kind = "NUMBER" if one[1].isdigit() else "GREEK" if greek else "SYMBOL"
+                self.add(*SIGNS.get(one[1], (kind, greek or one[1])), place)
             at += 1
         self.at = at
         self.add("END_GROUP", "}", (at - 1, at))
@@ -218,20 +239,33 @@ class Tokenizer:
 
     def command(self, text: str, span: Span) -> None:
         name = text[1:]
+        if name == "sqrt":
+            self.degree(span)
         if text in SIGNS and name != "mathsf":
             self.add(*SIGNS[text], span)
             if text in (r"\\", r"\cr"):
                 self.skip_optional()
         elif text in OPERATORS:
             self.add("OPERATOR", OPERATORS[text], span)
-        elif name in GREEK_COMMANDS or name in LETTER_COMMANDS:
-            self.add("SYMBOL", GREEK_COMMANDS.get(name) or LETTER_COMMANDS[name], span)
+        elif name in GREEK_COMMANDS:
+            self.add(greek_kind(text), GREEK_COMMANDS[name], span)
+        elif name in LETTER_COMMANDS:
+            self.add("SYMBOL", LETTER_COMMANDS[name], span)
         elif name in DECORATIONS:
             self.add("DECORATION", DECORATIONS[name], span)
         elif name in ("left", "right", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr", "middle"):
             self.add("SIZE", name, span)
         else:
             self.wordy_command(name, span)
+
+    def degree(self, span: Span) -> None:
+        """`\\sqrt[3]{x}`: of roots only the square root is one of the language."""
+        found = re.compile(r"\s*\[([^\[\]]*)\]").match(self.source.text, self.at, self.end)
+        if found:
+            self.at = found.end()
+            if found[1].strip() != "2":
+                what = f"a root of degree `{found[1].strip()[:20]}` isn't read: expected a square root."
+                self.unread(span, what, "Write a power, as in `x^{1/3}`; it is defined where x is positive.")
 
     def wordy_command(self, name: str, span: Span) -> None:
         if name in TEXT_FONTS or name.rstrip("*") == "operatorname":
@@ -250,6 +284,8 @@ class Tokenizer:
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
         else:
+            if name in ("sum", "prod", "int"):
+                return self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Macros aren't expanded: write the symbol itself, or `\\mathrm{name}`, or `\\operatorname{f}`."
             self.unread(span, what, todo)
@@ -299,7 +335,7 @@ class Tokenizer:
         span = (span[0], self.at)
         if text and font in SENTENCES and (raw != text or text in CONNECTIVES):
             self.add("TEXT", text, span)
-        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", text):
+        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9]*" if font in SENTENCES else r"[0-9]*[A-Za-z][A-Za-z0-9]*", text):
             operator = (font == "operatorname" and len(text) > 1) or (len(text) > 1 and function_name(text))
             self.add("FUNCTION" if operator else "SYMBOL", (function_name(text) or text) if operator else text, span)
         elif re.search(r"[\\_^{$]", text) and not text.startswith("("):
@@ -347,3 +383,4 @@ def arrays_of_equations(tokens: list[Token]) -> list[Token]:
 
 
 NO_CASES = "distinctions of cases aren't read: expected one formula.\nWrite the cases as one formula, such as \\max(0, x)."
+NO_SUM = "Write the step without indices, as in `W x_t`; a loss is no part of it: take it out of the display."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.pages.errors import Span
@@ -16,11 +17,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter or a word as the name of something; `is_function` where it can be nothing but a function."""
+    """A letter or a word as the name of something; `is_function` where it can be nothing but a function.
+
+    glyph: what tells apart letters of one name: `xi` for ξ, `` for x and i; `phi` and `varphi`.
+    """
 
     name: str
     span: Span
     is_function: bool = False
+    glyph: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,23 @@ class Sum:
 
 
 Node = Number | Letter | Mark | Decorated | Scripted | Bracket | Ratio | Root | Grid | Chain | Signed | Sum
+
+
+def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with each of its parts changed."""
+    match node:
+        case Chain():
+            return replace(node, items=tuple(map(change, node.items)))
+        case Sum():
+            return replace(node, terms=tuple(map(change, node.terms)))
+        case Signed() | Bracket():
+            return replace(node, parts=tuple(map(change, node.parts)))
+        case Decorated() | Root():
+            return replace(node, body=change(node.body))
+        case Scripted():
+            return replace(node, body=change(node.body), sub=tuple(map(change, node.sub)), sup=tuple(map(change, node.sup)))
+        case Ratio():
+            return replace(node, above=change(node.above), below=change(node.below))
+        case Grid():
+            return replace(node, rows=tuple(tuple(map(change, row)) for row in node.rows))
+    return node

@@ -51,7 +51,7 @@ BROKEN = {
         "page.md:1: `s_{t-1}` is a state that is never defined: expected an equation for s at this step.\n"
         "    $$h_t = \\tanh(W x_t + U s_{t-1})$$\n"
         "                            ^^^^^^^\n"
-        "Define it, or, if it is an input, read it at this step.",
+        "Define it, or, if it is an input, read it at this step; for its older value write `p_t = s_t` and read `p_{t-1}`.",
     ),
     "no left side": (
         "A step:\n\n$$ = \\tanh(W x_t + U h_{t-1})$$\n",

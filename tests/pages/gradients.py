@@ -13,7 +13,7 @@ def sizes_of(kernel):
     """Different sizes for different dimension names."""
     names = sorted({part for shapes in (kernel.PARAMETERS, kernel.INPUTS, kernel.STATES, kernel.OUTPUTS)
                     for shape in shapes.values() for size in shape for part in atoms(size)})  # fmt: skip
-    return {name: 2 + at for at, name in enumerate(names)}
+    return {name: int(name) if name.isdigit() else 2 + at for at, name in enumerate(names)}
 
 
 def atoms(size):

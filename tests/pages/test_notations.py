@@ -34,6 +34,11 @@ SAME = [
     r"$$h_t = \tanh(W x_t + U h_{t-1} + b), \quad t = 1, \dots, T, \quad h_0 = 0$$",
     r"$$h_t = \tanh(\underbrace{W x_t}_{\text{in}} + \overbrace{U h_{t-1}}^{\text{back}} + b) \in \mathbb{R}^n$$",
     "$$𝐡_t = \\tanh(𝐖 𝐱_t + 𝐔 𝐡_{t−1} + 𝐛)$$",
+    "```math\nh_t = \\tanh(W x_t + U h_{t-1} + b)\n```",
+    "\\begin{array}{rcl}\nh_t &=& \\tanh(W x_t + U h_{t-1} + b)\n\\end{array}",
+    r"$$\boxed{h_t = \tanh(W x_t + U h_{t-1} + b)}$$",
+    r"$$h^{<t>} = \tanh(W x^{<t>} + U h^{<t-1>} + b)$$",
+    r"$$h' = \tanh(W x + U h + b)$$",
     "h_t = tanh(W x_t + U h_{t-1} + b)",
     "hₜ = tanh(W xₜ + U hₜ₋₁ + b)",
     "h⁽ᵗ⁾ = tanh(W·x⁽ᵗ⁾ + U·h⁽ᵗ⁻¹⁾ + b)",
@@ -120,6 +125,37 @@ def test_gradient_formulas_are_passed_over_and_listed(formula):
         read("page.md", text=f"$${formula}$$")
 
 
+def test_labels_behind_a_line_that_goes_on_are_no_factors():
+    text = r"\begin{align} h_t &= W x_t && \text{a} \\ &+ h_{t-1} && \text{gate} \\ &+ b & \text{b} & \text{c} \end{align}"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = W xₜ + hₜ₋₁ + b",)
+
+
+@pytest.mark.parametrize("letter", [r"\mathcal{H}", r"\hat{f}", "f"])
+def test_a_page_may_define_a_function_by_any_letter(letter):
+    text = rf"$${letter}(a) = \tanh(a)$$ $$h_t = {letter}(W x_t + h_{{t-1}})$$"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = tanh(W xₜ + hₜ₋₁)",)
+
+
+COLUMN = r"\begin{array}{c} %s \end{array}"
+
+
+def test_a_column_between_brackets_of_its_own_is_a_column():
+    """Zaremba et al. (2014)."""
+    left, functions, stack = (
+        rf"\left({COLUMN % cells}\right)" for cells in (r"i \\ g", r"\mathrm{sigm} \\ \tanh", r"x_t \\ h_{t-1}")
+    )
+    one = read("page.md", text=rf"$${left} = {functions} T_{{2n,4n}} {stack}$$ $$h_t = i \odot g + h_{{t-1}}$$").cells[0]
+    assert one.reading.equations[0] == "iₜ = σ((T_2n_4n [xₜ; hₜ₋₁])[0:H])"
+    assert one.reading.equations[1] == "gₜ = tanh((T_2n_4n [xₜ; hₜ₋₁])[H:2*H])"
+
+
+@pytest.mark.parametrize("end", [r" \end{align}", r" & \text{gates} \end{align}"])
+@pytest.mark.parametrize("comma", ["", ","])
+def test_two_equations_stand_in_one_row(comma, end):
+    text = rf"\begin{{align}} h_t &= \sigma(W x_t + g_t){comma} & g_t &= U h_{{t-1}}{comma}{end}"
+    assert read("page.md", text=text).cells[0].reading.equations == ("hₜ = σ(W xₜ + gₜ)", "gₜ = U hₜ₋₁")
+
+
 def table(text, **more):
     return {row.symbol: (row.role, row.shape) for row in read("page.md", text=text, **more).cells[0].reading.rows}
 
@@ -202,3 +238,9 @@ def test_the_built_in_cells_need_no_parser():
         "import sys, derive.__main__, derive.pages, derive.cells.registry as r; r.build('lstm'); sys.exit('lark' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_cell_of_primes_stands_beside_one_of_indices():
+    """Both say what their states are, so that neither reads what the other defines."""
+    text = "# A\n\n$$h' = \\tanh(W x + U h)$$\n\n# B\n\n$$x_t = V u_t + x_{t-1}$$\n\n# C\n\n$$h_t = x_t + h_{t-1}$$\n"
+    assert [one.heading for one in read("page.md", text=text).cells] == ["A", "B", "C"]

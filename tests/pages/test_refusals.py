@@ -46,6 +46,12 @@ def test_what_would_act_is_refused(text):
     assert "page.md:1: " in message(text + "\n\n$$h_t = \\tanh(W x_t + U h_{t-1})$$\n")
 
 
+def test_what_to_write_is_said_for_words_sums_and_arrows():
+    assert r"several letters make one name as `\mathrm{wkv}`" in message(r"$$wkv_t = \tanh(W x_t + U wkv_{t-1})$$")
+    assert "`\\sum` isn't read" in message(r"$$h_t = x_t + h_{t-1}$$ $$L = \sum_t h_t$$")
+    assert "If it is the step itself, write `=`" in message(r"$$h_t \leftarrow \tanh(W x_t + U h_{t-1})$$")
+
+
 def test_undeclared_functions_are_asked_for():
     text = message(r"$$h_t = f(W x_t + U h_{t-1} + b)$$")
     assert 'Say: --let "f=tanh" for a function, --let "f=matrix" for a matrix.' in text

@@ -1,0 +1,68 @@
+"""What a page comes back with: notes that are true, what was passed over, names as they were written."""
+
+from __future__ import annotations
+
+import pytest
+
+from derive import reading
+from derive.pages import PageError, read
+from tests.pages.gradients import worst_gradient_error
+
+
+def cell(text, name="page.md", **more):
+    return read(name, text=text, **more).cells[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [(r"W_{xi}", "W_xi"), (r"W_{\xi}", "W_ξ"), (r"W_{\mathrm{1h}}", "W_1h"), (r"W_{1h}", "W_1h")]
+)
+def test_an_index_comes_back_as_it_was_written(written, shown):
+    one = cell(rf"$$h_t = \tanh({written} x_t + U h_{{t-1}})$$")
+    assert one.reading.equations == (f"hₜ = tanh({shown} xₜ + U hₜ₋₁)",)
+    again = cell(f"$${one.reading.latex[0]}$$")
+    assert again.cell.equations == one.cell.equations
+    assert again.reading.equations == one.reading.equations
+
+
+def test_what_was_passed_over_is_listed_under_its_cell():
+    gradient = r"$$\frac{\partial L}{\partial W} = 1$$"
+    text = "\n\n".join(
+        ["# A", "$$h_0 = 0$$", "$$h_t = W x_t + h_{t-1}$$", gradient, "# B", "$$s_t = V x_t + s_{t-1}$$", "$$s_0 = 0$$"]
+    )
+    first, second = read("page.md", text=text).cells
+    assert [one.split(": ")[0] for one in first.reading.skipped] == ["page.md:3", "page.md:7"]
+    assert second.reading.skipped == ("page.md:13: an initial state, which is an argument of the kernel: s_0 = 0",)
+    for equations in (True, False):
+        assert "  passed over: page.md:3: an initial state, " in reading.text(first, equations)
+
+
+@pytest.mark.parametrize("what", ["tanh", "3", "matrix"])
+def test_a_declaration_of_nothing_is_noted(what):
+    assert "`foo` is declared, and no symbol of the page" in cell("$$h_t = W x_t + h_{t-1}$$", let={"foo": what}).reading.notes
+    used = r"$$h_t = \phi(W x_t) + \alpha h_{t-1}$$"
+    assert not cell(used, let={"phi": "tanh", "alpha": "0.5", "W": "matrix"}).reading.notes
+
+
+def test_transposed_weights_are_not_called_weights_of_rows():
+    assert not cell(r"$$h_t = \tanh(x_t W_{ih}^T + h_{t-1} W_{hh}^T)$$").reading.notes
+    assert cell(r"$$h_t = \tanh(x_t W + h_{t-1} U)$$").reading.notes
+
+
+def test_a_page_is_shifted_only_where_a_definition_stands_at_the_next_step():
+    assert not cell(r"$$h_t = \tanh(W x_t + z_{t-1})$$ $$z_{t-1} = V h_{t-1}$$").reading.notes
+    assert cell(r"$$h_{t+1} = \tanh(W x_t + V h_t)$$").reading.notes
+
+
+def test_an_input_of_the_step_before_is_carried():
+    one = cell(r"$$h_t = \tanh(W x_t + V x_{t-1} + U h_{t-1})$$")
+    assert one.reading.equations == ("hₜ = tanh(W xₜ + V x_delayedₜ₋₁ + U hₜ₋₁)", "x_delayedₜ = xₜ")
+    assert "`x_{t-1}` is the input of the step before: the state x_delayed carries it" in one.reading.notes
+    assert worst_gradient_error(one.cell) < 1e-10
+    with pytest.raises(PageError, match="is a state that is never defined"):
+        cell(r"$$h_t = \tanh(V x_{t-1} + U h_{t-1})$$")
+
+
+@pytest.mark.parametrize("stack", ["W [x_t, h_{t-1}, 1]", "W [1; x_t; h_{t-1}]", "[x_t, 0.5, h_{t-1}] W"])
+def test_a_number_among_stacked_vectors_makes_a_bias(stack):
+    one = cell(rf"$$h_t = \tanh({stack})$$").cell
+    assert {"1", "D", "H"} == {str(term) for size in one.parameters[0].shape for term in (size.args or (size,))}
