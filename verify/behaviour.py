@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import types
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from verify.agreement import bound, close, overlap, same, verdict
 from verify.data import ORDINARY, Data, draw
+from verify.digits import precision, saturation
 from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
-from verify.gradients import relative
 from verify.kernel import Kernel, one_line
-from verify.tolerances import EPS32, Tolerance, rounding, single_precision
 
 Check = Callable[[Kernel, Data], Iterator[Finding]]
-
-
-def bound(kernel: Kernel, data: Data) -> Tolerance:
-    return rounding(data.steps, kernel.dims.fan_in(), ORDINARY.reach, 10.0)
-
-
-def same(first: Mapping[str, Array], second: Mapping[str, Array]) -> str:
-    """The first name whose arrays differ by a bit; empty where none does."""
-    names = dict.fromkeys([*first, *second])
-    return next(
-        (n for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n], equal_nan=True)), ""
-    )
-
-
-def verdict(name: str, different: str, said: str, cause: str = "") -> Finding:
-    if not different:
-        return Finding(name, PASS)
-    return Finding(name, FAIL, different, said=said, cause=cause)
-
-
-def close(
-    name: str, got: Mapping[str, Array], expected: Mapping[str, Array], allowed: Tolerance, said: str, cause: str = ""
-) -> Finding:
-    """All arrays within a tolerance, relative to each one's norm."""
-    for block in expected:
-        error = relative(got[block], expected[block]) if block in got else float("inf")
-        if not error <= allowed.value:
-            return Finding(name, FAIL, block, said=said, error=error, tolerance=allowed.value, reason=allowed.reason, cause=cause)
-    return Finding(name, PASS)
 
 
 def repeated(kernel: Kernel, data: Data) -> Iterator[Finding]:
@@ -267,18 +237,6 @@ def aliasing(kernel: Kernel, data: Data) -> Iterator[Finding]:
     )
 
 
-def overlap(first: Mapping[str, Array], second: Mapping[str, Array]) -> str:
-    return next(
-        (
-            a
-            for a, one in first.items()
-            for two in second.values()
-            if np.may_share_memory(one, two) and np.shares_memory(one, two)
-        ),
-        "",
-    )
-
-
 def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """each gradient is shaped as its primal, in the dtype of the parameters"""
     for dtype in (np.float64, np.float32):
@@ -296,38 +254,6 @@ def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
             elif found[block].dtype != dtype:
                 yield Finding("shapes", FAIL, block, said=f"wrong dtype: expected {np.dtype(dtype)}, got {found[block].dtype}")
     yield Finding("shapes", PASS)
-
-
-def precision(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """float32 agrees with float64 within the bound of the operation count, and what the last bits of the data are worth"""
-    single = data.astype(np.float32)
-    plain = single_precision(data.steps, kernel.dims.fan_in(), ORDINARY.reach / 2, 1.0)
-    outputs, tape = kernel.forward(single)
-    got = kernel.backward(single, tape, single.cotangents)
-    whole = single.astype(np.float64)
-    exact, exact_tape = kernel.forward(whole)
-    expected = kernel.backward(whole, exact_tape, whole.cotangents)
-    spread = sensitivity(kernel, whole, {**exact, **expected})
-    for what, arrays, right in (("forward", outputs, exact), ("backward", got, expected)):
-        for name, array in right.items():
-            extra = f" + 4 x {spread[name]:.0e}, what bits of float32 are worth in the data"
-            allowed = Tolerance(min(plain.value + 4 * spread[name], 0.5), plain.reason + extra)
-            if name in arrays:
-                said = f"{what} is further from float64 than float32 explains"
-                yield close("float32", {name: arrays[name]}, {name: array}, allowed, said)
-
-
-def sensitivity(kernel: Kernel, data: Data, right: dict[str, Array]) -> dict[str, float]:
-    """How far outputs and gradients move, relative to themselves, when every number of the data moves by eps of float32."""
-    rng = np.random.default_rng(31)
-    worst = dict.fromkeys(right, 0.0)
-    for _ in range(3):
-        blocks = {b: a * (1 + EPS32 * rng.choice([-1.0, 1.0], a.shape)) for b, a in data.flat().items()}
-        moved = data.with_flat(blocks)
-        outputs, tape = kernel.forward(moved)
-        found = {**outputs, **kernel.backward(moved, tape, moved.cotangents)}
-        worst = {name: max(size, relative(found[name], right[name])) for name, size in worst.items() if name in found}
-    return {name: size if np.isfinite(size) else 0.0 for name, size in worst.items()}
 
 
 def examples(kernel: Kernel, data: Data) -> Iterator[Finding]:
@@ -349,36 +275,6 @@ def examples(kernel: Kernel, data: Data) -> Iterator[Finding]:
     }
     shaped = {b: a for b, a in expected.items() if b in got and got[b].shape == a.shape}
     yield close("examples independent", got, shaped, bound(kernel, data), f"the gradient of {said}")
-
-
-def enlarged(data: Data) -> Data:
-    """The data with parameters so large that every unit is saturated."""
-    return replace(data, parameters={name: array * 1e4 for name, array in data.parameters.items()})
-
-
-def saturation(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """|z| = 1e4: no nan where forward is finite; warnings are reported"""
-    large = enlarged(data)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        outputs, tape = kernel.forward(large)
-        found = kernel.backward(large, tape, large.cotangents)
-    finite = all(np.isfinite(array).all() for array in outputs.values())
-    overflow = any(np.isinf(array).any() for array in outputs.values())
-    if finite:
-        bad = next((block for block, array in found.items() if not np.isfinite(array).all()), "")
-        if bad:
-            yield Finding(
-                "saturation",
-                FAIL,
-                bad,
-                said="not finite at |z| = 1e4 where the outputs are",
-                cause="a slope overflows: write it in the output",
-            )
-            return
-    said = "forward isn't finite at |z| = 1e4" if overflow or not finite else ""
-    said = said or (f"warns at |z| = 1e4: {caught[0].message}" if caught else "")
-    yield Finding("saturation", PASS, said=said)
 
 
 CHECKS: dict[str, Check] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import behaviour, central, compare, differences, gradients, refusals, tangents
+from verify import behaviour, central, compare, differences, digits, gradients, refusals, tangents
 from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
@@ -244,7 +244,7 @@ class Examination:
         model = self.model or (model_of(self.formula) if self.formula else recognised(self.kernel, self.evidences))
         if model is None or not finding.block:
             return finding
-        data = behaviour.enlarged(self.ordinary.data)
+        data = digits.enlarged(self.ordinary.data)
         found = model.gradients(self.kernel.dims, data, data.cotangents)
         if finding.block in found and np.isfinite(found[finding.block]).all():
             return finding

@@ -10,6 +10,7 @@ from derive.emission.expressions import NumPyText, size_text
 from derive.emission.functions import sizes_line
 from derive.emission.lower import Lowering
 from derive.emission.names import Names
+from derive.emission.once import Once
 from derive.emission.plan import Plan
 from derive.expressions import is_timed, values_in
 from derive.language import Hadamard, Plus, Rows, Stack, Value, coefficient
@@ -20,7 +21,7 @@ Key = tuple[Value, sp.Expr, sp.Expr, int]
 """Rows of a root: (root, first row, number of rows, number of blocks they are seen as; 0 for a plain view)."""
 
 
-class Buffered:
+class Buffered(Once):
     """Writes one function and the class of its arrays. `steps` is `T` forward, the steps of one block backward."""
 
     def __init__(
@@ -311,56 +312,6 @@ class Buffered:
                 lines.append(f"{self.whole(target)}[...] = {text}")
             start = start + part.shape[0]
         return lines
-
-    def once_lines(self) -> list[str]:
-        """The equations over parameters: stacked matrices are filled part by part."""
-        once = self.program.at("once")
-        readers = {e.target: [r for r in self.program.equations if e.target in r.reads()] for e in once}
-        inside = {
-            e.target: e.value
-            for e in once
-            if e.target not in self.plan.keep
-            and len(readers[e.target]) == 1
-            and readers[e.target][0] in once
-            and isinstance(readers[e.target][0].value, Stack)
-            and not isinstance(e.value, Stack)
-        }
-        out: list[str] = []
-        for equation in once:
-            if equation.target in inside:
-                continue
-            out.append(f"# {self.notation.equation(equation)}")
-            name = self.names.of(equation.target)
-            if isinstance(equation.value, Stack):
-                out += self.fill(equation, name, inside)
-            else:
-                out.append(f"{name} = {NumPyText(self.parameter, 'once', self.helpers).text(equation.value)}")
-        return out
-
-    def fill(self, equation: Equation, name: str, inside: dict[Value, sp.MatrixExpr]) -> list[str]:
-        rows, cols = equation.target.shape
-        self.arrays[name] = f"({size_text(rows)}, {size_text(cols)})"
-        lines = [f"{name} = m.{name}"]
-        start: sp.Expr = sp.S.Zero
-        for part in equation.value.args:
-            number, rest = coefficient(inside.get(part, part))
-            text = NumPyText(self.parameter, "once", self.helpers).text(rest)
-            cut = f"{name}[{size_text(start) if start != 0 else ''}:{size_text(start + part.shape[0])}]"
-            lines.append(f"np.multiply({text}, {float(number)!r}, out={cut})" if number != 1 else f"{cut} = {text}")
-            start = sp.expand(start + part.shape[0])
-        return lines
-
-    def parameter(self, value: Value) -> str:
-        """A parameter of the caller, vectors as columns; another value by its name."""
-        if value in self.program.given and value.kind == "primal" and value not in self.taped:
-            return f'parameters["{value.name}"]{"[:, None]" if value.is_vector else ""}'
-        return self.names.of(value)
-
-    def plain_parameters(self) -> list[str]:
-        """Parameters that the loop or the equations over all steps read as they are."""
-        reads = {value for e in self.program.equations if e.place not in ("once",) for value in e.reads()}
-        chosen = [v for v in self.program.given if not v.timed and v in reads and v.kind == "primal" and v not in self.taped]
-        return [f"{self.names.of(value)} = {self.parameter(value)}" for value in chosen]
 
     def class_lines(self, name: str, what: str, extra: list[str]) -> list[str]:
         lines = [f"class {name}:", f'    """{what}"""', "", "    def __init__(self, sizes, dtype):"]

@@ -1,0 +1,79 @@
+"""What becomes of the digits: float32 against float64, and arguments so large that every unit is saturated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from verify.agreement import close
+from verify.data import ORDINARY, Data
+from verify.evidence import Array
+from verify.findings import FAIL, PASS, Finding
+from verify.gradients import relative
+from verify.kernel import Kernel
+from verify.tolerances import EPS32, Tolerance, single_precision
+
+
+def precision(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """float32 agrees with float64 within the bound of the operation count, and what the last bits of the data are worth"""
+    single = data.astype(np.float32)
+    plain = single_precision(data.steps, kernel.dims.fan_in(), ORDINARY.reach / 2, 1.0)
+    outputs, tape = kernel.forward(single)
+    got = kernel.backward(single, tape, single.cotangents)
+    whole = single.astype(np.float64)
+    exact, exact_tape = kernel.forward(whole)
+    expected = kernel.backward(whole, exact_tape, whole.cotangents)
+    spread = sensitivity(kernel, whole, {**exact, **expected})
+    for what, arrays, right in (("forward", outputs, exact), ("backward", got, expected)):
+        for name, array in right.items():
+            extra = f" + 4 x {spread[name]:.0e}, what bits of float32 are worth in the data"
+            allowed = Tolerance(min(plain.value + 4 * spread[name], 0.5), plain.reason + extra)
+            if name in arrays:
+                said = f"{what} is further from float64 than float32 explains"
+                yield close("float32", {name: arrays[name]}, {name: array}, allowed, said)
+
+
+def sensitivity(kernel: Kernel, data: Data, right: dict[str, Array]) -> dict[str, float]:
+    """How far outputs and gradients move, relative to themselves, when every number of the data moves by eps of float32."""
+    rng = np.random.default_rng(31)
+    worst = dict.fromkeys(right, 0.0)
+    for _ in range(3):
+        blocks = {b: a * (1 + EPS32 * rng.choice([-1.0, 1.0], a.shape)) for b, a in data.flat().items()}
+        moved = data.with_flat(blocks)
+        outputs, tape = kernel.forward(moved)
+        found = {**outputs, **kernel.backward(moved, tape, moved.cotangents)}
+        worst = {name: max(size, relative(found[name], right[name])) for name, size in worst.items() if name in found}
+    return {name: size if np.isfinite(size) else 0.0 for name, size in worst.items()}
+
+
+def enlarged(data: Data) -> Data:
+    """The data with parameters so large that every unit is saturated."""
+    return replace(data, parameters={name: array * 1e4 for name, array in data.parameters.items()})
+
+
+def saturation(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """|z| = 1e4: no nan where forward is finite; warnings are reported"""
+    large = enlarged(data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outputs, tape = kernel.forward(large)
+        found = kernel.backward(large, tape, large.cotangents)
+    finite = all(np.isfinite(array).all() for array in outputs.values())
+    overflow = any(np.isinf(array).any() for array in outputs.values())
+    if finite:
+        bad = next((block for block, array in found.items() if not np.isfinite(array).all()), "")
+        if bad:
+            yield Finding(
+                "saturation",
+                FAIL,
+                bad,
+                said="not finite at |z| = 1e4 where the outputs are",
+                cause="a slope overflows: write it in the output",
+            )
+            return
+    said = "forward isn't finite at |z| = 1e4" if overflow or not finite else ""
+    said = said or (f"warns at |z| = 1e4: {caught[0].message}" if caught else "")
+    yield Finding("saturation", PASS, said=said)
