@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import sympy as sp
 
@@ -36,17 +38,27 @@ class Plan:
         self.order = [e for e in program.equations if e.place in ("before", "step", "after") and e.target.timed]
         self.position = {e.target: k for k, e in enumerate(self.order)}
         self.homes: dict[Value, Home] = {}
-        self.reads = [set(e.reads()) for e in program.equations if e.place in ("before", "step", "after")]
         self.all = [e for e in program.equations if e.place in ("before", "step", "after")]
+        self.defined = program.defined()
+        self.readers: dict[Value, list[int]] = defaultdict(list)
+        for k, equation in enumerate(self.all):
+            for value in equation.reads():
+                self.readers[value].append(k)
+        self.members: dict[Value, list[Value]] = defaultdict(list)
         for equation in self.order:
             if isinstance(equation.value, Stack):
                 self.place_parts(equation)
         for k, equation in enumerate(self.all):
             if equation.target.timed and equation.target not in self.homes:
-                self.homes[equation.target] = self.choose(equation, k)
+                self.settle(equation.target, self.choose(equation, k))
+        self.later = {read for e in program.at("after") for read in e.reads()}
         self.sequences = {self.root(value) for value in self.homes if self.needs_sequence(value)}
 
     # ---- homes
+
+    def settle(self, value: Value, home: Home) -> None:
+        self.homes[value] = home
+        self.members[self.root(value)].append(value)
 
     def root(self, value: Value) -> Value:
         return self.find(value)[0]
@@ -66,7 +78,7 @@ class Plan:
         for part in equation.value.args:
             free = isinstance(part, Value) and part not in self.homes and part not in self.states
             if free and places.get(part) == equation.place and list(equation.value.args).count(part) == 1:
-                self.homes[part] = Home(equation.target, start)
+                self.settle(part, Home(equation.target, start))
             start = start + part.shape[0]
 
     def choose(self, equation: Equation, k: int) -> Home:
@@ -87,28 +99,15 @@ class Plan:
     def is_free(self, base: Value, operand: sp.MatrixExpr, k: int) -> bool:
         """Whether nothing reads the memory of an operand after equation k, and it isn't to be kept."""
         root = self.root(base)
-        if (
-            root in self.states
-            or base.kind == "carry"
-            or root.kind == "carry"
-            or isinstance(self.program.defined()[root].value, Stack)
-        ):
+        if root in self.states or base.kind == "carry" or root.kind == "carry" or isinstance(self.defined[root].value, Stack):
             return False
         span = self.span(operand)
         if self.all[k].reads().count(base) != 1 or count(self.all[k].value, base) != 1:
             return False
-        for value in self.homes:
-            if self.root(value) == root and overlaps(self.span(value), span) and value in self.keep:
-                return False
-        for reads, equation in zip(self.reads[k + 1 :], self.all[k + 1 :], strict=True):
-            for value in reads:
-                if (
-                    value in self.homes
-                    and self.root(value) == root
-                    and any(overlaps(self.span(part), span) for part in places_of(equation.value, value))
-                ):
-                    return False
-        return True
+        if any(value in self.keep and overlaps(self.span(value), span) for value in self.members[root]):
+            return False
+        later = [(value, j) for value in self.members[root] for j in self.readers[value] if j > k]
+        return not any(overlaps(self.span(part), span) for value, j in later for part in places_of(self.all[j].value, value))
 
     def span(self, node: sp.MatrixExpr) -> Span:
         """The rows of its root that a value, or rows of one, covers."""
@@ -118,11 +117,10 @@ class Plan:
 
     def needs_sequence(self, value: Value) -> bool:
         """Whether a value has to be there for all steps."""
-        equation = self.program.defined()[value]
+        equation = self.defined[value]
         if value.kind == "carry":
             return False
-        later = {read for e in self.program.at("after") for read in e.reads()}
-        return equation.place != "step" or value in self.states or value in self.keep or value in later
+        return equation.place != "step" or value in self.states or value in self.keep or value in self.later
 
 
 def operands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
@@ -158,6 +156,7 @@ def overlaps(first: Span, second: Span) -> bool:
     return not (at_most(first[1], second[0]) or at_most(second[1], first[0]))
 
 
+@cache
 def at_most(left: sp.Expr, right: sp.Expr) -> bool:
     difference = sp.expand(right - left)
     return bool(difference == 0 or all(term.as_coeff_Mul()[0] > 0 for term in sp.Add.make_args(difference)))
