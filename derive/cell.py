@@ -44,12 +44,14 @@ class Cell:
     Roles follow from use: read at t-1 and defined is a state; timed and never defined an input; without time and never defined a
     parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
 
-    name: the base name of its kernel. command: the words after `python -m derive` that make it.
+    name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
+    Greek letter and mean none.
     """
 
     name: str
     command: str
     equations: tuple[tuple[Value, sp.MatrixExpr], ...]
+    words: frozenset[str] = frozenset()
 
     @classmethod
     def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:

@@ -46,7 +46,8 @@ class Derivation:
 
     def notation(self, kind: type[Notation] = Notation) -> Notation:
         """A notation in which an unnamed function of a value is written as such: tanh(c)."""
-        return kind({e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)})
+        shown = {e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)}
+        return kind(shown, self.cell.words)
 
 
 def shows_itself(target: Value, value: object) -> bool:
@@ -104,13 +105,13 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation()
+    notation = Notation(words=cell.words)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 
 def derivation_text(derivation: Derivation) -> str:
     """Every derived equation, one a line: what the digest of the derivation is taken of."""
-    notation = Notation()
+    notation = Notation(words=derivation.cell.words)
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 

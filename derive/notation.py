@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import sympy as sp
@@ -42,9 +43,11 @@ class Notation:
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos",
     }  # fmt: skip
 
-    def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None) -> None:
-        """shown: values that are written as the expression that defines them, such as tanh(c)."""
-        self.shown = shown or {}
+    def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None, words: Collection[str] = ()) -> None:
+        """shown: values that are written as the expression that defines them, such as tanh(c). words: parts of names that spell a
+        Greek letter and mean none, such as the `xi` of the weights from x to i.
+        """
+        self.shown, self.words = shown or {}, words
 
     # ---- names
 
@@ -54,6 +57,8 @@ class Notation:
         return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]])
 
     def letter(self, letters: str, decorations: list[str]) -> str:
+        if letters in self.words:
+            return letters[:1] + "".join(DECORATIONS[one][0] for one in decorations) + letters[1:]
         plain = letters.rstrip("_") if letters.rstrip("_") in GREEK else letters
         text = GREEK_TEXT.get(plain, GREEK_TEXT.get(plain.lower(), plain).upper() if plain.lower() in GREEK_TEXT else plain)
         return text[:1] + "".join(DECORATIONS[one][0] for one in decorations) + text[1:]
@@ -322,7 +327,8 @@ class LaTeX(Notation):
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")
-        text = "\\" + plain if plain.lower() in GREEK else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
+        greek = plain.lower() in GREEK and letters not in self.words
+        text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
         for one in decorations:
             text = f"{DECORATIONS[one][1]}{{{text}}}"
         return text

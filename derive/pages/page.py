@@ -33,7 +33,7 @@ from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.primes import changed, with_primes
-from derive.pages.reading import Reading, reading_of
+from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
@@ -201,7 +201,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
     shapes.name_all(states, inputs, outputs, {*shapes.shapes})
     builder = Builder(source, kinds, shapes, steps)
-    cell = make(source, naming, builder, definitions)
+    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 

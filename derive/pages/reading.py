@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from derive.cell import Cell
 from derive.language import Value
-from derive.letters import DECORATIONS, GREEK
+from derive.letters import GREEK
 from derive.notation import LaTeX, Notation, dim
 from derive.pages.errors import Source
 from derive.pages.kinds import Kinds
@@ -63,45 +63,16 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     if not cell.states:
         notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
-    words = written_in_letters(names)
-    return Reading(tuple(rows), tuple(notes), printed(cell, Text(words)), printed(cell, Tex(words)))
+    text, latex = Notation(words=cell.words), LaTeX(words=cell.words)
+    return Reading(tuple(rows), tuple(notes), printed(cell, text), printed(cell, latex))
 
 
-def written_in_letters(names: Names) -> set[str]:
+def written_in_letters(names: Names) -> frozenset[str]:
     """Parts of names that spell a Greek letter and are none on the page: the `xi` of `W_{xi}`."""
     symbols = [one.symbol for one in (*names.defined.values(), *names.reads)]
     greek = {glyph for symbol in symbols for glyph in symbol.glyphs}
     parts = {part for symbol in symbols for part in symbol.name.split("_")}
-    return {part for part in parts if part.lower() in GREEK} - greek - {glyph.removeprefix("var") for glyph in greek}
-
-
-class Text(Notation):
-    """Unicode text in which some names of Greek letters are words."""
-
-    def __init__(self, words: set[str]) -> None:
-        super().__init__()
-        self.words = words
-
-    def letter(self, letters: str, decorations: list[str]) -> str:
-        if letters not in self.words:
-            return super().letter(letters, decorations)
-        return letters[:1] + "".join(DECORATIONS[one][0] for one in decorations) + letters[1:]
-
-
-class Tex(LaTeX):
-    """LaTeX in which some names of Greek letters are words."""
-
-    def __init__(self, words: set[str]) -> None:
-        super().__init__()
-        self.words = words
-
-    def letter(self, letters: str, decorations: list[str]) -> str:
-        if letters not in self.words:
-            return super().letter(letters, decorations)
-        text = rf"\mathrm{{{letters}}}"
-        for one in decorations:
-            text = f"{DECORATIONS[one][1]}{{{text}}}"
-        return text
+    return frozenset(part for part in parts if part.lower() in GREEK) - greek - {glyph.removeprefix("var") for glyph in greek}
 
 
 def printed(cell: Cell, notation: Notation) -> tuple[str, ...]:

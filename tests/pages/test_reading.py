@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from derive import reading
+from derive import reading, sheet
+from derive.compiler import derive, emit
 from derive.pages import PageError, read
 from tests.pages.gradients import worst_gradient_error
 
@@ -66,3 +67,12 @@ def test_an_input_of_the_step_before_is_carried():
 def test_a_number_among_stacked_vectors_makes_a_bias(stack):
     one = cell(rf"$$h_t = \tanh({stack})$$").cell
     assert {"1", "D", "H"} == {str(term) for size in one.parameters[0].shape for term in (size.args or (size,))}
+
+
+def test_the_sheet_writes_an_index_as_the_page_does() -> None:
+    """`W_{xi}`, the weights from x to i, is no W_ξ on the sheet, in the header of the kernel, or in LaTeX."""
+    page = read("page.md", text=r"$$i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1})$$ $$h_t = i_t \odot h_{t-1}$$")
+    derivation = derive(page.cells[0].cell)
+    for printed in (sheet.text(derivation), sheet.latex(derivation), emit(derivation)):
+        assert "ξ" not in printed
+        assert r"\xi" not in printed
