@@ -147,3 +147,10 @@ def test_sizes_differ_from_each_other() -> None:
     sizes = [data.steps, data.batch, *dims.sizes.values()]
     assert len(set(sizes)) == len(sizes)
     assert all(np.abs(array).min() > 0 for array in data.cotangents.values())
+
+
+def test_a_kink_near_the_data_does_not_take_complex_step_its_word() -> None:
+    """At seed 1016 a central difference reaches across the kink of a ReLU: complex step and backward agree, and they decide."""
+    report = verify.check(kernel_of("rnn --activation relu"), seed=1016, quick=True)
+    assert report.passed, report.faults()
+    assert report.method == "complex step"
