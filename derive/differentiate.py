@@ -27,6 +27,7 @@ from derive.language import (
     scale,
     stack,
 )
+from derive.passes.collect import like_terms
 from derive.program import Equation, Program, Reason, Term, check, joined
 from derive.rules import JVP, VJP, Rule, operation, told
 from derive.shapes import is_vector, shape_text
@@ -73,7 +74,7 @@ def backward(forward: Program) -> Program:
     def contributions(value: Value) -> list[Term]:
         """What the loss hands to a value directly, what this step hands to it in the order of its equations, and the carry."""
         inside = sorted(collected[value], key=lambda term: position[term.reason.equation] if term.reason else 0)
-        return [*given_terms.get(value, []), *inside, *carry_terms.get(value, [])]
+        return [*given_terms.get(value, []), *like_terms(inside), *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
     for equation in reversed(forward.equations):
@@ -156,6 +157,7 @@ def tangent(forward: Program) -> Program:
                 way = [*[type(value)] * (part != value), *way_into(part)]
                 why = reason(JVP, way, equation.target, "y = a: ẏ = ȧ")
                 terms += [Term(summand, why) for summand in summands(dot)]
+        terms = like_terms(terms)
         if terms:
             moving.add(equation.target)
             equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
@@ -212,7 +214,7 @@ def jacobian(forward: Program) -> Program:
         value = equation.target.like(kind="primal")
         for wrt in before:
             terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
-            terms = [term for term in terms if not isinstance(term.value, Zeros)]
+            terms = like_terms(terms)
             if terms or value in states:
                 block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")
                 equations.append(Equation(block, tuple(terms)))

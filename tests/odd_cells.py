@@ -341,3 +341,10 @@ def like_terms() -> Equations:
         Eq(g, tanh(W @ x + U @ h.prev + W @ x + b)),
         Eq(h, sigma(g * g * g - h.prev * h.prev) + sp.Rational(1, 2) * (g * g) - b * b),
     ]
+
+
+@odd
+def nothing_left() -> Equations:
+    """Terms that cancel: no gradient reaches the gate, nor what only the gate reads, nor the state before."""
+    g = sequence("g", H)
+    return [Eq(g, sigma(W @ x + U @ h.prev + b)), Eq(h, tanh(matrix("V", H, H) @ g - matrix("V", H, H) @ g + vector("a", H)))]

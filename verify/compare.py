@@ -11,9 +11,9 @@ import numpy as np
 from verify import differences
 from verify.central import loss_of
 from verify.evidence import Array, Evidence
-from verify.gradients import crop, expected_gradient, relative
+from verify.gradients import crop, expected_gradient, norm
 from verify.kernel import Kernel
-from verify.tolerances import tolerance
+from verify.tolerances import EPS, tolerance
 
 Gradients = dict[str, Array]
 Pair = tuple[str, str]
@@ -51,13 +51,21 @@ def routes(kernel: Kernel, hand: Any | None, evidence: Evidence, all_routes: boo
     return cropped
 
 
-def symmetric(first: Array, second: Array) -> float:
-    """|a - b| / max(|a|, |b|), in the norm of the block."""
-    return (
-        min(relative(first, second), relative(second, first))
-        if np.isfinite(first).all() and np.isfinite(second).all()
-        else float("nan")
-    )
+def symmetric(first: Array, second: Array, own: float = 0.0) -> float:
+    """(|a - b| - own) / max(|a|, |b|), in the norm of the block; own: what one of them can't resolve."""
+    if first.shape != second.shape:
+        return float("inf")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return float("nan")
+    size, apart = max(norm(first), norm(second)), max(0.0, norm(first - second) - own)
+    return apart / size if size else 0.0
+
+
+def resolution(kernel: Kernel, evidence: Evidence) -> float:
+    """What a central difference of the loss can't resolve in one element: the rounding of the sum that the loss is, over the step."""
+    outputs, cotangents = kernel.outputs(evidence.data), evidence.data.cotangents
+    size = sum(float(np.abs(cotangents[name] * outputs[name]).sum()) for name in cotangents)
+    return 4 * EPS * size / differences.central_step(np.float64)
 
 
 def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[Row, ...]:
@@ -70,17 +78,18 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
             if Row(block, errors).failures() and "central" in found:
                 one = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
-                errors = between(found, block)
+                errors = between(found, block, resolution(kernel, evidence))
             known = worst.setdefault(block, {})
             for pair, error in errors.items():
                 known[pair] = error if np.isnan(error) else max(known.get(pair, 0.0), error)
     return tuple(Row(block, errors) for block, errors in worst.items())
 
 
-def between(found: dict[str, Gradients], block: str) -> dict[Pair, float]:
-    """The relative error of each pair of routes that have a block."""
+def between(found: dict[str, Gradients], block: str, blur: float = 0.0) -> dict[Pair, float]:
+    """The relative error of each pair of routes that have a block. blur: what an element of a central difference can't resolve."""
     pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
-    return {pair: symmetric(*(found[route][block] for route in pair)) for pair in pairs}
+    own = {pair: blur * float(np.sqrt(found[pair[1]][block].size)) if "central" in pair else 0.0 for pair in pairs}
+    return {(one, two): symmetric(found[one][block], found[two][block], own[one, two]) for one, two in pairs}
 
 
 def fault(row: Row) -> str:

@@ -41,7 +41,7 @@ FORWARD = Tolerance(1e-10, "forward passes of one equation differ by rounding on
 CENTRAL = Tolerance(
     1e-6,
     "h = eps**(1/3) = 6e-6: truncation h**2/6 f''' = 6e-12 f''' and rounding eps |L|/h = 4e-11 |L|, "
-    "each times the ratio of L or f''' to the block's gradient, at most 1e4 in the data drawn",
+    "each times the ratio of L or f''' to the block's gradient; the rounding of L is allowed for on top",
 )
 RESOLUTION = Tolerance(1e-5, "a difference quotient decides a block only where its own error is below this part of the block")
 SEEN = Tolerance(

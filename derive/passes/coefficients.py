@@ -26,7 +26,8 @@ def coefficients(program: Program, forward: Program) -> Program:
     out: list[Equation] = []
     taken = {value.name for value in (*program.given, *program.defined())}
     for equation in program.equations:
-        if equation.place == "step" and not equation.accumulate and equation.target not in linear:
+        still = equation.target not in linear and equation.target.kind != "carry"
+        if equation.place == "step" and not equation.accumulate and still:
             equation = replace(equation, place="before")
         if equation.place != "step" or equation.accumulate:
             out.append(equation)

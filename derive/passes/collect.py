@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Hadamard, coefficient, scale
+from derive.language import Hadamard, Zeros, coefficient, scale
 from derive.program import Equation, Program, Reason, Term
 
 Key = tuple[object, Reason | None]
 
 
 def collect(program: Program, forward: Program) -> Program:
-    """Add the terms of an equation that differ in nothing but their numbers and came by the same reason."""
-    return program.with_equations([collected(equation) for equation in program.equations])
+    """Add the terms of an equation that differ in nothing but their numbers and came by the same reason; what is 0 then is read as 0."""
+    gone: dict[sp.MatrixExpr, sp.MatrixExpr] = {}
+    out = []
+    for equation in program.equations:
+        left = collected(equation.substituted(gone.get) if any(value in gone for value in equation.reads()) else equation)
+        if equation.terms and not left.terms:
+            gone[equation.target] = Zeros(*equation.target.shape)
+        out.append(left)
+    return program.with_equations(out)
 
 
 def collected(equation: Equation) -> Equation:
+    terms = tuple(like_terms(equation.terms))
+    return equation if terms == equation.terms else replace(equation, terms=terms)
+
+
+def like_terms(terms: Iterable[Term]) -> list[Term]:
+    """The terms with like ones added; those that come to nothing are gone."""
     found: dict[Key, Term] = {}
-    for term in equation.terms:
+    for term in terms:
         known = found.setdefault(key(term), term)
         if known is not term:
             total = coefficient(known.value)[0] + coefficient(term.value)[0]
             found[key(term)] = Term(scale(total, coefficient(known.value)[1]), term.reason)
-    return equation if len(found) == len(equation.terms) else replace(equation, terms=tuple(found.values()))
+    return [term for term in found.values() if not isinstance(term.value, Zeros)]
 
 
 def key(term: Term) -> Key:

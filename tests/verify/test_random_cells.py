@@ -74,6 +74,15 @@ def curved() -> Cell:
     return cell_of(Eq(g, gelu(3 * (W_2.T @ stack(h.prev, x)))), Eq(h, sin(W_1 @ h.prev - 2 * g + vector("b", H))))
 
 
-@pytest.mark.parametrize("cell", [cancelling, squaring, curved], ids=lambda cell: cell.__name__)
+def rough() -> Cell:
+    """sin(3 h) over and over: the loss is large and the gradient of a gate beside it small, below what a quotient resolves."""
+    return cell_of(
+        Eq(m, sigma(sigma(W_1 @ h.prev - W_0 @ x))),
+        Eq(h, sin(3 * h.prev)),
+        Eq(c, sigma(h.prev) * c.prev + (1 - sigma(h.prev)) * sin((W_1 @ m) * tanh(W_0 @ x))),
+    )
+
+
+@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough], ids=lambda cell: cell.__name__)
 def test_a_right_kernel_is_not_refused(cell: Callable[[], Cell]) -> None:
     held(cell(), FAST)
