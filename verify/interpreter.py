@@ -280,12 +280,15 @@ def backward(
     for equation in program.at("once", "before"):
         once[equation.target] = right_side(equation, evaluate, {**steps[0], **once}, record, 0)
     carry = {read: np.zeros_like(steps[0][read.like(kind="primal", lag=0)]) for read, _ in program.carries}
+    examples = max(array.shape[0] for value, array in steps[0].items() if value.timed)
     series: dict[Value, list[Array]] = {}
     totals: Environment = {}
     for t in reversed(range(len(steps))):
         env: Environment = {**steps[t], **once, **carry, **{value: arrays[t] for value, arrays in given.items()}}
         for equation in program.at("step", "after"):
             value = right_side(equation, evaluate, env, record, t)
+            if equation.target.timed and value.ndim == 2:  # the same for every example, as a zero is
+                value = np.broadcast_to(value, (examples, *value.shape))
             if equation.accumulate:
                 value = value.sum(axis=0) if value.ndim == 3 else value
                 totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
