@@ -239,11 +239,11 @@ def candidates(words: str, shape: tuple[int, ...], dtype: str, library: str) -> 
     return found
 
 
-def measure(words: str, library: str, rounds: int) -> list[dict[str, Any]]:
+def measure(words: str, library: str, rounds: int, widest: int) -> list[dict[str, Any]]:
     """All shapes and both precisions of one cell, in this process."""
     rows = []
     for dtype in ("float64", "float32"):
-        for shape in SHAPES:
+        for shape in [shape for shape in SHAPES if shape[-1] <= widest]:
             found = medians(candidates(words, shape, dtype, library), rounds if shape[-1] < 512 else max(7, rounds // 2))
             rows.append({"cell": words, "dtype": dtype, "shape": shape, "library": library, "seconds": found})
             ratios = "  ".join(f"{name} {seconds / found['floor']:.2f}" for name, seconds in found.items())
@@ -308,12 +308,13 @@ def main() -> None:
     parser.add_argument("--cells", default=",".join(CELLS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--widest", type=int, default=512, help="leave out shapes with a larger H")
     parser.add_argument("--libraries", default="torch,jax", help="of torch, jax, none")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--one", nargs=2, metavar=("CELL", "LIBRARY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(*options.one, options.rounds)))
+        print(json.dumps(measure(*options.one, options.rounds, options.widest)))
         return
     environment = os.environ | {
         name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -325,7 +326,8 @@ def main() -> None:
     rows = []
     for cell in options.cells.split(","):
         for library in options.libraries.split(","):
-            command = [*pin, sys.executable, __file__, "--rounds", str(options.rounds), "--one", cell, library]
+            command = [*pin, sys.executable, __file__, "--rounds", str(options.rounds)]
+            command += ["--widest", str(options.widest), "--one", cell, library]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
                 print(f"{cell}: {library}: not measured", file=sys.stderr)

@@ -40,7 +40,7 @@ def repeated(kernel: Kernel, data: Data) -> Iterator[Finding]:
 
 def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """a tape serves any number of backward calls, also after other forward calls"""
-    other = draw(kernel.dims, ORDINARY, 77)
+    other = draw(kernel.dims, replace(ORDINARY, steps=data.steps, batch=data.batch), 77)
     _, tape = kernel.forward(data)
     first = kernel.backward(data, tape, data.cotangents)
     kernel.backward(data, tape, other.cotangents)

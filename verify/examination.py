@@ -364,7 +364,7 @@ class Examination:
             seen: int | None = None
             unseen: tuple[str, ...] = ()
             if self.model is not None:
-                data = first_steps(evidence.data, 12)
+                data = first_steps(evidence.data, 6)
                 with np.errstate(all="ignore"):
                     shares = self.model.seen(evidence.kernel.dims, data)
                 parts = {part.key: part.text for part in self.model.parts}
