@@ -83,6 +83,12 @@ def rough() -> Cell:
     )
 
 
-@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough], ids=lambda cell: cell.__name__)
+def bursting() -> Cell:
+    """A state that is squared at each step: on a dozen steps every draw ends beyond float64."""
+    softplus = function("softplus")
+    return cell_of(Eq(c, softplus(h.prev * h.prev + W_0 @ x)), Eq(h, tanh(sigma(W_1 @ h.prev) - 2 * c) * c + h.prev))
+
+
+@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough, bursting], ids=lambda cell: cell.__name__)
 def test_a_right_kernel_is_not_refused(cell: Callable[[], Cell]) -> None:
     held(cell(), FAST)
