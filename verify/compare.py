@@ -76,9 +76,9 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
         for block, array in evidence.data.flat().items():
             errors = between(found, block)
             if Row(block, errors).failures() and "central" in found:
-                one = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
+                one, change = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
-                errors = between(found, block, resolution(kernel, evidence))
+                errors = between(found, block, resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change))
             known = worst.setdefault(block, {})
             for pair, error in errors.items():
                 known[pair] = error if np.isnan(error) else max(known.get(pair, 0.0), error)
@@ -86,10 +86,12 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
 
 
 def between(found: dict[str, Gradients], block: str, blur: float = 0.0) -> dict[Pair, float]:
-    """The relative error of each pair of routes that have a block. blur: what an element of a central difference can't resolve."""
+    """The relative error of each pair of routes that have a block. blur: what central differences of the block can't resolve."""
     pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
-    own = {pair: blur * float(np.sqrt(found[pair[1]][block].size)) if "central" in pair else 0.0 for pair in pairs}
-    return {(one, two): symmetric(found[one][block], found[two][block], own[one, two]) for one, two in pairs}
+    return {
+        (one, two): symmetric(found[one][block], found[two][block], blur if "central" in (one, two) else 0.0)
+        for one, two in pairs
+    }
 
 
 def fault(row: Row) -> str:

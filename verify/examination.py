@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import behaviour, central, compare, differences, digits, gradients, refusals, tangents
+from verify import behaviour, central, compare, differences, gradients, refusals, tangents
 from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.differences import NotAnalytic
 from verify.evidence import Evidence
 from verify.findings import FAIL, PASS, Finding, label_of
+from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
+from verify.model import Model, model_of
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.tolerances import CENTRAL, SEEN, tolerance
 from verify.verdicts import of_block, worst_of
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from verify.model import Model
 
 ARBITER = 1e-6
 """Disagreements below this are near enough to the limit of float64 to be put before the arbiter of 60 digits."""
@@ -163,6 +165,20 @@ class Examination:
             self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, note, against, tuple(comparisons)
         )
 
+    # ---- the derived cell
+
+    @cached_property
+    def asked(self) -> Model | None:
+        """The cell that the kernel is known to be of."""
+        return self.model or (model_of(self.formula) if self.formula else None)
+
+    @cached_property
+    def recognised(self) -> Model | None:
+        """The built-in cell that the kernel shows itself to be."""
+        from verify.kept import recognised
+
+        return recognised(self.kernel, self.evidences)
+
     # ---- data
 
     def regimes(self) -> list[tuple[Regime, int, Kernel]]:
@@ -182,8 +198,7 @@ class Examination:
                 if k == 0 or usable(found) >= 0:
                     yield found
                 else:
-                    said = f"regime {regime.name} is left out: on every draw the outputs grow beyond all bounds"
-                    self.raised.append(Finding("data", PASS, said=said))
+                    self.raised.append(of_unbounded(self.asked, found))
             except Exception as error:
                 if k == 0:
                     yield Evidence(kernel, regime, draw(kernel.dims, regime, seed), seed, self.method)
@@ -224,7 +239,8 @@ class Examination:
     def of_rest(self) -> Iterator[Finding]:
         self.progress("behaviour")
         for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
-            yield self.of_saturation(finding) if finding.check == "saturation" and not finding.passed else finding
+            excused = finding.check == "saturation" and not finding.passed
+            yield of_saturation(finding, self.asked or self.recognised, self.ordinary) if excused else finding
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
@@ -240,20 +256,6 @@ class Examination:
             self.progress("against the derived cell")
             model = self.model
             yield from guarded("against", lambda: against(model, self.evidences))
-
-    def of_saturation(self, finding: Finding) -> Finding:
-        """A gradient that isn't finite at large arguments is no fault where the derived formula isn't finite there either."""
-        from verify.kept import recognised
-        from verify.model import model_of
-
-        model = self.model or (model_of(self.formula) if self.formula else recognised(self.kernel, self.evidences))
-        if model is None or not finding.block:
-            return finding
-        data = digits.enlarged(self.ordinary.data)
-        found = model.gradients(self.kernel.dims, data, data.cotangents)
-        if finding.block in found and np.isfinite(found[finding.block]).all():
-            return finding
-        return Finding("saturation", PASS, said=f"{label_of(finding.block)} isn't finite at |z| = 1e4, by its formula")
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)
@@ -297,10 +299,8 @@ class Examination:
         """The failures with the arbiter's word and the likely cause."""
         if not any(f.verdict == FAIL and f.block for f in found):
             return found
-        from verify.kept import recognised
-
         self.progress("causes")
-        model = self.model or recognised(self.kernel, self.evidences)
+        model = self.model or self.recognised
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
         result = []
         inquiries = {k: Inquiry(one, long, model) for k, one in enumerate(self.evidences)}
@@ -324,7 +324,7 @@ class Examination:
             return "central differences at two steps agree; backward differs"
         evidence, blocks = self.ordinary, self.ordinary.data.flat()
         exact = gradients.expected_gradient(block, evidence, evidence.data.cotangents)[0]
-        near = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
+        near, _ = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
         near = near if block in evidence.data.parameters else gradients.crop(near, block, evidence)
         agree = compare.symmetric(exact, near) <= CENTRAL.value
         return f"complex step and central differences {'agree; backward differs' if agree else 'differ too'}"

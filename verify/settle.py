@@ -8,7 +8,7 @@ import numpy as np
 
 from verify.data import LONG, ORDINARY, TANH_LIMIT, Data, Regime, draw
 from verify.differences import NotAnalytic
-from verify.evidence import Evidence
+from verify.evidence import Array, Evidence
 from verify.gradients import bound, norm
 from verify.kernel import Kernel, KernelError, one_line
 from verify.tolerances import CENTRAL
@@ -101,10 +101,15 @@ def settled(kernel: Kernel, regime: Regime, seed: int, method: str) -> Evidence:
     return max(found, key=lambda pair: pair[0])[1]
 
 
+def in_bounds(outputs: dict[str, Array]) -> bool:
+    """Whether outputs are numbers that a derivative can be taken of."""
+    return all(np.isfinite(array).all() for array in outputs.values()) and max(map(norm, outputs.values())) <= 1e8
+
+
 def usable(evidence: Evidence) -> float:
     """1 where the data can be used, less where something is wrong with them, -1 where nothing can be said on them."""
     outputs = evidence.kernel.outputs(evidence.data)
-    if not all(np.isfinite(array).all() for array in outputs.values()) or max(norm(a) for a in outputs.values()) > 1e8:
+    if not in_bounds(outputs):
         return -1.0
     if not np.isfinite(evidence.growth) or bound(evidence).value > 1e-8:
         return 0.2

@@ -154,3 +154,12 @@ def test_a_kink_near_the_data_does_not_take_complex_step_its_word() -> None:
     report = verify.check(kernel_of("rnn --activation relu"), seed=1016, quick=True)
     assert report.passed, report.faults()
     assert report.method == "complex step"
+
+
+@pytest.mark.parametrize("against", [None, "lstm --peephole diagonal"])
+def test_outputs_that_are_nan_on_long_runs_are_never_left_out_in_silence(against: str | None) -> None:
+    """Only a formula that grows so itself excuses data on which nothing can be said."""
+    text = TEXT.replace("        y = np.tanh(c)\n", "        y = np.tanh(c) * (np.nan if T > 20 else 1)\n")
+    report = verify.check(load_text(text, "edited.py"), against=against)
+    assert not report.passed
+    assert any("regime short memory" in finding.said for finding in report.failures() if finding.check == "data")

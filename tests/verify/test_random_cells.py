@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from derive.cell import Cell
 from derive.compiler import FAST, emit
 from derive.functions import function
-from derive.language import Eq, matrix, sequence, stack, vector
+from derive.language import Eq, dimension, matrix, sequence, stack, vector
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.verify.random_cells import cells
@@ -89,6 +89,17 @@ def bursting() -> Cell:
     return cell_of(Eq(c, softplus(h.prev * h.prev + W_0 @ x)), Eq(h, tanh(sigma(W_1 @ h.prev) - 2 * c) * c + h.prev))
 
 
-@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough, bursting], ids=lambda cell: cell.__name__)
+def free_size() -> Cell:
+    """A size that one matrix alone has: any is right. And a state so sensitive that differences at one step have three digits."""
+    g, y, V = sequence("g", H), sequence("y", dimension("K")), matrix("V", H, dimension("K"))
+    return cell_of(
+        Eq(m, sigma(W_0 @ x + W_1 @ h.prev)),
+        Eq(g, function("cos")(3 * h.prev)),
+        Eq(h, sin(4 * g + vector("b", H))),
+        Eq(y, tanh(V.T @ h)),
+    )
+
+
+@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough, bursting, free_size], ids=lambda cell: cell.__name__)
 def test_a_right_kernel_is_not_refused(cell: Callable[[], Cell]) -> None:
     held(cell(), FAST)
