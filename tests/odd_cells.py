@@ -348,3 +348,9 @@ def nothing_left() -> Equations:
     """Terms that cancel: no gradient reaches the gate, nor what only the gate reads, nor the state before."""
     g = sequence("g", H)
     return [Eq(g, sigma(W @ x + U @ h.prev + b)), Eq(h, tanh(matrix("V", H, H) @ g - matrix("V", H, H) @ g + vector("a", H)))]
+
+
+@odd
+def cancelled_and_back() -> Equations:
+    """Like terms whose sum is 0 on the way: the slope of (1 - h) ∘ h + h ∘ h is 1, from -h, h and h."""
+    return [Eq(h, tanh((1 - h.prev) * h.prev + h.prev * h.prev + W @ x + b))]

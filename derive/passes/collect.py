@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -32,13 +33,17 @@ def collected(equation: Equation) -> Equation:
 
 def like_terms(terms: Iterable[Term]) -> list[Term]:
     """The terms with like ones added; those that come to nothing are gone."""
-    found: dict[Key, Term] = {}
+    groups: dict[Key, list[Term]] = defaultdict(list)
     for term in terms:
-        known = found.setdefault(key(term), term)
-        if known is not term:
-            total = coefficient(known.value)[0] + coefficient(term.value)[0]
-            found[key(term)] = Term(scale(total, coefficient(known.value)[1]), term.reason)
-    return [term for term in found.values() if not isinstance(term.value, Zeros)]
+        groups[key(term)].append(term)
+    added = [same[0] if len(same) == 1 else total(same) for same in groups.values()]
+    return [term for term in added if not isinstance(term.value, Zeros)]
+
+
+def total(terms: list[Term]) -> Term:
+    """The sum of terms that differ in nothing but their numbers."""
+    number = sp.Add(*[coefficient(term.value)[0] for term in terms])
+    return Term(scale(number, coefficient(terms[0].value)[1]), terms[0].reason)
 
 
 def key(term: Term) -> Key:
