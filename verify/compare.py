@@ -13,6 +13,7 @@ from verify.central import loss_of
 from verify.evidence import Array, Evidence
 from verify.gradients import crop, expected_gradient, norm
 from verify.kernel import Kernel
+from verify.rounding import lost
 from verify.tolerances import EPS, tolerance
 
 Gradients = dict[str, Array]
@@ -78,18 +79,23 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
             if Row(block, errors).failures() and "central" in found:
                 one, change = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
-                errors = between(found, block, resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change))
+                digits = lost(kernel.gradients, evidence.data)
+                blur = resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change)
+                errors = between(found, block, blur, 4 * norm(digits[block]) if block in digits else 0.0)
             known = worst.setdefault(block, {})
             for pair, error in errors.items():
                 known[pair] = error if np.isnan(error) else max(known.get(pair, 0.0), error)
     return tuple(Row(block, errors) for block, errors in worst.items())
 
 
-def between(found: dict[str, Gradients], block: str, blur: float = 0.0) -> dict[Pair, float]:
-    """The relative error of each pair of routes that have a block. blur: what central differences of the block can't resolve."""
+def between(found: dict[str, Gradients], block: str, blur: float = 0.0, taken: float = 0.0) -> dict[Pair, float]:
+    """The relative error of each pair of routes that have a block.
+
+    blur: what central differences of the block can't resolve. taken: what rounding takes of it in the kernel.
+    """
     pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
     return {
-        (one, two): symmetric(found[one][block], found[two][block], blur if "central" in (one, two) else 0.0)
+        (one, two): symmetric(found[one][block], found[two][block], blur + taken if "central" in (one, two) else taken)
         for one, two in pairs
     }
 

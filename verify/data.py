@@ -156,6 +156,12 @@ class Data:
             cotangents=cast(self.cotangents),
         )
 
+    def moved(self, eps: float, rng: np.random.Generator) -> Data:
+        """The same data with every number but the cotangents moved by eps of its size, up or down."""
+        return self.with_flat(
+            {block: array * (1 + eps * rng.choice([-1.0, 1.0], array.shape)) for block, array in self.flat().items()}
+        )
+
     def repeated(self, times: int, examples: int | None = None) -> Data:
         """The first examples, each `times` times along the batch, cotangents too."""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from verify import differences
 from verify.data import SIGMA_LIMIT, Data, Regime
 from verify.kernel import Kernel
+from verify.tolerances import EPS
 
 Array = NDArray[Any]
 EXAMPLES = 2
@@ -62,13 +63,7 @@ class Evidence:
     def with_shaken(self, times: int = 3) -> Evidence:
         """The same evidence that knows how far its last bits carry."""
         rng = np.random.default_rng([self.seed, 23])
-        others = []
-        for _ in range(times):
-            blocks = {
-                b: a * (1 + 4 * np.finfo(np.float64).eps * rng.choice([-1.0, 1.0], a.shape)) for b, a in self.data.flat().items()
-            }
-            others.append(replace(self, data=self.data.with_flat(blocks), known={}))
-        return replace(self, shaken=tuple(others))
+        return replace(self, shaken=tuple(replace(self, data=self.data.moved(4 * EPS, rng), known={}) for _ in range(times)))
 
     # ---- parameters
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from verify.data import Data
 from verify.evidence import Array, Evidence
 from verify.kernel import Kernel
+from verify.rounding import lost
 from verify.tolerances import RESOLUTION, UNDERFLOW, Tolerance, rounding
 
 BELOW = "below the resolution of the route"
@@ -80,15 +82,17 @@ def blocks(
     primal = evidence.data.flat()
     for name, cotangents in cotangents_of(evidence):
         found = kernel.backward(evidence.data, tape, cotangents)
+        digits = lost(kernel.gradients, replace(evidence.data, cotangents=cotangents)) if evidence.shaken else {}
         for block in primal:
+            taken = norm(digits[block]) if block in digits else 0.0
             if block not in found or found[block].shape != primal[block].shape:
                 continue  # said by the check of shapes
             if block not in evidence.data.parameters:
-                yield whole(block, name, crop(found[block], block, evidence), evidence, cotangents)
+                yield whole(block, name, crop(found[block], block, evidence), evidence, cotangents, taken)
             elif elementwise:
-                yield whole(block, name, found[block], evidence, cotangents)
+                yield whole(block, name, found[block], evidence, cotangents, taken)
             else:
-                yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised)
+                yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised, taken)
 
 
 def crop(array: Array, block: str, evidence: Evidence) -> Array:
@@ -103,10 +107,12 @@ def expected_gradient(block: str, evidence: Evidence, cotangents: Mapping[str, A
     return evidence.block_gradient(block, cotangents), evidence.block_gradient(block, cotangents, True)
 
 
-def whole(block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array]) -> Comparison:
-    """A block compared element by element, relative to the norm of the block."""
+def whole(
+    block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array], taken: float = 0.0
+) -> Comparison:
+    """A block compared element by element, relative to the norm of the block. taken: what rounding takes of it, as measured."""
     expected, error = expected_gradient(block, evidence, cotangents)
-    allowed, decided, why = judged(norm(error), norm(expected), bound(evidence))
+    allowed, decided, why = judged(norm(error) + taken, norm(expected), bound(evidence))
     worst = np.unravel_index(worst_element(got, expected), expected.shape) if expected.size else ()
     where = f"element {tuple(int(k) for k in worst)}"
     had, wanted = (float(got[worst].real), float(expected[worst])) if expected.size else (None, None)
@@ -130,14 +136,21 @@ def judged(error: float, size: float, rounding_bound: Tolerance) -> tuple[Tolera
         return rounding_bound, False, BELOW
     own = 4 * error / size
     return (
-        Tolerance(rounding_bound.value + own, f"{rounding_bound.reason}, + 4 x the quotient's own error {error / size:.0e}"),
+        Tolerance(rounding_bound.value + own, f"{rounding_bound.reason}, + 4 x the error of the evidence, {error / size:.0e}"),
         True,
         "",
     )
 
 
 def screened(
-    block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array], directions: int, localise: bool
+    block: str,
+    name: str,
+    got: Array,
+    evidence: Evidence,
+    cotangents: Mapping[str, Array],
+    directions: int,
+    localise: bool,
+    taken: float = 0.0,
 ) -> Comparison:
     """A parameter along random directions; element by element where that fails."""
     worst = Comparison(block, evidence.regime.name, name, 0.0, bound(evidence))
@@ -147,12 +160,12 @@ def screened(
         along = float((got * evidence.direction(block, k)).sum().real)
         size = max(norm(got), abs(expected)) if np.isfinite(norm(got)) else abs(expected)
         error = abs(along - expected) / size if size else abs(along - expected)
-        allowed, decided, why = judged(own, size, bound(evidence))
+        allowed, decided, why = judged(own + taken, size, bound(evidence))
         if not decided:
             undecided += 1
             worst = worst if k else Comparison(block, evidence.regime.name, name, error, allowed, decided=False, why=why)
         elif not error <= allowed.value:
-            found = whole(block, name, got, evidence, cotangents) if localise else None
+            found = whole(block, name, got, evidence, cotangents, taken) if localise else None
             along_one = Comparison(block, evidence.regime.name, name, error, allowed, f"random direction {k}", along, expected)
             return found if found is not None and found.failed else along_one
         elif error >= worst.error or not worst.decided:
@@ -163,14 +176,16 @@ def screened(
 # ---- lag by lag
 
 
-def step_gradients(kernel: Kernel, evidence: Evidence) -> dict[str, Array]:
-    """The backward pass for a cotangent at one step s only, all s side by side along the batch: (S, examples, T, D) or (S, examples, H)."""
+def step_gradients(kernel: Kernel, evidence: Evidence, data: Data | None = None) -> dict[str, Array]:
+    """The backward pass for a cotangent at one step s only, all s side by side along the batch: (S, examples, T, D) or (S, examples, H).
+
+    data: others than those of the evidence, of the same sizes.
+    """
     steps = evidence.data.steps
-    data = evidence.data.repeated(steps, evidence.examples)
+    data = (data or evidence.data).repeated(steps, evidence.examples)
     cotangents = {}
     for name, array in data.cotangents.items():
-        parts = array.reshape(steps, evidence.examples, steps, -1).copy()
-        parts *= np.eye(steps)[:, None, :, None]
+        parts = array.reshape(steps, evidence.examples, steps, -1) * np.eye(steps, dtype=array.dtype)[:, None, :, None]
         cotangents[name] = parts.reshape(array.shape)
     found = kernel.gradients(data, cotangents)
     result: dict[str, Any] = {}
@@ -187,22 +202,27 @@ def step_gradients(kernel: Kernel, evidence: Evidence) -> dict[str, Array]:
 def within(evidence: Evidence, lag: int, allowed: float) -> Tolerance:
     """The bound of a lag with what cancellation and the evidence's own error add to it."""
     plain = bound(evidence, max(lag, 0))
-    extra = f" x {allowed / plain.value:.1f} for terms that cancel" if allowed > 1.05 * plain.value else ""
+    extra = (
+        f" x {allowed / plain.value:.1f} for terms that cancel and digits that are lost" if allowed > 1.05 * plain.value else ""
+    )
     return Tolerance(allowed, plain.reason + extra)
 
 
 def lags(kernel: Kernel, evidence: Evidence) -> Iterator[Comparison]:
     """Every input and initial state, for a cotangent at one step only, at every earlier step."""
+    digits = lost(lambda data: step_gradients(kernel, evidence, data), evidence.data) if evidence.shaken else {}
     for block, got in step_gradients(kernel, evidence).items():
         cotangents = evidence.data.cotangents
         own, terms = evidence.per_step(block, cotangents, error=True), evidence.per_step(block, cotangents, absolute=True)
+        own = own + digits.get(block, 0.0)
         yield lag_by_lag(block, got, evidence.per_step(block, cotangents), own, terms, evidence)
 
 
 def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, evidence: Evidence) -> Comparison:
     """The worst pair (cotangent at s, gradient at t): the initial state counts as step -1, so that its lag is s + 1.
 
-    own: the evidence's error. terms: the sum of |cotangent| |tangent|, which the rounding bound is relative to where terms cancel.
+    own: the evidence's error, with what rounding takes. terms: the sum of |cotangent| |tangent|, which the rounding bound is relative
+    to where terms cancel.
     """
     steps = evidence.data.steps
     if not block.startswith("input "):

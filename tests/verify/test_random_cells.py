@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from derive.cell import Cell
 from derive.compiler import FAST, emit
 from derive.functions import function
-from derive.language import Eq, dimension, matrix, sequence, stack, vector
+from derive.language import Eq, dimension, matrix, sequence, softmax, stack, vector
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.verify.random_cells import cells
@@ -100,6 +100,33 @@ def free_size() -> Cell:
     )
 
 
-@pytest.mark.parametrize("cell", [cancelling, squaring, curved, rough, bursting, free_size], ids=lambda cell: cell.__name__)
+def hidden() -> Cell:
+    """A tanh inside whose slope has lost its digits: no output shows how saturated it is."""
+    g, p, q = sequence("g", H), sequence("p", H), sequence("q", H)
+    W_4, W_5, b_3 = matrix("W_4", H, H), matrix("W_5", H, H), vector("b_3", H)
+    return cell_of(
+        Eq(p, tanh(W_0 @ x + W_1 @ h.prev)),
+        Eq(g, tanh(3 * (W_1.T @ h.prev) + W_4 @ p + b_3)),
+        Eq(q, function("relu")(W_4.T @ h.prev + (1 - W_5 @ g) * g)),
+        Eq(h, sigma(g) * h.prev + (1 - sigma(g)) * sigma(vector("p_6", H) * (W_1 @ q))),
+    )
+
+
+def hidden_root() -> Cell:
+    """tanh of more than 4: float32 has four digits of its slope."""
+    g, p, u = sequence("g", H), sequence("p", H), W_0 @ x + W_1.T @ h.prev
+    root, V, v = function("sqrt"), matrix("V", H, D), W_1 @ p + vector("b_5", H)
+    return cell_of(
+        Eq(p, tanh(u + matrix("W_2", H, D) @ x)),
+        Eq(g, root((V @ x) * (V @ x) + 1)),
+        Eq(h, sigma(g) * h.prev + (1 - sigma(g)) * tanh(root(v * v + 1) + 3 * g)),
+        Eq(sequence("y", D), softmax(matrix("W_6", H, D).T @ h + vector("b_7", D))),
+    )
+
+
+RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root]
+
+
+@pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
 def test_a_right_kernel_is_not_refused(cell: Callable[[], Cell]) -> None:
     held(cell(), FAST)

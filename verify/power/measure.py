@@ -181,7 +181,7 @@ class Bench:
         return any(
             finding.verdict == FAIL
             for block, (direction, pushed) in self.pushed.items()
-            for finding in tangents.adjoint(block, pushed, found, direction, data)
+            for finding in tangents.adjoint(kernel, block, pushed, found, direction, data)
         )
 
     @cached_property
