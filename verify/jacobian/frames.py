@@ -15,6 +15,9 @@ NOISE = 16 * float(np.finfo(float).eps)
 LOST = 1e4
 """How much a column may lose before it is made orthonormal again: rounding leaves LOST eps of it, 2e-12, far below the 1e-10 wanted."""
 
+SHORTEST = 1e-140
+"""A column whose length is below this is left to Householder reflections: the squares of its elements underflow."""
+
 HALVED = 48
 """Above this size a triangle is inverted by halves, most of it as matrix products."""
 
@@ -95,14 +98,14 @@ def by_cholesky(frame: Array, alive: Array) -> Scaled | None:
     alive (B, k): the columns that aren't zero already. frame = Q R holds to rounding for whatever R the Cholesky factor is, and
     triangles multiply, so that the sums of log diag R are right as soon as the last frame of all is made orthonormal by `orthonormal`.
     """
-    lengths = np.sqrt(np.einsum("bij,bij->bj", frame, frame))
-    if not (np.isfinite(lengths) & (lengths > 0) | ~alive).all():
+    gram = frame.swapaxes(-1, -2) @ frame
+    lengths = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
+    if not (np.isfinite(lengths) & (lengths > SHORTEST) | ~alive).all():
         return None
-    lengths = np.where(alive, lengths, 1.0)
-    unit = frame / lengths[:, None, :]
-    gram = unit.swapaxes(-1, -2) @ unit
     if not alive.all():
+        lengths = np.where(alive, lengths, 1.0)
         gram += np.where(alive, 0.0, 1.0)[..., None] * np.eye(frame.shape[-1])
+    gram /= lengths[:, None, :] * lengths[..., None]
     try:
         triangle = np.linalg.cholesky(gram)
     except np.linalg.LinAlgError:
@@ -111,7 +114,7 @@ def by_cholesky(frame: Array, alive: Array) -> Scaled | None:
     if left.min() * LOST < 1:
         return None
     logs = np.where(alive, np.log(left * lengths), 0.0)
-    Q = unit @ inverse_of_lower(triangle).swapaxes(-1, -2)
+    Q = frame @ (inverse_of_lower(triangle) / lengths[:, None, :]).swapaxes(-1, -2)
     return Scaled(Q, triangle.swapaxes(-1, -2) * lengths[:, None, :], logs, 1 / left)
 
 

@@ -67,12 +67,12 @@ def both(first: Any, second: Any) -> Any:
 @dataclass
 class Column:
     """What all states receive from one: coefficients (R, T B, G) and matrices (R, G, m) of the R rows that have a full part, the places
-    of these rows in the joint state, and the diagonals {state: (T, B, n, 1)}."""
+    of these rows in the joint state, and the diagonals (T, B, A, m, 1) of A states side by side, with the place of these."""
 
     coefficients: Array
     matrices: Array
     places: Array
-    diagonals: dict[str, Array]
+    diagonals: list[tuple[slice, Array]]
 
 
 class RowScaled:
@@ -108,11 +108,16 @@ class RowScaled:
                 matrices[start:stop, g] = self.values.of(term.matrix)
             start = stop
         places = np.concatenate([np.arange(self.size)[self.where[after]] for after in with_full] or [np.arange(0)])
-        diagonals = {}
+        beside: list[tuple[int, list[Array]]] = []  # (where they start, diagonals of states that stand side by side)
         for after, some in terms.items():
             alone = [self.vector(term, n[after]) for term in some if term.matrix is None]
-            if alone:
-                diagonals[after] = sum(alone[1:], alone[0])
+            if not alone:
+                continue
+            start = self.where[after].start
+            if not beside or beside[-1][0] + m * len(beside[-1][1]) != start:
+                beside.append((start, []))
+            beside[-1][1].append(sum(alone[1:], alone[0]))
+        diagonals = [(slice(start, start + m * len(some)), np.stack(some, axis=2)) for start, some in beside]
         return Column(coefficients, matrices, places, diagonals)
 
     def vector(self, term: Scaled, size: int) -> Array:
@@ -145,8 +150,9 @@ class RowScaled:
             part = frame[:, self.where[name]]
             if name not in whole and len(column.places):
                 out[:, column.places] += full[name] @ part
-            for after, diagonal in column.diagonals.items():
-                out[:, self.where[after]] += diagonal[t] * part
+            for place, diagonals in column.diagonals:
+                beside = out[:, place].reshape(self.batch, -1, *part.shape[1:])  # a view
+                beside += diagonals[t] * part[:, None]
         return out
 
     def pull(self, t: int, frame: Array) -> Array:
@@ -155,8 +161,9 @@ class RowScaled:
             column, part = self.columns[name], out[:, self.where[name]]
             if len(column.places):
                 part += full.swapaxes(-1, -2) @ (frame if len(column.places) == self.size else frame[:, column.places])
-            for after, diagonal in column.diagonals.items():
-                part += diagonal[t] * frame[:, self.where[after]]
+            for place, diagonals in column.diagonals:
+                beside = frame[:, place].reshape(self.batch, -1, *part.shape[1:])
+                part += (diagonals[t] * beside).sum(axis=1)
         return out
 
 

@@ -57,13 +57,14 @@ def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = qu
         end = warmup if t < warmup else steps.steps
         crossed = cross(steps, t, frame, min(gap, end - t), np.isfinite(logs), end)
         t += crossed.steps
-        before = picked(logs, crossed.order)
+        if crossed.order is not None:
+            logs, counted = picked(logs, crossed.order), picked(counted, crossed.order)
+            unit = unit if unit is None else np.take_along_axis(unit, crossed.order[..., None], axis=-2)
         if unit is not None:
-            unit = np.take_along_axis(unit, crossed.order[..., None], axis=-2)
-            unit = times_triangular(crossed.R, crossed.logs, before, unit)
-        logs = before + crossed.logs
-        counted = picked(counted, crossed.order) + (crossed.logs if t > warmup else 0.0)
-        frame = np.where(np.isfinite(logs)[:, None, :], crossed.frame, 0.0)
+            unit = times_triangular(crossed.R, crossed.logs, logs, unit)
+        logs = logs + crossed.logs
+        counted = counted + (crossed.logs if t > warmup else 0.0)
+        frame = crossed.frame if np.isfinite(logs).all() else np.where(np.isfinite(logs)[:, None, :], crossed.frame, 0.0)
         gap = next_gap(crossed)
         for _ in range(crossed.steps):
             watch()
@@ -72,14 +73,14 @@ def forward_sweep(steps: Steps, frame: Array, warmup: int = 0, watch: Watch = qu
 
 @dataclass(frozen=True)
 class Crossed:
-    """A gap crossed: how many steps, the frame after it, its triangle and the logs of that, the order of its columns, and the most
-    that a column lost."""
+    """A gap crossed: how many steps, the frame after it, its triangle and the logs of that, the order of its columns (None: as before),
+    and the most that a column lost."""
 
     steps: int
     frame: Array
     R: Array
     logs: Array
-    order: Array
+    order: Array | None
     lost: float
 
 
@@ -88,13 +89,12 @@ def cross(steps: Steps, t: int, frame: Array, gap: int, alive: Array, end: int) 
 
     At `end` the sums are read, so that the frame has to be orthonormal to the last digit there.
     """
-    order = np.broadcast_to(np.arange(frame.shape[-1]), frame.shape[::2])
     while True:
         moved, noise = pushed(steps, t, frame, gap)
         scaled = by_cholesky(moved, alive)
         lost = np.inf if scaled is None else most_lost(scaled, noise)
         if lost <= LOST and scaled is not None and t + gap < end:
-            return Crossed(gap, scaled.Q, scaled.R, scaled.logs, order, lost)
+            return Crossed(gap, scaled.Q, scaled.R, scaled.logs, None, lost)
         if lost <= LOST or gap == 1:
             turned = orthonormal(moved)
             return Crossed(gap, turned.Q, turned.R, turned.logs, turned.order, lost)
@@ -109,11 +109,13 @@ def pushed(steps: Steps, t: int, frame: Array, gap: int) -> tuple[Array, Array |
     if gap == 1:
         return steps.push(t, frame), None
     k = frame.shape[-1]
-    both = np.concatenate([frame, np.zeros_like(frame[..., :1])], axis=-1)
+    both = np.zeros((*frame.shape[:2], k + 1))
+    both[..., :k] = frame
     direction = noise_direction(steps.size)
     for s in range(t, t + gap):
         both = steps.push(s, both)
-        size = np.sqrt(np.einsum("bij,bij->b", both, both) / k)
+        flat = both.reshape(len(both), 1, -1)
+        size = np.sqrt((flat @ flat.swapaxes(-1, -2))[:, 0, 0] / k)
         both[..., k] += size[:, None] * direction
     return np.ascontiguousarray(both[..., :k]), both[..., k:]
 

@@ -47,7 +47,7 @@ def scalar(expression: sp.Expr, x: Array) -> Array:
         case sp.Symbol() if expression == X:
             return x
         case sp.Add():
-            return np.sum(np.broadcast_arrays(*[scalar(part, x) for part in expression.args]), axis=0)  # type: ignore[no-any-return]
+            return np.asarray(sum(scalar(part, x) for part in expression.args))
         case sp.Mul():
             product: Any = 1.0
             for part in expression.args:
@@ -92,7 +92,9 @@ class Values:
                 self.put(equation.target, self.of(equation.value))
 
     def size(self, dim: Any) -> int:
-        return int(sp.sympify(dim).subs(self.sizes))
+        if isinstance(dim, sp.Symbol):
+            return self.sizes[dim]
+        return int(dim.subs(self.sizes)) if isinstance(dim, sp.Expr) and dim.free_symbols else int(dim)
 
     def of(self, node: Any) -> Array:
         """The array of an expression without Jacobian blocks."""
