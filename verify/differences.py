@@ -38,19 +38,19 @@ def moved(arrays: Arrays, direction: Arrays, by: Any) -> dict[str, Array]:
     }
 
 
-def complex_tangents(run: Run, arrays: Arrays, direction: Arrays) -> dict[str, Array]:
+def complex_tangents(run: Run, arrays: Arrays, direction: Arrays, step: float = COMPLEX_STEP) -> dict[str, Array]:
     """How each output of `run` moves along a direction: Im f(a + ih u)/h, exact to rounding wherever f is analytic.
 
     Raises NotAnalytic where f raises on complex numbers or returns real ones.
     """
     try:
-        outputs = run(moved(arrays, direction, 1j * COMPLEX_STEP))
+        outputs = run(moved(arrays, direction, 1j * step))
     except Exception as error:
         raise NotAnalytic(f"forward raises {type(error).__name__} on complex arrays") from error
     for name, array in outputs.items():
         if not np.iscomplexobj(array):
             raise NotAnalytic(f"forward returns {name} as {array.dtype} for complex arrays")
-    return {name: array.imag / COMPLEX_STEP for name, array in outputs.items()}
+    return {name: array.imag / step for name, array in outputs.items()}
 
 
 def central_tangents(

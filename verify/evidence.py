@@ -20,6 +20,8 @@ from verify.kernel import Kernel
 from verify.tolerances import EPS
 
 Array = NDArray[Any]
+OTHER_STEP = 1e-20
+"""How much smaller the step of shaken evidence is: what a complex step leaves where the derivative has vanished grows with it."""
 EXAMPLES = 2
 """How many examples the lag by lag comparison looks at."""
 
@@ -36,8 +38,8 @@ class Moved:
 class Evidence:
     """The derivatives of a kernel's forward pass at one point; everything is computed when first asked for.
 
-    method: `complex step` or `central`. shaken: the same at data that differ in their last bits: what changes there has no more
-    digits than that, and counts as the evidence's own error.
+    method: `complex step` or `central`, step: of the former. shaken: the same at data that differ in their last bits, with another
+    step: what changes there has no more digits than that, and counts as the evidence's own error.
     """
 
     kernel: Kernel
@@ -46,6 +48,7 @@ class Evidence:
     seed: int = 0
     method: str = "complex step"
     limit: int = EXAMPLES
+    step: float = differences.COMPLEX_STEP
     shaken: tuple[Evidence, ...] = ()
     known: dict[str, Moved] = field(default_factory=dict)
 
@@ -56,14 +59,15 @@ class Evidence:
             return self.kernel.outputs(data.with_flat(blocks))
 
         if self.method == "complex step":
-            value = differences.complex_tangents(run, data.flat(), direction)
+            value = differences.complex_tangents(run, data.flat(), direction, self.step)
             return Moved(value, {name: np.zeros(()) for name in value})
         return Moved(*differences.central_tangents(run, data.flat(), direction))
 
     def with_shaken(self, times: int = 3) -> Evidence:
         """The same evidence that knows how far its last bits carry."""
         rng = np.random.default_rng([self.seed, 23])
-        return replace(self, shaken=tuple(replace(self, data=self.data.moved(4 * EPS, rng), known={}) for _ in range(times)))
+        others = [replace(self, data=self.data.moved(4 * EPS, rng), step=self.step * OTHER_STEP, known={}) for _ in range(times)]
+        return replace(self, shaken=tuple(others))
 
     # ---- parameters
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import sympy as sp
 from hypothesis import given, settings
 
 from derive.cell import Cell
@@ -125,7 +126,19 @@ def hidden_root() -> Cell:
     )
 
 
-RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root]
+def absorbed() -> Cell:
+    """1 - cos of a state that becomes 0 that way: its gradient does too, long before float64 underflows."""
+    g, p, cos = sequence("g", H), sequence("p", H), function("cos")
+    W_3, V = matrix("W_3", H, H), matrix("V", H, D)
+    return cell_of(
+        Eq(p, tanh(W_0 @ x + W_1 @ h.prev + W_3 @ c.prev)),
+        Eq(g, cos(h.prev * (V @ x))),
+        Eq(h, tanh((1 - g) * p)),
+        Eq(c, tanh((W_3.T @ p) * c.prev) * c.prev + sp.Rational(1, 2) * c.prev),
+    )
+
+
+RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed]
 
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
