@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 919b469c395b9855
-# header     sha256 cb3a7f6a3a9faff6
+# body       sha256 920309ad1ccff6eb
+# header     sha256 00bc17302bf1f64e
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -201,7 +201,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
         _add(m.d_U_stack, d_a_stack_flat[:2 * H], h_prev_flat.T, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-        _add(m.d_b_stack, d_a_stack_flat.sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b_stack, d_a_stack_flat, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_U_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0

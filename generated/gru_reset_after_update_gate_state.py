@@ -7,8 +7,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 2a0016f2625b5782
-# header     sha256 cbd8d34dd2662deb
+# body       sha256 8b6e8b431658f57f
+# header     sha256 8a8aa9262c34640d
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -123,31 +123,31 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     if tape.segments is not None:
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
-    T, H = (sizes[name] for name in ("T", "H"))
-    W_h = parameters["W_h"]
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
-    # U_stack = [U_z; U_r; U_h]
+    # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
-    U_stack[:H] = parameters["U_z"]
-    U_stack[H:2 * H] = parameters["U_r"]
-    U_stack[2 * H:3 * H] = parameters["U_h"]
-    # W_stack = [W_z; W_r]
-    W_stack_ = m.W_stack_
-    W_stack_[:H] = parameters["W_z"]
-    W_stack_[H:2 * H] = parameters["W_r"]
+    U_stack[:H] = parameters["U_h"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    U_stack[2 * H:3 * H] = parameters["U_r"]
+    # W_stack = [W_z; W_r; W_h]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_z"]
+    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[2 * H:3 * H] = parameters["W_h"]
     m.carry_h[...] = 0
     add, dot, multiply = np.add, np.dot, np.multiply
     carry_h = m.carry_h
     d_h = m.d_h
-    buffer_3 = m.buffer_3
+    buffer_2 = m.buffer_2
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
         z_all = tape.z[start:stop]
         h_tilde_all = tape.h_tilde[start:stop]
         r_all = tape.r[start:stop]
-        u_h_tilde_all = tape.u_h_tilde[start:stop]
         h_prev_all = tape.h[start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
@@ -155,68 +155,54 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
         np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
         np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, 3 * H:4 * H])
-        # k_u_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²) ∘ rₜ
-        np.subtract(1, z_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
-        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        # k_a_rₜ = (1 − zₜ) ∘ (1 − h̃ₜ²) ∘ u_h̃ₜ ∘ rₜ ∘ (1 − rₜ)
-        np.subtract(1, z_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], r_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
-        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
-        np.subtract(1, r_all, out=m.buffer_2[:n])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_2[:n], out=m.k_stack_all[:n][:, H:2 * H])
+        # k_u_h̃ₜ = k_a_h̃ₜ ∘ rₜ
+        np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], r_all, out=m.k_stack_all[:n][:, :H])
         # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n][:, :H])
-        np.multiply(m.k_stack_all[:n][:, :H], z_all, out=m.k_stack_all[:n][:, :H])
-        np.subtract(1, z_all, out=m.buffer_2[:n])
-        np.multiply(m.k_stack_all[:n][:, :H], m.buffer_2[:n], out=m.k_stack_all[:n][:, :H])
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], z_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(1, z_all, out=m.buffer_1[:n])
+        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
+        # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
+        np.subtract(1, r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.k_stack_all[:n][:, :H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
         # k_hₜ = zₜ
         m.k_h_all[:n][...] = z_all
-        # k_stackₜ = [k_a_zₜ; k_a_rₜ; k_u_h̃ₜ; k_a_h̃ₜ]
-        for cotangent_h, d_stack_2, d_stack_2_by_4, k_stack_by_4, d_stack, k_h in reversed(m.steps[:n]):
+        # k_stackₜ = [k_u_h̃ₜ; k_a_zₜ; k_a_rₜ; k_a_h̃ₜ]
+        for cotangent_h, d_stack, d_stack_by_4, k_stack_by_4, d_stack_part, k_h in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
-            # ∂L/∂stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
-            multiply(k_stack_by_4, d_h, d_stack_2_by_4)
-            # ∂L/∂stackₜ = ∂L/∂stack_2ₜ[0:3*H]
-            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ + ∂L/∂hₜ ∘ k_hₜ
-            dot(U_stack.T, d_stack, carry_h)
-            multiply(d_h, k_h, buffer_3)
-            add(carry_h, buffer_3, carry_h)
-        d_stack_2_flat = _flat(m.d_stack_2_all[:n], m, "d_stack_2_flat")
+            # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
+            multiply(k_stack_by_4, d_h, d_stack_by_4)
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ k_hₜ
+            dot(U_stack.T, d_stack_part, carry_h)
+            multiply(d_h, k_h, buffer_2)
+            add(carry_h, buffer_2, carry_h)
+        d_stack_flat = _flat(m.d_stack_all[:n], m, "d_stack_flat")
         x_flat = _flat(x_all, m, "x_flat")
         h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
-        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[0:2*H] + W_hᵀ ∂L/∂stack_2ₜ[3*H:4*H]
-        m.d_x_out[start:stop] = (W_stack_.T @ m.d_stack_2_all[:n][:, :3 * H][:, :2 * H] + W_h.T @ m.d_stack_2_all[:n][:, 3 * H:4 * H]).transpose(0, 2, 1)
-        # ∂L/∂W_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H] xₜᵀ
-        _add(m.d_W_h, d_stack_2_flat[3 * H:4 * H], x_flat.T, stop == T)
-        # ∂L/∂b_h = Σₜ ∂L/∂stack_2ₜ[3*H:4*H]
-        _add(m.d_b_h, d_stack_2_flat[3 * H:4 * H].sum(axis=1, keepdims=True), None, stop == T)
-        # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[0:2*H] xₜᵀ
-        _add(m.d_W_stack, d_stack_2_flat[:2 * H], x_flat.T, stop == T)
-        # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_stack_2_flat[:3 * H], h_prev_flat.T, stop == T)
-        # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[0:2*H]
-        _add(m.d_b_stack, d_stack_2_flat[:2 * H].sum(axis=1, keepdims=True), None, stop == T)
+        # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[H:4*H]
+        np.matmul(d_stack_flat[H:4 * H].T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[H:4*H] xₜᵀ
+        _add(m.d_W_stack, d_stack_flat[H:4 * H], x_flat.T, stop == T)
+        # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ[0:3*H] hₜ₋₁ᵀ
+        _add(m.d_U_stack, d_stack_flat[:3 * H], h_prev_flat.T, stop == T)
+        # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[H:4*H]
+        _add(m.d_b_stack, d_stack_flat[H:4 * H], np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
-        for total in (m.d_W_h, m.d_b_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
+        for total in (m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
     return Gradients(
         parameters={
             "W_z": m.d_W_stack[:H],
-            "U_z": m.d_U_stack[:H],
+            "U_z": m.d_U_stack[H:2 * H],
             "b_z": m.d_b_stack[:H, 0],
             "W_r": m.d_W_stack[H:2 * H],
-            "U_r": m.d_U_stack[H:2 * H],
+            "U_r": m.d_U_stack[2 * H:3 * H],
             "b_r": m.d_b_stack[H:2 * H, 0],
-            "W_h": m.d_W_h,
-            "b_h": m.d_b_h[:, 0],
-            "U_h": m.d_U_stack[2 * H:3 * H],
+            "W_h": m.d_W_stack[2 * H:3 * H],
+            "b_h": m.d_b_stack[2 * H:3 * H, 0],
+            "U_h": m.d_U_stack[:H],
         },
         inputs={"x": m.d_x_out},
         state={"h": m.carry_h.T.copy()},
@@ -364,29 +350,26 @@ class _Backward:
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
-        self.W_stack_ = np.empty((2 * H, D), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, H, B), dtype)
-        self.buffer_2 = np.empty((self.block, H, B), dtype)
-        self.buffer_3 = np.empty((H, B), dtype)
+        self.buffer_2 = np.empty((H, B), dtype)
         self.carry_h = np.empty((H, B), dtype)
         self.cotangent_h_all = np.empty((self.block, H, B), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)
-        self.d_W_h = np.empty((H, D), dtype)
-        self.d_W_stack = np.empty((2 * H, D), dtype)
-        self.d_b_h = np.empty((H, 1), dtype)
-        self.d_b_stack = np.empty((2 * H, 1), dtype)
+        self.d_W_stack = np.empty((3 * H, D), dtype)
+        self.d_b_stack = np.empty((3 * H, 1), dtype)
         self.d_h = np.empty((H, B), dtype)
-        self.d_stack_2_all = np.empty((self.block, 4 * H, B), dtype)
+        self.d_stack_all = np.empty((self.block, 4 * H, B), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_h_all = np.empty((self.block, H, B), dtype)
         self.k_stack_all = np.empty((self.block, 4 * H, B), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_stack_2_all,
-                self.d_stack_2_all.reshape(self.block, 4, H, B),
+                self.d_stack_all,
+                self.d_stack_all.reshape(self.block, 4, H, B),
                 self.k_stack_all.reshape(self.block, 4, H, B),
-                self.d_stack_2_all[:, :3 * H],
+                self.d_stack_all[:, :3 * H],
                 self.k_h_all,
             )
         )

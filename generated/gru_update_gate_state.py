@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 1de0d658ab743675
-# header     sha256 0b83b762491e1a0c
+# body       sha256 c121a5a094b67d04
+# header     sha256 abf25b7151e024f9
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -202,7 +202,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
         _add(m.d_U_stack, d_a_stack_flat[:2 * H], h_prev_flat.T, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-        _add(m.d_b_stack, d_a_stack_flat.sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b_stack, d_a_stack_flat, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_U_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0

@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 11c7089c28a3f741
-# header     sha256 55fc19624206fffa
+# body       sha256 4943d73b15472942
+# header     sha256 1a57b67d35666f84
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -118,7 +118,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
         _add(m.d_U, d_h_flat, h_prev_flat.T, stop == T)
         # ∂L/∂b = Σₜ ∂L/∂a_hₜ
-        _add(m.d_b, d_h_flat.sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b, d_h_flat, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_W, m.d_U, m.d_b,):
             total[...] = 0

@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 5526ede258b12a7d
-# header     sha256 2032699f3492634c
+# body       sha256 5acbe9ae2b74af2f
+# header     sha256 035c50d7b6db87ba
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -117,7 +117,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
         _add(m.d_U, d_h_flat, h_prev_flat.T, stop == T)
         # ∂L/∂b = Σₜ ∂L/∂a_hₜ
-        _add(m.d_b, d_h_flat.sum(axis=1, keepdims=True), None, stop == T)
+        _add(m.d_b, d_h_flat, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_W, m.d_U, m.d_b,):
             total[...] = 0

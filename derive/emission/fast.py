@@ -175,7 +175,7 @@ class Backward(Buffered):
                 return f"{sign}({text.text(left)}).sum(axis=(0, 2))[:, None] @ {text.text(rest.args[-1])}, None"
             return f"{sign}np.tensordot({text.text(left)}, {text.text(rest.args[-1].args[0])}, ([0, 2], [0, 2])), None"
         if self.is_leaf(rest):
-            return f"{sign}{self.flat(rest)}.sum(axis=1, keepdims=True), None"
+            return f"{sign}{self.flat(rest)}, np.ones((n * B, 1), dtype)"
         if isinstance(rest, Hadamard) and len(rest.args) == 2 and all(self.is_leaf(part) for part in rest.args):
             left, right = (self.whole(part) for part in rest.args)
             return f'{sign}np.einsum("trb,trb->r", {left}, {right})[:, None], None'

@@ -6,7 +6,7 @@ for many steps at once, before the loop; each step is left with the linear recur
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import sympy as sp
@@ -38,7 +38,28 @@ def coefficients(program: Program, forward: Program) -> Program:
             out += made
             terms.append(Term(value, term.reason))
         out.append(replace(equation, terms=tuple(terms)))
-    return program.with_equations(out)
+    return program.with_equations(built_up(out))
+
+
+def built_up(equations: list[Equation]) -> list[Equation]:
+    """Coefficients made of others: where k = a ∘ b is there, l = a ∘ b ∘ c is k ∘ c. Those with fewer factors come first."""
+    known: list[tuple[Counter[sp.MatrixExpr], Value]] = []
+    out = {}
+    for equation in sorted(filter(is_product, equations), key=lambda e: len(e.value.args)):
+        left, parts = Counter(equation.value.args), []
+        for factors, value in reversed(known):  # the longest first
+            if factors <= left:
+                left -= factors
+                parts.append(value)
+        known.append((Counter(equation.value.args), equation.target))
+        out[equation.target] = equation.with_value(hadamard(*parts, *left.elements())) if parts else equation
+    places = iter(out.values())
+    return [next(places) if is_product(equation) else equation for equation in equations]
+
+
+def is_product(equation: Equation) -> bool:
+    """Whether an equation is a coefficient that is a plain product of several factors."""
+    return equation.place == "before" and len(equation.terms) == 1 and isinstance(equation.value, Hadamard)
 
 
 def plain_factors(program: Program) -> Program:

@@ -177,16 +177,13 @@ def inline_rows(program: Program) -> Program:
 def stack_reverse(program: Program) -> Program:
     names = Names(program)
     sums = {e.target: dict(reversed_products(e)) for e in program.equations}
-    groups = [tuple(found) for found in sums.values() if len(found) > 1]
+    groups = {target: set(found) for target, found in sums.items() if len(found) > 1}
     if not groups:
         return program
-    counts = Counter(value for group in groups for value in group)
-    largest = max(groups, key=len)
-    position = {equation.target: k for k, equation in enumerate(program.equations)}
-    usual = sorted(largest, key=lambda value: (-counts[value], -position.get(value, -1)))
-    order = side_by_side(usual, [set(group) & set(usual) for group in groups], kin(program, usual))
+    order = block_order(program, groups)
     whole = stacked(*order)
     block = names.new(list(order), whole)
+    position = {equation.target: k for k, equation in enumerate(program.equations)}
     ends = {value: sp.Add(*[part.shape[0] for part in order[: k + 1]]) for k, value in enumerate(order)}
 
     def span(values: list[Value]) -> Matrix | None:
@@ -205,6 +202,25 @@ def stack_reverse(program: Program) -> Program:
     return program.with_equations(stack_outer(equations, order, span, names))
 
 
+def block_order(program: Program, groups: dict[Value, set[Value]]) -> list[Value]:
+    """The vectors of the stacked block: those of the largest sum, and those of others where all sums can then read rows side by side."""
+    position = {equation.target: k for k, equation in enumerate(program.equations)}
+    counts = Counter(value for group in groups.values() for value in group)
+
+    def usual(values: set[Value]) -> list[Value]:
+        return sorted(values, key=lambda value: (-counts[value], -position.get(value, -1), str(value)))
+
+    largest = max(groups.values(), key=len)
+    every = set[Value]().union(*groups.values())
+    last = max(position.get(value, -1) for value in every)
+    if len(every) <= FEW and all(position[target] > last for target in groups):
+        order = side_by_side(usual(every), list(groups.values()), kin(program, list(every)))
+        if all(together(order, group) for group in groups.values()):
+            return order
+    values = usual(largest)
+    return side_by_side(values, [group & largest for group in groups.values()], kin(program, values))
+
+
 FEW = 6
 """Up to so many values every order is tried: 720 of them."""
 
@@ -221,17 +237,19 @@ def kin(program: Program, values: list[Value]) -> list[set[Value]]:
 
 def side_by_side(usual: list[Value], products: list[set[Value]], alike: list[set[Value]]) -> list[Value]:
     """An order in which every product reads adjacent values, and then as many groups of alike ones as can be are adjacent too."""
-    if len(usual) > FEW or not alike:
+    if len(usual) > FEW:
         return usual
 
-    def together(order: tuple[Value, ...], groups: list[set[Value]]) -> int:
-        places = [sorted(order.index(value) for value in group) for group in groups]
-        return sum(bool(at) and at[-1] - at[0] == len(at) - 1 for at in places)
-
     def rank(order: tuple[Value, ...]) -> tuple[int, int]:
-        return together(order, products), together(order, alike)
+        return sum(together(order, group) for group in products), sum(together(order, group) for group in alike)
 
     return list(max(permutations(usual), key=lambda order: rank(tuple(order))))
+
+
+def together(order: Sequence[Value], group: set[Value]) -> bool:
+    """Whether the values of a group stand side by side."""
+    at = sorted(order.index(value) for value in group)
+    return bool(at) and at[-1] - at[0] == len(at) - 1
 
 
 def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:

@@ -113,7 +113,11 @@ def join(program: Program, members: list[Equation], names: Names) -> Program | N
         return None
     if ready >= first_use:
         return None
-    block = names.new([e.target for e in members], value)
+    whole = stacked(*targets_in_order(members))
+    known = next(
+        (e.target for e in equations if e.place == "step" and e.value == whole and e.target not in protected(program)), None
+    )
+    block = names.new(targets_in_order(members), value) if known is None else known
     spans = {}
     start: Matrix = sp.S.Zero
     for e in members:
@@ -127,7 +131,7 @@ def join(program: Program, members: list[Equation], names: Names) -> Program | N
         if k == at:
             out.append(Equation(block, (Term(value),)))
             out += [Equation(t, (Term(spans[t]),)) for t in targets_in_order(members) if t in kept]
-        if equation.target not in targets:
+        if equation.target not in targets and equation.target != known:
             out.append(equation.substituted(hidden.get))
     return program.with_equations([*out, *once])
 
@@ -179,7 +183,8 @@ def merge_values(nodes: Sequence[Matrix], program: Program, names: Names, once: 
     defined = program.defined()
     if not all(node in defined and defined[node].place == "before" for node in nodes):
         return None
-    if all(sum(e.is_reading(node) for e in program.equations) == 1 for node in nodes):
+    loop = [e for e in program.equations if e.place != "before"]
+    if all(sum(e.is_reading(node) for e in loop) == 1 for node in nodes):
         block = names.new(list(nodes), whole)
         once.append(Equation(block, (Term(whole),), place="before"))
         return block
