@@ -138,7 +138,13 @@ def absorbed() -> Cell:
     )
 
 
-RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed]
+def kinked() -> Cell:
+    """A state that a ReLU makes exactly 0, and that the next one reads: its slope there is a matter of convention."""
+    p = sequence("p", H)
+    return cell_of(Eq(h, tanh(W_0 @ x + m.prev)), Eq(p, function("relu")(m.prev + (1 - m.prev) * m.prev)), Eq(m, sin(p)))
+
+
+RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed, kinked]
 
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
