@@ -126,15 +126,18 @@ class Cell:
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
-        return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in self.targets)
+        defined = set(self.targets)
+        return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in defined)
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
-        return tuple(value for value in self.reads if not value.timed and value not in self.targets)
+        defined = set(self.targets)
+        return tuple(value for value in self.reads if not value.timed and value not in defined)
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
-        return tuple(v for v in self.targets if v.timed and v not in self.reads and v not in self.states)
+        used = {*self.reads, *self.states}
+        return tuple(value for value in self.targets if value.timed and value not in used)
 
     @cached_property
     def forward(self) -> Program:
