@@ -177,6 +177,21 @@ def test_coefficients_leave_the_loop() -> None:
     assert operations(after) < operations(before)
 
 
+def test_sums_over_different_vectors_read_adjacent_rows_of_one_stack() -> None:
+    """The input and the recurrent product of a GRU with the reset after read z and r and one more each: a stack in the right order has
+    both side by side, so that there is one gradient of W, one of U and one of b."""
+    program = scheduled("gru --reset after", *[name for name in FAST if name != BUFFERS]).backward
+    assert sum(equation.accumulate for equation in program.equations) == 3
+    assert len([equation for equation in program.at("step") if equation.target.name.startswith("d_stack")]) <= 1
+
+
+def test_coefficients_are_made_of_others() -> None:
+    """k_u = k_a ∘ r where k_a is there: nothing that several coefficients hold is computed for each of them."""
+    program = scheduled("gru --reset after", "coefficients").backward
+    known = {equation.target for equation in program.at("before")}
+    assert sum(bool(known.intersection(equation.reads())) for equation in program.at("before")) >= 2
+
+
 def test_vectorising_joins_functions_of_rows() -> None:
     before, after = (scheduled("lstm", "halve", "stack", *passes).forward for passes in ((), ("vectorise",)))
     assert count(after, "tanh") < count(before, "tanh")
