@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verify.data import Data
-from verify.evidence import Array, Evidence
+from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
 from verify.rounding import lost
 from verify.tolerances import RESOLUTION, UNDERFLOW, Tolerance, rounding
@@ -23,7 +23,8 @@ class Comparison:
     """One block, one cotangent (or one lag), one regime: how far backward is from the evidence.
 
     decided: whether the evidence is sharp enough to say; why, where it isn't. spot: (the only step with a cotangent, None for all;
-    the element) of the largest difference. lags: those that fail.
+    the element) of the largest difference. lags: those that fail. decided_lags: those that are decided, or that
+    have vanished below what float64 has digits for.
     """
 
     block: str
@@ -245,7 +246,8 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
     s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     e, j = np.unravel_index(worst_element(got[s, :, t], expected[s, :, t]), expected[s, :, t].shape)
     where = f"lag {lag[s, t]} (cotangent at step {s}, gradient at {'step ' + str(t) if to[t] >= 0 else 'the start'})"
-    seen = frozenset(int(k) for k in lag[decided & (lag >= 0)])
+    vanished = (size > 0) & (size < UNDERFLOW / (OTHER_STEP if evidence.shaken else 1.0))
+    seen = frozenset(int(k) for k in lag[(decided | vanished) & (lag >= 0)])
     return Comparison(
         block, evidence.regime.name, "cotangent at one step only", float(error[s, t]),
         within(evidence, int(lag[s, t]), float(allowed[s, t])), where,

@@ -144,7 +144,17 @@ def kinked() -> Cell:
     return cell_of(Eq(h, tanh(W_0 @ x + m.prev)), Eq(p, function("relu")(m.prev + (1 - m.prev) * m.prev)), Eq(m, sin(p)))
 
 
-RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed, kinked]
+def vanishing() -> Cell:
+    """tanh(h ∘ W h): at one lag the gradient is neither 0 nor a number that float64 has digits of."""
+    K = dimension("K")
+    return cell_of(
+        Eq(sequence("g_0", H), sigma(W_0 @ x + W_1 @ h.prev)),
+        Eq(h, tanh(h.prev * (matrix("W_2", H, 2 * H) @ stack(h.prev, h.prev)))),
+        Eq(sequence("y", K), softmax(matrix("W_3", K, H) @ h + vector("b_4", K))),
+    )
+
+
+RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed, kinked, vanishing]
 
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)
