@@ -244,8 +244,8 @@ class Examination:
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
-            yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(self.kernel, e))  # type: ignore[misc]
-            yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(self.kernel, e))  # type: ignore[misc]
+            yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
+            yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
         if not self.quick:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)

@@ -163,3 +163,10 @@ def test_outputs_that_are_nan_on_long_runs_are_never_left_out_in_silence(against
     report = verify.check(load_text(text, "edited.py"), against=against)
     assert not report.passed
     assert any("regime short memory" in finding.said for finding in report.failures() if finding.check == "data")
+
+
+def test_a_right_kernel_passes_the_thorough_run() -> None:
+    """Eight seeds, every regime and size, forward mode on all of them."""
+    report = verify.check(kernel_of("rnn"), against="rnn", thorough=True)
+    assert report.passed, report.faults()
+    assert {"jvp", "step_jacobian"} <= {finding.check for finding in report.findings}
