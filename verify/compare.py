@@ -80,7 +80,8 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
                 one, change = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
                 digits = lost(kernel.gradients, evidence.data)
-                blur = resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change)
+                jump = differences.bent(loss_of(kernel, evidence.data), evidence.data.flat(), block)
+                blur = resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change) + norm(jump)
                 errors = between(found, block, blur, 4 * norm(digits[block]) if block in digits else 0.0)
             known = worst.setdefault(block, {})
             for pair, error in errors.items():

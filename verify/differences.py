@@ -115,6 +115,27 @@ def refined(loss: Loss, arrays: Arrays, name: str) -> tuple[Array, Array]:
     return (4 * near - far) / 3, np.abs(near - far) / 3
 
 
+def bent(loss: Loss, arrays: Arrays, name: str) -> Array:
+    """By how much the slopes on both sides of each element differ beyond what a smooth function's do: the jump at a kink near by.
+
+    |2 S(h) - S(2h)| with S(h) = (L(a + h) - 2 L(a) + L(a - h))/h: h f'' cancels, a jump doesn't.
+    """
+    h, here = central_step(arrays[name].dtype), loss(dict(arrays))
+    shifted = {block: array.copy() for block, array in arrays.items()}
+    jumps = np.empty(arrays[name].shape)
+    for index in np.ndindex(jumps.shape):
+        before, second = arrays[name][index], {}
+        for step in (h, 2 * h):
+            sides = []
+            for moved_to in (before - step, before + step):
+                shifted[name][index] = moved_to
+                sides.append(loss(shifted))
+            second[step] = (sum(sides) - 2 * here) / step
+        shifted[name][index] = before
+        jumps[index] = abs(2 * second[h] - second[2 * h])
+    return jumps
+
+
 def one_sided(loss: Loss, arrays: Arrays, direction: Arrays, step: float) -> tuple[Any, Any]:
     """((L(a) - L(a - hu))/h, (L(a + hu) - L(a))/h): at a kink the two differ however small h is."""
     here = loss(dict(arrays))
