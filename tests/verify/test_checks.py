@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import verify
 from tests.kernels import kernel_of
+from verify import differences
 from verify.data import ORDINARY, SHORT, Dims, draw
 from verify.examination import Report
 from verify.kernel import load_text
@@ -170,3 +172,20 @@ def test_a_right_kernel_passes_the_thorough_run() -> None:
     report = verify.check(kernel_of("rnn"), against="rnn", thorough=True)
     assert report.passed, report.faults()
     assert {"jvp", "step_jacobian"} <= {finding.check for finding in report.findings}
+
+
+def test_a_kink_beside_the_data_is_seen_where_refining_sees_nothing() -> None:
+    """Both quotients have half of each slope in them and agree; the slopes of both sides don't."""
+    arrays = {"a": np.array([1e-9, 0.7])}
+
+    def kinked(at: dict[str, Any]) -> Any:
+        return np.maximum(at["a"], 0.0).sum()
+
+    near, change = differences.refined(kinked, arrays, "a")
+    assert abs(near[0] - 1.0) > 0.4
+    assert change[0] < 1e-3
+    jump = differences.bent(kinked, arrays, "a")
+    assert jump[0] > abs(near[0] - 1.0)
+    # where it is smooth there is the rounding of the loss over the step, 1e-10, and no more
+    assert jump[1] < 1e-9
+    assert differences.bent(lambda at: np.exp(at["a"]).sum(), arrays, "a").max() < 1e-9
