@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 16e93f80aafcd0a0
-# header     sha256 83239f2c84e4ec89
+# body       sha256 a759b04e52473236
+# header     sha256 5c6fa09c91992160
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -146,8 +146,8 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         z_all = tape.z[start:stop]
         h_tilde_all = tape.h_tilde[start:stop]
         r_all = tape.r[start:stop]
-        h_prev_all = tape.h[start:stop]
         u_h_tilde_all = tape.u_h_tilde[start:stop]
+        h_prev_all = tape.h[start:stop]
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = zₜ ∘ (1 − h̃ₜ²)
@@ -156,15 +156,15 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], z_all, out=m.k_stack_all[:n][:, 3 * H:4 * H])
         # k_u_h̃ₜ = k_a_h̃ₜ ∘ rₜ
         np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], r_all, out=m.k_stack_all[:n][:, :H])
+        # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
+        np.subtract(1, r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.k_stack_all[:n][:, :H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
         # k_a_zₜ = (h̃ₜ − hₜ₋₁) ∘ zₜ ∘ (1 − zₜ)
         np.subtract(h_tilde_all, h_prev_all, out=m.k_stack_all[:n][:, H:2 * H])
         np.multiply(m.k_stack_all[:n][:, H:2 * H], z_all, out=m.k_stack_all[:n][:, H:2 * H])
         np.subtract(1, z_all, out=m.buffer_1[:n])
         np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
-        # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.k_stack_all[:n][:, :H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
         # k_hₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_all[:n])
         # k_stackₜ = [k_u_h̃ₜ; k_a_zₜ; k_a_rₜ; k_a_h̃ₜ]

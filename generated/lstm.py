@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 ca3c514fb303ac13
-# header     sha256 2b992c7164fefaeb
+# body       sha256 3044d6be0f3b9721
+# header     sha256 b9b541c048b1ff08
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -161,8 +161,8 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        o_all = tape.o[start:stop]
         tanh_c_all = tape.tanh_c[start:stop]
+        o_all = tape.o[start:stop]
         i_all = tape.i[start:stop]
         c_tilde_all = tape.c_tilde[start:stop]
         c_prev_all = tape.c[start:stop]
@@ -171,6 +171,10 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_all = tape.h[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         np.copyto(m.cotangent_c_all[:n], cotangent_c_all[start:stop])
+        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
+        np.subtract(1, o_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
         # k_cₜ = oₜ ∘ (1 − tanh(cₜ)²)
         np.multiply(tanh_c_all, tanh_c_all, out=m.k_c_all[:n])
         np.subtract(1, m.k_c_all[:n], out=m.k_c_all[:n])
@@ -179,10 +183,6 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
-        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
-        np.subtract(1, o_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
         np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])

@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 7b4475746fb53fde
-# header     sha256 6af91c49eb36ea57
+# body       sha256 b09b77b9c4d00427
+# header     sha256 04257d7c5da37445
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -187,10 +187,10 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        i_all = tape.i[start:stop]
-        c_tilde_all = tape.c_tilde[start:stop]
         tanh_c_all = tape.tanh_c[start:stop]
         o_all = tape.o[start:stop]
+        i_all = tape.i[start:stop]
+        c_tilde_all = tape.c_tilde[start:stop]
         c_prev_all = tape.c[start:stop]
         f_all = tape.f[start:stop]
         c_all = tape.c[start + 1:stop + 1]
@@ -198,10 +198,10 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_all = tape.h[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         np.copyto(m.cotangent_c_all[:n], cotangent_c_all[start:stop])
-        # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
-        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
+        np.subtract(1, o_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
         # k_cₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ) ∘ p_o + oₜ ∘ (1 − tanh(cₜ)²)
         np.subtract(1, o_all, out=m.k_c_all[:n])
         np.multiply(m.k_c_all[:n], tanh_c_all, out=m.k_c_all[:n])
@@ -211,10 +211,10 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
         np.multiply(m.buffer_1[:n], o_all, out=m.buffer_1[:n])
         np.add(m.k_c_all[:n], m.buffer_1[:n], out=m.k_c_all[:n])
-        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
-        np.subtract(1, o_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
+        # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
         np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
         np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])

@@ -42,9 +42,9 @@ def coefficients(program: Program, forward: Program) -> Program:
 
 
 def built_up(equations: list[Equation]) -> list[Equation]:
-    """Coefficients made of others: where k = a ∘ b is there, l = a ∘ b ∘ c is k ∘ c. Those with fewer factors come first."""
+    """Coefficients made of others: where k = a ∘ b is there, l = a ∘ b ∘ c is k ∘ c."""
     known: list[tuple[Counter[sp.MatrixExpr], Value]] = []
-    out = {}
+    made: dict[Value, Equation] = {}
     for equation in sorted(filter(is_product, equations), key=lambda e: len(e.value.args)):
         left, parts = Counter(equation.value.args), []
         for factors, value in reversed(known):  # the longest first
@@ -52,9 +52,24 @@ def built_up(equations: list[Equation]) -> list[Equation]:
                 left -= factors
                 parts.append(value)
         known.append((Counter(equation.value.args), equation.target))
-        out[equation.target] = equation.with_value(hadamard(*parts, *left.elements())) if parts else equation
-    places = iter(out.values())
-    return [next(places) if is_product(equation) else equation for equation in equations]
+        made[equation.target] = equation.with_value(hadamard(*parts, *left.elements())) if parts else equation
+    return in_order_of_reading([made.get(equation.target, equation) for equation in equations])
+
+
+def in_order_of_reading(equations: list[Equation]) -> list[Equation]:
+    """The equations as they stand, but for those that another one now reads before its place: they come in front of it."""
+    before = {equation.target: equation for equation in equations if equation.place == "before"}
+    out: dict[Value, Equation] = {}
+
+    def put(equation: Equation) -> None:
+        for value in equation.reads():
+            if value in before and value not in out:
+                put(before[value])
+        out.setdefault(equation.target, equation)
+
+    for equation in equations:
+        put(equation)
+    return list(out.values())
 
 
 def is_product(equation: Equation) -> bool:

@@ -31,9 +31,13 @@ from derive.language import (
     X,
     Zeros,
     coefficient,
+    dimension,
+    hadamard,
+    sequence,
 )
 from derive.passes import TIDY, run
-from derive.program import Program
+from derive.passes.coefficients import built_up
+from derive.program import Equation, Program, Term
 from tests import arguments as args
 from tests.arguments import draw
 from tests.kernels import kernel_of_cell
@@ -190,6 +194,17 @@ def test_coefficients_are_made_of_others() -> None:
     program = scheduled("gru --reset after", "coefficients").backward
     known = {equation.target for equation in program.at("before")}
     assert sum(bool(known.intersection(equation.reads())) for equation in program.at("before")) >= 2
+
+
+def test_coefficients_stay_behind_what_they_read() -> None:
+    """A product of two that reads one of three isn't put in front of it, though it has fewer factors."""
+    a, b, c, d, u, k, v = (sequence(name, dimension("H")) for name in ("a", "b", "c", "d", "u", "k", "v"))
+    pairs = ((k, hadamard(a, b)), (u, hadamard(a, b, c)), (v, hadamard(u, d)))
+    found = built_up([Equation(target, (Term(value),), place="before") for target, value in pairs])
+    assert [equation.target for equation in found] == [k, u, v]
+    assert [equation.value for equation in found] == [hadamard(a, b), hadamard(k, c), hadamard(u, d)]
+    found = built_up([Equation(target, (Term(value),), place="before") for target, value in reversed(pairs[:2])])
+    assert [equation.target for equation in found] == [k, u]
 
 
 def test_vectorising_joins_functions_of_rows() -> None:
