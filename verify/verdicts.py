@@ -12,34 +12,18 @@ from verify.gradients import Comparison
 
 def worst_of(comparisons: list[Comparison]) -> Comparison | None:
     """The failure furthest beyond its tolerance, nan first."""
-    if not comparisons:
-        return None
-    return max(comparisons, key=lambda one: np.inf if np.isnan(one.error) else one.error / one.tolerance.value)
+    return max(comparisons, key=excess, default=None)
+
+
+def excess(one: Comparison) -> float:
+    """How many times its tolerance an error is; infinite for nan."""
+    return float(np.inf if np.isnan(one.error) else one.error / one.tolerance.value)
 
 
 def of_block(block: str, comparisons: list[Comparison], method: str, far: int = 40) -> Iterator[Finding]:
     """All regimes and lags of one block as one finding; far: up to which lag something has to be decided."""
-    failed = [one for one in comparisons if one.failed]
-    if failed:
-        first = next((one for one in failed if one.lags), None)
-        worst = worst_of(failed)
-        assert worst is not None
-        lags = sorted({lag for one in failed for lag in one.lags})
-        said = f"{len(failed)} of {len(comparisons)} comparisons fail" + (f", lags {spans(lags)}" if lags else "")
-        shown = worst if first is None or np.isfinite(worst.error) else first
-        where = f"regime {shown.regime}, {shown.cotangent}" + (f", {shown.where}" if shown.where else "")
-        yield Finding(
-            "gradients",
-            FAIL,
-            block,
-            where,
-            said,
-            shown.got,
-            shown.expected,
-            shown.error,
-            shown.tolerance.value,
-            shown.tolerance.reason,
-        )
+    if any(one.failed for one in comparisons):
+        yield failure(block, comparisons)
         return
     decided = [one for one in comparisons if one.decided]
     if not decided:
@@ -66,6 +50,28 @@ def of_block(block: str, comparisons: list[Comparison], method: str, far: int = 
         error=worst.error,
         tolerance=worst.tolerance.value,
         reason=worst.tolerance.reason,
+    )
+
+
+def failure(block: str, comparisons: list[Comparison]) -> Finding:
+    """The failures of a block as one finding, which shows the worst of them, or the first lag by lag where the worst isn't finite."""
+    failed = [one for one in comparisons if one.failed]
+    shown = max(failed, key=excess)
+    by_lag = next((one for one in failed if one.lags), None)
+    if by_lag is not None and not np.isfinite(shown.error):
+        shown = by_lag
+    lags = sorted({lag for one in failed for lag in one.lags})
+    return Finding(
+        "gradients",
+        FAIL,
+        block,
+        f"regime {shown.regime}, {shown.cotangent}" + (f", {shown.where}" if shown.where else ""),
+        f"{len(failed)} of {len(comparisons)} comparisons fail" + (f", lags {spans(lags)}" if lags else ""),
+        shown.got,
+        shown.expected,
+        shown.error,
+        shown.tolerance.value,
+        shown.tolerance.reason,
     )
 
 
