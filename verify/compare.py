@@ -92,13 +92,11 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
 def between(found: dict[str, Gradients], block: str, blur: float = 0.0, taken: float = 0.0) -> dict[Pair, float]:
     """The relative error of each pair of routes that have a block.
 
-    blur: what central differences of the block can't resolve. taken: what rounding takes of it in the kernel.
+    blur: what central differences of the block can't resolve. taken: what rounding takes of the emitted one.
     """
     pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
-    return {
-        (one, two): symmetric(found[one][block], found[two][block], blur + taken if "central" in (one, two) else taken)
-        for one, two in pairs
-    }
+    own = {pair: blur * ("central" in pair) + taken * ("emitted" in pair) for pair in pairs}
+    return {(one, two): symmetric(found[one][block], found[two][block], own[one, two]) for one, two in pairs}
 
 
 def fault(row: Row) -> str:

@@ -219,7 +219,7 @@ def at_kinks(wide: Evidence, got: Array, expected: Array) -> Array:
         data = replace(wide.data, state={name: array + by for name, array in wide.data.state.items()})
         sides.append(joint_jacobian(replace(wide, data=data, known={})).reshape(got.shape))
     low, high = np.minimum(*sides), np.maximum(*sides)
-    return np.where(high - low > KINK * (1 + high - low), np.clip(got, low, high), expected)
+    return np.where(high - low > KINK, np.clip(got, low, high), expected)
 
 
 def joint_jacobian(wide: Evidence) -> Array:
