@@ -3,7 +3,7 @@
     python benchmarks/kernels.py [--cells lstm,...] [--rounds 9] [--threads 1] [--out benchmarks/results]
 
 One process per cell, candidates interleaved, medians, threads pinned. Writes a Markdown table and a plot. PyTorch and JAX are measured
-where they are installed (extra `bench`); JAX in a process of its own, since thread pools of two libraries disturb each other.
+where they are installed (extra `bench`), each in a process of its own, since thread pools of two libraries disturb each other.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def torch_module(words: str, shape: tuple[int, ...], dtype: str) -> Run | None:
 
 
 def torch_loop(words: str, shape: tuple[int, ...], dtype: str, compiled: bool = False) -> Run:
-    """A PyTorch loop over the stacked gates, with autograd."""
+    """A PyTorch loop over the stacked gates, with autograd. compiled: `torch.compile` of the step, the loop unrolled takes minutes."""
     import torch
 
     from benchmarks.cells import step_of
@@ -171,17 +171,20 @@ def torch_loop(words: str, shape: tuple[int, ...], dtype: str, compiled: bool = 
     given = {name: torch.tensor(array) for name, array in cotangents.items()}
     leaves = [*p.values(), x, *start.values()]
 
+    def one(w: Any, x: Any, s: Any) -> Any:
+        return step.step(torch, w, x, s)
+
+    call = torch.compile(one, fullgraph=True, dynamic=False) if compiled else one
+
     def unrolled(x: Any, p: Any, s: Any) -> Any:
         w, outputs = step.prepare(torch, p), []
         for t in range(T):
-            s = step.step(torch, w, x[t], s)
+            s = call(w, x[t], s)
             outputs.append(s)
         return {name: torch.stack([o[name] for o in outputs]) for name in given}
 
-    call = torch.compile(unrolled) if compiled else unrolled
-
     def run() -> Any:
-        found = call(x, p, start)
+        found = unrolled(x, p, start)
         return torch.autograd.grad([found[name] for name in given], leaves, [given[name] for name in given])
 
     return run
@@ -234,6 +237,12 @@ def candidates(words: str, shape: tuple[int, ...], dtype: str, library: str) -> 
         if module is not None:
             found["torch.nn"] = module
         found["torch loop"] = torch_loop(words, shape, dtype)
+    if library == "compile":
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch._dynamo.reset()
+        found["torch.compile"] = torch_loop(words, shape, dtype, compiled=True)
     if library == "jax":
         found["jax.jit"] = jax_scan(words, shape, dtype)
     return found
@@ -253,7 +262,7 @@ def measure(words: str, library: str, rounds: int, widest: int) -> list[dict[str
 
 def table(rows: list[dict[str, Any]], threads: int) -> str:
     """A Markdown table: milliseconds of the fast kernel, and how many times as long everything else takes."""
-    names = ["floor", "plain", "torch.nn", "torch loop", "jax.jit"]
+    names = ["floor", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"]
     out = [
         f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to the emitted kernel, `fast`.",
         "",
@@ -285,7 +294,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     figure, panels = plt.subplots(1, len(cells), figsize=(3.2 * len(cells), 3.6), sharey=True, squeeze=False)
-    styles = dict(zip(["fast", "plain", "torch.nn", "torch loop", "jax.jit"], ["k-o", "k:s", "k--^", "k-.v", "k-D"], strict=True))
+    styles = dict(
+        zip(
+            ["fast", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"],
+            ["k-o", "k:s", "k--^", "k-.v", "k--x", "k-D"],
+            strict=True,
+        )
+    )
     for panel, cell in zip(panels[0], cells, strict=True):
         for name, style in styles.items():
             points = [(i, r["seconds"][name] / r["seconds"]["floor"]) for i, s in enumerate(SHAPES) for r in rows
@@ -309,7 +324,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--widest", type=int, default=512, help="leave out shapes with a larger H")
-    parser.add_argument("--libraries", default="torch,jax", help="of torch, jax, none")
+    parser.add_argument(
+        "--libraries", default="torch,jax", help="of torch, jax, compile (torch.compile of the step: minutes), none"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--one", nargs=2, metavar=("CELL", "LIBRARY"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -110,10 +110,10 @@ def elu(z):
     return np.where(positive, z, np.expm1(np.where(positive, 0, z)))
 ''',
     "softmax": '''
-def softmax(z):
+def softmax(z, axis=-2):
     """exp(z) / sum(exp(z)) over the features, in a form that can't overflow."""
-    e = np.exp(z - z.real.max(axis=-2, keepdims=True, initial=-np.inf))
-    return e / e.sum(axis=-2, keepdims=True)
+    e = np.exp(z - z.real.max(axis=axis, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=axis, keepdims=True)
 ''',
 }
 """Helpers that the emitted code defines for itself where it calls them. All are analytic continuations: no conjugate."""

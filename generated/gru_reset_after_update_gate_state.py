@@ -7,8 +7,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 5cc71c85dbd7e5a0
-# header     sha256 49e3eb788f48bd77
+# body       sha256 5e08088f9fa83d54
+# header     sha256 ecd69609f5713419
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -16,11 +16,14 @@
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 """The cell `gru --reset after --update-gate state` and its gradients, in NumPy.
 
-Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
+`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
+product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
+In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
+over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
 """
 
 import numpy as np
@@ -56,8 +59,8 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
-    H = sizes["H"]
-    x_all = inputs["x"].transpose(0, 2, 1)
+    T, H = (sizes[name] for name in ("T", "H"))
+    x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
     W_stack = m.W_stack
     np.multiply(parameters["W_z"], 0.5, out=W_stack[:H])
@@ -73,38 +76,40 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     U_stack[:H] = parameters["U_h"]
     np.multiply(parameters["U_z"], 0.5, out=U_stack[H:2 * H])
     np.multiply(parameters["U_r"], 0.5, out=U_stack[2 * H:3 * H])
-    # a_stackₜ = W_stack xₜ + b_stack
-    _product(W_stack, x_all, out=m.a_stack_all)
-    np.add(m.a_stack_all, b_stack, out=m.a_stack_all)
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
-    buffer_1 = m.buffer_1
-    for stack, h_prev, z_r, stack_part, z, r, u_h_tilde, h_tilde, h in m.steps:
-        # stackₜ = U_stack hₜ₋₁
-        dot(U_stack, h_prev, stack)
-        # a_stack_2ₜ = a_stackₜ[0:2*H] + stackₜ[H:3*H]
-        add(z_r, stack_part, z_r)
-        # tanh_a_stackₜ = tanh(a_stack_2ₜ)
-        tanh(z_r, z_r)
-        # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
-        multiply(z_r, half, z_r)
-        add(z_r, half, z_r)
-        # zₜ = z_rₜ[0:H]
-        # rₜ = z_rₜ[H:2*H]
-        # u_h̃ₜ = stackₜ[0:H]
-        # a_h̃ₜ = a_stackₜ[2*H:3*H] + rₜ ∘ u_h̃ₜ
-        multiply(r, u_h_tilde, buffer_1)
-        add(h_tilde, buffer_1, h_tilde)
-        # h̃ₜ = tanh(a_h̃ₜ)
-        tanh(h_tilde, h_tilde)
-        # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
-        subtract(h_prev, h_tilde, h)
-        multiply(h, z, h)
-        add(h, h_tilde, h)
-    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # a_stackₜ = W_stack xₜ + b_stack
+        _product(x_all[start:stop], W_stack.T, out=m.a_stack_all[:n])
+        np.add(m.a_stack_all[:n], b_stack.T, out=m.a_stack_all[:n])
+        for (a_stack_part_by_2, a_stack_part_2), (stack, h_prev, z_r, stack_part_by_2, z, r, u_h_tilde, h_tilde, h) in zip(m.ahead, m.steps[start:stop]):
+            # stackₜ = U_stack hₜ₋₁
+            dot(h_prev, U_stack.T, stack)
+            # a_stack_2ₜ = a_stackₜ[0:2*H] + stackₜ[H:3*H]
+            add(a_stack_part_by_2, stack_part_by_2, z_r)
+            # tanh_a_stackₜ = tanh(a_stack_2ₜ)
+            tanh(z_r, z_r)
+            # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
+            multiply(z_r, half, z_r)
+            add(z_r, half, z_r)
+            # zₜ = z_rₜ[0:H]
+            # rₜ = z_rₜ[H:2*H]
+            # u_h̃ₜ = stackₜ[0:H]
+            # a_h̃ₜ = a_stackₜ[2*H:3*H] + rₜ ∘ u_h̃ₜ
+            multiply(r, u_h_tilde, h_tilde)
+            add(h_tilde, a_stack_part_2, h_tilde)
+            # h̃ₜ = tanh(a_h̃ₜ)
+            tanh(h_tilde, h_tilde)
+            # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
+            subtract(h_prev, h_tilde, h)
+            multiply(h, z, h)
+            add(h, h_tilde, h)
+    np.copyto(m.h_out, m.h_all[1:])
     outputs = {"h": m.h_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.stack_all[:, :H], h_tilde=m.a_stack_all[:, 2 * H:3 * H])
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_2_all[:, 0], r=m.a_stack_2_all[:, 1], u_h_tilde=m.stack_all[..., :H], h_tilde=m.a_h_tilde_all)
     return outputs, tape
 
 
@@ -151,44 +156,44 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
-        np.subtract(1, z_all, out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        np.subtract(1, z_all, out=m.k_stack_all[:n, 3])
         np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
         np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, 3 * H:4 * H])
+        np.multiply(m.k_stack_all[:n, 3], m.buffer_1[:n], out=m.k_stack_all[:n, 3])
         # k_u_h̃ₜ = k_a_h̃ₜ ∘ rₜ
-        np.multiply(m.k_stack_all[:n][:, 3 * H:4 * H], r_all, out=m.k_stack_all[:n][:, :H])
+        np.multiply(m.k_stack_all[:n, 3], r_all, out=m.k_stack_all[:n, 0])
         # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], m.k_stack_all[:n][:, :H], out=m.k_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_stack_all[:n][:, 2 * H:3 * H], u_h_tilde_all, out=m.k_stack_all[:n][:, 2 * H:3 * H])
+        np.subtract(1, r_all, out=m.k_stack_all[:n, 2])
+        np.multiply(m.k_stack_all[:n, 2], m.k_stack_all[:n, 0], out=m.k_stack_all[:n, 2])
+        np.multiply(m.k_stack_all[:n, 2], u_h_tilde_all, out=m.k_stack_all[:n, 2])
         # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], z_all, out=m.k_stack_all[:n][:, H:2 * H])
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n, 1])
+        np.multiply(m.k_stack_all[:n, 1], z_all, out=m.k_stack_all[:n, 1])
         np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_stack_all[:n][:, H:2 * H])
+        np.multiply(m.k_stack_all[:n, 1], m.buffer_1[:n], out=m.k_stack_all[:n, 1])
         # k_hₜ = zₜ
         m.k_h_all[:n][...] = z_all
         # k_stackₜ = [k_u_h̃ₜ; k_a_zₜ; k_a_rₜ; k_a_h̃ₜ]
-        for cotangent_h, d_stack, d_stack_by_4, k_stack_by_4, d_stack_part, k_h in reversed(m.steps[:n]):
+        for cotangent_h, d_stack_by_4, k_stack, d_stack_part, k_h in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
-            multiply(k_stack_by_4, d_h, d_stack_by_4)
+            multiply(d_h, k_stack, d_stack_by_4)
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ k_hₜ
-            dot(U_stack.T, d_stack_part, carry_h)
+            dot(d_stack_part, U_stack, carry_h)
             multiply(d_h, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
-        d_stack_flat = _flat(m.d_stack_all[:n], m, "d_stack_flat")
-        x_flat = _flat(x_all, m, "x_flat")
-        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        d_stack_flat = m.d_stack_all[:n].reshape(n * B, 4 * H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[H:4*H]
-        np.matmul(d_stack_flat[H:4 * H].T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        np.matmul(d_stack_flat[:, H:4 * H], W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[H:4*H] xₜᵀ
-        _add(m.d_W_stack, d_stack_flat[H:4 * H], x_flat.T, stop == T)
+        _add(m.d_W_stack, d_stack_flat[:, H:4 * H].T, x_flat, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ[0:3*H] hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_stack_flat[:3 * H], h_prev_flat.T, stop == T)
+        _add(m.d_U_stack, d_stack_flat[:, :3 * H].T, h_prev_flat, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[H:4*H]
-        _add(m.d_b_stack, d_stack_flat[H:4 * H], np.ones((n * B, 1), dtype), stop == T)
+        _add(m.d_b_stack, d_stack_flat[:, H:4 * H].T, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
@@ -205,7 +210,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             "U_h": m.d_U_stack[:H],
         },
         inputs={"x": m.d_x_out},
-        state={"h": m.carry_h.T.copy()},
+        state={"h": m.carry_h.copy()},
     )
 
 
@@ -222,12 +227,12 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     _names("jvp", "tangent_state", {} if tangent_state is None else tangent_state, STATES, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
-    x_all = tape.x
-    h_all = tape.h
-    z_all = tape.z
-    r_all = tape.r
-    u_h_tilde_all = tape.u_h_tilde
-    h_tilde_all = tape.h_tilde
+    x_all = tape.x.transpose(0, 2, 1)
+    h_all = tape.h.transpose(0, 2, 1)
+    z_all = tape.z.transpose(0, 2, 1)
+    r_all = tape.r.transpose(0, 2, 1)
+    u_h_tilde_all = tape.u_h_tilde.transpose(0, 2, 1)
+    h_tilde_all = tape.h_tilde.transpose(0, 2, 1)
     dot_W_z = _direction("jvp", tangent_parameters, "W_z", PARAMETERS["W_z"], sizes, dtype)
     dot_U_z = _direction("jvp", tangent_parameters, "U_z", PARAMETERS["U_z"], sizes, dtype)
     dot_b_z = _direction("jvp", tangent_parameters, "b_z", PARAMETERS["b_z"], sizes, dtype)
@@ -237,7 +242,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_W_h = _direction("jvp", tangent_parameters, "W_h", PARAMETERS["W_h"], sizes, dtype)
     dot_b_h = _direction("jvp", tangent_parameters, "b_h", PARAMETERS["b_h"], sizes, dtype)
     dot_U_h = _direction("jvp", tangent_parameters, "U_h", PARAMETERS["U_h"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
+    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
     # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
     dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=0)
     # W_stack = [W_z; W_r; W_h]
@@ -253,7 +258,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     # ṡtack_inₜ = U̇_stack hₜ₋₁
     dot_stack_in_all = dot_U_stack @ h_all[:-1]
     dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype)
+    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
     for t in range(T):
         dot_stack_in = dot_stack_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -295,11 +300,11 @@ def step_jacobian(parameters, tape):
     U_z = parameters["U_z"]
     U_r = parameters["U_r"]
     U_h = parameters["U_h"]
-    h_prev = tape.h[:-1].transpose(0, 2, 1)
-    z = tape.z.transpose(0, 2, 1)
-    r = tape.r.transpose(0, 2, 1)
-    u_h_tilde = tape.u_h_tilde.transpose(0, 2, 1)
-    h_tilde = tape.h_tilde.transpose(0, 2, 1)
+    h_prev = tape.h[:-1]
+    z = tape.z
+    r = tape.r
+    u_h_tilde = tape.u_h_tilde
+    h_tilde = tape.h_tilde
     # ∂zₜ/∂hₜ₋₁ = diag(zₜ ∘ (1 − zₜ)) U_z
     d_z_d_h = (z * (1 - z))[..., None] * U_z
     # ∂rₜ/∂hₜ₋₁ = diag(rₜ ∘ (1 − rₜ)) U_r
@@ -320,24 +325,27 @@ class _Forward:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
-        self.a_stack_all = np.empty((T, 3 * H, B), dtype)
+        self.a_h_tilde_all = np.empty((T, B, H), dtype)
+        self.a_stack_2_all = np.empty((T, 2, B, H), dtype)
+        self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H, 1), dtype)
-        self.buffer_1 = np.empty((H, B), dtype)
-        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.stack_all = np.empty((T, 3 * H, B), dtype)
+        self.stack_all = np.empty((T, B, 3 * H), dtype)
+        self.ahead = list(zip(self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3), self.a_stack_all[..., 2 * H:3 * H]))
         self.steps = list(
             zip(
                 self.stack_all,
                 self.h_all[:-1],
-                self.a_stack_all[:, :2 * H],
-                self.stack_all[:, H:3 * H],
-                self.a_stack_all[:, :H],
-                self.a_stack_all[:, H:2 * H],
-                self.stack_all[:, :H],
-                self.a_stack_all[:, 2 * H:3 * H],
+                self.a_stack_2_all,
+                self.stack_all[..., H:3 * H].reshape(T, B, 2, H).transpose(0, 2, 1, 3),
+                self.a_stack_2_all[:, 0],
+                self.a_stack_2_all[:, 1],
+                self.stack_all[..., :H],
+                self.a_h_tilde_all,
                 self.h_all[1:],
             )
         )
@@ -351,25 +359,24 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
-        self.buffer_1 = np.empty((self.block, H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
-        self.carry_h = np.empty((H, B), dtype)
-        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((B, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
         self.d_b_stack = np.empty((3 * H, 1), dtype)
-        self.d_h = np.empty((H, B), dtype)
-        self.d_stack_all = np.empty((self.block, 4 * H, B), dtype)
+        self.d_h = np.empty((B, H), dtype)
+        self.d_stack_all = np.empty((self.block, B, 4 * H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_h_all = np.empty((self.block, H, B), dtype)
-        self.k_stack_all = np.empty((self.block, 4 * H, B), dtype)
+        self.k_h_all = np.empty((self.block, B, H), dtype)
+        self.k_stack_all = np.empty((self.block, 4, B, H), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_stack_all,
-                self.d_stack_all.reshape(self.block, 4, H, B),
-                self.k_stack_all.reshape(self.block, 4, H, B),
-                self.d_stack_all[:, :3 * H],
+                self.d_stack_all.reshape(self.block, B, 4, H).transpose(0, 2, 1, 3),
+                self.k_stack_all,
+                self.d_stack_all[..., :3 * H],
                 self.k_h_all,
             )
         )
@@ -527,20 +534,19 @@ def _taped(where, parameters, tape):
 
 
 def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
-    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    """given[name], (T, B, n); zeros where it is missing."""
     if name not in given:
-        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
     _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name].transpose(0, 2, 1)
+    return given[name]
 
 
 def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    """given[name], (B, n); zeros where it is missing."""
     if given is None or name not in given:
-        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
     _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name].T
+    return given[name]
 
 
 def _direction(where, given, name, dims, sizes, dtype):
@@ -590,26 +596,10 @@ def _arrays(workspace, kind, sizes, dtype):
     return arrays
 
 
-def _product(matrix, sequence, out):
-    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
-    if sequence.shape[2] == 1:
-        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
-    else:
-        np.matmul(matrix, sequence, out=out)
-
-
-def _flat(sequence, m, name):
-    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
-    steps, rows, B = sequence.shape
-    turned = sequence.transpose(1, 0, 2)
-    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
-        return turned.reshape(rows, steps * B)
-    buffer = m.__dict__.get(name)
-    if buffer is None or buffer.size < sequence.size:
-        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
-    copy = buffer[: sequence.size].reshape(rows, steps, B)
-    np.copyto(copy, turned)
-    return copy.reshape(rows, steps * B)
+def _product(sequence, matrix, out):
+    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
+    examples = sequence.shape[0] * sequence.shape[1]
+    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
 
 
 def _add(total, left, right, first):

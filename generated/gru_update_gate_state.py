@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 c121a5a094b67d04
-# header     sha256 abf25b7151e024f9
+# body       sha256 1ac7e9bde91128b9
+# header     sha256 b85e35ce9cfaa30f
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -16,11 +16,14 @@
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 """The cell `gru --update-gate state` and its gradients, in NumPy.
 
-Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
+`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
+product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
+In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
+over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
 """
 
 import numpy as np
@@ -56,9 +59,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
-    H = sizes["H"]
+    T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U_h = parameters["U_h"]
-    x_all = inputs["x"].transpose(0, 2, 1)
+    x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
     W_stack = m.W_stack
     np.multiply(parameters["W_z"], 0.5, out=W_stack[:H])
@@ -73,40 +76,43 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     U_stack = m.U_stack
     np.multiply(parameters["U_z"], 0.5, out=U_stack[:H])
     np.multiply(parameters["U_r"], 0.5, out=U_stack[H:2 * H])
-    # a_stackₜ = W_stack xₜ + b_stack
-    _product(W_stack, x_all, out=m.a_stack_all)
-    np.add(m.a_stack_all, b_stack, out=m.a_stack_all)
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     half = np.array(0.5, dtype)
     a_stack_2 = m.a_stack_2
-    buffer_1 = m.buffer_1
-    for h_prev, z_r, z, r, u_h_tilde, h_tilde, h in m.steps:
-        # a_stack_2ₜ = U_stack hₜ₋₁
-        dot(U_stack, h_prev, a_stack_2)
-        # a_stack_3ₜ = a_stackₜ[0:2*H] + a_stack_2ₜ
-        add(z_r, a_stack_2, z_r)
-        # tanh_a_stackₜ = tanh(a_stack_3ₜ)
-        tanh(z_r, z_r)
-        # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
-        multiply(z_r, half, z_r)
-        add(z_r, half, z_r)
-        # zₜ = z_rₜ[0:H]
-        # rₜ = z_rₜ[H:2*H]
-        # u_h̃ₜ = rₜ ∘ hₜ₋₁
-        multiply(r, h_prev, u_h_tilde)
-        # a_h̃ₜ = a_stackₜ[2*H:3*H] + U_h u_h̃ₜ
-        dot(U_h, u_h_tilde, buffer_1)
-        add(h_tilde, buffer_1, h_tilde)
-        # h̃ₜ = tanh(a_h̃ₜ)
-        tanh(h_tilde, h_tilde)
-        # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
-        subtract(h_prev, h_tilde, h)
-        multiply(h, z, h)
-        add(h, h_tilde, h)
-    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    a_stack_2_by_2 = m.a_stack_2.reshape(B, 2, H).transpose(1, 0, 2)
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # a_stackₜ = W_stack xₜ + b_stack
+        _product(x_all[start:stop], W_stack.T, out=m.a_stack_all[:n])
+        np.add(m.a_stack_all[:n], b_stack.T, out=m.a_stack_all[:n])
+        for (a_stack_part_by_2, a_stack_part_2), (h_prev, z_r, z, r, u_h_tilde, h_tilde, h) in zip(m.ahead, m.steps[start:stop]):
+            # a_stack_2ₜ = U_stack hₜ₋₁
+            dot(h_prev, U_stack.T, a_stack_2)
+            # a_stack_3ₜ = a_stackₜ[0:2*H] + a_stack_2ₜ
+            add(a_stack_part_by_2, a_stack_2_by_2, z_r)
+            # tanh_a_stackₜ = tanh(a_stack_3ₜ)
+            tanh(z_r, z_r)
+            # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
+            multiply(z_r, half, z_r)
+            add(z_r, half, z_r)
+            # zₜ = z_rₜ[0:H]
+            # rₜ = z_rₜ[H:2*H]
+            # u_h̃ₜ = rₜ ∘ hₜ₋₁
+            multiply(r, h_prev, u_h_tilde)
+            # a_h̃ₜ = a_stackₜ[2*H:3*H] + U_h u_h̃ₜ
+            dot(u_h_tilde, U_h.T, h_tilde)
+            add(h_tilde, a_stack_part_2, h_tilde)
+            # h̃ₜ = tanh(a_h̃ₜ)
+            tanh(h_tilde, h_tilde)
+            # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
+            subtract(h_prev, h_tilde, h)
+            multiply(h, z, h)
+            add(h, h_tilde, h)
+    np.copyto(m.h_out, m.h_all[1:])
     outputs = {"h": m.h_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_all[:, :H], r=m.a_stack_all[:, H:2 * H], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_stack_all[:, 2 * H:3 * H])
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_3_all[:, 0], r=m.a_stack_3_all[:, 1], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_h_tilde_all)
     return outputs, tape
 
 
@@ -149,60 +155,59 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         n = stop - start
         z_all = tape.z[start:stop]
         h_tilde_all = tape.h_tilde[start:stop]
-        h_prev_all = tape.h[start:stop]
-        r_all = tape.r[start:stop]
         u_h_tilde_all = tape.u_h_tilde[start:stop]
+        r_all = tape.r[start:stop]
+        h_prev_all = tape.h[start:stop]
         x_all = tape.x[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
-        np.subtract(1, z_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.subtract(1, z_all, out=m.k_a_stack_all[:n, 1])
         np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
         np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, H:2 * H])
-        # k_a_rₜ = hₜ₋₁ ∘ rₜ ∘ (1 − rₜ)
+        np.multiply(m.k_a_stack_all[:n, 1], m.buffer_1[:n], out=m.k_a_stack_all[:n, 1])
+        # k_a_rₜ = u_h̃ₜ ∘ (1 − rₜ)
         np.subtract(1, r_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], h_prev_all, out=m.k_a_r_all[:n])
-        np.multiply(m.k_a_r_all[:n], r_all, out=m.k_a_r_all[:n])
+        np.multiply(m.k_a_r_all[:n], u_h_tilde_all, out=m.k_a_r_all[:n])
         # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_prev_all, h_tilde_all, out=m.k_a_stack_all[:n][:, :H])
-        np.multiply(m.k_a_stack_all[:n][:, :H], z_all, out=m.k_a_stack_all[:n][:, :H])
+        np.subtract(h_prev_all, h_tilde_all, out=m.k_a_stack_all[:n, 0])
+        np.multiply(m.k_a_stack_all[:n, 0], z_all, out=m.k_a_stack_all[:n, 0])
         np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_a_stack_all[:n][:, :H], m.buffer_1[:n], out=m.k_a_stack_all[:n][:, :H])
+        np.multiply(m.k_a_stack_all[:n, 0], m.buffer_1[:n], out=m.k_a_stack_all[:n, 0])
         # k_hₜ = rₜ
         m.k_h_all[:n][...] = r_all
         # k_h_2ₜ = zₜ
         m.k_h_2_all[:n][...] = z_all
         # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack_2, d_a_stack_2_by_2, k_a_stack_by_2, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_stack_2_by_2, k_a_stack, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
-            multiply(k_a_stack_by_2, d_h, d_a_stack_2_by_2)
+            multiply(d_h, k_a_stack, d_a_stack_2_by_2)
             # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_stack_2ₜ[H:2*H]
-            dot(U_h.T, d_a_stack_part, d_u_h_tilde)
+            dot(d_a_stack_part, U_h, d_u_h_tilde)
             # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
             multiply(d_u_h_tilde, k_a_r, d_a_r)
             # ∂L/∂a_stackₜ = [∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ k_hₜ + ∂L/∂hₜ ∘ k_h_2ₜ
-            dot(U_stack.T, d_a_stack_part_2, carry_h)
+            dot(d_a_stack_part_2, U_stack, carry_h)
             multiply(d_u_h_tilde, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
             multiply(d_h, k_h_2, buffer_3)
             add(carry_h, buffer_3, carry_h)
-        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
-        u_h_tilde_flat = _flat(u_h_tilde_all, m, "u_h_tilde_flat")
-        x_flat = _flat(x_all, m, "x_flat")
-        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        d_a_stack_flat = m.d_a_stack_all[:n].reshape(n * B, 3 * H)
+        u_h_tilde_flat = u_h_tilde_all.reshape(n * B, H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        np.matmul(d_a_stack_flat, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂U_h = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] u_h̃ₜᵀ
-        _add(m.d_U_h, d_a_stack_flat[2 * H:3 * H], u_h_tilde_flat.T, stop == T)
+        _add(m.d_U_h, d_a_stack_flat[:, 2 * H:3 * H].T, u_h_tilde_flat, stop == T)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
+        _add(m.d_W_stack, d_a_stack_flat.T, x_flat, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_a_stack_flat[:2 * H], h_prev_flat.T, stop == T)
+        _add(m.d_U_stack, d_a_stack_flat[:, :2 * H].T, h_prev_flat, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-        _add(m.d_b_stack, d_a_stack_flat, np.ones((n * B, 1), dtype), stop == T)
+        _add(m.d_b_stack, d_a_stack_flat.T, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_U_h, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
@@ -219,7 +224,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             "b_h": m.d_b_stack[2 * H:3 * H, 0],
         },
         inputs={"x": m.d_x_out},
-        state={"h": m.carry_h.T.copy()},
+        state={"h": m.carry_h.copy()},
     )
 
 
@@ -237,12 +242,12 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     sizes, dtype = tape.sizes, tape.dtype
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U_h = parameters["U_h"]
-    x_all = tape.x
-    h_all = tape.h
-    z_all = tape.z
-    r_all = tape.r
-    u_h_tilde_all = tape.u_h_tilde
-    h_tilde_all = tape.h_tilde
+    x_all = tape.x.transpose(0, 2, 1)
+    h_all = tape.h.transpose(0, 2, 1)
+    z_all = tape.z.transpose(0, 2, 1)
+    r_all = tape.r.transpose(0, 2, 1)
+    u_h_tilde_all = tape.u_h_tilde.transpose(0, 2, 1)
+    h_tilde_all = tape.h_tilde.transpose(0, 2, 1)
     dot_W_z = _direction("jvp", tangent_parameters, "W_z", PARAMETERS["W_z"], sizes, dtype)
     dot_U_z = _direction("jvp", tangent_parameters, "U_z", PARAMETERS["U_z"], sizes, dtype)
     dot_b_z = _direction("jvp", tangent_parameters, "b_z", PARAMETERS["b_z"], sizes, dtype)
@@ -252,7 +257,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_W_h = _direction("jvp", tangent_parameters, "W_h", PARAMETERS["W_h"], sizes, dtype)
     dot_U_h = _direction("jvp", tangent_parameters, "U_h", PARAMETERS["U_h"], sizes, dtype)
     dot_b_h = _direction("jvp", tangent_parameters, "b_h", PARAMETERS["b_h"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
+    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
     # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
     dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=0)
     # W_stack = [W_z; W_r; W_h]
@@ -270,7 +275,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     # ȧ_h̃_inₜ = ȧ_stackₜ[2*H:3*H] + U̇_h u_h̃ₜ
     dot_a_h_tilde_in_all = dot_a_stack_all[:, 2 * H:3 * H] + dot_U_h @ u_h_tilde_all
     dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype)
+    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
     for t in range(T):
         dot_a_stack_2_in = dot_a_stack_2_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -314,10 +319,10 @@ def step_jacobian(parameters, tape):
     U_z = parameters["U_z"]
     U_r = parameters["U_r"]
     U_h = parameters["U_h"]
-    h_prev = tape.h[:-1].transpose(0, 2, 1)
-    z = tape.z.transpose(0, 2, 1)
-    r = tape.r.transpose(0, 2, 1)
-    h_tilde = tape.h_tilde.transpose(0, 2, 1)
+    h_prev = tape.h[:-1]
+    z = tape.z
+    r = tape.r
+    h_tilde = tape.h_tilde
     # ∂zₜ/∂hₜ₋₁ = diag(zₜ ∘ (1 − zₜ)) U_z
     d_z_d_h = (z * (1 - z))[..., None] * U_z
     # ∂rₜ/∂hₜ₋₁ = diag(rₜ ∘ (1 − rₜ)) U_r
@@ -338,23 +343,26 @@ class _Forward:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((2 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
-        self.a_stack_2 = np.empty((2 * H, B), dtype)
-        self.a_stack_all = np.empty((T, 3 * H, B), dtype)
+        self.a_h_tilde_all = np.empty((T, B, H), dtype)
+        self.a_stack_2 = np.empty((B, 2 * H), dtype)
+        self.a_stack_3_all = np.empty((T, 2, B, H), dtype)
+        self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H, 1), dtype)
-        self.buffer_1 = np.empty((H, B), dtype)
-        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.u_h_tilde_all = np.empty((T, H, B), dtype)
+        self.u_h_tilde_all = np.empty((T, B, H), dtype)
+        self.ahead = list(zip(self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3), self.a_stack_all[..., 2 * H:3 * H]))
         self.steps = list(
             zip(
                 self.h_all[:-1],
-                self.a_stack_all[:, :2 * H],
-                self.a_stack_all[:, :H],
-                self.a_stack_all[:, H:2 * H],
+                self.a_stack_3_all,
+                self.a_stack_3_all[:, 0],
+                self.a_stack_3_all[:, 1],
                 self.u_h_tilde_all,
-                self.a_stack_all[:, 2 * H:3 * H],
+                self.a_h_tilde_all,
                 self.h_all[1:],
             )
         )
@@ -368,33 +376,32 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((2 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
-        self.buffer_1 = np.empty((self.block, H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
-        self.buffer_3 = np.empty((H, B), dtype)
-        self.carry_h = np.empty((H, B), dtype)
-        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((B, H), dtype)
+        self.buffer_3 = np.empty((B, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_h = np.empty((H, H), dtype)
         self.d_U_stack = np.empty((2 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
-        self.d_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
+        self.d_a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.d_b_stack = np.empty((3 * H, 1), dtype)
-        self.d_h = np.empty((H, B), dtype)
-        self.d_u_h_tilde = np.empty((H, B), dtype)
+        self.d_h = np.empty((B, H), dtype)
+        self.d_u_h_tilde = np.empty((B, H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_r_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_all = np.empty((self.block, 2 * H, B), dtype)
-        self.k_h_2_all = np.empty((self.block, H, B), dtype)
-        self.k_h_all = np.empty((self.block, H, B), dtype)
+        self.k_a_r_all = np.empty((self.block, B, H), dtype)
+        self.k_a_stack_all = np.empty((self.block, 2, B, H), dtype)
+        self.k_h_2_all = np.empty((self.block, B, H), dtype)
+        self.k_h_all = np.empty((self.block, B, H), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all[:, H:3 * H],
-                self.d_a_stack_all[:, H:3 * H].reshape(self.block, 2, H, B),
-                self.k_a_stack_all.reshape(self.block, 2, H, B),
-                self.d_a_stack_all[:, 2 * H:3 * H],
-                self.d_a_stack_all[:, :H],
+                self.d_a_stack_all[..., H:3 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3),
+                self.k_a_stack_all,
+                self.d_a_stack_all[..., 2 * H:3 * H],
+                self.d_a_stack_all[..., :H],
                 self.k_a_r_all,
-                self.d_a_stack_all[:, :2 * H],
+                self.d_a_stack_all[..., :2 * H],
                 self.k_h_all,
                 self.k_h_2_all,
             )
@@ -553,20 +560,19 @@ def _taped(where, parameters, tape):
 
 
 def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
-    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    """given[name], (T, B, n); zeros where it is missing."""
     if name not in given:
-        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
     _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name].transpose(0, 2, 1)
+    return given[name]
 
 
 def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    """given[name], (B, n); zeros where it is missing."""
     if given is None or name not in given:
-        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
     _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name].T
+    return given[name]
 
 
 def _direction(where, given, name, dims, sizes, dtype):
@@ -616,26 +622,10 @@ def _arrays(workspace, kind, sizes, dtype):
     return arrays
 
 
-def _product(matrix, sequence, out):
-    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
-    if sequence.shape[2] == 1:
-        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
-    else:
-        np.matmul(matrix, sequence, out=out)
-
-
-def _flat(sequence, m, name):
-    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
-    steps, rows, B = sequence.shape
-    turned = sequence.transpose(1, 0, 2)
-    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
-        return turned.reshape(rows, steps * B)
-    buffer = m.__dict__.get(name)
-    if buffer is None or buffer.size < sequence.size:
-        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
-    copy = buffer[: sequence.size].reshape(rows, steps, B)
-    np.copyto(copy, turned)
-    return copy.reshape(rows, steps * B)
+def _product(sequence, matrix, out):
+    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
+    examples = sequence.shape[0] * sequence.shape[1]
+    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
 
 
 def _add(total, left, right, first):

@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 3044d6be0f3b9721
-# header     sha256 b9b541c048b1ff08
+# body       sha256 d5e5246949baadaf
+# header     sha256 e4521213a942e70e
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -18,11 +18,14 @@
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
 """The cell `lstm` and its gradients, in NumPy.
 
-Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
+`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
+product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
+In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
+over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
 """
 
 import numpy as np
@@ -64,8 +67,8 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
-    H = sizes["H"]
-    x_all = inputs["x"].transpose(0, 2, 1)
+    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    x_all = inputs["x"]
     # W_stack = [W_i_half; W_f_half; W_o_half; W_c]
     W_stack = m.W_stack
     np.multiply(parameters["W_i"], 0.5, out=W_stack[:H])
@@ -84,40 +87,44 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     np.multiply(parameters["b_f"][:, None], 0.5, out=b_stack[H:2 * H])
     np.multiply(parameters["b_o"][:, None], 0.5, out=b_stack[2 * H:3 * H])
     b_stack[3 * H:4 * H] = parameters["b_c"][:, None]
-    # a_stack_inₜ = W_stack xₜ + b_stack
-    _product(W_stack, x_all, out=m.a_stack_in_all)
-    np.add(m.a_stack_in_all, b_stack, out=m.a_stack_in_all)
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     m.c_all[0] = _state("forward", "state", state, "c", STATES["c"], sizes, dtype)
     add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
     half = np.array(0.5, dtype)
+    a_stack = m.a_stack
+    a_stack_by_4 = m.a_stack.reshape(B, 4, H).transpose(1, 0, 2)
     buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
-    for stack, h_prev, c_tilde, i_f_o, i, f, o, c, c_prev, tanh_c, h in m.steps:
-        # a_stackₜ = a_stack_inₜ + U_stack hₜ₋₁
-        dot(U_stack, h_prev, buffer_1)
-        add(stack, buffer_1, stack)
-        # stackₜ = tanh(a_stackₜ)
-        tanh(stack, stack)
-        # c̃ₜ = stackₜ[3*H:4*H]
-        # i_f_oₜ = 0.5 + 0.5 stackₜ[0:3*H]
-        multiply(i_f_o, half, i_f_o)
-        add(i_f_o, half, i_f_o)
-        # iₜ = i_f_oₜ[0:H]
-        # fₜ = i_f_oₜ[H:2*H]
-        # oₜ = i_f_oₜ[2*H:3*H]
-        # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-        multiply(f, c_prev, c)
-        multiply(i, c_tilde, buffer_2)
-        add(c, buffer_2, c)
-        # tanh(cₜ)
-        tanh(c, tanh_c)
-        # hₜ = oₜ ∘ tanh(cₜ)
-        multiply(o, tanh_c, h)
-    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
-    np.copyto(m.c_out, m.c_all[1:].transpose(0, 2, 1))
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # a_stack_inₜ = W_stack xₜ + b_stack
+        _product(x_all[start:stop], W_stack.T, out=m.a_stack_in_all[:n])
+        np.add(m.a_stack_in_all[:n], b_stack.T, out=m.a_stack_in_all[:n])
+        for (a_stack_in,), (h_prev, stack, c_tilde, i_f_o, i, f, o, c, c_prev, tanh_c, h) in zip(m.ahead, m.steps[start:stop]):
+            # a_stackₜ = a_stack_inₜ + U_stack hₜ₋₁
+            dot(h_prev, U_stack.T, a_stack)
+            add(a_stack, a_stack_in, a_stack)
+            # stackₜ = tanh(a_stackₜ)
+            tanh(a_stack_by_4, stack)
+            # c̃ₜ = stackₜ[3*H:4*H]
+            # i_f_oₜ = 0.5 + 0.5 stackₜ[0:3*H]
+            multiply(i_f_o, half, i_f_o)
+            add(i_f_o, half, i_f_o)
+            # iₜ = i_f_oₜ[0:H]
+            # fₜ = i_f_oₜ[H:2*H]
+            # oₜ = i_f_oₜ[2*H:3*H]
+            # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
+            multiply(f, c_prev, c)
+            multiply(i, c_tilde, buffer_1)
+            add(c, buffer_1, c)
+            # tanh(cₜ)
+            tanh(c, tanh_c)
+            # hₜ = oₜ ∘ tanh(cₜ)
+            multiply(o, tanh_c, h)
+    np.copyto(m.h_out, m.h_all[1:])
+    np.copyto(m.c_out, m.c_all[1:])
     outputs = {"h": m.h_out, "c": m.c_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, c=m.c_all, i=m.a_stack_in_all[:, :H], f=m.a_stack_in_all[:, H:2 * H], c_tilde=m.a_stack_in_all[:, 3 * H:4 * H], o=m.a_stack_in_all[:, 2 * H:3 * H], tanh_c=m.tanh_c_all)
+    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, c=m.c_all, i=m.stack_all[:, 0], f=m.stack_all[:, 1], c_tilde=m.stack_all[:, 3], o=m.stack_all[:, 2], tanh_c=m.tanh_c_all)
     return outputs, tape
 
 
@@ -161,8 +168,9 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        tanh_c_all = tape.tanh_c[start:stop]
+        h_all = tape.h[start + 1:stop + 1]
         o_all = tape.o[start:stop]
+        tanh_c_all = tape.tanh_c[start:stop]
         i_all = tape.i[start:stop]
         c_tilde_all = tape.c_tilde[start:stop]
         c_prev_all = tape.c[start:stop]
@@ -171,30 +179,29 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_all = tape.h[start:stop]
         np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
         np.copyto(m.cotangent_c_all[:n], cotangent_c_all[start:stop])
-        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
+        # k_a_oₜ = hₜ ∘ (1 − oₜ)
         np.subtract(1, o_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], tanh_c_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], o_all, out=m.k_a_o_all[:n])
+        np.multiply(m.k_a_o_all[:n], h_all, out=m.k_a_o_all[:n])
         # k_cₜ = oₜ ∘ (1 − tanh(cₜ)²)
         np.multiply(tanh_c_all, tanh_c_all, out=m.k_c_all[:n])
         np.subtract(1, m.k_c_all[:n], out=m.k_c_all[:n])
         np.multiply(m.k_c_all[:n], o_all, out=m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
-        np.subtract(1, m.k_a_stack_all[:n][:, 2 * H:3 * H], out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
-        np.multiply(m.k_a_stack_all[:n][:, 2 * H:3 * H], i_all, out=m.k_a_stack_all[:n][:, 2 * H:3 * H])
+        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n, 2])
+        np.subtract(1, m.k_a_stack_all[:n, 2], out=m.k_a_stack_all[:n, 2])
+        np.multiply(m.k_a_stack_all[:n, 2], i_all, out=m.k_a_stack_all[:n, 2])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
-        np.subtract(1, f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], c_prev_all, out=m.k_a_stack_all[:n][:, H:2 * H])
-        np.multiply(m.k_a_stack_all[:n][:, H:2 * H], f_all, out=m.k_a_stack_all[:n][:, H:2 * H])
+        np.subtract(1, f_all, out=m.k_a_stack_all[:n, 1])
+        np.multiply(m.k_a_stack_all[:n, 1], c_prev_all, out=m.k_a_stack_all[:n, 1])
+        np.multiply(m.k_a_stack_all[:n, 1], f_all, out=m.k_a_stack_all[:n, 1])
         # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
-        np.subtract(1, i_all, out=m.k_a_stack_all[:n][:, :H])
-        np.multiply(m.k_a_stack_all[:n][:, :H], c_tilde_all, out=m.k_a_stack_all[:n][:, :H])
-        np.multiply(m.k_a_stack_all[:n][:, :H], i_all, out=m.k_a_stack_all[:n][:, :H])
+        np.subtract(1, i_all, out=m.k_a_stack_all[:n, 0])
+        np.multiply(m.k_a_stack_all[:n, 0], c_tilde_all, out=m.k_a_stack_all[:n, 0])
+        np.multiply(m.k_a_stack_all[:n, 0], i_all, out=m.k_a_stack_all[:n, 0])
         # k_c_2ₜ = fₜ
         m.k_c_2_all[:n][...] = f_all
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2, d_a_stack_2_by_3, k_a_stack_by_3, d_a_stack, k_c_2 in reversed(m.steps[:n]):
+        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2_by_3, k_a_stack, d_a_stack, k_c_2 in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
@@ -204,23 +211,23 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             add(d_c, cotangent_c, d_c)
             add(d_c, carry_c, d_c)
             # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
-            multiply(k_a_stack_by_3, d_c, d_a_stack_2_by_3)
+            multiply(d_c, k_a_stack, d_a_stack_2_by_3)
             # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
-            dot(U_stack.T, d_a_stack, carry_h)
+            dot(d_a_stack, U_stack, carry_h)
             # ∂L/∂cₜ₋₁|ₜ = ∂L/∂cₜ ∘ k_c_2ₜ
             multiply(d_c, k_c_2, carry_c)
-        d_a_stack_flat = _flat(m.d_a_stack_all[:n], m, "d_a_stack_flat")
-        x_flat = _flat(x_all, m, "x_flat")
-        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+        d_a_stack_flat = m.d_a_stack_all[:n].reshape(n * B, 4 * H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        np.matmul(d_a_stack_flat.T, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        np.matmul(d_a_stack_flat, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        _add(m.d_W_stack, d_a_stack_flat, x_flat.T, stop == T)
+        _add(m.d_W_stack, d_a_stack_flat.T, x_flat, stop == T)
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_a_stack_flat, h_prev_flat.T, stop == T)
+        _add(m.d_U_stack, d_a_stack_flat.T, h_prev_flat, stop == T)
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-        _add(m.d_b_stack, d_a_stack_flat, np.ones((n * B, 1), dtype), stop == T)
+        _add(m.d_b_stack, d_a_stack_flat.T, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_W_stack, m.d_U_stack, m.d_b_stack,):
             total[...] = 0
@@ -241,8 +248,8 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         },
         inputs={"x": m.d_x_out},
         state={
-            "h": m.carry_h.T.copy(),
-            "c": m.carry_c.T.copy(),
+            "h": m.carry_h.copy(),
+            "c": m.carry_c.copy(),
         },
     )
 
@@ -260,14 +267,14 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     _names("jvp", "tangent_state", {} if tangent_state is None else tangent_state, STATES, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
-    x_all = tape.x
-    h_all = tape.h
-    c_all = tape.c
-    i_all = tape.i
-    f_all = tape.f
-    c_tilde_all = tape.c_tilde
-    o_all = tape.o
-    tanh_c_all = tape.tanh_c
+    x_all = tape.x.transpose(0, 2, 1)
+    h_all = tape.h.transpose(0, 2, 1)
+    c_all = tape.c.transpose(0, 2, 1)
+    i_all = tape.i.transpose(0, 2, 1)
+    f_all = tape.f.transpose(0, 2, 1)
+    c_tilde_all = tape.c_tilde.transpose(0, 2, 1)
+    o_all = tape.o.transpose(0, 2, 1)
+    tanh_c_all = tape.tanh_c.transpose(0, 2, 1)
     dot_W_i = _direction("jvp", tangent_parameters, "W_i", PARAMETERS["W_i"], sizes, dtype)
     dot_U_i = _direction("jvp", tangent_parameters, "U_i", PARAMETERS["U_i"], sizes, dtype)
     dot_b_i = _direction("jvp", tangent_parameters, "b_i", PARAMETERS["b_i"], sizes, dtype)
@@ -280,7 +287,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_W_o = _direction("jvp", tangent_parameters, "W_o", PARAMETERS["W_o"], sizes, dtype)
     dot_U_o = _direction("jvp", tangent_parameters, "U_o", PARAMETERS["U_o"], sizes, dtype)
     dot_b_o = _direction("jvp", tangent_parameters, "b_o", PARAMETERS["b_o"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
+    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
     # Ẇ_stack = [Ẇ_i; Ẇ_f; Ẇ_o; Ẇ_c]
     dot_W_stack = np.concatenate([dot_W_i, dot_W_f, dot_W_o, dot_W_c], axis=0)
     # W_stack = [W_i; W_f; W_o; W_c]
@@ -295,8 +302,8 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     dot_a_stack_in_all = dot_W_stack @ x_all + W_stack @ dot_x_all + dot_U_stack @ h_all[:-1] + dot_b_stack
     dot_c_all = np.empty((T + 1, H, B), dtype)
     dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype)
-    dot_c_all[0] = _state("jvp", "tangent_state", tangent_state, "c", STATES["c"], sizes, dtype)
+    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
+    dot_c_all[0] = _state("jvp", "tangent_state", tangent_state, "c", STATES["c"], sizes, dtype).T
     for t in range(T):
         dot_a_stack_in = dot_a_stack_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -338,12 +345,12 @@ def step_jacobian(parameters, tape):
     U_f = parameters["U_f"]
     U_c = parameters["U_c"]
     U_o = parameters["U_o"]
-    c_prev = tape.c[:-1].transpose(0, 2, 1)
-    i = tape.i.transpose(0, 2, 1)
-    f = tape.f.transpose(0, 2, 1)
-    c_tilde = tape.c_tilde.transpose(0, 2, 1)
-    o = tape.o.transpose(0, 2, 1)
-    tanh_c = tape.tanh_c.transpose(0, 2, 1)
+    c_prev = tape.c[:-1]
+    i = tape.i
+    f = tape.f
+    c_tilde = tape.c_tilde
+    o = tape.o
+    tanh_c = tape.tanh_c
     # ∂iₜ/∂hₜ₋₁ = diag(iₜ ∘ (1 − iₜ)) U_i
     d_i_d_h = (i * (1 - i))[..., None] * U_i
     # ∂fₜ/∂hₜ₋₁ = diag(fₜ ∘ (1 − fₜ)) U_f
@@ -375,26 +382,29 @@ class _Forward:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
-        self.a_stack_in_all = np.empty((T, 4 * H, B), dtype)
+        self.a_stack = np.empty((B, 4 * H), dtype)
+        self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
         self.b_stack = np.empty((4 * H, 1), dtype)
-        self.buffer_1 = np.empty((4 * H, B), dtype)
-        self.buffer_2 = np.empty((H, B), dtype)
-        self.c_all = np.empty((T + 1, H, B), dtype)
+        self.buffer_1 = np.empty((B, H), dtype)
+        self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
-        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.tanh_c_all = np.empty((T, H, B), dtype)
+        self.stack_all = np.empty((T, 4, B, H), dtype)
+        self.tanh_c_all = np.empty((T, B, H), dtype)
+        self.ahead = list(zip(self.a_stack_in_all))
         self.steps = list(
             zip(
-                self.a_stack_in_all,
                 self.h_all[:-1],
-                self.a_stack_in_all[:, 3 * H:4 * H],
-                self.a_stack_in_all[:, :3 * H],
-                self.a_stack_in_all[:, :H],
-                self.a_stack_in_all[:, H:2 * H],
-                self.a_stack_in_all[:, 2 * H:3 * H],
+                self.stack_all,
+                self.stack_all[:, 3],
+                self.stack_all[:, 0:3],
+                self.stack_all[:, 0],
+                self.stack_all[:, 1],
+                self.stack_all[:, 2],
                 self.c_all[1:],
                 self.c_all[:-1],
                 self.tanh_c_all,
@@ -411,31 +421,30 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
-        self.carry_c = np.empty((H, B), dtype)
-        self.carry_h = np.empty((H, B), dtype)
-        self.cotangent_c_all = np.empty((self.block, H, B), dtype)
-        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.carry_c = np.empty((B, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_c_all = np.empty((self.block, B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_stack = np.empty((4 * H, H), dtype)
         self.d_W_stack = np.empty((4 * H, D), dtype)
-        self.d_a_stack_all = np.empty((self.block, 4 * H, B), dtype)
+        self.d_a_stack_all = np.empty((self.block, B, 4 * H), dtype)
         self.d_b_stack = np.empty((4 * H, 1), dtype)
-        self.d_c = np.empty((H, B), dtype)
-        self.d_h = np.empty((H, B), dtype)
+        self.d_c = np.empty((B, H), dtype)
+        self.d_h = np.empty((B, H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_o_all = np.empty((self.block, H, B), dtype)
-        self.k_a_stack_all = np.empty((self.block, 3 * H, B), dtype)
-        self.k_c_2_all = np.empty((self.block, H, B), dtype)
-        self.k_c_all = np.empty((self.block, H, B), dtype)
+        self.k_a_o_all = np.empty((self.block, B, H), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3, B, H), dtype)
+        self.k_c_2_all = np.empty((self.block, B, H), dtype)
+        self.k_c_all = np.empty((self.block, B, H), dtype)
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all[:, 3 * H:4 * H],
+                self.d_a_stack_all[..., 3 * H:4 * H],
                 self.k_a_o_all,
                 self.k_c_all,
                 self.cotangent_c_all,
-                self.d_a_stack_all[:, :3 * H],
-                self.d_a_stack_all[:, :3 * H].reshape(self.block, 3, H, B),
-                self.k_a_stack_all.reshape(self.block, 3, H, B),
+                self.d_a_stack_all[..., :3 * H].reshape(self.block, B, 3, H).transpose(0, 2, 1, 3),
+                self.k_a_stack_all,
                 self.d_a_stack_all,
                 self.k_c_2_all,
             )
@@ -594,20 +603,19 @@ def _taped(where, parameters, tape):
 
 
 def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
-    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    """given[name], (T, B, n); zeros where it is missing."""
     if name not in given:
-        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
     _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name].transpose(0, 2, 1)
+    return given[name]
 
 
 def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    """given[name], (B, n); zeros where it is missing."""
     if given is None or name not in given:
-        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
     _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name].T
+    return given[name]
 
 
 def _direction(where, given, name, dims, sizes, dtype):
@@ -657,26 +665,10 @@ def _arrays(workspace, kind, sizes, dtype):
     return arrays
 
 
-def _product(matrix, sequence, out):
-    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
-    if sequence.shape[2] == 1:
-        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
-    else:
-        np.matmul(matrix, sequence, out=out)
-
-
-def _flat(sequence, m, name):
-    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
-    steps, rows, B = sequence.shape
-    turned = sequence.transpose(1, 0, 2)
-    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
-        return turned.reshape(rows, steps * B)
-    buffer = m.__dict__.get(name)
-    if buffer is None or buffer.size < sequence.size:
-        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
-    copy = buffer[: sequence.size].reshape(rows, steps, B)
-    np.copyto(copy, turned)
-    return copy.reshape(rows, steps * B)
+def _product(sequence, matrix, out):
+    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
+    examples = sequence.shape[0] * sequence.shape[1]
+    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
 
 
 def _add(total, left, right, first):

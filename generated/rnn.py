@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 4943d73b15472942
-# header     sha256 1a57b67d35666f84
+# body       sha256 2c43822d039031e1
+# header     sha256 223b1b64ffb3dcc1
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -13,11 +13,14 @@
 #     saved    H numbers: h
 """The cell `rnn` and its gradients, in NumPy.
 
-Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
+`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
+product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
+In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
+over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
 """
 
 import numpy as np
@@ -47,23 +50,27 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
+    T = sizes["T"]
     W = parameters["W"]
     U = parameters["U"]
     b = parameters["b"][:, None]
-    x_all = inputs["x"].transpose(0, 2, 1)
-    # a_h_inₜ = W xₜ + b
-    _product(W, x_all, out=m.a_h_in_all)
-    np.add(m.a_h_in_all, b, out=m.a_h_in_all)
+    x_all = inputs["x"]
     m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
     add, dot, tanh = np.add, np.dot, np.tanh
-    buffer_1 = m.buffer_1
-    for a_h, h_prev, h in m.steps:
-        # a_hₜ = a_h_inₜ + U hₜ₋₁
-        dot(U, h_prev, buffer_1)
-        add(a_h, buffer_1, a_h)
-        # hₜ = tanh(a_hₜ)
-        tanh(a_h, h)
-    np.copyto(m.h_out, m.h_all[1:].transpose(0, 2, 1))
+    a_h = m.a_h
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # a_h_inₜ = W xₜ + b
+        _product(x_all[start:stop], W.T, out=m.a_h_in_all[:n])
+        np.add(m.a_h_in_all[:n], b.T, out=m.a_h_in_all[:n])
+        for (a_h_in,), (h_prev, h) in zip(m.ahead, m.steps[start:stop]):
+            # a_hₜ = a_h_inₜ + U hₜ₋₁
+            dot(h_prev, U.T, a_h)
+            add(a_h, a_h_in, a_h)
+            # hₜ = tanh(a_hₜ)
+            tanh(a_h, h)
+    np.copyto(m.h_out, m.h_all[1:])
     outputs = {"h": m.h_out}
     tape = Tape(sizes, dtype, x=x_all, h=m.h_all)
     return outputs, tape
@@ -84,7 +91,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
     if tape.segments is not None:
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
-    T, B, D = (sizes[name] for name in ("T", "B", "D"))
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
     W = parameters["W"]
     U = parameters["U"]
     cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
@@ -107,18 +114,18 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂a_hₜ = ∂L/∂hₜ ∘ k_a_hₜ
             multiply(d_a_h, k_a_h, d_a_h)
             # ∂L/∂hₜ₋₁|ₜ = Uᵀ ∂L/∂a_hₜ
-            dot(U.T, d_a_h, carry_h)
-        d_h_flat = _flat(m.d_h_all[:n], m, "d_h_flat")
-        x_flat = _flat(x_all, m, "x_flat")
-        h_prev_flat = _flat(h_prev_all, m, "h_prev_flat")
+            dot(d_a_h, U, carry_h)
+        d_h_flat = m.d_h_all[:n].reshape(n * B, H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = Wᵀ ∂L/∂a_hₜ
-        np.matmul(d_h_flat.T, W, out=m.d_x_out[start:stop].reshape(n * B, D))
+        np.matmul(d_h_flat, W, out=m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W = Σₜ ∂L/∂a_hₜ xₜᵀ
-        _add(m.d_W, d_h_flat, x_flat.T, stop == T)
+        _add(m.d_W, d_h_flat.T, x_flat, stop == T)
         # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
-        _add(m.d_U, d_h_flat, h_prev_flat.T, stop == T)
+        _add(m.d_U, d_h_flat.T, h_prev_flat, stop == T)
         # ∂L/∂b = Σₜ ∂L/∂a_hₜ
-        _add(m.d_b, d_h_flat, np.ones((n * B, 1), dtype), stop == T)
+        _add(m.d_b, d_h_flat.T, np.ones((n * B, 1), dtype), stop == T)
     if T == 0:
         for total in (m.d_W, m.d_U, m.d_b,):
             total[...] = 0
@@ -129,7 +136,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             "b": m.d_b[:, 0],
         },
         inputs={"x": m.d_x_out},
-        state={"h": m.carry_h.T.copy()},
+        state={"h": m.carry_h.copy()},
     )
 
 
@@ -148,16 +155,16 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     W = parameters["W"]
     U = parameters["U"]
-    x_all = tape.x
-    h_all = tape.h
+    x_all = tape.x.transpose(0, 2, 1)
+    h_all = tape.h.transpose(0, 2, 1)
     dot_W = _direction("jvp", tangent_parameters, "W", PARAMETERS["W"], sizes, dtype)
     dot_U = _direction("jvp", tangent_parameters, "U", PARAMETERS["U"], sizes, dtype)
     dot_b = _direction("jvp", tangent_parameters, "b", PARAMETERS["b"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype)
+    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
     # ȧ_h_inₜ = Ẇ xₜ + W ẋₜ + U̇ hₜ₋₁ + ḃ
     dot_a_h_in_all = dot_W @ x_all + W @ dot_x_all + dot_U @ h_all[:-1] + dot_b
     dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype)
+    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
     for t in range(T):
         dot_a_h_in = dot_a_h_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -180,7 +187,7 @@ def step_jacobian(parameters, tape):
         return _jacobian_by_segments(parameters, tape)
     T, B, H = (sizes[name] for name in ("T", "B", "H"))
     U = parameters["U"]
-    h = tape.h[1:].transpose(0, 2, 1)
+    h = tape.h[1:]
     # ∂hₜ/∂hₜ₋₁ = diag(1 − hₜ²) U
     d_h_d_h = (1 - h**2)[..., None] * U
     J = np.zeros((T, B, H, H), dtype)
@@ -193,17 +200,13 @@ class _Forward:
 
     def __init__(self, sizes, dtype):
         T, B, H = (sizes[name] for name in ("T", "B", "H"))
-        self.a_h_in_all = np.empty((T, H, B), dtype)
-        self.buffer_1 = np.empty((H, B), dtype)
-        self.h_all = np.empty((T + 1, H, B), dtype)
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.a_h = np.empty((B, H), dtype)
+        self.a_h_in_all = np.empty((self.block, B, H), dtype)
+        self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.steps = list(
-            zip(
-                self.a_h_in_all,
-                self.h_all[:-1],
-                self.h_all[1:],
-            )
-        )
+        self.ahead = list(zip(self.a_h_in_all))
+        self.steps = list(zip(self.h_all[:-1], self.h_all[1:]))
 
 
 class _Backward:
@@ -212,14 +215,14 @@ class _Backward:
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
-        self.carry_h = np.empty((H, B), dtype)
-        self.cotangent_h_all = np.empty((self.block, H, B), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U = np.empty((H, H), dtype)
         self.d_W = np.empty((H, D), dtype)
         self.d_b = np.empty((H, 1), dtype)
-        self.d_h_all = np.empty((self.block, H, B), dtype)
+        self.d_h_all = np.empty((self.block, B, H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_a_h_all = np.empty((self.block, H, B), dtype)
+        self.k_a_h_all = np.empty((self.block, B, H), dtype)
         self.steps = list(
             zip(
                 self.d_h_all,
@@ -381,20 +384,19 @@ def _taped(where, parameters, tape):
 
 
 def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
-    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    """given[name], (T, B, n); zeros where it is missing."""
     if name not in given:
-        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
     _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name].transpose(0, 2, 1)
+    return given[name]
 
 
 def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    """given[name], (B, n); zeros where it is missing."""
     if given is None or name not in given:
-        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
     _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name].T
+    return given[name]
 
 
 def _direction(where, given, name, dims, sizes, dtype):
@@ -444,26 +446,10 @@ def _arrays(workspace, kind, sizes, dtype):
     return arrays
 
 
-def _product(matrix, sequence, out):
-    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
-    if sequence.shape[2] == 1:
-        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
-    else:
-        np.matmul(matrix, sequence, out=out)
-
-
-def _flat(sequence, m, name):
-    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
-    steps, rows, B = sequence.shape
-    turned = sequence.transpose(1, 0, 2)
-    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
-        return turned.reshape(rows, steps * B)
-    buffer = m.__dict__.get(name)
-    if buffer is None or buffer.size < sequence.size:
-        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
-    copy = buffer[: sequence.size].reshape(rows, steps, B)
-    np.copyto(copy, turned)
-    return copy.reshape(rows, steps * B)
+def _product(sequence, matrix, out):
+    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
+    examples = sequence.shape[0] * sequence.shape[1]
+    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
 
 
 def _add(total, left, right, first):

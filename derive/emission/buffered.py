@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import sympy as sp
 
-from derive.emission.expressions import NumPyText, size_text
-from derive.emission.functions import sizes_line
+from derive.emission.arrays import class_of_arrays, indexed
+from derive.emission.expressions import RowsText, cut, size_text
+from derive.emission.layout import blockwise
 from derive.emission.lower import Lowering
 from derive.emission.names import Names
 from derive.emission.once import Once
 from derive.emission.plan import Plan
 from derive.expressions import is_timed, values_in
-from derive.language import Hadamard, Plus, Rows, Stack, Value, coefficient
+from derive.language import Hadamard, Plus, Repeat, Rows, Stack, Value, coefficient
 from derive.notation import Notation
 from derive.program import Equation, Program
 
-Key = tuple[Value, sp.Expr, sp.Expr, int]
-"""Rows of a root: (root, first row, number of rows, number of blocks they are seen as; 0 for a plain view)."""
+Key = tuple[Value, sp.Expr, sp.Expr]
+"""Rows of a root: (root, first row, number of rows)."""
 
 
 class Buffered(Once):
@@ -31,12 +30,14 @@ class Buffered(Once):
         self.plan = Plan(program, keep)
         self.taped: set[Value] = set()
         self.arrays: dict[str, str] = {}
-        self.columns: dict[Key, tuple[str, str]] = {}
+        self.columns: dict[str, str] = {}
+        """Local name in the loop -> the views of it at each step."""
         self.fixed: dict[str, str] = {}
         self.indexed: dict[str, str] = {}
+        self.blocks, self.rows = 0, sp.S.Zero
+        """How many blocks the equation at hand, of so many rows, is computed in; 0 for none."""
         self.labels = self.label()
-        self.lowering = Lowering(self.view, self.blocks, self.scratch, NumPyText(self.reference, "step", helpers))
-        self.lowering.targets = {}
+        self.lowering = Lowering(self.view, self.scratch, RowsText(self.view, names.of, "step", helpers))
         self.busy: list[str] = []
         self.free: dict[str, list[str]] = {}
 
@@ -68,30 +69,68 @@ class Buffered(Once):
     def array_name(self, root: Value) -> str:
         return f"{self.names.of(root)}_all"
 
-    def cut(self, key: tuple[Value, sp.Expr, sp.Expr], lead: str = ":, ") -> str:
-        """The index of a range of rows, nothing where it is everything."""
+    def cut(self, key: Key) -> str:
+        """The index of a range of rows behind that of steps: of blocks where it lies in such; empty where it is everything."""
         root, start, rows = key
+        size = self.plan.sizes.get(root)
         if start == 0 and rows == root.shape[0]:
             return ""
-        return f"[{lead}{size_text(start) if start != 0 else ''}:{size_text(start + rows)}]"
+        if size is None:
+            return f"..., {cut(start, start + rows)}"
+        first = sp.simplify(start / size)
+        return str(first) if rows == size else f"{first}:{first + sp.simplify(rows / size)}"
+
+    def count(self, key: Key) -> int:
+        """How many blocks a range of rows is, 1 where it lies in rows."""
+        size = self.plan.sizes.get(key[0])
+        return 1 if size is None else int(sp.simplify(key[2] / size))
+
+    def shape(self, root: Value) -> str:
+        """The shape of a value at one step."""
+        size = self.plan.sizes.get(root)
+        if size is None:
+            return f"B, {size_text(root.shape[0])}"
+        return f"{sp.simplify(root.shape[0] / size)}, B, {size_text(size)}"
 
     # ---- a value inside the loop
 
-    def reference(self, value: Value) -> str:
-        """The text of a value in the loop."""
-        return self.view(value) if value.timed else self.names.of(value)
-
     def view(self, node: sp.MatrixExpr) -> str:
-        """The local name of a value or rows of one at this step."""
+        """The local name of a value or rows of one at this step, in the blocks of the equation at hand if it has any."""
+        if isinstance(node, Repeat):
+            return self.view(node.args[0])
         value = node.args[0] if isinstance(node, Rows) else node
+        blocks = self.blocks if self.blocks and node.shape == (self.rows, 1) else 0
         if not value.timed:
-            return NumPyText(self.names.of, "once", self.helpers).text(node)
+            return self.constant(node, blocks)
         if value.kind == "carry":
             name = self.names.of(value)
+            self.arrays[name] = f"(B, {size_text(value.shape[0])})"
             self.fixed[name] = f"m.{name}"
-            self.arrays[name] = self.shape(value.shape[0])
-            return name if node == value else NumPyText(lambda v: name, "once", self.helpers).text(node)
-        return self.seen(node, 0)
+            return self.split(name if node == value else f"{name}[..., {cut(*node.args[1:])}]", node, blocks)
+        return self.seen(node, blocks)
+
+    def constant(self, node: sp.MatrixExpr, blocks: int) -> str:
+        """A parameter: a vector as one row, made before the loop, a matrix transposed."""
+        value = node.args[0] if isinstance(node, Rows) else node
+        text = self.names.of(value) if node == value else f"{self.names.of(value)}[{cut(*node.args[1:])}]"
+        if not value.is_vector:
+            return f"{text}.T"
+        name = self.free_name(f"{self.names.of(value)}_row", f"{text}.reshape({blocks}, 1, -1)" if blocks else f"{text}.T")
+        return name
+
+    def free_name(self, wanted: str, text: str) -> str:
+        """A name for something made before the loop: the same for the same text."""
+        names = [wanted, *(f"{wanted}_{k}" for k in range(2, 99))]
+        name = next(n for n in names if self.fixed.get(n, "" if n in self.names.taken else text) == text)
+        self.fixed[name] = text
+        return name
+
+    def split(self, text: str, node: sp.MatrixExpr, blocks: int) -> str:
+        """An array of one step, rows of one piece, seen block by block."""
+        if not blocks:
+            return text
+        seen = f"{text}.reshape(B, {blocks}, {size_text(node.shape[0] / blocks)}).transpose(1, 0, 2)"
+        return self.free_name(f"{text.partition('[')[0]}_by_{blocks}", seen)
 
     def seen(self, node: sp.MatrixExpr, blocks: int) -> str:
         value = node.args[0] if isinstance(node, Rows) else node
@@ -99,22 +138,26 @@ class Buffered(Once):
         if value.lag or current not in self.plan.homes:
             return self.given(node, blocks)
         key = self.key(node)
-        name = self.name_of(key) if not blocks else f"{self.name_of(key)}_by_{blocks}"
-        root = key[0]
+        root, name, index = key[0], self.name_of(key), self.cut(key)
+        size = self.plan.sizes.get(root)
+        apart = blocks if size is None else 0
+        if apart:
+            name = f"{name}_by_{apart}"
+        each = f"{apart}, {size_text(key[2] / apart)}" if apart else ""
         if root in self.plan.sequences:
-            array = self.sequence(root)
-            source = f"self.{array}{'[1:]' if root in self.plan.states else ''}{self.cut(key)}"
-            if blocks:
-                source += f".reshape({self.steps}, {blocks}, {size_text(key[2] / blocks)}, B)"
-            self.columns[(*key, blocks)] = (name, source)
+            source = f"self.{self.sequence(root)}{indexed('1:' if root in self.plan.states else '', index)}"
+            self.columns[name] = f"{source}.reshape({self.length(root)}, B, {each}).transpose(0, 2, 1, 3)" if apart else source
         else:
-            array = self.names.of(root)
-            self.arrays[array] = self.shape(root.shape[0])
-            self.fixed[name] = f"m.{array}{self.cut(key, '')}"
-            if blocks:
-                self.fixed[name] += f".reshape({blocks}, {size_text(key[2] / blocks)}, B)"
-        self.lowering.targets[name] = partial(self.seen, node)
+            self.arrays[self.names.of(root)] = f"({self.shape(root)})"
+            source = f"m.{self.names.of(root)}{f'[{index}]' if index else ''}"
+            self.fixed[name] = f"{source}.reshape(B, {each}).transpose(1, 0, 2)" if apart else source
+        if index and size is None:
+            self.lowering.pieces.add(name)
         return name
+
+    def length(self, root: Value) -> str:
+        """The number of steps of an array."""
+        return self.steps
 
     def given(self, node: sp.MatrixExpr, blocks: int) -> str:
         """A value that the loop doesn't compute: a state before the step, or an array of the caller or the tape."""
@@ -122,61 +165,55 @@ class Buffered(Once):
         root = value.like(lag=0)
         name = self.names.of(value)
         if root in self.plan.states:
-            self.sequence(root)
-            self.columns[(value, sp.S.Zero, value.shape[0], 0)] = (name, f"self.{self.array_name(root)}[:-1]")
+            self.columns[name] = f"self.{self.sequence(root)}[:-1]"
         elif value.kind == "given":
-            self.arrays[f"{name}_all"] = f"({self.steps}, {size_text(value.shape[0])}, B)"
-            self.columns[(value, sp.S.Zero, value.shape[0], 0)] = (name, f"self.{name}_all")
+            self.arrays[f"{name}_all"] = f"({self.steps}, B, {size_text(value.shape[0])})"
+            self.columns[name] = f"self.{name}_all"
         else:
-            self.indexed[name] = self.outside(value)
-        text = name if node == value else NumPyText(lambda v: name, "step", self.helpers).text(node)
-        return text if not blocks else f"{text}.reshape({blocks}, {size_text(node.shape[0] / blocks)}, B)"
-
-    def outside(self, value: Value) -> str:
-        """The array over the steps at hand of a value from outside."""
-        return f"{self.names.of(value)}_all"
-
-    def blocks(self, node: sp.MatrixExpr, times: int) -> str:
-        value = node.args[0] if isinstance(node, Rows) else node
-        if value.timed and value.kind != "carry":
-            return self.seen(node, times)
-        text = self.names.of(value)
-        name = f"{text}_by_{times}"
-        self.fixed[name] = f"{text}.reshape({times}, {size_text(node.shape[0] / times)}, {'B' if value.timed else '1'})"
-        return name
+            self.indexed[name] = f"{name}_all"
+        text = name if node == value else f"{name}[..., {cut(*node.args[1:])}]"
+        return f"{text}.reshape(B, {blocks}, {size_text(node.shape[0] / blocks)}).transpose(1, 0, 2)" if blocks else text
 
     def sequence(self, root: Value) -> str:
+        """The array of a root over all its steps."""
         name = self.array_name(root)
-        steps = f"{self.steps} + 1" if root in self.plan.states else self.steps
-        self.arrays[name] = f"({steps}, {size_text(root.shape[0])}, B)"
+        steps = f"{self.length(root)} + 1" if root in self.plan.states else self.length(root)
+        self.arrays[name] = f"({steps}, {self.shape(root)})"
         return name
-
-    def shape(self, rows: sp.Expr) -> str:
-        return f"({size_text(rows)}, B)"
 
     def scratch(self, rows: sp.Expr) -> str:
         """A buffer of so many rows, free again after the equation."""
-        shape = self.shape(rows)
-        pool = self.free.setdefault(shape, [])
-        if pool:
-            name = pool.pop()
-        else:
-            count = sum(array.startswith("buffer_") for array in self.arrays) + 1
-            name = f"buffer_{count}"
-            self.arrays[name] = shape
-        self.busy.append(name)
+        blocks = self.blocks if self.blocks and sp.expand(rows - self.rows) == 0 else 0
+        shape = f"({blocks}, B, {size_text(rows / blocks)})" if blocks else f"(B, {size_text(rows)})"
+        name = self.borrow(shape)
         self.fixed[name] = f"m.{name}"
-        self.lowering.targets[name] = partial(self.buffer_blocks, name, rows)
         return name
 
-    def buffer_blocks(self, name: str, rows: sp.Expr, times: int) -> str:
-        self.fixed[f"{name}_by_{times}"] = f"m.{name}.reshape({times}, {size_text(rows / times)}, B)"
-        return f"{name}_by_{times}"
+    def borrow(self, shape: str) -> str:
+        """A buffer of a shape, until `release`."""
+        pool = self.free.setdefault(shape, [])
+        name = pool.pop() if pool else f"buffer_{sum(array.startswith('buffer_') for array in self.arrays) + 1}"
+        self.arrays[name] = shape
+        self.busy.append(name)
+        return name
 
     def release(self) -> None:
         for name in self.busy:
             self.free[self.arrays[name]].append(name)
         self.busy.clear()
+
+    def by_blocks(self, equation: Equation) -> int:
+        """How many blocks an equation of the loop is computed in: those of the stack that it reads or writes, or of [v; v; ...]."""
+        value, rows = equation.value, equation.target.shape[0]
+        nodes = [equation.target, *[node for node in sp.preorder_traversal(value) if isinstance(node, (Value, Rows))]]
+        counts = {
+            self.count(self.key(node))
+            for node in nodes
+            if node.shape == equation.target.shape and (node.args[0] if isinstance(node, Rows) else node) in self.plan.homes
+        }
+        counts |= {int(node.args[1]) for node in sp.preorder_traversal(value) if isinstance(node, Repeat)}
+        blocks = max(counts, default=1)
+        return blocks if blocks > 1 and blockwise(value, rows, rows / blocks) else 0
 
     def step_lines(self) -> list[str]:
         """The body of the loop."""
@@ -196,13 +233,15 @@ class Buffered(Once):
         if isinstance(value, Stack):
             self.stack_parts(equation)
         else:
+            self.blocks, self.rows = self.by_blocks(equation), target.shape[0]
+            self.lowering.in_blocks = self.blocks > 0
             out = self.view(target)
             first = self.consumed(equation)
-            text = NumPyText(self.reference, "step", self.helpers)
             if not equation.terms or not values_in(value) or (target.timed and not is_timed(value)):
-                self.lowering.lines.append(f"{out}[...] = {text.text(value) if equation.terms else 0}")
+                self.lowering.lines.append(f"{out}[...] = {self.lowering.text.text(value) if equation.terms else 0}")
             else:
                 self.lowering.assign(value, out, first)
+            self.blocks, self.lowering.in_blocks = 0, False
         self.release()
         return [comment, *self.lowering.lines]
 
@@ -229,51 +268,47 @@ class Buffered(Once):
             rows = part.shape[0]
             target = Rows(equation.target, start, start + rows)
             if not (isinstance(part, Value) and part in self.plan.homes and self.key(part) == self.key(target)):
-                text = NumPyText(self.reference, "step", self.helpers).text(part)
+                text = self.lowering.text.text(part)
                 self.lowering.lines.append(f"{self.view(target)}[...] = {text}")
             start = start + rows
 
     # ---- before and after the loop: all steps at hand at once
 
     def whole(self, node: sp.MatrixExpr) -> str:
-        """The text of a value, or rows of one, over all steps at hand."""
+        """The text of a value, or rows of one, over all steps at hand; of a parameter as one row."""
         value = node.args[0] if isinstance(node, Rows) else node
         if not value.timed:
-            return NumPyText(self.names.of, "once", self.helpers).text(node)
+            return f"{self.names.of(value)}{f'[{cut(*node.args[1:])}]' if node != value else ''}.T"
         current = value.like(lag=0)
         if current not in self.plan.homes:
-            text = self.own(f"{self.names.of(value)}_all") if value.kind == "given" else self.outside(value)
+            index = f"..., {cut(*node.args[1:])}" if node != value else ""
+            name = f"{self.names.of(value)}_all"
             if value.kind == "given":
-                self.arrays[f"{self.names.of(value)}_all"] = f"({self.steps}, {size_text(value.shape[0])}, B)"
-            return (
-                text
-                if node == value
-                else f"{text}[:, {size_text(node.args[1]) if node.args[1] != 0 else ''}:{size_text(node.args[2])}]"
-            )
+                self.arrays[name] = f"({self.steps}, B, {size_text(value.shape[0])})"
+                return self.own(name, index)
+            return self.outside(name, index)
         key = self.key(node.xreplace({value: current}) if value.lag and node != value else current if value.lag else node)
-        name = self.own(self.sequence(key[0]))
-        if key[0] in self.plan.states:
-            name += "[:-1]" if value.lag else "[1:]"
-        return name + self.cut(key)
+        steps = "" if key[0] not in self.plan.states else ":-1" if value.lag else "1:"
+        return self.own(self.sequence(key[0]), self.cut(key), steps)
 
-    def own(self, array: str) -> str:
+    def own(self, array: str, index: str = "", steps: str = "") -> str:
         """The text of an array of `m` over the steps at hand."""
-        return f"m.{array}"
+        return f"m.{array}{indexed(steps, index)}"
+
+    def outside(self, array: str, index: str = "") -> str:
+        """The text of an array of the caller, or of the tape, over the steps at hand."""
+        return f"{array}{indexed('', index)}"
+
+    def over_all(self) -> RowsText:
+        """Expressions over all steps at hand."""
+        return RowsText(self.whole, self.names.of, "all", self.helpers, "n")
 
     def whole_lowering(self) -> Lowering:
-        text = NumPyText(lambda value: self.whole(value), "all", self.helpers)
-        lowering = Lowering(self.whole, lambda node, k: self.whole(node), self.whole_scratch, text, in_loop=False)
-        lowering.targets = {}
-        return lowering
+        return Lowering(self.whole, self.whole_scratch, self.over_all(), in_loop=False)
 
     def whole_scratch(self, rows: sp.Expr) -> str:
-        """A buffer over all steps at hand."""
-        shape = f"({self.steps}, {size_text(rows)}, B)"
-        pool = self.free.setdefault(shape, [])
-        name = pool.pop() if pool else f"buffer_{sum(array.startswith('buffer_') for array in self.arrays) + 1}"
-        self.arrays[name] = shape
-        self.busy.append(name)
-        return self.own(name)
+        """A buffer over the steps of a block."""
+        return f"m.{self.borrow(f'(self.block, B, {size_text(rows)})')}[:n]"
 
     def before_lines(self) -> list[str]:
         out: list[str] = []
@@ -291,8 +326,7 @@ class Buffered(Once):
             return [comment]
         lowering = self.whole_lowering()
         if not is_timed(value) or self.is_fused(equation):
-            text = NumPyText(lambda leaf: self.whole(leaf), "all", self.helpers)
-            lowering.lines.append(f"{target}[...] = {text.text(value) if equation.terms else 0}")
+            lowering.lines.append(f"{target}[...] = {lowering.text.text(value) if equation.terms else 0}")
         else:
             lowering.assign(value, target)
         self.release()
@@ -308,44 +342,35 @@ class Buffered(Once):
         for part in equation.value.args:
             target = Rows(equation.target, start, start + part.shape[0])
             if not (isinstance(part, Value) and part in self.plan.homes and self.key(part) == self.key(target)):
-                text = NumPyText(lambda value: self.whole(value), "all", self.helpers).text(part)
-                lines.append(f"{self.whole(target)}[...] = {text}")
+                lines.append(f"{self.whole(target)}[...] = {self.over_all().text(part)}")
             start = start + part.shape[0]
         return lines
 
     def class_lines(self, name: str, what: str, extra: list[str]) -> list[str]:
-        lines = [f"class {name}:", f'    """{what}"""', "", "    def __init__(self, sizes, dtype):"]
-        body = [f"self.{array} = np.empty({shape}, dtype)" for array, shape in sorted(self.arrays.items())]
-        sources = [source for _, source in self.columns.values()]
-        if sources:
-            body.append("self.steps = list(")
-            body.append(f"    zip({', '.join(sources)})" if len(sources) < 3 else "    zip(")
-            if len(sources) >= 3:
-                body += [*[f"        {source}," for source in sources], "    )"]
-            body.append(")")
-        else:
-            body.append(f"self.steps = [()] * {self.steps}")
-        dims = sorted(
-            {
-                s.name
-                for v in (*self.program.given, *self.program.carried(), *self.plan.homes)
-                for size in v.shape
-                for s in size.free_symbols
-            }
-        )
-        text = [*extra, *body]
-        return [*lines, *["    " + line for line in sizes_line(text, dims)], *["        " + line for line in text]]
+        values = (*self.program.given, *self.program.carried(), *self.plan.homes)
+        dims = sorted({symbol.name for value in values for size in value.shape for symbol in size.free_symbols})
+        sources = {attribute: list(columns.values()) for attribute, columns in self.walks().items()}
+        return class_of_arrays(name, what, extra, self.arrays, sources, self.steps, dims)
 
-    def loop(self, walk: str, order: str) -> list[str]:
-        """The loop over `walk`, a list of views; `order` runs over the indices of the same steps."""
+    def walks(self) -> dict[str, dict[str, str]]:
+        """attribute of m -> the names, and their views, that the loop takes from it at each step."""
+        return {"steps": self.columns}
+
+    def loop(self, walk: dict[str, str], order: str) -> list[str]:
+        """The loop over time. walk: attribute of `walks` -> how it is walked; `order` runs over the indices of the same steps."""
         body = self.step_lines()
-        local = [name for name, _ in self.columns.values()]
-        names = "".join(f"{name}, " for name in local).rstrip()
-        names = names.rstrip(",") if len(local) > 1 else names
-        head = f"for {names or '_'} in {walk}:"
+        heads, sources = [], []
         if self.indexed:
-            head = f"for t, ({names}) in zip({order}, {walk}):" if local else f"for t in {order}:"
+            heads, sources = ["t"], [order]
             body = [*[f"{name} = {array}[t]" for name, array in self.indexed.items()], *body]
+        for attribute, columns in self.walks().items():
+            heads.append(", ".join(columns) + "," * (len(columns) == 1) if columns else "_")
+            sources.append(walk[attribute])
+        if len(heads) == 1:
+            head = f"for {f'({heads[0]})' if heads[0].endswith(',') else heads[0]} in {sources[0]}:"
+        else:
+            tuples = [name if name in ("t", "_") else f"({name})" for name in heads]
+            head = f"for {', '.join(tuples)} in zip({', '.join(sources)}):"
         numbers = [f"{name} = {text}" for name, text in self.lowering.numbers.items()]
         fixed = [*numbers, *[f"{name} = {text}" for name, text in self.fixed.items()]]
         calls = sorted(self.lowering.called)

@@ -1,8 +1,9 @@
 """Expressions as NumPy text.
 
-Inside a kernel a vector is a matrix with one column per example: `(n, B)` at one step, `(T, n, B)` for all steps; parameters are
-as declared, vectors of parameters as columns `(n, 1)`. So `W @ x` and `f * c` read like the equations, and the text of an
-equation is the same for one step and for all steps at once. In a Jacobian a vector is `(T, B, n)` and a block `(T, B, n, m)`.
+`NumPyText`: a vector is a matrix with one column per example, `(n, B)` at one step, `(T, n, B)` for all steps; parameters are as
+declared, vectors of parameters as columns `(n, 1)`. So `W @ x` and `f * c` read like the equations, and the text of an equation is
+the same for one step and for all steps at once. `RowsText`: one row per example, `(B, n)` and `(T, B, n)`, as the caller's arrays
+are, `x @ W.T`. `JacobianText`: a vector is `(T, B, n)` and a block `(T, B, n, m)`.
 """
 
 from __future__ import annotations
@@ -122,8 +123,7 @@ class NumPyText:
         return f"np.broadcast_to({fill}, ({lead}{size_text(part.shape[0])}, B))"
 
     def rows(self, start: sp.Expr, stop: sp.Expr) -> str:
-        cut = f"{size_text(start) if start != 0 else ''}:{size_text(stop)}"
-        return f":, {cut}" if self.place == "all" else cut
+        return f":, {cut(start, stop)}" if self.place == "all" else cut(start, stop)
 
     # ---- scalar functions of one array
 
@@ -170,6 +170,68 @@ class NumPyText:
         return f"{atom}**{number_text(exponent) if exponent > 0 else f'({number_text(exponent)})'}", POWER
 
 
+class RowsText(NumPyText):
+    """Expressions transposed: vectors with one row per example.
+
+    reference: the text of a value, or of rows of one, as a row; how it is cut depends on where it lies. columns: the text of a value that
+    no step changes as it is, for expressions of such values. steps: how many there are, as text.
+    """
+
+    def __init__(
+        self,
+        reference: Callable[[sp.MatrixExpr], str],
+        columns: Callable[[Value], str],
+        place: str,
+        helpers: set[str],
+        steps: str = "T",
+    ) -> None:
+        super().__init__(reference, place, helpers)
+        self.columns, self.steps = columns, steps
+
+    def walk(self, node: sp.MatrixExpr) -> tuple[str, int]:
+        match node:
+            case Value():
+                return self.reference(node), ATOM
+            case Rows() if isinstance(node.args[0], Value):
+                return self.reference(node), ATOM
+            case _ if not is_timed(node):
+                return self.constant(node)
+            case Rows():
+                return f"{self.within(node.args[0], ATOM)}[..., {cut(*node.args[1:])}]", ATOM
+            case Repeat():
+                return f"np.concatenate([{self.text(node.args[0])}] * {node.args[1]}, axis=-1)", ATOM
+            case Softmax():
+                self.helpers.add("softmax")
+                return f"softmax({self.text(node.args[0])}, axis=-1)", ATOM
+        return super().walk(node)
+
+    def constant(self, node: sp.MatrixExpr) -> tuple[str, int]:
+        """What no step changes: a vector as one row for all examples."""
+        plain = NumPyText(self.columns, "once", self.helpers)
+        if isinstance(node, Transposed):
+            return plain.walk(node.args[0])
+        if isinstance(coefficient(node)[1], (Ones, Zeros, Identity)):
+            return plain.walk(node)
+        return f"{plain.within(node, ATOM)}.T", ATOM
+
+    def product(self, factors: list[sp.MatrixExpr]) -> str:
+        if isinstance(factors[0], Ones):
+            return f"({self.product_of(factors[1:])}).sum(axis=-1, keepdims=True)"
+        return self.product_of(factors)
+
+    def product_of(self, factors: list[sp.MatrixExpr]) -> str:
+        return super().product_of(factors[::-1])
+
+    def stack(self, node: Stack) -> str:
+        parts = [self.text(part) if is_timed(part) else self.widened(part) for part in node.args]
+        return f"np.concatenate([{', '.join(parts)}], axis=-1)"
+
+    def widened(self, part: sp.MatrixExpr) -> str:
+        lead = f"{self.steps}, " if self.place == "all" else ""
+        fill = self.text(part) if not isinstance(part, Zeros) else "dtype.type(0)"
+        return f"np.broadcast_to({fill}, ({lead}B, {size_text(part.shape[0])}))"
+
+
 class JacobianText(NumPyText):
     """Expressions whose vectors are (T, B, n) and whose blocks are (T, B, n, m)."""
 
@@ -212,6 +274,11 @@ class JacobianText(NumPyText):
 
     def eye(self, size: sp.Expr) -> str:
         return f"np.eye({size_text(size)}, dtype=dtype)"
+
+
+def cut(start: sp.Expr, stop: sp.Expr) -> str:
+    """A range of rows as Python: `:H`, `H:2 * H`."""
+    return f"{size_text(start) if start != 0 else ''}:{size_text(stop)}"
 
 
 def size_text(size: sp.Expr) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
+from derive.emission.arrays import indexed
 from derive.emission.buffered import Buffered
-from derive.emission.expressions import NumPyText, size_text
+from derive.emission.expressions import NumPyText, RowsText, cut, size_text
 from derive.emission.functions import flat, gradient_lines, sizes_line
 from derive.emission.names import Names
 from derive.expressions import is_timed
@@ -19,24 +20,22 @@ def emit_forward(
     program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
 ) -> tuple[list[str], list[str]]:
     """(the class of its arrays, the body of forward)."""
-    w = Buffered(program, names, notation, helpers, tape, "T")
+    w = Forward(program, names, notation, helpers, tape, "T")
     lines = [*w.plain_parameters()]
-    timed = [value for value in program.given if value.timed]
-    lines += [f'{names.of(value)}_all = inputs["{value.name}"].transpose(0, 2, 1)' for value in timed]
+    lines += [f'{names.of(value)}_all = inputs["{value.name}"]' for value in program.given if value.timed]
     lines += w.once_lines()
-    lines += w.before_lines()
     for state in [written for _, written in program.carries]:
         w.sequence(state)
         table = f'"{state.name}", STATES["{state.name}"], sizes, dtype'
         lines.append(f'm.{w.array_name(state)}[0] = _state("forward", "state", state, {table})')
-    lines += w.loop("m.steps", "range(T)")
+    lines += w.block_loop()
+    text = RowsText(w.whole, names.of, "all", helpers)
     for equation in program.at("after"):
-        text = NumPyText(lambda value: w.whole(value), "all", helpers)
         lines += [f"# {notation.equation(equation)}", f"{w.whole(equation.target)} = {whole_value(equation, text)}"]
         w.arrays.pop(w.array_name(w.plan.root(equation.target)), None)
     for value in program.results:
         w.arrays[f"{names.of(value)}_out"] = f"(T, B, {size_text(value.shape[0])})"
-        lines.append(f"np.copyto(m.{names.of(value)}_out, {w.whole(value)}.transpose(0, 2, 1))")
+        lines.append(f"np.copyto(m.{names.of(value)}_out, {w.whole(value)})")
     results = ", ".join(f'"{value.name}": m.{names.of(value)}_out' for value in program.results)
     saved = ", ".join(f"{names.of(value)}={taped(w, value)}" for value in tape)
     lines += [f"outputs = {{{results}}}", f"tape = Tape(sizes, dtype{', ' if saved else ''}{saved})", "return outputs, tape"]
@@ -48,12 +47,13 @@ def emit_forward(
     ]
     head += sizes_line(lines, dims)
     what = "The arrays of a forward pass, and the views of each step, made once."
-    return w.class_lines("_Forward", what, []), head + ["    " + line for line in lines]
+    extra = [BLOCK_LINE] if w.is_blockwise() else []
+    return w.class_lines("_Forward", what, extra), head + ["    " + line for line in lines]
 
 
-def whole_value(equation: Equation, text: NumPyText) -> str:
+def whole_value(equation: Equation, text: RowsText) -> str:
     """The right side over all steps as an expression."""
-    shape = f"(T, {size_text(equation.target.shape[0])}, B)"
+    shape = f"(T, B, {size_text(equation.target.shape[0])})"
     if not equation.terms:
         return f"np.zeros({shape}, dtype)"
     value = text.text(equation.value)
@@ -69,6 +69,50 @@ def taped(w: Buffered, value: Value) -> str:
     return w.whole(value)
 
 
+BLOCK_LINE = "self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))"
+"""The steps that a pass takes at once."""
+
+
+class Forward(Buffered):
+    """forward runs over blocks of steps where something is computed for many steps at once: that, then the recurrence."""
+
+    ahead = False
+    """Whether lines are written for the steps of a block, start to stop, and not for all."""
+
+    def is_blockwise(self) -> bool:
+        return bool(self.program.at("before"))
+
+    def length(self, root: Value) -> str:
+        return "self.block" if root in self.plan.passing else "T"
+
+    def walks(self) -> dict[str, dict[str, str]]:
+        passing = {f"self.{self.array_name(root)}" for root in self.plan.passing}
+        inner = {name: text for name, text in self.columns.items() if text.partition("[")[0].partition(".reshape")[0] in passing}
+        rest = {name: text for name, text in self.columns.items() if name not in inner}
+        return {"ahead": inner, "steps": rest} if inner else {"steps": rest}
+
+    def own(self, array: str, index: str = "", steps: str = "") -> str:
+        if self.ahead:
+            steps = ":n" if self.arrays[array].startswith("(self.block") else "start:stop"
+        return super().own(array, index, steps)
+
+    def outside(self, array: str, index: str = "") -> str:
+        return f"{array}{indexed('start:stop' if self.ahead else '', index)}"
+
+    def block_loop(self) -> list[str]:
+        """What is computed ahead and the loop over time."""
+        if not self.is_blockwise():
+            return self.loop({"steps": "m.steps"}, "range(T)")
+        self.ahead = True
+        before = self.before_lines()
+        self.ahead = False
+        loop = self.loop({"ahead": "m.ahead", "steps": "m.steps[start:stop]"}, "range(start, stop)")
+        fixed = [line for line in loop if not line.startswith((" ", "for"))]
+        inner = [*before, *[line for line in loop if line not in fixed]]
+        head = ["stop = min(T, start + m.block)", "n = stop - start"]
+        return [*fixed, "for start in range(0, T, m.block):", *["    " + line for line in [*head, *inner]]]
+
+
 class Backward(Buffered):
     """backward runs over blocks of steps, last first: coefficients of the block, the recurrence, what only accumulates."""
 
@@ -77,8 +121,8 @@ class Backward(Buffered):
         self.outer_columns: dict[str, str] = {}
         self.totals: list[str] = []
 
-    def own(self, array: str) -> str:
-        return f"m.{array}[:n]"
+    def own(self, array: str, index: str = "", steps: str = "") -> str:
+        return super().own(array, index, ":n")
 
     def block_values(self, tape: list[Value]) -> list[str]:
         """The tape over the steps of a block."""
@@ -104,19 +148,24 @@ class Backward(Buffered):
     # ---- what only accumulates
 
     def flat(self, node: sp.MatrixExpr) -> str:
-        """A value over the block as (rows, steps * examples)."""
+        """A value over the block, (steps * examples, rows)."""
         value = node.args[0] if isinstance(node, Rows) else node
-        base = value if value.like(lag=0) not in self.plan.homes else self.plan.root(value)
-        name = f"{self.names.of(base)}_flat"
-        whole = self.whole(base)
+        base = value
+        if value.like(lag=0) in self.plan.homes:
+            root = self.plan.root(value)
+            base = node if root in self.plan.sizes else root
+        if isinstance(base, Rows):
+            name = f"{self.name_of(self.key(base))}_flat"
+        else:
+            name = f"{self.names.of(base)}_flat"
         if name not in self.outer_columns:
-            self.outer_columns[name] = f'{name} = _flat({whole}, m, "{name}")'
+            self.outer_columns[name] = f"{name} = {self.whole(base)}.reshape(n * B, {size_text(base.shape[0])})"
         if node == base:
             return name
         root, start, rows = (base, node.args[1], node.shape[0]) if base == value and isinstance(node, Rows) else self.key(node)
         if start == 0 and rows == root.shape[0]:
             return name
-        return f"{name}[{size_text(start) if start != 0 else ''}:{size_text(start + rows)}]"
+        return f"{name}[:, {cut(start, start + rows)}]"
 
     def steps_after(self) -> list[str]:
         """What is computed for all steps of a block behind the loop and isn't a result itself."""
@@ -143,7 +192,7 @@ class Backward(Buffered):
             if target in self.program.results and target.kind == "cotangent" and target.timed:
                 name = f"{self.names.of(target)}_out"
                 self.arrays[name] = f"(T, B, {size_text(target.shape[0])})"
-                lines.append(f"m.{name}[start:stop] = {self.whole(target)}.transpose(0, 2, 1)")
+                lines.append(f"m.{name}[start:stop] = {self.whole(target)}")
         return lines
 
     def total(self, equation: Equation) -> list[str]:
@@ -164,22 +213,23 @@ class Backward(Buffered):
             left = rest.args[0] if len(rest.args) == 2 else Times(*rest.args[:-1], evaluate=False)
             right = rest.args[-1].args[0]
             if self.is_leaf(left):
-                return f"{sign}{self.flat(left)}, {self.flat(right)}.T"
+                return f"{sign}{self.flat(left)}.T, {self.flat(right)}"
             if len(rest.args) == 3 and not is_timed(rest.args[0]) and self.is_leaf(rest.args[1]):
                 front = NumPyText(self.names.of, "once", self.helpers).within(rest.args[0], 2)
-                return f"{sign}{front} @ {self.flat(rest.args[1])}, {self.flat(right)}.T"
-        text = NumPyText(lambda value: self.whole(value), "all", self.helpers)
+                return f"{sign}{front} @ {self.flat(rest.args[1])}.T, {self.flat(right)}"
+        text = self.over_all()
         if isinstance(rest, Times) and isinstance(rest.args[-1], Transposed):
             left = rest.args[0] if len(rest.args) == 2 else Times(*rest.args[:-1], evaluate=False)
             if not is_timed(rest.args[-1]):
-                return f"{sign}({text.text(left)}).sum(axis=(0, 2))[:, None] @ {text.text(rest.args[-1])}, None"
-            return f"{sign}np.tensordot({text.text(left)}, {text.text(rest.args[-1].args[0])}, ([0, 2], [0, 2])), None"
+                right_text = NumPyText(self.names.of, "once", self.helpers).within(rest.args[-1], 2)
+                return f"{sign}({text.text(left)}).sum(axis=(0, 1))[:, None] @ {right_text}, None"
+            return f"{sign}np.tensordot({text.text(left)}, {text.text(rest.args[-1].args[0])}, ([0, 1], [0, 1])), None"
         if self.is_leaf(rest):
-            return f"{sign}{self.flat(rest)}, np.ones((n * B, 1), dtype)"
+            return f"{sign}{self.flat(rest)}.T, np.ones((n * B, 1), dtype)"
         if isinstance(rest, Hadamard) and len(rest.args) == 2 and all(self.is_leaf(part) for part in rest.args):
             left, right = (self.whole(part) for part in rest.args)
-            return f'{sign}np.einsum("trb,trb->r", {left}, {right})[:, None], None'
-        return f"{sign}({text.text(rest)}).sum(axis=(0, 2))[:, None], None"
+            return f'{sign}np.einsum("tbr,tbr->r", {left}, {right})[:, None], None'
+        return f"{sign}({text.text(rest)}).sum(axis=(0, 1))[:, None], None"
 
     def is_leaf(self, node: sp.MatrixExpr) -> bool:
         return (isinstance(node, Value) or (isinstance(node, Rows) and isinstance(node.args[0], Value))) and is_timed(node)
@@ -192,13 +242,9 @@ class Backward(Buffered):
         value = equation.value
         product = isinstance(value, Times) and len(value.args) == 2 and is_matrix(value.args[0])
         if product and self.is_leaf(value.args[1]) and not is_timed(value.args[0]):
-            left = NumPyText(self.names.of, "once", self.helpers).within(transpose(value.args[0]), 2)
-            return [f"np.matmul({self.flat(value.args[1])}.T, {left}, out=m.{name}_out[start:stop].reshape(n * B, {size}))"]
-        text = NumPyText(lambda v: self.whole(v), "all", self.helpers)
-        if not equation.terms:
-            return [f"m.{name}_out[start:stop] = 0"]
-        right = text.text(value) if is_timed(value) else f"np.broadcast_to({text.text(value)}, (n, {size}, B))"
-        return [f"m.{name}_out[start:stop] = ({right}).transpose(0, 2, 1)"]
+            matrix = NumPyText(self.names.of, "once", self.helpers).within(transpose(value.args[0]), 2)
+            return [f"np.matmul({self.flat(value.args[1])}, {matrix}, out=m.{name}_out[start:stop].reshape(n * B, {size}))"]
+        return [f"m.{name}_out[start:stop] = {self.over_all().text(value) if equation.terms else 0}"]
 
 
 def emit_backward(
@@ -223,7 +269,7 @@ def emit_backward(
         w.view(read)
         head_lines.append(f"m.{names.of(read)}[...] = 0")
     block = [*w.block_values(tape), *w.given_lines(), *w.before_lines()]
-    loop = w.loop("reversed(m.steps[:n])", "reversed(range(n))")
+    loop = w.loop({"steps": "reversed(m.steps[:n])"}, "reversed(range(n))")
     between = w.steps_after()
     after = [*w.after_lines(), *w.results_before()]
     flats = list(w.outer_columns.values())
@@ -246,8 +292,7 @@ def emit_backward(
     ]
     head += sizes_line(lines, dims)
     what = "The arrays of a backward pass over blocks of steps, and the views of each step, made once."
-    extra = ["self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))"]
-    return w.class_lines("_Backward", what, extra), head + ["    " + line for line in lines]
+    return w.class_lines("_Backward", what, [BLOCK_LINE]), head + ["    " + line for line in lines]
 
 
 def final(w: Backward, value: Value) -> str:
@@ -279,7 +324,7 @@ def result_lines(w: Backward, program: Program, finish: dict[Value, str]) -> lis
     cotangents = [value for value in program.results if value.kind == "cotangent"]
     weights = [(v.name, flat(finish.get(v, f"m.{names.of(v)}"), v)) for v in cotangents if not v.timed]
     inputs = [(v.name, f"m.{names.of(v)}_out") for v in cotangents if v.timed]
-    states = [(read.name, f"m.{names.of(read)}.T.copy()") for read, _ in program.carries]
+    states = [(read.name, f"m.{names.of(read)}.copy()") for read, _ in program.carries]
     out = ["return Gradients("]
     for what, pairs in (("parameters", weights), ("inputs", inputs), ("state", states)):
         out += [f"    {line}" for line in gradient_lines(what, pairs)]

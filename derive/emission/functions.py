@@ -262,7 +262,7 @@ def emit_forward(
     writer.body()
     for state in writer.states:
         writer.lines.add(
-            f'{writer.local(state)}_all[0] = _state("forward", "state", state, "{state.name}", STATES["{state.name}"], sizes, dtype)'
+            f'{writer.local(state)}_all[0] = _state("forward", "state", state, "{state.name}", STATES["{state.name}"], sizes, dtype).T'
         )
     writer.rest()
     results = ", ".join(f'"{value.name}": _batch_first({writer.sequence(value)})' for value in program.results)
@@ -275,12 +275,14 @@ def emit_forward(
     return head + writer.lines.text
 
 
-def read_tape(writer: Writer, tape: list[Value]) -> None:
-    """The arrays of the tape that a program reads."""
+def read_tape(writer: Writer, tape: list[Value], by_rows: bool = False) -> None:
+    """The arrays of the tape that a program reads. by_rows: they lie there with one row per example."""
     read = {value.like(lag=0) for value in writer.used()}
     for value in tape:
-        if value in read:
-            writer.lines.add(f"{writer.local(value)}{'_all' if value.timed else ''} = tape.{writer.local(value)}")
+        if value in read and value.timed:
+            writer.lines.add(f"{writer.local(value)}_all = tape.{writer.local(value)}{'.transpose(0, 2, 1)' if by_rows else ''}")
+        elif value in read:
+            writer.lines.add(f"{writer.local(value)} = tape.{writer.local(value)}")
 
 
 def emit_backward(
@@ -295,7 +297,7 @@ def emit_backward(
             table = "STATES" if any(read.name == value.name for read in program.carried()) else "OUTPUTS"
             writer.lines.add(
                 f'{writer.local(value)}_all = _sequence("backward", "cotangents", cotangents, '
-                f'"{value.name}", {table}["{value.name}"], sizes, dtype)'
+                f'"{value.name}", {table}["{value.name}"], sizes, dtype).transpose(0, 2, 1)'
             )
     writer.body()
     for read, _ in program.carries:
@@ -341,13 +343,14 @@ def gradient_lines(what: str, pairs: list[tuple[str, str]]) -> list[str]:
 
 
 def emit_jvp(
-    program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+    program: Program, tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str], by_rows: bool
 ) -> list[str]:
+    """jvp. by_rows: forward's tape has one row per example."""
     writer = Writer(program, names, notation, helpers)
     used = writer.used()
     parameters = [value for value in used if not value.timed and value.kind == "primal" and value not in tape]
     read_parameters(writer, parameters)
-    read_tape(writer, tape)
+    read_tape(writer, tape, by_rows)
     for value in used:
         if value.kind == "tangent" and not value.timed:
             writer.lines.add(
@@ -356,13 +359,13 @@ def emit_jvp(
         if value.kind == "tangent" and value.timed:
             writer.lines.add(
                 f'{writer.local(value)}_all = _sequence("jvp", "tangent_inputs", tangent_inputs, '
-                f'"{value.name}", INPUTS["{value.name}"], sizes, dtype)'
+                f'"{value.name}", INPUTS["{value.name}"], sizes, dtype).transpose(0, 2, 1)'
             )
     writer.body()
     for state in writer.states:
         writer.lines.add(
             f'{writer.local(state)}_all[0] = _state("jvp", "tangent_state", tangent_state, "{state.name}", '
-            f'STATES["{state.name}"], sizes, dtype)'
+            f'STATES["{state.name}"], sizes, dtype).T'
         )
     writer.rest()
     results = ", ".join(f'"{value.name}": _batch_first({writer.sequence(value)})' for value in program.results)

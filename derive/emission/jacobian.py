@@ -13,8 +13,16 @@ from derive.program import Program
 
 
 def emit_jacobian(
-    program: Program, states: list[Value], tape: list[Value], names: Names, notation: Notation, helpers: set[str], dims: list[str]
+    program: Program,
+    states: list[Value],
+    tape: list[Value],
+    names: Names,
+    notation: Notation,
+    helpers: set[str],
+    dims: list[str],
+    by_rows: bool,
 ) -> list[str]:
+    """step_jacobian. by_rows: forward's tape has one row per example."""
     lines = Lines()
     printer = JacobianText(names.of, "step", helpers)
     read = {value for equation in program.equations for value in equation.reads()}
@@ -28,7 +36,7 @@ def emit_jacobian(
         else:
             plain = value.like(lag=0)
             cut = ("[:-1]" if value.lag else "[1:]") if plain in states else ""
-            lines.add(f"{names.of(value)} = tape.{names.of(plain)}{cut}.transpose(0, 2, 1)")
+            lines.add(f"{names.of(value)} = tape.{names.of(plain)}{cut}{'' if by_rows else '.transpose(0, 2, 1)'}")
     for equation in program.equations:
         if equation.terms:
             lines.add(f"# {notation.equation(equation)}", f"{names.of(equation.target)} = {printer.text(equation.value)}")

@@ -6,31 +6,33 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from derive.emission.expressions import NumPyText, number_text
+from derive.emission.expressions import ATOM, NumPyText, number_text
 from derive.expressions import is_timed
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Transposed, Value, X, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Value, X, coefficient
 
 UFUNCS = {sp.tanh: "tanh", sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos"}
-CALLS = ("add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh")
+CALLS = ("add", "copyto", "cos", "dot", "exp", "log", "matmul", "multiply", "negative", "sin", "subtract", "tanh")
 """NumPy functions that a loop calls by a local name: looking `np.` up costs as much as a small operation."""
 
 
 class Lowering:
     """Writes `out = expression` as lines.
 
-    view: the text for a value or rows of one. blocks: the text of the same as (k, n, B) for k equal blocks of rows. scratch: a
-    buffer of so many rows, free until the next equation. text: the expression printer for what has no call of its own.
+    view: the text for a value or rows of one. scratch: a buffer of so many rows, free until the next equation. text: the expression
+    printer for what has no call of its own. in_blocks: whether arrays are seen block by block, (k, B, n), so that [v; v; ...] is v.
+    pieces: names whose memory isn't one piece.
     """
 
     def __init__(
         self,
         view: Callable[[sp.MatrixExpr], str],
-        blocks: Callable[[sp.MatrixExpr, int], str],
         scratch: Callable[[sp.Expr], str],
         text: NumPyText,
         in_loop: bool = True,
     ) -> None:
-        self.view, self.blocks, self.scratch, self.text, self.in_loop = view, blocks, scratch, text, in_loop
+        self.view, self.scratch, self.text, self.in_loop = view, scratch, text, in_loop
+        self.in_blocks = False
+        self.pieces: set[str] = set()
         self.lines: list[str] = []
         self.called: dict[str, None] = {}
         self.numbers: dict[str, str] = {}
@@ -40,7 +42,7 @@ class Lowering:
         if self.in_loop:
             self.called.setdefault(name)
             self.lines.append(f"{name}({', '.join(operands)}, {out})")
-        elif name == "dot":
+        elif name in ("dot", "matmul"):
             self.lines.append(f"_product({', '.join(operands)}, out={out})")
         else:
             self.lines.append(f"np.{name}({', '.join(operands)}, out={out})")
@@ -57,16 +59,16 @@ class Lowering:
         return name
 
     def is_plain(self, node: sp.MatrixExpr) -> bool:
-        return isinstance(node, (Value, Rows))
+        return isinstance(node, (Value, Rows)) or (self.in_blocks and isinstance(node, Repeat))
 
     def assign(self, node: sp.MatrixExpr, out: str, first: str = "") -> None:
         """out = node. first: the operand whose memory `out` is, which has to be consumed by the first call that writes."""
         number, rest = coefficient(node)
         match rest:
-            case Value() | Rows() if number == 1:
+            case _ if self.is_plain(rest) and number == 1:
                 if self.view(rest) != out:
                     self.lines.append(f"{out}[...] = {self.view(rest)}")
-            case Value() | Rows():
+            case _ if self.is_plain(rest):
                 self.scaled(self.view(rest), number, out)
             case Plus() if number == 1:
                 self.plus(list(rest.args), out, first)
@@ -76,7 +78,7 @@ class Lowering:
                     self.scaled(out, number, out)
             case Times() if not isinstance(rest.args[0], Ones) and len(rest.args) == 2 and is_timed(rest.args[1]):
                 left, right = rest.args
-                self.call("dot", self.matrix(left), self.operand(right), out=out)
+                self.call("matmul" if out in self.pieces else "dot", self.operand(right), self.matrix(left), out=out)
                 if number != 1:
                     self.scaled(out, number, out)
             case Apply() if number == 1 and self.is_plain(rest.expr):
@@ -91,7 +93,8 @@ class Lowering:
             self.call("multiply", operand, self.number(number), out=out)
 
     def matrix(self, node: sp.MatrixExpr) -> str:
-        return f"{self.text.text(node.args[0])}.T" if isinstance(node, Transposed) else self.text.text(node)
+        """A matrix as the right factor of a row: W x is x @ W.T."""
+        return self.text.within(node, ATOM)
 
     def operand(self, node: sp.MatrixExpr) -> str:
         """The text of an expression: itself where it is a value, else computed into a scratch buffer."""
@@ -142,9 +145,8 @@ class Lowering:
     # ---- elementwise products
 
     def hadamard(self, factors: list[sp.MatrixExpr], out: str, first: str) -> None:
-        repeated = [factor for factor in factors if isinstance(factor, Repeat)]
-        if repeated:
-            self.repeated(factors, repeated, out)
+        if any(isinstance(factor, Repeat) for factor in factors) and not self.in_blocks:
+            self.lines.append(f"{out}[...] = {self.text.text(Hadamard(*factors))}")
             return
         plain = [factor for factor in factors if self.is_plain(factor)]
         heavy = [factor for factor in factors if factor not in plain]
@@ -160,21 +162,6 @@ class Lowering:
         for factor in [*plain, *heavy]:
             self.call("multiply", current, self.operand(factor), out=out)
             current = out
-
-    def repeated(self, factors: list[sp.MatrixExpr], repeats: list[sp.MatrixExpr], out: str) -> None:
-        """[v; v; ...] ∘ w by broadcasting v over the blocks of rows of w."""
-        times = int(repeats[0].args[1])
-        others = [factor for factor in factors if factor not in repeats]
-        if not self.in_loop or len(repeats) != 1 or len(others) != 1 or not self.is_plain(others[0]):
-            self.lines.append(f"{out}[...] = {self.text.text(Hadamard(*factors))}")
-            return
-        target = self.out_blocks(out, times)
-        self.call("multiply", self.blocks(others[0], times), self.operand(repeats[0].args[0]), out=target)
-
-    def out_blocks(self, out: str, times: int) -> str:
-        return self.targets[out](times)
-
-    targets: dict[str, Callable[[int], str]]
 
     # ---- functions
 

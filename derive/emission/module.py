@@ -84,8 +84,8 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
     classes: list[str] = []
     bodies = {
         **main_bodies(scheduled, tape, names, helpers, dims, classes, buffered),
-        "jvp": functions.emit_jvp(scheduled.tangent, tape, names, notation, helpers, dims),
-        "step_jacobian": jacobian.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims),
+        "jvp": functions.emit_jvp(scheduled.tangent, tape, names, notation, helpers, dims, buffered),
+        "step_jacobian": jacobian.emit_jacobian(scheduled.jacobian, states, tape, names, notation, helpers, dims, buffered),
     }
     parts = [f'"""{title(cell.command, buffered)}"""\n\nimport numpy as np\n', tables(cell)]
     if buffered:
@@ -132,19 +132,24 @@ def signature_of(name: str, signature: str, doc: str, buffered: bool) -> tuple[s
 
 def title(command: str, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    arrays = (
-        """In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for rows of one array, or for one array before and after a step, share its memory.
+    names = """`d_v` is dL/dv, `carry_h` the part of dL/dh
+that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v."""
+    columns = """one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
+over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B)."""
+    if not buffered:
+        return f"""The cell `{command}` and its gradients, in NumPy.
+
+Inside, an array at one step has {columns} {names}
 """
-        if buffered
-        else ""
-    )
     return f"""The cell `{command}` and its gradients, in NumPy.
 
-Inside, an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
-{arrays}"""
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
+`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
+product reads has them one after the other, (k, B, n). {names}
+In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
+`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
+In `jvp` an array at one step has {columns}
+"""
 
 
 def tables(cell: object) -> str:

@@ -16,12 +16,12 @@ RESERVED = {
     "tangent_parameters", "tangent_inputs", "tangent_state", "tangents", "initial", "blocks", "J",
     "forward", "backward", "jvp", "step_jacobian", "Tape", "Gradients", "PARAMETERS", "INPUTS", "STATES", "OUTPUTS",
     "Workspace", "BLOCK", "self", "segments", "workspace", "checkpoint_every", "m", "n", "start", "stop", "total", "one", "half", "two",
-    "add", "copyto", "cos", "dot", "exp", "log", "multiply", "negative", "sin", "subtract", "tanh",
+    "add", "copyto", "cos", "dot", "exp", "log", "matmul", "multiply", "negative", "sin", "subtract", "tanh",
     "range", "reversed", "dict", "len", "isinstance", "hasattr", "sorted", "list", "str", "ValueError", "zip", "tuple", "all",
     "set", "type", "getattr", "next", "iter", "enumerate", "sum", "min", "max", "abs", "int", "float", "bool", "slice", "object",
 }  # fmt: skip
 
-MADE = re.compile(r"^(_|buffer_|number_)|_(all|flat|size|part(_\d+)?|by_\d+)$")
+MADE = re.compile(r"^(_|buffer_|number_)|_(all|flat|size|part(_\d+)?|by_\d+|row)$")
 """Names that a kernel makes up for itself; its classes and functions start with `_`."""
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import sympy as sp
 
+from derive.emission.layout import block_sizes, leaves
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient
 from derive.program import Equation, Program
@@ -28,7 +29,8 @@ class Plan:
     """The memory of a program's timed values.
 
     A part of a stack lies in the stack's rows; rows of a value lie where the value lies; a value that is computed elementwise
-    from another one that nobody reads afterwards takes over its memory. `sequences` are the roots that need an array over all steps.
+    from another one of its step that nobody reads afterwards takes over its memory. `sizes` has the rows of a block for values in stacks
+    of blocks. `sequences` are the roots that need an array over all steps, `passing` those of them that the loop alone reads.
     """
 
     def __init__(self, program: Program, keep: Iterable[Value]) -> None:
@@ -48,11 +50,14 @@ class Plan:
         for equation in self.order:
             if isinstance(equation.value, Stack):
                 self.place_parts(equation)
+        self.sizes = block_sizes(program, {v: (h.root, h.start) for v, h in self.homes.items() if h.root != v}, self.keep)
         for k, equation in enumerate(self.all):
             if equation.target.timed and equation.target not in self.homes:
                 self.settle(equation.target, self.choose(equation, k))
         self.later = {read for e in program.at("after") for read in e.reads()}
         self.sequences = {self.root(value) for value in self.homes if self.needs_sequence(value)}
+        staying = {self.root(value) for value in self.homes if value in self.keep or value in self.later or value in self.states}
+        self.passing = self.sequences - staying
 
     # ---- homes
 
@@ -92,9 +97,20 @@ class Plan:
         if equation.place == "step":
             for operand in operands(value):
                 base, start = (operand.args[0], operand.args[1]) if isinstance(operand, Rows) else (operand, sp.S.Zero)
-                if operand.shape == target.shape and base in self.homes and self.is_free(base, operand, k):
+                if operand.shape == target.shape and base in self.homes and self.is_fit(base, operand, target, k):
                     return Home(base, start)
         return own
+
+    def is_fit(self, base: Value, operand: sp.MatrixExpr, target: Value, k: int) -> bool:
+        """Whether a target can take over the memory of an operand: computed in this step, laid out alike, in one piece, and free."""
+        if self.defined[base].place != "step":
+            return False
+        size = self.sizes.get(base)
+        if size is None:
+            alike = target not in self.sizes and operand.shape == self.root(base).shape
+        else:
+            alike = self.sizes.get(target, operand.shape[0]) == size
+        return alike and self.is_free(base, operand, k)
 
     def is_free(self, base: Value, operand: sp.MatrixExpr, k: int) -> bool:
         """Whether nothing reads the memory of an operand after equation k, and it isn't to be kept."""
@@ -107,7 +123,7 @@ class Plan:
         if any(value in self.keep and overlaps(self.span(value), span) for value in self.members[root]):
             return False
         later = [(value, j) for value in self.members[root] for j in self.readers[value] if j > k]
-        return not any(overlaps(self.span(part), span) for value, j in later for part in places_of(self.all[j].value, value))
+        return not any(overlaps(self.span(part), span) for value, j in later for part in leaves(self.all[j].value, value))
 
     def span(self, node: sp.MatrixExpr) -> Span:
         """The rows of its root that a value, or rows of one, covers."""
@@ -142,13 +158,6 @@ def simple(node: Apply) -> bool:
 
 def count(node: sp.MatrixExpr, value: Value) -> int:
     return int(node == value) + sum(count(part, value) for part in matrix_parts(node))
-
-
-def places_of(node: sp.MatrixExpr, value: Value) -> list[sp.MatrixExpr]:
-    """The value, or the rows of it, wherever an expression reads it."""
-    if node == value or (isinstance(node, Rows) and node.args[0] == value):
-        return [node]
-    return [place for part in matrix_parts(node) for place in places_of(part, value)]
 
 
 def overlaps(first: Span, second: Span) -> bool:

@@ -149,20 +149,19 @@ def _taped(where, parameters, tape):
 
 
 def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name] (T, B, n) with one column per example, (T, n, B); zeros where it is missing."""
-    shape = [sizes[dim] for dim in ("T", "B", *dims)]
+    """given[name], (T, B, n); zeros where it is missing."""
     if name not in given:
-        return np.broadcast_to(dtype.type(0), (shape[0], shape[2], shape[1]))
+        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
     _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name].transpose(0, 2, 1)
+    return given[name]
 
 
 def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name] (B, n) with one column per example, (n, B); zeros where it is missing."""
+    """given[name], (B, n); zeros where it is missing."""
     if given is None or name not in given:
-        return np.zeros((sizes[dims[0]], sizes["B"]), dtype)
+        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
     _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name].T
+    return given[name]
 
 
 def _direction(where, given, name, dims, sizes, dtype):
@@ -214,26 +213,10 @@ def _arrays(workspace, kind, sizes, dtype):
     return arrays
 
 
-def _product(matrix, sequence, out):
-    """matrix @ sequence[t] for all steps: one product where there is one example, else one per step."""
-    if sequence.shape[2] == 1:
-        np.matmul(sequence[:, :, 0], matrix.T, out=out[:, :, 0])
-    else:
-        np.matmul(matrix, sequence, out=out)
-
-
-def _flat(sequence, m, name):
-    """A sequence (n, rows, B) as (rows, n * B): a view where its memory allows it, else a copy in a buffer that m keeps."""
-    steps, rows, B = sequence.shape
-    turned = sequence.transpose(1, 0, 2)
-    if B == 1 or steps == 1 or turned.strides[1] == B * turned.strides[2]:
-        return turned.reshape(rows, steps * B)
-    buffer = m.__dict__.get(name)
-    if buffer is None or buffer.size < sequence.size:
-        buffer = m.__dict__[name] = np.empty(sequence.size, sequence.dtype)
-    copy = buffer[: sequence.size].reshape(rows, steps, B)
-    np.copyto(copy, turned)
-    return copy.reshape(rows, steps * B)
+def _product(sequence, matrix, out):
+    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
+    examples = sequence.shape[0] * sequence.shape[1]
+    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
 
 
 def _add(total, left, right, first):

@@ -15,6 +15,9 @@ from derive.expressions import matrix_parts, substitute, values_in
 from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, scale
 from derive.program import Equation, Program, Term
 
+Factors = tuple[Counter[sp.MatrixExpr], Value]
+"""The factors of a product and the name that it has."""
+
 
 def coefficients(program: Program, forward: Program) -> Program:
     """Join chains of elementwise products, then name what multiplies a cotangent and compute it before the loop."""
@@ -38,22 +41,37 @@ def coefficients(program: Program, forward: Program) -> Program:
             out += made
             terms.append(Term(value, term.reason))
         out.append(replace(equation, terms=tuple(terms)))
-    return program.with_equations(built_up(out))
+    return program.with_equations(built_up(out, forward))
 
 
-def built_up(equations: list[Equation]) -> list[Equation]:
-    """Coefficients made of others: where k = a ∘ b is there, l = a ∘ b ∘ c is k ∘ c."""
-    known: list[tuple[Counter[sp.MatrixExpr], Value]] = []
+def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
+    """Coefficients made of others, and of products on the tape: where k = a ∘ b is there, l = a ∘ b ∘ c + d is k ∘ c + d."""
+    read = {value.like(lag=0) for equation in equations for value in equation.reads()}
+    known: list[Factors] = [
+        (Counter(e.value.args), e.target) for e in forward.equations if e.target in read and isinstance(e.value, Hadamard)
+    ]
     made: dict[Value, Equation] = {}
     for equation in sorted(filter(is_product, equations), key=lambda e: len(e.value.args)):
-        left, parts = Counter(equation.value.args), []
-        for factors, value in reversed(known):  # the longest first
-            if factors <= left:
-                left -= factors
-                parts.append(value)
+        made[equation.target] = equation.with_value(shorter(equation.value, known))
         known.append((Counter(equation.value.args), equation.target))
-        made[equation.target] = equation.with_value(hadamard(*parts, *left.elements())) if parts else equation
+    for equation in equations:
+        if equation.place == "before" and len(equation.terms) == 1 and isinstance(equation.value, Plus):
+            made[equation.target] = equation.with_value(add(*[shorter(term, known) for term in equation.value.args]))
     return in_order_of_reading([made.get(equation.target, equation) for equation in equations])
+
+
+def shorter(term: sp.MatrixExpr, known: list[Factors]) -> sp.MatrixExpr:
+    """A product with the products in it that are known, the longest first."""
+    number, rest = coefficient(term)
+    if not isinstance(rest, Hadamard):
+        return term
+    left: Counter[sp.MatrixExpr] = Counter(rest.args)
+    parts = []
+    for factors, value in reversed(known):
+        if factors <= left:
+            left -= factors
+            parts.append(value)
+    return scale(number, hadamard(*parts, *left.elements())) if parts else term
 
 
 def in_order_of_reading(equations: list[Equation]) -> list[Equation]:

@@ -1,0 +1,35 @@
+"""The class that holds the arrays of a pass, and the views of each step, as text."""
+
+from __future__ import annotations
+
+from derive.emission.functions import sizes_line
+
+
+def indexed(steps: str, rest: str) -> str:
+    """An index of steps, then of what lies behind: `[1:]`, `[:n, 2]`, `[..., :H]`."""
+    if not rest:
+        return f"[{steps}]" if steps else ""
+    if steps or not rest.startswith("..."):
+        return f"[{steps or ':'}, {rest}]"
+    return f"[{rest}]"
+
+
+def class_of_arrays(
+    name: str, what: str, extra: list[str], arrays: dict[str, str], views: dict[str, list[str]], steps: str, dims: list[str]
+) -> list[str]:
+    """arrays: name -> shape. views: attribute -> the sequences that the loop walks together. steps: how many, where there are none."""
+    body = [f"self.{array} = np.empty({shape}, dtype)" for array, shape in sorted(arrays.items())]
+    for attribute, sources in views.items():
+        body += zipped(attribute, sources, steps)
+    text = [*extra, *body]
+    lines = [f"class {name}:", f'    """{what}"""', "", "    def __init__(self, sizes, dtype):"]
+    return [*lines, *["    " + line for line in sizes_line(text, dims)], *["        " + line for line in text]]
+
+
+def zipped(attribute: str, sources: list[str], steps: str) -> list[str]:
+    """The views of each step, as a list of tuples."""
+    if not sources:
+        return [f"self.{attribute} = [()] * {steps}"]
+    if len(sources) < 3:
+        return [f"self.{attribute} = list(zip({', '.join(sources)}))"]
+    return [f"self.{attribute} = list(", "    zip(", *[f"        {source}," for source in sources], "    )", ")"]

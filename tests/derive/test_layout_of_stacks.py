@@ -1,0 +1,91 @@
+"""Which stacks lie in blocks, and that kernels are right either way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from derive.cell import Cell
+from derive.cells.registry import build
+from derive.compiler import BUFFERS, FAST, derive, schedule
+from derive.emission.plan import Plan
+from derive.functions import function
+from derive.language import Eq, dimension, matrix, sequence, vector
+from tests import arguments as args
+from tests.arguments import draw
+from tests.kernels import kernel_of_cell
+
+sigma, tanh = function("sigma"), function("tanh")
+
+
+def sizes(cell: Cell) -> dict[str, str]:
+    """name -> rows of a block, of the values of forward that lie in stacks of blocks."""
+    scheduled, tape = schedule(derive(cell), [name for name in FAST if name != BUFFERS])
+    return {value.name: str(size) for value, size in Plan(scheduled.forward, tape).sizes.items()}
+
+
+def test_gates_behind_the_product_lie_in_blocks_and_the_product_in_rows() -> None:
+    found = sizes(build("lstm"))
+    assert {"i", "f", "o", "c_tilde"} <= set(found)
+    assert set(found.values()) == {"H"}
+    assert not {"a_stack", "a_stack_in"} & set(found)
+
+
+def test_what_is_read_by_calls_over_blocks_only_lies_in_blocks_too() -> None:
+    """A GRU adds the rows of two products; the sum, its tanh and the gates are blocks."""
+    assert {"a_stack_2", "tanh_a_stack", "z", "r"} <= set(sizes(build("gru --reset after")))
+
+
+def gated(gates: int, through: bool) -> Cell:
+    """h = Σ g_k ∘ tanh(x), g_k = σ(W_k x + U_k h' + b_k); through: the first two gates are multiplied by matrices too."""
+    D, H = dimension("D"), dimension("H")
+    x, h = sequence("x", D), sequence("h", H)
+    equations, total = [], h.prev
+    for k in range(gates):
+        gate = sequence(f"g_{k}", H)
+        equations.append(Eq(gate, sigma(matrix(f"W_{k}", H, D) @ x + matrix(f"U_{k}", H, H) @ h.prev + vector(f"b_{k}", H))))
+        total = total + (matrix(f"V_{k}", H, H) @ gate if through and k < 2 else gate * h.prev)
+    return Cell.from_equations("gated", "gated", [*equations, Eq(h, tanh(total))])
+
+
+def unlike() -> Cell:
+    """Gates of sizes H and K over the same vectors: no block has the rows of both."""
+    D, H, K = dimension("D"), dimension("H"), dimension("K")
+    x, h, q = sequence("x", D), sequence("h", H), sequence("q", K)
+    g, e = sequence("g", H), sequence("e", K)
+    return Cell.from_equations(
+        "unlike",
+        "unlike",
+        [
+            Eq(g, sigma(matrix("W_g", H, D) @ x + matrix("U_g", H, H) @ h.prev)),
+            Eq(e, sigma(matrix("W_e", K, D) @ x + matrix("U_e", K, H) @ h.prev)),
+            Eq(q, e * q.prev + matrix("V", K, H) @ g),
+            Eq(h, tanh(g * h.prev + matrix("R", H, K) @ q)),
+        ],
+    )
+
+
+def test_gates_of_different_sizes_lie_in_rows() -> None:
+    assert not {"g", "e"} & set(sizes(unlike()))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "cell",
+    [gated(2, False), gated(3, True), gated(2, True), gated(5, False), unlike()],
+    ids=["2", "3 through", "2 through", "5", "unlike"],
+)
+def test_the_kernel_is_right_wherever_its_stacks_lie(cell: Cell, batch: int) -> None:
+    """Against the textbook kernel, with one example too, where rows and blocks are the same memory; T beyond one block of steps."""
+    plain, fast = kernel_of_cell(cell, ()), kernel_of_cell(cell, FAST)
+    for steps in (5, 131):
+        call = draw(plain, T=steps, B=batch)
+        expected, tape = args.forward(plain, call)
+        found, own = args.forward(fast, call)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-11, atol=1e-12)
+        wanted, given = args.backward(plain, call, tape), args.backward(fast, call, own)
+        scale = max(np.abs(array).max() for array in wanted.values())
+        for name in wanted:
+            # sums in another order: 1e-12 of the largest gradient is 200 times what the longest sum loses
+            np.testing.assert_allclose(given[name], wanted[name], rtol=1e-9, atol=1e-12 * scale)
