@@ -32,6 +32,8 @@ class Buffered(Once):
         self.arrays: dict[str, str] = {}
         self.columns: dict[str, str] = {}
         """Local name in the loop -> the views of it at each step."""
+        self.ahead: dict[str, str] = {}
+        """The same of what is computed ahead for a block of steps and then gone."""
         self.fixed: dict[str, str] = {}
         self.indexed: dict[str, str] = {}
         self.blocks, self.rows = 0, sp.S.Zero
@@ -146,18 +148,23 @@ class Buffered(Once):
         each = f"{apart}, {size_text(key[2] / apart)}" if apart else ""
         if root in self.plan.sequences:
             source = f"self.{self.sequence(root)}{indexed('1:' if root in self.plan.states else '', index)}"
-            self.columns[name] = f"{source}.reshape({self.length(root)}, B, {each}).transpose(0, 2, 1, 3)" if apart else source
+            columns = self.ahead if self.is_passing(root) else self.columns
+            columns[name] = f"{source}.reshape({self.length(root)}, B, {each}).transpose(0, 2, 1, 3)" if apart else source
         else:
             self.arrays[self.names.of(root)] = f"({self.shape(root)})"
             source = f"m.{self.names.of(root)}{f'[{index}]' if index else ''}"
             self.fixed[name] = f"{source}.reshape(B, {each}).transpose(1, 0, 2)" if apart else source
         if index and size is None:
-            self.lowering.pieces.add(name)
+            self.lowering.scattered.add(name)
         return name
+
+    def is_passing(self, root: Value) -> bool:
+        """Whether an array holds the steps of one block only, where others hold all steps."""
+        return False
 
     def length(self, root: Value) -> str:
         """The number of steps of an array."""
-        return self.steps
+        return "self.block" if self.is_passing(root) else self.steps
 
     def given(self, node: sp.MatrixExpr, blocks: int) -> str:
         """A value that the loop doesn't compute: a state before the step, or an array of the caller or the tape."""
@@ -354,7 +361,7 @@ class Buffered(Once):
 
     def walks(self) -> dict[str, dict[str, str]]:
         """attribute of m -> the names, and their views, that the loop takes from it at each step."""
-        return {"steps": self.columns}
+        return {"ahead": self.ahead, "steps": self.columns} if self.ahead else {"steps": self.columns}
 
     def loop(self, walk: dict[str, str], order: str) -> list[str]:
         """The loop over time. walk: attribute of `walks` -> how it is walked; `order` runs over the indices of the same steps."""

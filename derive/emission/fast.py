@@ -76,36 +76,30 @@ BLOCK_LINE = "self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B
 class Forward(Buffered):
     """forward runs over blocks of steps where something is computed for many steps at once: that, then the recurrence."""
 
-    ahead = False
+    in_block = False
     """Whether lines are written for the steps of a block, start to stop, and not for all."""
 
     def is_blockwise(self) -> bool:
         return bool(self.program.at("before"))
 
-    def length(self, root: Value) -> str:
-        return "self.block" if root in self.plan.passing else "T"
-
-    def walks(self) -> dict[str, dict[str, str]]:
-        passing = {f"self.{self.array_name(root)}" for root in self.plan.passing}
-        inner = {name: text for name, text in self.columns.items() if text.partition("[")[0].partition(".reshape")[0] in passing}
-        rest = {name: text for name, text in self.columns.items() if name not in inner}
-        return {"ahead": inner, "steps": rest} if inner else {"steps": rest}
+    def is_passing(self, root: Value) -> bool:
+        return root in self.plan.passing
 
     def own(self, array: str, index: str = "", steps: str = "") -> str:
-        if self.ahead:
+        if self.in_block:
             steps = ":n" if self.arrays[array].startswith("(self.block") else "start:stop"
         return super().own(array, index, steps)
 
     def outside(self, array: str, index: str = "") -> str:
-        return f"{array}{indexed('start:stop' if self.ahead else '', index)}"
+        return f"{array}{indexed('start:stop' if self.in_block else '', index)}"
 
     def block_loop(self) -> list[str]:
         """What is computed ahead and the loop over time."""
         if not self.is_blockwise():
             return self.loop({"steps": "m.steps"}, "range(T)")
-        self.ahead = True
+        self.in_block = True
         before = self.before_lines()
-        self.ahead = False
+        self.in_block = False
         loop = self.loop({"ahead": "m.ahead", "steps": "m.steps[start:stop]"}, "range(start, stop)")
         fixed = [line for line in loop if not line.startswith((" ", "for"))]
         inner = [*before, *[line for line in loop if line not in fixed]]

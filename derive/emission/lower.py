@@ -20,7 +20,7 @@ class Lowering:
 
     view: the text for a value or rows of one. scratch: a buffer of so many rows, free until the next equation. text: the expression
     printer for what has no call of its own. in_blocks: whether arrays are seen block by block, (k, B, n), so that [v; v; ...] is v.
-    pieces: names whose memory isn't one piece.
+    scattered: names whose memory isn't one piece.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Lowering:
     ) -> None:
         self.view, self.scratch, self.text, self.in_loop = view, scratch, text, in_loop
         self.in_blocks = False
-        self.pieces: set[str] = set()
+        self.scattered: set[str] = set()
         self.lines: list[str] = []
         self.called: dict[str, None] = {}
         self.numbers: dict[str, str] = {}
@@ -78,7 +78,7 @@ class Lowering:
                     self.scaled(out, number, out)
             case Times() if not isinstance(rest.args[0], Ones) and len(rest.args) == 2 and is_timed(rest.args[1]):
                 left, right = rest.args
-                self.call("matmul" if out in self.pieces else "dot", self.operand(right), self.matrix(left), out=out)
+                self.call("matmul" if out in self.scattered else "dot", self.operand(right), self.matrix(left), out=out)
                 if number != 1:
                     self.scaled(out, number, out)
             case Apply() if number == 1 and self.is_plain(rest.expr):
