@@ -71,7 +71,7 @@ class Buffered(Once):
     def array_name(self, root: Value) -> str:
         return f"{self.names.of(root)}_all"
 
-    def cut(self, key: Key) -> str:
+    def index(self, key: Key) -> str:
         """The index of a range of rows behind that of steps: of blocks where it lies in such; empty where it is everything."""
         root, start, rows = key
         size = self.plan.sizes.get(root)
@@ -79,20 +79,20 @@ class Buffered(Once):
             return ""
         if size is None:
             return f"..., {cut(start, start + rows)}"
-        first = sp.simplify(start / size)
-        return str(first) if rows == size else f"{first}:{first + sp.simplify(rows / size)}"
+        first = sp.cancel(start / size)
+        return str(first) if rows == size else f"{first}:{first + sp.cancel(rows / size)}"
 
     def count(self, key: Key) -> int:
         """How many blocks a range of rows is, 1 where it lies in rows."""
         size = self.plan.sizes.get(key[0])
-        return 1 if size is None else int(sp.simplify(key[2] / size))
+        return 1 if size is None else int(sp.cancel(key[2] / size))
 
     def shape(self, root: Value) -> str:
         """The shape of a value at one step."""
         size = self.plan.sizes.get(root)
         if size is None:
             return f"B, {size_text(root.shape[0])}"
-        return f"{sp.simplify(root.shape[0] / size)}, B, {size_text(size)}"
+        return f"{sp.cancel(root.shape[0] / size)}, B, {size_text(size)}"
 
     # ---- a value inside the loop
 
@@ -140,7 +140,7 @@ class Buffered(Once):
         if value.lag or current not in self.plan.homes:
             return self.given(node, blocks)
         key = self.key(node)
-        root, name, index = key[0], self.name_of(key), self.cut(key)
+        root, name, index = key[0], self.name_of(key), self.index(key)
         size = self.plan.sizes.get(root)
         apart = blocks if size is None else 0
         if apart:
@@ -296,7 +296,7 @@ class Buffered(Once):
             return self.outside(name, index)
         key = self.key(node.xreplace({value: current}) if value.lag and node != value else current if value.lag else node)
         steps = "" if key[0] not in self.plan.states else ":-1" if value.lag else "1:"
-        return self.own(self.sequence(key[0]), self.cut(key), steps)
+        return self.own(self.sequence(key[0]), self.index(key), steps)
 
     def own(self, array: str, index: str = "", steps: str = "") -> str:
         """The text of an array of `m` over the steps at hand."""

@@ -87,7 +87,11 @@ def block_size(
             value, first = (node.args[0], node.args[1]) if isinstance(node, Rows) else (node, sp.S.Zero)
             spans.append((members[value] + first, members[value] + first + node.shape[0]))
     size = sp.gcd_list([sp.expand(end) for span in spans for end in span if end != 0])
-    if not any(sp.expand(stop - start - size) == 0 for start, stop in spans) or not is_count(total / size) or total == size:
+    if (
+        not any(sp.expand(stop - start - size) == 0 for start, stop in spans)
+        or not sp.cancel(total / size).is_Integer
+        or total == size
+    ):
         return None
     if any(member in outside and member.shape[0] != size for member in members):
         return None
@@ -114,10 +118,6 @@ def leaves(node: sp.MatrixExpr, value: Value) -> list[sp.MatrixExpr]:
     if node == value or (isinstance(node, Rows) and node.args[0] == value):
         return [node]
     return [leaf for part in matrix_parts(node) for leaf in leaves(part, value)]
-
-
-def is_count(number: sp.Expr) -> bool:
-    return bool(sp.simplify(number).is_Integer)
 
 
 def has_product(node: sp.MatrixExpr) -> bool:
