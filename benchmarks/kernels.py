@@ -305,7 +305,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         for name, style in styles.items():
             points = [(i, r["seconds"][name] / r["seconds"]["floor"]) for i, s in enumerate(SHAPES) for r in rows
                       if r["cell"] == cell and tuple(r["shape"]) == s and r["dtype"] == "float64" and name in r["seconds"]
-                      and (name not in ("fast", "plain") or r["library"] == "torch")]  # fmt: skip
+                      and (name not in ("fast", "plain") or r["library"] == rows[0]["library"])]  # fmt: skip
             if points:
                 panel.plot(*zip(*points, strict=True), style, label=name, markersize=4, linewidth=1, fillstyle="none")
         panel.set_title(cell.replace("--", ""), fontsize=8)
