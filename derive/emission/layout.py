@@ -26,9 +26,11 @@ def block_sizes(program: Program, placed: Mapping[Value, Place], whole: Iterable
     """
     order = [e for e in program.equations if e.place in ("before", "step", "after") and e.target.timed]
     places = dict(placed)
+    states = {value for _, value in program.carries}
     for equation in order:
         value = equation.value
-        if equation.target not in places and isinstance(value, Rows) and isinstance(value.args[0], Value):
+        alias = isinstance(value, Rows) and isinstance(value.args[0], Value) and not equation.accumulate
+        if alias and equation.target not in places and equation.target not in states:
             places[equation.target] = (value.args[0], value.args[1])
     groups: dict[Value, dict[Value, sp.Expr]] = defaultdict(dict)
     for equation in order:
@@ -38,7 +40,7 @@ def block_sizes(program: Program, placed: Mapping[Value, Place], whole: Iterable
     for equation in program.equations:
         for value in equation.reads():
             readers[value].append(equation)
-    defined, outside = program.defined(), {*whole, *[value for _, value in program.carries]}
+    defined, outside = program.defined(), {*whole, *states}
     sizes: dict[Value, sp.Expr] = {}
     for root, members in groups.items():
         size = block_size(root, members, defined, readers, outside)
