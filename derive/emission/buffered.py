@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 import sympy as sp
 
 from derive.emission.arrays import class_of_arrays, indexed
@@ -15,6 +18,12 @@ from derive.expressions import is_timed, values_in
 from derive.language import Hadamard, Plus, Repeat, Rows, Stack, Value, coefficient
 from derive.notation import Notation
 from derive.program import Equation, Program
+
+
+def numbered(stem: str) -> Iterator[str]:
+    """stem, stem_2, stem_3, ..."""
+    return (stem if k == 1 else f"{stem}_{k}" for k in count(1))
+
 
 Key = tuple[Value, sp.Expr, sp.Expr]
 """Rows of a root: (root, first row, number of rows)."""
@@ -63,7 +72,7 @@ class Buffered(Once):
         if key not in self.labels:
             stem = self.array_name(key[0]).removesuffix("_all")
             taken = set(self.labels.values()) | self.names.taken
-            name = next(n for n in (f"{stem}_part", *(f"{stem}_part_{k}" for k in range(2, 99))) if n not in taken)
+            name = next(n for n in numbered(f"{stem}_part") if n not in taken)
             self.names.taken.add(name)
             self.labels[key] = name
         return self.labels[key]
@@ -122,8 +131,7 @@ class Buffered(Once):
 
     def free_name(self, wanted: str, text: str) -> str:
         """A name for something made before the loop: the same for the same text."""
-        names = [wanted, *(f"{wanted}_{k}" for k in range(2, 99))]
-        name = next(n for n in names if self.fixed.get(n, "" if n in self.names.taken else text) == text)
+        name = next(n for n in numbered(wanted) if self.fixed.get(n, "" if n in self.names.taken else text) == text)
         self.fixed[name] = text
         return name
 

@@ -69,6 +69,26 @@ def test_gates_of_different_sizes_lie_in_rows() -> None:
     assert not {"g", "e"} & set(sizes(unlike()))
 
 
+def test_a_hundred_parts_of_one_stack_have_names() -> None:
+    """A chain: every gate reads x, so that the input products are one stack, and the gate before it, so that each is computed alone."""
+    D, H = dimension("D"), dimension("H")
+    x, h = sequence("x", D), sequence("h", H)
+    last, equations = h.prev, []
+    for k in range(104):
+        gate = sequence(f"g_{k}", H)
+        equations.append(Eq(gate, tanh(matrix(f"W_{k}", H, D) @ x + vector(f"p_{k}", H) * last)))
+        last = gate
+    cell = Cell.from_equations("chain", "chain", [*equations, Eq(h, last + h.prev)])
+    plain, fast = kernel_of_cell(cell, ()), kernel_of_cell(cell, FAST)
+    call = draw(plain, T=3, B=2)
+    expected, tape = args.forward(plain, call)
+    found, own = args.forward(fast, call)
+    np.testing.assert_allclose(found["h"], expected["h"], rtol=1e-11, atol=1e-12)
+    wanted, given = args.backward(plain, call, tape), args.backward(fast, call, own)
+    for name in wanted:
+        np.testing.assert_allclose(given[name], wanted[name], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(
     "cell",
