@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 baf5c67fc94c0952
-# header     sha256 98742e2aa9ac2696
+# body       sha256 4ab9e042692816ff
+# header     sha256 17ff6301de5e840a
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -408,7 +408,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 6807423ef6ae97e5
-# header     sha256 21bc27f2f78bce88
+# body       sha256 2fcc4312eb8a8f14
+# header     sha256 24c6e17bca28b677
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -382,7 +382,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

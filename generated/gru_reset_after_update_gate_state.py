@@ -7,8 +7,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 5e08088f9fa83d54
-# header     sha256 ecd69609f5713419
+# body       sha256 a8de3b5c3cc31c90
+# header     sha256 a1e098cb0f1ce2aa
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -383,7 +383,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 1ac7e9bde91128b9
-# header     sha256 b85e35ce9cfaa30f
+# body       sha256 ea55fc34866ae99b
+# header     sha256 88e8abab6ca59b69
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -409,7 +409,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

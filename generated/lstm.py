@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 d5e5246949baadaf
-# header     sha256 e4521213a942e70e
+# body       sha256 582109f22ee476cd
+# header     sha256 8512e2c582d4d957
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -452,7 +452,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

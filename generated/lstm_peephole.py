@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 8a17c10f94ca2238
-# header     sha256 901a07a522350946
+# body       sha256 45bc81c302e95ff3
+# header     sha256 af0b174e75d9ece7
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
@@ -544,7 +544,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

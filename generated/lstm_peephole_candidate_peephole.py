@@ -9,8 +9,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 dba87dbc3c23a940
-# header     sha256 692088114cfad1f0
+# body       sha256 03cbe758e1815533
+# header     sha256 5a64003b4da4b02b
 #
 # per step and example:
 #     forward  12 matrix products (4 D H + 8 H^2 multiply-adds), 21 H elementwise operations
@@ -554,7 +554,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 325d4d597002f391
-# header     sha256 0eaf1e9f4f0ab00c
+# body       sha256 0a59508c1959de85
+# header     sha256 151267ee74288ced
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
@@ -524,7 +524,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

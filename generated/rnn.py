@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 2c43822d039031e1
-# header     sha256 223b1b64ffb3dcc1
+# body       sha256 d2042cc566a67dba
+# header     sha256 3f659368c07110ad
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -233,7 +233,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 # ---- what the functions return, and what they refuse

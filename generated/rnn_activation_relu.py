@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 f6bc205232ab6705
-# header     sha256 2dc20d49ea7a7c7f
+# body       sha256 24dc6088ce9407e5
+# header     sha256 eaecb2dbc9f30984
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -238,7 +238,7 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that backward takes at once."""
+"""Steps times examples that a pass takes at once."""
 
 
 def step(z):

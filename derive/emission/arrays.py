@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sympy as sp
+
+from derive.emission.expressions import size_text
 from derive.emission.functions import sizes_line
 
 
@@ -12,6 +15,12 @@ def indexed(steps: str, rest: str) -> str:
     if steps or not rest.startswith("..."):
         return f"[{steps or ':'}, {rest}]"
     return f"[{rest}]"
+
+
+def in_blocks(text: str, blocks: int, rows: sp.Expr, steps: str = "") -> str:
+    """An array of rows, (B, rows), seen as blocks (k, B, rows/k); with steps, one such for each step."""
+    each = f"B, {blocks}, {size_text(rows / blocks)}"
+    return f"{text}.reshape({steps}, {each}).transpose(0, 2, 1, 3)" if steps else f"{text}.reshape({each}).transpose(1, 0, 2)"
 
 
 def class_of_arrays(

@@ -7,7 +7,7 @@ from itertools import count
 
 import sympy as sp
 
-from derive.emission.arrays import class_of_arrays, indexed
+from derive.emission.arrays import class_of_arrays, in_blocks, indexed
 from derive.emission.expressions import RowsText, cut, size_text
 from derive.emission.layout import blockwise
 from derive.emission.lower import Lowering
@@ -54,7 +54,7 @@ class Buffered(Once):
 
     # ---- names of memory
 
-    def label(self) -> dict[tuple[Value, sp.Expr, sp.Expr], str]:
+    def label(self) -> dict[Key, str]:
         """The name of each range of rows: the last value that lies exactly there."""
         labels = {}
         for value in self.plan.homes:
@@ -62,12 +62,12 @@ class Buffered(Once):
             labels[root, start, value.shape[0]] = self.names.of(value)
         return labels
 
-    def key(self, node: sp.MatrixExpr) -> tuple[Value, sp.Expr, sp.Expr]:
-        base, cut = (node.args[0], node.args[1]) if isinstance(node, Rows) else (node, sp.S.Zero)
+    def key(self, node: sp.MatrixExpr) -> Key:
+        base, first = (node.args[0], node.args[1]) if isinstance(node, Rows) else (node, sp.S.Zero)
         root, start = self.plan.find(base)
-        return root, sp.expand(start + cut), node.shape[0]
+        return root, sp.expand(start + first), node.shape[0]
 
-    def name_of(self, key: tuple[Value, sp.Expr, sp.Expr]) -> str:
+    def name_of(self, key: Key) -> str:
         """The local name of a range of rows."""
         if key not in self.labels:
             stem = self.array_name(key[0]).removesuffix("_all")
@@ -126,8 +126,7 @@ class Buffered(Once):
         text = self.names.of(value) if node == value else f"{self.names.of(value)}[{cut(*node.args[1:])}]"
         if not value.is_vector:
             return f"{text}.T"
-        name = self.free_name(f"{self.names.of(value)}_row", f"{text}.reshape({blocks}, 1, -1)" if blocks else f"{text}.T")
-        return name
+        return self.free_name(f"{self.names.of(value)}_row", f"{text}.reshape({blocks}, 1, -1)" if blocks else f"{text}.T")
 
     def free_name(self, wanted: str, text: str) -> str:
         """A name for something made before the loop: the same for the same text."""
@@ -139,8 +138,7 @@ class Buffered(Once):
         """An array of one step, rows of one piece, seen block by block."""
         if not blocks:
             return text
-        seen = f"{text}.reshape(B, {blocks}, {size_text(node.shape[0] / blocks)}).transpose(1, 0, 2)"
-        return self.free_name(f"{text.partition('[')[0]}_by_{blocks}", seen)
+        return self.free_name(f"{text.partition('[')[0]}_by_{blocks}", in_blocks(text, blocks, node.shape[0]))
 
     def seen(self, node: sp.MatrixExpr, blocks: int) -> str:
         value = node.args[0] if isinstance(node, Rows) else node
@@ -153,15 +151,14 @@ class Buffered(Once):
         apart = blocks if size is None else 0
         if apart:
             name = f"{name}_by_{apart}"
-        each = f"{apart}, {size_text(key[2] / apart)}" if apart else ""
         if root in self.plan.sequences:
             source = f"self.{self.sequence(root)}{indexed('1:' if root in self.plan.states else '', index)}"
             columns = self.ahead if self.is_passing(root) else self.columns
-            columns[name] = f"{source}.reshape({self.length(root)}, B, {each}).transpose(0, 2, 1, 3)" if apart else source
+            columns[name] = in_blocks(source, apart, key[2], self.length(root)) if apart else source
         else:
             self.arrays[self.names.of(root)] = f"({self.shape(root)})"
             source = f"m.{self.names.of(root)}{f'[{index}]' if index else ''}"
-            self.fixed[name] = f"{source}.reshape(B, {each}).transpose(1, 0, 2)" if apart else source
+            self.fixed[name] = in_blocks(source, apart, key[2]) if apart else source
         if index and size is None:
             self.lowering.scattered.add(name)
         return name
@@ -187,7 +184,7 @@ class Buffered(Once):
         else:
             self.indexed[name] = f"{name}_all"
         text = name if node == value else f"{name}[..., {cut(*node.args[1:])}]"
-        return f"{text}.reshape(B, {blocks}, {size_text(node.shape[0] / blocks)}).transpose(1, 0, 2)" if blocks else text
+        return in_blocks(text, blocks, node.shape[0]) if blocks else text
 
     def sequence(self, root: Value) -> str:
         """The array of a root over all its steps."""
@@ -278,14 +275,18 @@ class Buffered(Once):
 
     def stack_parts(self, equation: Equation) -> None:
         """Copy the parts of a stack that don't lie in it already."""
+        for target, part in self.elsewhere(equation):
+            text = self.lowering.text.text(part)
+            self.lowering.lines.append(f"{self.view(target)}[...] = {text}")
+
+    def elsewhere(self, equation: Equation) -> Iterator[tuple[Rows, sp.MatrixExpr]]:
+        """(the rows of the stack, the part that belongs there) for the parts that don't lie there already."""
         start: sp.Expr = sp.S.Zero
         for part in equation.value.args:
-            rows = part.shape[0]
-            target = Rows(equation.target, start, start + rows)
+            target = Rows(equation.target, start, start + part.shape[0])
             if not (isinstance(part, Value) and part in self.plan.homes and self.key(part) == self.key(target)):
-                text = self.lowering.text.text(part)
-                self.lowering.lines.append(f"{self.view(target)}[...] = {text}")
-            start = start + rows
+                yield target, part
+            start = start + part.shape[0]
 
     # ---- before and after the loop: all steps at hand at once
 
@@ -300,15 +301,14 @@ class Buffered(Once):
             name = f"{self.names.of(value)}_all"
             if value.kind == "given":
                 self.arrays[name] = f"({self.steps}, B, {size_text(value.shape[0])})"
-                return self.own(name, index)
+                return f"m.{name}{indexed(self.at_hand(value), index)}"
             return self.outside(name, index)
         key = self.key(node.xreplace({value: current}) if value.lag and node != value else current if value.lag else node)
-        steps = "" if key[0] not in self.plan.states else ":-1" if value.lag else "1:"
-        return self.own(self.sequence(key[0]), self.index(key), steps)
+        return f"m.{self.sequence(key[0])}{indexed(self.at_hand(key[0], value.lag), self.index(key))}"
 
-    def own(self, array: str, index: str = "", steps: str = "") -> str:
-        """The text of an array of `m` over the steps at hand."""
-        return f"m.{array}{indexed(steps, index)}"
+    def at_hand(self, root: Value, lag: int = 0) -> str:
+        """The index of the steps at hand in an array of `m`."""
+        return "" if root not in self.plan.states else ":-1" if lag else "1:"
 
     def outside(self, array: str, index: str = "") -> str:
         """The text of an array of the caller, or of the tape, over the steps at hand."""
@@ -336,7 +336,8 @@ class Buffered(Once):
         comment = f"# {self.notation.equation(equation)}"
         target, value = self.whole(equation.target), equation.value
         if isinstance(value, Stack):
-            return [comment, *self.whole_stack(equation)]
+            copies = [f"{self.whole(rows)}[...] = {self.over_all().text(part)}" for rows, part in self.elsewhere(equation)]
+            return [comment, *copies]
         if isinstance(value, Rows) and self.whole(value) == target:
             return [comment]
         lowering = self.whole_lowering()
@@ -350,16 +351,6 @@ class Buffered(Once):
     def is_fused(self, equation: Equation) -> bool:
         """Whether an expression has something that can't be written call by call at this place."""
         return any(isinstance(node, Stack) for node in sp.preorder_traversal(equation.value))
-
-    def whole_stack(self, equation: Equation) -> list[str]:
-        lines = []
-        start: sp.Expr = sp.S.Zero
-        for part in equation.value.args:
-            target = Rows(equation.target, start, start + part.shape[0])
-            if not (isinstance(part, Value) and part in self.plan.homes and self.key(part) == self.key(target)):
-                lines.append(f"{self.whole(target)}[...] = {self.over_all().text(part)}")
-            start = start + part.shape[0]
-        return lines
 
     def class_lines(self, name: str, what: str, extra: list[str]) -> list[str]:
         values = (*self.program.given, *self.program.carried(), *self.plan.homes)

@@ -85,10 +85,10 @@ class Forward(Buffered):
     def is_passing(self, root: Value) -> bool:
         return root in self.plan.passing
 
-    def own(self, array: str, index: str = "", steps: str = "") -> str:
-        if self.in_block:
-            steps = ":n" if self.arrays[array].startswith("(self.block") else "start:stop"
-        return super().own(array, index, steps)
+    def at_hand(self, root: Value, lag: int = 0) -> str:
+        if not self.in_block:
+            return super().at_hand(root, lag)
+        return ":n" if self.is_passing(root) else "start:stop"
 
     def outside(self, array: str, index: str = "") -> str:
         return f"{array}{indexed('start:stop' if self.in_block else '', index)}"
@@ -115,8 +115,8 @@ class Backward(Buffered):
         self.outer_columns: dict[str, str] = {}
         self.totals: list[str] = []
 
-    def own(self, array: str, index: str = "", steps: str = "") -> str:
-        return super().own(array, index, ":n")
+    def at_hand(self, root: Value, lag: int = 0) -> str:
+        return ":n"
 
     def block_values(self, tape: list[Value]) -> list[str]:
         """The tape over the steps of a block."""

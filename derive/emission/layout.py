@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import sympy as sp
 
@@ -15,11 +16,25 @@ from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Stack, Times, Value, coefficient
 from derive.program import Equation, Program
 
-Place = tuple[Value, sp.Expr]
-"""(the value whose memory it is, the first row in it)"""
+
+@dataclass(frozen=True)
+class Home:
+    """Rows of the memory of one value, the root."""
+
+    root: Value
+    start: sp.Expr
 
 
-def block_sizes(program: Program, placed: Mapping[Value, Place], whole: Iterable[Value]) -> dict[Value, sp.Expr]:
+def find(homes: Mapping[Value, Home], value: Value) -> tuple[Value, sp.Expr]:
+    """(the root, the first row in it)."""
+    home = homes.get(value)
+    if home is None or home.root == value:
+        return value, sp.S.Zero
+    root, start = find(homes, home.root)
+    return root, start + home.start
+
+
+def block_sizes(program: Program, placed: Mapping[Value, Home], whole: Iterable[Value]) -> dict[Value, sp.Expr]:
     """value -> rows of one block, for the values that lie in stacks of blocks.
 
     placed: the parts of stacks that lie in them. whole: the values that somebody outside reads, each as one piece.
@@ -31,10 +46,10 @@ def block_sizes(program: Program, placed: Mapping[Value, Place], whole: Iterable
         value = equation.value
         alias = isinstance(value, Rows) and isinstance(value.args[0], Value) and not equation.accumulate
         if alias and equation.target not in places and equation.target not in states:
-            places[equation.target] = (value.args[0], value.args[1])
+            places[equation.target] = Home(value.args[0], value.args[1])
     groups: dict[Value, dict[Value, sp.Expr]] = defaultdict(dict)
     for equation in order:
-        root, start = found(places, equation.target)
+        root, start = find(places, equation.target)
         groups[root][equation.target] = start
     readers: dict[Value, list[Equation]] = defaultdict(list)
     for equation in program.equations:
@@ -60,14 +75,6 @@ def block_sizes(program: Program, placed: Mapping[Value, Place], whole: Iterable
 def is_call(equation: Equation, size: sp.Expr) -> bool:
     """Whether an equation of the loop can be computed over blocks of so many rows."""
     return equation.place == "step" and not equation.accumulate and blockwise(equation.value, equation.target.shape[0], size)
-
-
-def found(places: Mapping[Value, Place], value: Value) -> Place:
-    start: sp.Expr = sp.S.Zero
-    while value in places:
-        value, first = places[value]
-        start = start + first
-    return value, start
 
 
 def block_size(
@@ -123,6 +130,7 @@ def leaves(node: sp.MatrixExpr, value: Value) -> list[sp.MatrixExpr]:
 
 
 def has_product(node: sp.MatrixExpr) -> bool:
+    """Whether there is a product in an expression, one by a number apart."""
     return isinstance(coefficient(node)[1], Times) or any(has_product(part) for part in matrix_parts(node))
 
 

@@ -98,7 +98,7 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
         parts.append(f"\n\ndef {signature}:\n{doc}\n" + "\n".join(bodies[name]) + "\n")
     if buffered:
         parts.append("\n".join(classes) + "\n")
-        parts.append(f'\n\nBLOCK = {BLOCK}\n"""Steps times examples that backward takes at once."""\n')
+        parts.append(f'\n\nBLOCK = {BLOCK}\n"""Steps times examples that a pass takes at once."""\n')
     parts += ["\n" + DEFINITIONS[name] for name in DEFINITIONS if name in helpers]
     parts.append("\n" + runtime.TEXT + (runtime.FAST if buffered else ""))
     parts.append("\n\n" + compound(values))

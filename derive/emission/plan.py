@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 
 import sympy as sp
 
-from derive.emission.layout import block_sizes, leaves
+from derive.emission.layout import Home, block_sizes, find, leaves
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient
 from derive.program import Equation, Program
 
 Span = tuple[sp.Expr, sp.Expr]
-
-
-@dataclass(frozen=True)
-class Home:
-    """Rows of the memory of one value, the root."""
-
-    root: Value
-    start: sp.Expr
 
 
 class Plan:
@@ -50,7 +41,7 @@ class Plan:
         for equation in self.order:
             if isinstance(equation.value, Stack):
                 self.place_parts(equation)
-        self.sizes = block_sizes(program, {v: (h.root, h.start) for v, h in self.homes.items() if h.root != v}, self.keep)
+        self.sizes = block_sizes(program, self.homes, self.keep)
         for k, equation in enumerate(self.all):
             if equation.target.timed and equation.target not in self.homes:
                 self.settle(equation.target, self.choose(equation, k))
@@ -70,11 +61,7 @@ class Plan:
 
     def find(self, value: Value) -> tuple[Value, sp.Expr]:
         """(the root, the first row in it)."""
-        home = self.homes.get(value)
-        if home is None or home.root == value:
-            return value, sp.S.Zero
-        root, start = self.find(home.root)
-        return root, start + home.start
+        return find(self.homes, value)
 
     def place_parts(self, equation: Equation) -> None:
         """Let the parts of a stack lie in its rows, where they are computed at the same place and lie nowhere yet."""

@@ -61,7 +61,7 @@ def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
 
 
 def shorter(term: sp.MatrixExpr, known: list[Factors]) -> sp.MatrixExpr:
-    """A product with the products in it that are known, the longest first."""
+    """A product with the products in it that are known, the last of the list first."""
     number, rest = coefficient(term)
     if not isinstance(rest, Hadamard):
         return term
