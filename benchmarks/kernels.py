@@ -157,7 +157,7 @@ def torch_module(words: str, shape: tuple[int, ...], dtype: str) -> Run | None:
 
 
 def torch_loop(words: str, shape: tuple[int, ...], dtype: str, compiled: bool = False) -> Run:
-    """A PyTorch loop over the stacked gates, with autograd. compiled: `torch.compile` of the step, the loop unrolled takes minutes."""
+    """A PyTorch loop over the stacked gates, with autograd. compiled: by `torch.compile`, step by step: the unrolled loop takes minutes."""
     import torch
 
     from benchmarks.cells import step_of
@@ -229,18 +229,16 @@ def candidates(words: str, shape: tuple[int, ...], dtype: str, library: str) -> 
         "fast": emitted(words, None, shape, dtype),
         "plain": emitted(words, (), shape, dtype),
     }
-    if library == "torch":
+    if library in ("torch", "compile"):
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if library == "torch":
         module = torch_module(words, shape, dtype)
         if module is not None:
             found["torch.nn"] = module
         found["torch loop"] = torch_loop(words, shape, dtype)
     if library == "compile":
-        import torch
-
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         torch._dynamo.reset()
         found["torch.compile"] = torch_loop(words, shape, dtype, compiled=True)
     if library == "jax":
@@ -330,6 +328,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--one", nargs=2, metavar=("CELL", "LIBRARY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    unknown = sorted(set(options.libraries.split(",")) - {"torch", "jax", "compile", "none"})
+    if unknown:
+        parser.error(f"--libraries: expected torch, jax, compile or none, got {', '.join(unknown)}.")
     if options.one:
         print(json.dumps(measure(*options.one, options.rounds, options.widest)))
         return
