@@ -12,10 +12,11 @@ import numpy as np
 from verify import behaviour, central, compare, differences, gradients, refusals, tangents
 from verify.cause import Inquiry
 from verify.compare import Row, fault
+from verify.contract import PROMISES, Contract, broken, contract_of
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.differences import NotAnalytic
 from verify.evidence import Evidence
-from verify.findings import FAIL, PASS, Finding, label_of
+from verify.findings import CONTRACT, FAIL, NUMBERS, PASS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
@@ -48,7 +49,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found of one kernel."""
+    """Everything that was found of one kernel. strict: whether a promise of the contract that isn't kept fails it too."""
 
     name: str
     routes: tuple[str, ...]
@@ -59,14 +60,21 @@ class Report:
     note: str = ""
     against: str = ""
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
+    strict: bool = False
 
     @property
     def passed(self) -> bool:
         return not self.failures()
 
     def failures(self) -> list[Finding]:
-        """What failed or stayed inconclusive, failures first."""
-        return sorted((f for f in self.findings if not f.passed), key=lambda f: f.verdict != FAIL)
+        """What failed or stayed inconclusive, failures first; what only breaks the contract where that is asked for."""
+        found = (f for f in self.findings if not f.passed and (self.strict or f.kind == NUMBERS))
+        return sorted(found, key=lambda f: f.verdict != FAIL)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """Which promises of the contract are kept."""
+        return contract_of(self.findings)
 
     def failed_blocks(self) -> set[str]:
         return {finding.block for finding in self.failures() if finding.block}
@@ -112,14 +120,15 @@ def check(
     quick: bool = False,
     regimes: Sequence[Regime] | None = None,
     formula: Cell | None = None,
+    contract: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
-    """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
+    """Hold a kernel's gradients to its own forward pass, and the kernel to everything that the contract says.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
     regimes: other data than those of `verify.data`. formula: the cell that the kernel is of, asked only where a formula has to say
-    whether it is finite.
+    whether it is finite. contract: whether a promise that is not kept fails the kernel too, wrong numbers or not.
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
@@ -129,7 +138,7 @@ def check(
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula).report()
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract).report()
 
 
 @dataclass
@@ -145,11 +154,12 @@ class Examination:
     progress: Callable[[str], None]
     chosen: Sequence[Regime] | None = None
     formula: Cell | None = None
+    strict: bool = False
 
     def report(self) -> Report:
         with np.errstate(all="ignore"):
             plain = first_data(self.kernel, self.seed)
-            self.method, note = method_of(self.kernel, plain, self.seed)
+            self.method, self.note = method_of(self.kernel, plain, self.seed)
             self.raised: list[Finding] = []
             self.evidences = list(self.gather())
             self.ordinary = self.evidences[0]
@@ -160,10 +170,10 @@ class Examination:
             rows, routes = self.table()
         found += self.of_rows(rows, found)
         found = self.explained(found, comparisons)
-        against = self.model.cell.command if self.model else ""
         return Report(
-            self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, note, against, tuple(comparisons)
-        )
+            self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, self.note,
+            self.model.cell.command if self.model else "", tuple(comparisons), self.strict,
+        )  # fmt: skip
 
     # ---- the derived cell
 
@@ -241,6 +251,7 @@ class Examination:
         for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
             excused = finding.check == "saturation" and not finding.passed
             yield of_saturation(finding, self.asked or self.recognised, self.ordinary) if excused else finding
+        yield broken("complex", self.note) if self.note else Finding("complex", PASS, kind=CONTRACT)
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
@@ -386,15 +397,16 @@ def where_of(regime: Regime) -> str:
 
 
 def guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The findings of a check, its failures alone where it has some; raising is failing."""
+    """The findings of a check, beside the contract's its failures alone where it has some; raising is failing."""
     try:
         found = list(run())
     except NotAnalytic as error:
         return [Finding(check, PASS, said=f"not held against complex step: {error}")]
     except Exception as error:
-        return [Finding(check, FAIL, said=f"the kernel raises {one_line(error)}")]
+        said = f"the kernel raises {one_line(error)}"
+        return [broken(check, said) if check in PROMISES else Finding(check, FAIL, said=said)]
     failed = [finding for finding in found if not finding.passed]
-    return failed or found
+    return [finding for finding in found if not finding.passed or finding.kind == CONTRACT] if failed else found
 
 
 __all__ = ["Examination", "Report", "Sight", "check"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from verify.contract import broken
 from verify.data import Data
 from verify.evidence import Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
@@ -48,7 +49,7 @@ def along(kernel: Kernel, data: Data, block: str, direction: Array) -> dict[str,
 def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     """jvp block by block against the evidence, and <J u, v> = <u, Jᵀ v> with backward."""
     if not kernel.has("jvp"):
-        yield Finding("jvp", PASS, said="absent")
+        yield broken("jvp", "absent")
         return
     data = evidence.data
     gradients = kernel.gradients(data)
@@ -170,7 +171,7 @@ def jacobian_of(kernel: Kernel, data: Data) -> Array:
 def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step."""
     if not kernel.has("step_jacobian"):
-        yield Finding("step_jacobian", PASS, said="absent")
+        yield broken("step_jacobian", "absent")
         return
     data = evidence.data
     got = jacobian_of(kernel, data)
