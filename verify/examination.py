@@ -15,7 +15,7 @@ from verify.compare import Row, fault
 from verify.contract import PROMISES, Contract, broken, contract_of
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.differences import NotAnalytic
-from verify.evidence import Evidence
+from verify.evidence import EXACT, WHOLE, Evidence
 from verify.findings import CONTRACT, FAIL, NUMBERS, PASS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
@@ -56,7 +56,7 @@ class Report:
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     sights: tuple[Sight, ...] = ()
-    method: str = "complex step"
+    method: str = EXACT
     note: str = ""
     against: str = ""
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
@@ -224,7 +224,10 @@ class Examination:
             self.progress(f"gradients: {evidence.regime.name}")
             try:
                 found = self.on(evidence, localised)
-                if any(one.failed and one.error < SHAKY for one in found) and self.method == "complex step":
+                if any(one.failed for one in found):
+                    evidence = evidence.with_digits()
+                    found = self.on(evidence, localised) if evidence.digits else found
+                if any(one.failed and one.error < SHAKY for one in found) and self.method != WHOLE:
                     found = self.on(evidence.with_shaken(), localised)
                 localised |= {one.block for one in found if one.failed}
                 yield from found
@@ -271,7 +274,7 @@ class Examination:
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)
         for sweep in central.sweeps(self.kernel, self.ordinary, found):
-            yield central.judged(sweep, self.method == "complex step")
+            yield central.judged(sweep, self.method != WHOLE)
 
     # ---- the table of routes
 
@@ -331,8 +334,8 @@ class Examination:
 
     def agreement(self, block: str) -> str:
         """Which routes agree on a block of the ordinary data, by trying."""
-        if self.method != "complex step":
-            return "central differences at two steps agree; backward differs"
+        if self.method != EXACT:
+            return f"{self.method} settle; backward differs"
         evidence, blocks = self.ordinary, self.ordinary.data.flat()
         exact = gradients.expected_gradient(block, evidence, evidence.data.cotangents)[0]
         near, _ = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
