@@ -81,23 +81,9 @@ def power(options: argparse.Namespace, cell: list[str]) -> int:
     return measure(cell, options.json, options.thorough)
 
 
-def mapping(pairs: Sequence[str]) -> dict[str, str]:
-    """theirs -> ours. Raises KernelError on a pair that isn't one."""
-    found = {}
-    for pair in pairs:
-        for one in pair.split(","):
-            theirs, equals, ours = one.strip().partition("=")
-            if not equals or not theirs or not ours:
-                raise KernelError(f"verify: --map {pair}: expected THEIRS=OURS, got `{one}`. Write the kernel's name first.")
-            if theirs in found:
-                raise KernelError(f"verify: --map {pair}: {theirs} is mapped twice. Drop one.")
-            found[theirs] = ours
-    return found
-
-
 def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
     """The reports, with a progress bar on a terminal where there is much to do; what kernels print is kept off the output."""
-    names = mapping(options.map)
+    names = options.map
     if not cell and (options.against or names):
         raise KernelError(
             "verify: --against: expected a kernel to hold against it, got none. Name one: python -m verify PATH.py --against CELL."

@@ -139,6 +139,10 @@ class Data:
             state={name: blocks[f"initial {name}"] for name in self.state},
         )
 
+    def dtype(self) -> Any:
+        """That of its numbers together: complex where one of them is."""
+        return np.result_type(np.float64, *self.flat().values())
+
     def copy(self) -> Data:
         return self.astype(None)
 

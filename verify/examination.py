@@ -112,7 +112,7 @@ def check(
     kernel: Any,
     against: str | Sequence[str] | Model | None = None,
     *,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | Sequence[str] | None = None,
     name: str = "",
     hand: Any | None = None,
     seed: int = 0,
@@ -264,12 +264,12 @@ class Examination:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)
             yield from guarded("kinks", lambda: central.kinks_at_origin(self.kernel, self.ordinary.data))
-        if self.model is not None:
+        if self.asked is not None:
             from verify.against import against
 
-            self.progress("against the derived cell")
-            model = self.model
-            yield from guarded("against", lambda: against(model, self.evidences))
+            self.progress("against the cell")
+            model = self.asked
+            yield from guarded("against", lambda: against(model, self.evidences, derived=self.model is not None))
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)

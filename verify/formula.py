@@ -28,6 +28,6 @@ def of_unbounded(model: Model | None, evidence: Evidence) -> Finding:
     if model is None:
         return Finding("data", INCONCLUSIVE, said=f"{said}: expected finite ones, or a cell to ask. Hold it --against one")
     environments = model.environments_at(evidence.kernel.dims, evidence.data)
-    if in_bounds(model.outputs(environments)):
+    if in_bounds(model.outputs(environments, evidence.kernel.dims)):
         return Finding("data", FAIL, said=f"{said}, and those of `{model.cell.command}` don't")
     return Finding("data", PASS, said=f"{said}, by its formula: left out")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from verify.correspondence import relations
 from verify.examination import Report, check
 from verify.handwritten import CASES
 from verify.kernel import Kernel, KernelError, checked, load, load_text
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from derive.cell import Cell
     from verify.evidence import Evidence
     from verify.model import Model
+
+
+Names = Mapping[str, str] | Sequence[str] | None
+"""Whose names are whose: `--map` as it is written, or theirs -> ours."""
 
 
 class StaleError(ValueError):
@@ -46,7 +51,7 @@ def handwritten_for(name: str, kernel: Any) -> Any | None:
 
 
 def compare_text(text: str, cell: Cell) -> Report:
-    """The sharpest subset of the checks for the kernel of a cell that is only text yet: about a second."""
+    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too."""
     kernel = load_text(text, f"{cell.name}.py")
     return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
@@ -107,10 +112,11 @@ def module_of(kernel: Any, name: str = "") -> tuple[Any, str]:
     return checked(kernel, shown), shown
 
 
-def model_for(against: str | Sequence[str] | Model | None, names: Mapping[str, str] | None) -> Model | None:
-    """The derived cell that words name. names: theirs -> ours. Raises DeriveError or KernelError in one line."""
+def model_for(against: str | Sequence[str] | Model | None, names: Names = None) -> Model | None:
+    """The derived cell that words name. names: what `--map` says, or theirs -> ours. Raises DeriveError or KernelError in one line."""
+    said = relations([f"{theirs}={ours}" for theirs, ours in names.items()] if isinstance(names, Mapping) else names or ())
     if against is None:
-        if names:
+        if said:
             raise KernelError(
                 "verify: --map: expected --against beside it: names are mapped onto those of a cell. Add --against CELL."
             )
@@ -130,14 +136,7 @@ def model_for(against: str | Sequence[str] | Model | None, names: Mapping[str, s
         raise KernelError(
             f"verify: --against {' '.join(words)}: names {len(found)} cells: {', '.join(c.name for c in found)}. Choose one."
         )
-    cell, ours = found[0], {}
-    known = {value.name for value in (*cell.parameters, *cell.inputs, *cell.states, *cell.outputs)}
-    for theirs, our in (names or {}).items():
-        if our not in known or our in ours:
-            problem = "no name of the cell" if our not in known else "mapped twice"
-            raise KernelError(f"verify: --map {theirs}={our}: {our} is {problem}: expected one of {', '.join(sorted(known))}.")
-        ours[our] = theirs
-    return model_of(cell, ours)
+    return model_of(found[0], said)
 
 
 def split(words: str) -> list[str]:
@@ -155,7 +154,7 @@ def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:
 
     def fits(model: Model, evidence: Evidence) -> bool:
         outputs = evidence.kernel.outputs(evidence.data)
-        found = model.outputs(model.environments(evidence.data, model.evaluator(evidence.kernel.dims)))
+        found = model.outputs(model.environments(evidence.data, model.evaluator(evidence.kernel.dims)), evidence.kernel.dims)
         return all(np.allclose(outputs[name], array, rtol=FORWARD.value, atol=1e-12) for name, array in found.items())
 
     return next((model for model in namesakes(kernel) if all(fits(model, evidence) for evidence in evidences)), None)
@@ -170,7 +169,7 @@ def namesakes(kernel: Kernel) -> Iterator[Model]:
         for cell in variants(declaration):
             model = model_of(cell)
             try:
-                model.check_names(kernel, kernel.name)
+                model.check_names(kernel, kernel.name, whole=True)
             except KernelError:
                 continue
             yield model

@@ -17,9 +17,10 @@ from derive.language import Value
 from derive.notation import LaTeX, Notation
 from derive.program import Equation, Program
 from verify import interpreter
+from verify.correspondence import Correspondence, Relation
 from verify.data import Data, Dims
 from verify.interpreter import Environment, Evaluator, Numbers
-from verify.kernel import Kernel, KernelError
+from verify.kernel import Kernel
 
 Array = NDArray[Any]
 
@@ -39,13 +40,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Model:
-    """A cell's derivation, under the names that the kernel uses.
-
-    theirs: our name -> theirs, where `--map` says so.
-    """
+    """A cell's derivation, called with the arrays of a kernel. names: which of them are which of the cell's symbols."""
 
     cell: Cell
-    theirs: Mapping[str, str]
+    names: Correspondence
 
     @cached_property
     def derivation(self) -> Derivation:
@@ -56,50 +54,19 @@ class Model:
         return {}
 
     def name(self, value: Value) -> str:
-        return self.theirs.get(value.name, value.name)
+        return self.names.name(value.name)
 
     def label(self, value: Value) -> str:
         """The block of a result: `W`, `input x`, `initial h`."""
-        name = self.name(value)
-        if not value.timed:
-            return name
-        return f"initial {name}" if value.lag or value.kind == "carry" else f"input {name}"
+        return block_of(value, self.name(value))
 
-    def check_names(self, kernel: Kernel, where: str) -> None:
-        """Raises KernelError unless the kernel's tables hold the cell's names and shapes, as mapped."""
-        for table, values in (("parameters", self.cell.parameters), ("inputs", self.cell.inputs), ("states", self.cell.states)):
-            expected, got = {self.name(value) for value in values}, set(getattr(kernel.dims, table))
-            if expected != got:
-                raise KernelError(
-                    f"verify: {where}: {table} differ from those of `{self.cell.command}`: expected {', '.join(sorted(expected))}, "
-                    f"got {', '.join(sorted(got)) or 'none'}. Say which is which with --map theirs=ours."
-                )
-        missing = {self.name(value) for value in self.cell.outputs} - set(kernel.dims.outputs)
-        if missing:
-            raise KernelError(
-                f"verify: {where}: outputs: expected {', '.join(sorted(missing))} too. Say which is which with --map theirs=ours."
-            )
-        self.sizes(kernel.dims, where)
+    def check_names(self, kernel: Kernel, where: str, whole: bool = False) -> None:
+        """Raises KernelError unless the kernel's tables hold the cell's names and shapes, as mapped; whole: its states and outputs too."""
+        self.names.check(kernel.dims, where, whole)
 
     def sizes(self, dims: Dims, where: str = "kernel") -> dict[str, int]:
         """The size of each of the cell's dimensions, from the kernel's tables; raises KernelError where they don't agree."""
-        sizes: dict[str, int] = {}
-        for table, values in (
-            (dims.states, self.cell.states),
-            (dims.inputs, self.cell.inputs),
-            (dims.parameters, self.cell.parameters),
-        ):
-            for value in values:
-                shape = dims.shape(table[self.name(value)])
-                ours = value.shape if len(shape) == 2 else value.shape[:1]
-                wrong = len(shape) == 1 and value.shape[1] != 1
-                for symbol, size in zip(ours, shape, strict=False):
-                    wrong |= symbol.is_Symbol and sizes.setdefault(symbol.name, size) != size
-                if wrong:
-                    raise KernelError(
-                        f"verify: {where}: {self.name(value)}: shape differs from `{self.cell.command}`: got {table[self.name(value)]}."
-                    )
-        return sizes
+        return self.names.at(dims, where).sizes
 
     # ---- running it
 
@@ -115,19 +82,21 @@ class Model:
         pairs = (
             ordered(self.cell.equations, self.cell.name) if program is None else [(e.target, e.value) for e in program.equations]
         )
-        cast = cast_to(evaluate.numbers)
-        env: Environment = {v: cast(column(data.parameters[self.name(v)])) for v in self.cell.parameters}
-        env |= {v.prev: cast(data.state[self.name(v)][:, :, None]) for v in self.cell.states}
-        inputs = {v: cast(data.inputs[self.name(v)][..., None]) for v in self.cell.inputs}
+        cast, data = cast_to(evaluate.numbers), self.names.at_data(data).data(data)
+        env: Environment = {v: cast(column(data.parameters[v.name])) for v in self.cell.parameters}
+        env |= {v.prev: cast(data.state[v.name][:, :, None]) for v in self.cell.states}
+        inputs = {v: cast(data.inputs[v.name][..., None]) for v in self.cell.inputs}
         return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
         """The environments at some sizes."""
         return self.environments(data, self.evaluator(dims))
 
-    def outputs(self, environments: Sequence[Environment]) -> dict[str, Array]:
+    def outputs(self, environments: Sequence[Environment], dims: Dims | None = None) -> dict[str, Array]:
+        """The states and outputs that the kernel has too; dims: its tables, needed where it has them put together."""
         values = (*self.cell.states, *self.cell.outputs)
-        return {self.name(v): np.stack([env[v][..., 0] for env in environments]) for v in values}
+        found = {v.name: np.stack([env[v][..., 0] for env in environments]) for v in values}
+        return {self.names.name(name): a for name, a in found.items()} if dims is None else self.names.at(dims).outputs(found)
 
     def filled(self, dims: Dims, data: Data, evaluate: Evaluator | None = None) -> list[Environment]:
         """The environments with the values that only the flattened program names."""
@@ -147,15 +116,16 @@ class Model:
         evaluate = evaluate or self.evaluator(dims)
         environments = environments or self.filled(dims, data)
         program = program or self.derivation.backward
-        cast = cast_to(evaluate.numbers)
+        cast, at = cast_to(evaluate.numbers), self.names.at(dims)
+        ours = at.cotangents(cotangents)
         given: dict[Value, Any] = {}
         for value in program.given:
             if value.kind == "given":
-                array = cotangents.get(self.name(value))
+                array = ours.get(value.name)
                 shape = (data.steps, *environments[0][value.like(kind="primal")].shape)
                 given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else cast(array[..., None])
         found = interpreter.backward(program, evaluate, environments, given, record)
-        return {self.label(value): self.shaped(value, array) for value, array in found.items()}
+        return at.gradients({block_of(value): self.shaped(value, array) for value, array in found.items()})
 
     def shaped(self, value: Value, array: Array) -> Array:
         """A result as the contract has it: of the initial state the carry that the first step hands back."""
@@ -218,10 +188,18 @@ class Model:
         def loss(by: Any) -> Any:
             blocks = {name: cast(array) for name, array in data.flat().items()}
             blocks[block] = blocks[block] + by * cast(direction)
-            outputs = self.outputs(self.environments(data.with_flat(blocks), evaluate))
+            outputs = self.outputs(self.environments(data.with_flat(blocks), evaluate), dims)
             return sum((cast(cotangents[name]) * outputs[name]).sum() for name in cotangents if name in outputs)
 
         return (loss(step) - loss(-step)) / (2 * step)
+
+
+def block_of(value: Value, name: str = "") -> str:
+    """The block of a result, under a name, by default its own."""
+    name = name or value.name
+    if not value.timed:
+        return name
+    return f"initial {name}" if value.lag or value.kind == "carry" else f"input {name}"
 
 
 def column(array: Array) -> Array:
@@ -236,8 +214,8 @@ def cast_to(numbers: Numbers) -> Any:
     return lambda array: exactly(array.astype(object))
 
 
-def model_of(cell: Cell, theirs: Mapping[str, str] | None = None) -> Model:
-    return Model(cell, dict(theirs or {}))
+def model_of(cell: Cell, said: tuple[Relation, ...] = ()) -> Model:
+    return Model(cell, Correspondence(cell, said))
 
 
 __all__ = ["Model", "Notation", "Part", "model_of"]

@@ -1,0 +1,415 @@
+"""Which arrays of a kernel are which symbols of a cell: by name, as `--map` says, side by side, below each other, transposed.
+
+A relation reads as an equation of matrices, `Wx = W_i.T|W_f.T` or `U|W = W_f`: `|` puts side by side, `/` below each other, `.T`
+transposes, `(...)` holds together what is transposed as a whole. A vector lies along one axis: either sign joins it. Both sides are
+one array cut in two ways, so that data go from left to right and gradients, which are shaped alike, from right to left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from derive.cell import Cell
+from derive.language import Value
+from verify.data import Data, Dims
+from verify.kernel import KernelError
+
+Array = NDArray[Any]
+Shape = tuple[Any, ...]
+Shapes = dict[str, dict[str, tuple[int, ...]]]
+NAME = r"[^\W\d]\w*"
+PART = re.compile(rf"\s*({NAME})\s*(\.T|'|ᵀ)?\s*")
+WHOLE = re.compile(r"\s*[(\[](.*)[)\]]\s*(\.T|'|ᵀ)\s*")
+TABLES = ("parameters", "inputs", "states", "outputs")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Arrays put together: names, each transposed or not, side by side (axis -1) or below each other (-2); the whole transposed or not."""
+
+    names: tuple[str, ...]
+    turned: tuple[bool, ...]
+    axis: int = -1
+    whole_turned: bool = False
+
+    def joined(self, arrays: Sequence[Array], rank: int) -> Array:
+        """The arrays as one. rank: of what they hold for one example and step, 1 or 2."""
+        turned = [turn(a) if t and rank == 2 else a for a, t in zip(arrays, self.turned, strict=True)]
+        whole = np.concatenate(turned, axis=self.axis if rank == 2 else -1) if len(turned) > 1 else turned[0]
+        return turn(whole) if self.whole_turned and rank == 2 else whole
+
+    def cut(self, whole: Array, shapes: Sequence[tuple[int, ...]], rank: int) -> list[Array]:
+        """The reverse: arrays of these shapes."""
+        whole = turn(whole) if self.whole_turned and rank == 2 else whole
+        axis = self.axis if rank == 2 else -1
+        lengths = [shape[::-1][axis] if t and rank == 2 else shape[axis] for shape, t in zip(shapes, self.turned, strict=True)]
+        parts = np.split(whole, np.cumsum(lengths)[:-1], axis=axis)
+        return [turn(part) if t and rank == 2 else part for part, t in zip(parts, self.turned, strict=True)]
+
+    def shape(self, shapes: Sequence[Shape]) -> list[Shape]:
+        """The shape of the whole by each of its parts: all have to say the same."""
+        if len(shapes[0]) == 1:
+            return [(sum(shape[0] for shape in shapes),)]
+        turned = [shape[::-1] if t else shape for shape, t in zip(shapes, self.turned, strict=True)]
+        along = sum(shape[self.axis] for shape in turned)
+        across = 0 if self.axis == -1 else 1
+        found = [(shape[0], along) if across == 0 else (along, shape[1]) for shape in turned]
+        return [shape[::-1] for shape in found] if self.whole_turned else found
+
+    def text(self) -> str:
+        parts = [name + ".T" * t for name, t in zip(self.names, self.turned, strict=True)]
+        joined = ("|" if self.axis == -1 else "/").join(parts)
+        return f"({joined}).T" if self.whole_turned else joined
+
+
+def tables_of(dims: Dims) -> dict[str, dict[str, tuple[str, ...]]]:
+    """A kernel's tables, each name in one of them."""
+    outputs = {name: shape for name, shape in dims.outputs.items() if name not in dims.states}
+    return dict(zip(TABLES, (dims.parameters, dims.inputs, dims.states, outputs), strict=True))
+
+
+def turn(array: Array) -> Array:
+    return np.swapaxes(array, -1, -2)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """theirs = ours, one array cut in two ways."""
+
+    theirs: Side
+    ours: Side
+
+    @property
+    def text(self) -> str:
+        return f"{self.theirs.text()}={self.ours.text()}"
+
+
+def alone(theirs: str, ours: str) -> Relation:
+    return Relation(Side((theirs,), (False,)), Side((ours,), (False,)))
+
+
+def relations(texts: Sequence[str]) -> tuple[Relation, ...]:
+    """What `--map` says, several in one separated by commas. Raises KernelError."""
+    found: list[Relation] = []
+    for text in texts:
+        for one in text.split(","):
+            left, equals, right = one.partition("=")
+            if not equals or not left.strip() or not right.strip():
+                raise KernelError(f"verify: --map {text}: expected THEIRS=OURS, got `{one}`. Write the kernel's name first.")
+            found.append(Relation(side(left, one), side(right, one)))
+    for part in ("theirs", "ours"):
+        names = [name for relation in found for name in getattr(relation, part).names]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise KernelError(f"verify: --map {' '.join(texts)}: {twice} is mapped twice. Drop one.")
+    return tuple(found)
+
+
+def side(text: str, where: str) -> Side:
+    """One side of a relation. Raises KernelError."""
+    whole = WHOLE.fullmatch(text)
+    inner = whole[1] if whole else text.strip().strip("()[]") if re.fullmatch(r"\s*[(\[].*[)\]]\s*", text) else text
+    signs = set(re.findall(r"[|/]", inner))
+    parts = [PART.fullmatch(part) for part in re.split(r"[|/]", inner)]
+    if len(signs) > 1 or not all(parts):
+        raise KernelError(
+            f"verify: --map {where}: expected names joined by | (side by side) or by / (below each other), each with .T where it is "
+            f"transposed, got `{text.strip()}`. Write for example Wx=W_i.T|W_f.T."
+        )
+    names, turned = tuple(part[1] for part in parts if part), tuple(bool(part[2]) for part in parts if part)
+    return Side(names, turned, -2 if signs == {"/"} else -1, whole is not None)
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """A cell and what is said of its names; what isn't said goes by name."""
+
+    cell: Cell
+    said: tuple[Relation, ...] = ()
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str, Value]]:
+        """The cell's symbols by name: parameters, inputs, states, outputs that aren't carried."""
+        cell = self.cell
+        values = (cell.parameters, cell.inputs, cell.states, cell.outputs)
+        return {table: {value.name: value for value in some} for table, some in zip(TABLES, values, strict=True)}
+
+    @cached_property
+    def known(self) -> dict[Any, At]:
+        return {}
+
+    def at(self, dims: Dims, where: str = "kernel") -> At:
+        """The correspondence at the sizes of a kernel. Raises KernelError where shapes don't fit."""
+        shapes = {table: {name: dims.shape(of) for name, of in theirs.items()} for table, theirs in tables_of(dims).items()}
+        return self.at_shapes(shapes, {name: of for theirs in tables_of(dims).values() for name, of in theirs.items()}, where)
+
+    def at_data(self, data: Data) -> At:
+        """The correspondence for the arrays of a call."""
+        parts = (data.parameters, data.inputs, data.state, {n: a for n, a in data.cotangents.items() if n not in data.state})
+        lead = (0, 2, 1, 2)
+        return self.at_shapes(
+            {table: {n: a.shape[k:] for n, a in arrays.items()} for table, arrays, k in zip(TABLES, parts, lead, strict=True)}
+        )
+
+    def at_shapes(self, shapes: Shapes, written: Mapping[str, Sequence[str]] | None = None, where: str = "kernel") -> At:
+        key = tuple((table, *some.items()) for table, some in shapes.items())
+        if key not in self.known:
+            self.known[key] = At(self, shapes, self.by_table(shapes), written or {}, where)
+        return self.known[key]
+
+    def by_table(self, shapes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Relation]]:
+        """The relations of each table: those that are said, then equal names."""
+        found = {}
+        for table, ours in self.tables.items():
+            theirs = shapes[table]
+            said = [one for one in self.said if set(one.ours.names) <= set(ours) and set(one.theirs.names) <= set(theirs)]
+            taken = {name for one in said for name in one.ours.names}
+            used = {name for one in said for name in one.theirs.names}
+            found[table] = [*said, *(alone(n, n) for n in ours if n in theirs and n not in taken and n not in used)]
+        return found
+
+    def name(self, ours: str) -> str:
+        """The kernel's name of a symbol; of several the first, where it is put together of them."""
+        return next((one.theirs.names[0] for one in self.said if ours in one.ours.names), ours)
+
+    def check(self, dims: Dims, where: str, whole: bool = False) -> None:
+        """Raises KernelError unless parameters and inputs correspond, and some state or output does; whole: all of them."""
+        for relation in self.said:
+            self.check_said(relation, dims)
+        theirs_by_table = tables_of(dims)
+        found = self.by_table(theirs_by_table)
+        for table, ours in self.tables.items():
+            theirs = theirs_by_table[table]
+            needed = table in ("parameters", "inputs") or whole
+            missing = [n for n in ours if needed and n not in {m for one in found[table] for m in one.ours.names}]
+            extra = [n for n in theirs if needed and n not in {m for one in found[table] for m in one.theirs.names}]
+            if missing or (extra and table != "outputs"):
+                raise KernelError(
+                    f"verify: {where}: {table} differ from those of `{self.cell.command}`: expected {', '.join(sorted(ours)) or 'none'}, "
+                    f"got {', '.join(sorted(theirs)) or 'none'}. Say which is which with --map THEIRS=OURS."
+                )
+        if not found["states"] and not found["outputs"]:
+            ours_all, theirs_all = {**self.tables["states"], **self.tables["outputs"]}, dims.outputs
+            raise KernelError(
+                f"verify: {where}: no state and no output is one of `{self.cell.command}`: expected some of "
+                f"{', '.join(ours_all)}, got {', '.join(theirs_all) or 'none'}. Say which is which with --map THEIRS=OURS."
+            )
+        self.at(dims, where)
+
+    def check_said(self, relation: Relation, dims: Dims) -> None:
+        """Raises KernelError unless the names of a relation stand in one table."""
+        ours = {name: table for table, values in self.tables.items() for name in values}
+        theirs = {name: table for table, some in tables_of(dims).items() for name in some}
+        for names, known, whose in ((relation.ours.names, ours, "the cell"), (relation.theirs.names, theirs, "the kernel")):
+            strange = next((name for name in names if name not in known), None)
+            if strange is not None:
+                raise KernelError(
+                    f"verify: --map {relation.text}: {strange} is no name of {whose}: expected one of {', '.join(sorted(known))}."
+                )
+        tables = [*(ours[name] for name in relation.ours.names), *(theirs[name] for name in relation.theirs.names)]
+        if len(set(tables)) > 1:
+            raise KernelError(
+                f"verify: --map {relation.text}: expected names of one table, got {', '.join(dict.fromkeys(tables))}."
+            )
+
+
+class MisfitError(Exception):
+    """A relation whose two sides differ in shape."""
+
+    def __init__(self, relation: Relation) -> None:
+        super().__init__(relation)
+        self.relation = relation
+
+
+@dataclass(frozen=True)
+class At:
+    """A correspondence at the sizes of a kernel: data from its names to the cell's, outputs and gradients back."""
+
+    of: Correspondence
+    shapes: Shapes
+    relations: dict[str, list[Relation]]
+    written: Mapping[str, Sequence[str]]
+    where: str = "kernel"
+
+    # ---- sizes
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The size of each of the cell's dimensions. Raises KernelError where shapes don't fit."""
+        try:
+            return self.solved()
+        except MisfitError as error:
+            raise self.misfit(error.relation) from None
+
+    def solved(self) -> dict[str, int]:
+        """Each length of the kernel's arrays is an equation in the cell's dimensions: solved one unknown at a time."""
+        sizes: dict[sp.Symbol, int] = {}
+        waiting = list(self.equalities())
+        while waiting:
+            waiting = [(one, ours.xreplace(sizes), n) for one, ours, n in waiting]
+            for relation, ours, n in waiting:
+                if not ours.free_symbols and ours != n:
+                    raise MisfitError(relation)
+            waiting = [one for one in waiting if one[1].free_symbols]
+            single = next((one for one in waiting if len(one[1].free_symbols) == 1), None)
+            if single is None:
+                break
+            relation, ours, n = single
+            (symbol,) = ours.free_symbols
+            (value,) = sp.solve(ours - n, symbol)
+            if not value.is_Integer or value < 0:
+                raise MisfitError(relation)
+            sizes[symbol] = value
+        return {symbol.name: int(value) for symbol, value in sizes.items()}
+
+    def equalities(self) -> Iterator[tuple[Relation, sp.Expr, int]]:
+        """(relation, the length of an axis in the cell's dimensions, in the kernel's arrays): names that are alone first."""
+        ordered = [(table, one) for table in ("states", "inputs", "outputs", "parameters") for one in self.relations[table]]
+        for table, relation in sorted(ordered, key=lambda pair: len(pair[1].ours.names) + len(pair[1].theirs.names)):
+            theirs = relation.theirs.shape(self.their_shapes(table, relation))
+            values = [self.of.tables[table][name] for name in relation.ours.names]
+            rank = len(theirs[0])
+            if any(shape != theirs[0] for shape in theirs) or (rank == 1 and not all(value.is_vector for value in values)):
+                raise MisfitError(relation)
+            for shape in relation.ours.shape([value.shape[:rank] for value in values]):
+                yield from ((relation, sp.sympify(n), length) for n, length in zip(shape, theirs[0], strict=True))
+
+    def their_shapes(self, table: str, relation: Relation) -> list[tuple[int, ...]]:
+        return [self.shapes[table][name] for name in relation.theirs.names]
+
+    def our_shapes(self, table: str, relation: Relation, rank: int = 2) -> list[tuple[int, ...]]:
+        numbers = self.sizes
+        values = [self.of.tables[table][name] for name in relation.ours.names]
+        return [
+            tuple(int(n.subs({symbol: numbers[symbol.name] for symbol in n.free_symbols})) for n in value.shape[:rank])
+            for value in values
+        ]
+
+    def misfit(self, relation: Relation) -> KernelError:
+        """What is wrong with the shapes of a relation, and what would fit."""
+        table = next(table for table, some in self.relations.items() if relation in some)
+        theirs, ours = {**self.shapes[table], **self.written}, self.of.tables[table]
+        got = ", ".join(f"{name} ({', '.join(map(str, theirs[name]))})" for name in relation.theirs.names)
+        expected = ", ".join(
+            f"{name} ({', '.join(map(str, ours[name].shape[: 1 if ours[name].is_vector else 2]))})"
+            for name in relation.ours.names
+        )
+        fitting = next((one.text for one in variations(relation) if one != relation and self.fits(table, one)), "")
+        mend = f"Write --map {quoted(fitting)}." if fitting else "Say how it is put together with --map THEIRS=OURS."
+        what = f"--map {relation.text}" if relation in self.of.said else relation.theirs.text()
+        command = self.of.cell.command
+        return KernelError(
+            f"verify: {self.where}: {what}: shape differs from `{command}`: expected what {expected} makes, got {got}. {mend}"
+        )
+
+    def fits(self, table: str, relation: Relation) -> bool:
+        """Whether a relation has shapes that fit the states, inputs and outputs that go by name."""
+        lone = {
+            name: [one for one in some if one.text == alone(one.theirs.names[0], one.ours.names[0]).text and name != "parameters"]
+            for name, some in self.relations.items()
+        }
+        lone[table] = [*lone[table], relation]
+        try:
+            At(self.of, self.shapes, lone, self.written).solved()
+        except MisfitError:
+            return False
+        return True
+
+    # ---- arrays
+
+    def forth(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays under the kernel's names as the cell has them; axes in front of a value's own stay."""
+        found: dict[str, Array] = {}
+        for relation in self.relations[table]:
+            if all(name in arrays for name in relation.theirs.names):
+                rank = len(self.their_shapes(table, relation)[0])
+                whole = relation.theirs.joined([arrays[name] for name in relation.theirs.names], rank)
+                parts = relation.ours.cut(whole, self.our_shapes(table, relation, rank), rank)
+                for name, part in zip(relation.ours.names, parts, strict=True):
+                    column = rank == 2 and self.of.tables[table][name].is_vector
+                    found[name] = part[..., 0] if column else part
+        return found
+
+    def back(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays under the cell's names as the kernel has them: outputs, and gradients, which are shaped as their primals."""
+        found: dict[str, Array] = {}
+        for relation in self.relations[table]:
+            if all(name in arrays for name in relation.ours.names):
+                shapes = self.their_shapes(table, relation)
+                rank, ours = len(shapes[0]), [self.of.tables[table][name] for name in relation.ours.names]
+                parts = [arrays[v.name][..., None] if rank == 2 and v.is_vector else arrays[v.name] for v in ours]
+                found |= zip(
+                    relation.theirs.names, relation.theirs.cut(relation.ours.joined(parts, rank), shapes, rank), strict=True
+                )
+        return found
+
+    def data(self, data: Data) -> Data:
+        """The arguments of a call as the cell takes them; a state that the kernel hasn't got is zero."""
+        state = self.forth("states", data.state)
+        missing = {name: value for name, value in self.of.tables["states"].items() if name not in state}
+        zeros = {name: np.zeros((data.batch, self.length(value)), data.dtype()) for name, value in missing.items()}
+        return replace(
+            data,
+            parameters=self.forth("parameters", data.parameters),
+            inputs=self.forth("inputs", data.inputs),
+            state=state | zeros,
+            cotangents=self.cotangents(data.cotangents),
+        )
+
+    def length(self, value: Value) -> int:
+        n = sp.sympify(value.shape[0])
+        return int(n.subs({symbol: self.sizes[symbol.name] for symbol in n.free_symbols}))
+
+    def shared(self, data: Data) -> Data:
+        """The kernel's arguments with zeros for what the cell hasn't got: states of its own, and their cotangents."""
+        known = {name for table in ("states", "outputs") for one in self.relations[table] for name in one.theirs.names}
+        return replace(
+            data,
+            state={name: array * (name in known) for name, array in data.state.items()},
+            cotangents={name: array for name, array in data.cotangents.items() if name in known},
+        )
+
+    def cotangents(self, cotangents: Mapping[str, Array]) -> dict[str, Array]:
+        return self.forth("states", cotangents) | self.forth("outputs", cotangents)
+
+    def outputs(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        return self.back("states", outputs) | self.back("outputs", outputs)
+
+    def gradients(self, blocks: Mapping[str, Array]) -> dict[str, Array]:
+        """Gradients by the kernel's blocks, of the cell's."""
+        found = self.back("parameters", blocks)
+        for table, label in (("inputs", "input "), ("states", "initial ")):
+            ours = {block.removeprefix(label): array for block, array in blocks.items() if block.startswith(label)}
+            found |= {label + name: array for name, array in self.back(table, ours).items()}
+        return found
+
+    def uncompared(self) -> list[str]:
+        """What one of the two has and the other hasn't, in words."""
+        said = []
+        for table, what in (("states", "state"), ("outputs", "output")):
+            theirs = {name for one in self.relations[table] for name in one.theirs.names}
+            ours = {name for one in self.relations[table] for name in one.ours.names}
+            said += [f"{what} {name} (the cell hasn't got it)" for name in self.shapes[table] if name not in theirs]
+            said += [f"{what} {name} (the kernel hasn't got it)" for name in self.of.tables[table] if name not in ours]
+        return said
+
+
+def quoted(text: str) -> str:
+    return f'"{text}"' if re.search(r"[|().]", text) else text
+
+
+def variations(relation: Relation) -> Iterator[Relation]:
+    """The same names put together in every other way, transposed all or none."""
+    for axis in (-1, -2):
+        for turned in (False, True):
+            ours = replace(relation.ours, turned=(turned,) * len(relation.ours.names), axis=axis, whole_turned=False)
+            for other in (-1, -2):
+                yield replace(relation, ours=ours, theirs=replace(relation.theirs, axis=other))
