@@ -94,7 +94,8 @@ def page_parser() -> argparse.ArgumentParser:
 
 
 def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
-    """NAME=WHAT words as a mapping. Raises DeriveError."""
+    """NAME=WHAT words, several of them in one between semicolons, as a mapping. Raises DeriveError."""
+    words = [part for word in words for part in word.split(";") if part.strip()]
     for word in words:
         if not word.partition("=")[2].strip() or not word.partition("=")[0].strip():
             raise DeriveError(f"derive: --{option} {word}: expected NAME=WHAT, got `{word}`. Write it as in --{option} f=tanh.")
@@ -105,7 +106,11 @@ def page_cells(path: str, options: argparse.Namespace) -> list[PageCell]:
     """The cells of a page, or the one that is asked for; their commands say how they were read. Raises DeriveError."""
     from derive.pages import read
 
-    page = read(path, dims=pairs("dim", options.dim), let=pairs("let", options.let))
+    let, dims = pairs("let", options.let), pairs("dim", options.dim)
+    dims |= {
+        name.split(maxsplit=1)[1]: let.pop(name) for name in [*let] if name.split()[:1] == ["dim"] and len(name.split()) == 2
+    }
+    page = read(path, dims=dims, let=let)
     chosen = [page.cell(options.page_cell)] if options.page_cell else list(page.cells)
     said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]
     return [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]

@@ -8,6 +8,24 @@ from derive.functions import FUNCTIONS
 from derive.letters import GREEK
 
 ALIASES = {"sigmoid": "sigma", "sigm": "sigma", "logistic": "sigma", "ln": "log", "id": "identity", "cat": "concat"}
+SPELLINGS = {
+    "abs": "Abs absolute",
+    "sign": "sgn Sign signum",
+    "hardtanh": "HardTanh Hardtanh hard_tanh htanh",
+    "hardsigmoid": "HardSigmoid Hardsigmoid hard_sigmoid",
+    "silu": "SiLU SILU swish Swish",
+    "leakyrelu": "LeakyReLU LeakyRelu leaky_relu leaky_ReLU LReLU lrelu",
+    "softsign": "Softsign SoftSign",
+    "selu": "SELU SeLU",
+    "mish": "Mish",
+    "arctan": "atan Arctan",
+    "erf": "Erf",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
+    "softplus": "soft_plus",
+}
+"""Function -> how else its name is written."""
+ALIASES |= {word.lower(): name for name, words in SPELLINGS.items() for word in words.split()}
 SPECIAL = ("softmax", "max", "min", "diag", "concat")
 """Functions that are no scalar function of one element."""
 
@@ -116,19 +134,29 @@ SIGNS = {
     r"\sb": ("SUB", "_"),
     r"\sp": ("SUP", "^"),
     ",": ("COMMA", ","),
+    "，": ("COMMA", ","),
+    "；": ("SEMICOLON", ";"),
+    "。": ("STOP", "."),
+    "：": ("STOP", ":"),
+    "（": ("OPEN", "("),
+    "）": ("CLOSE", ")"),
     ";": ("SEMICOLON", ";"),
-    r"\Vert": ("COMMA", "|"),
+    r"\lvert": ("OPEN", "|"),
+    r"\rvert": ("CLOSE", "|"),
+    r"\Vert": ("COMMA", "‖"),
+    r"\lVert": ("COMMA", "‖"),
+    r"\rVert": ("COMMA", "‖"),
     r"\vert": ("COMMA", "|"),
     r"\mid": ("COMMA", "|"),
-    r"\parallel": ("COMMA", "|"),
+    r"\parallel": ("COMMA", "‖"),
     "|": ("COMMA", "|"),
-    "‖": ("COMMA", "|"),
-    "∥": ("COMMA", "|"),
+    "‖": ("COMMA", "‖"),
+    "∥": ("COMMA", "‖"),
     r"\in": ("MEMBER", "∈"),
     "∈": ("MEMBER", "∈"),
     r"\forall": ("MEMBER", "∀"),
     "∀": ("MEMBER", "∀"),
-    r"\|": ("COMMA", "|"),
+    r"\|": ("COMMA", "‖"),
     "&": ("AMP", "&"),
     ".": ("STOP", "."),
     ":": ("STOP", ":"),

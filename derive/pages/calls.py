@@ -40,4 +40,12 @@ def unknown(source: Source, span: Span, name: str) -> PageError:
     near = difflib.get_close_matches(name.lower(), [*FUNCTIONS, *SPECIAL], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     what = f"unknown function `{name}`: expected one of {KNOWN}."
-    return source.error(span, what, f'{hint}Say what it is: --let "{name}=tanh".')
+    return source.error(span, what, hint + sayings(name))
+
+
+def sayings(name: str) -> str:
+    """What can be said of a name that may be a function: the forms, not a guess."""
+    return (
+        f'Say what it is: --let "{name}=F", F one of these functions; --let "{name}=matrix"; or --let "{name}=0.5", a number. '
+        "A function of another form is written out, or defined on the page: `\\phi(a) = ...`."
+    )

@@ -8,13 +8,13 @@ from fractions import Fraction
 
 from derive.letters import GREEK
 from derive.pages.alphabet import function_name
-from derive.pages.calls import applied, unknown
+from derive.pages.calls import applied, sayings, unknown
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
 from derive.pages.stacks import cells_of, first, grid_of, rest
-from derive.pages.symbols import children, exponent, is_transposition, take_apart, walk
+from derive.pages.symbols import children, exponent, is_positive_part, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
 MOST_PARTS = 400
@@ -165,11 +165,12 @@ class Meaning:
         if len(node.parts) == 1:
             if node.opener == "[":
                 self.refuse_unseparated(node)
-            return self.resolve(node.parts[0], argument)
-        if node.opener == "{":
-            raise self.error(
-                node, "a comma inside braces: expected one formula.", "Write (a, b) or [a; b] for one above the other."
-            )
+            inside = self.resolve(node.parts[0], argument or node.opener == "|")
+            return applied(self.names.source, "abs", inside, node.span) if node.opener == "|" else inside
+        if node.opener in "{|":
+            where = "bars" if node.opener == "|" else "braces"
+            todo = "Write (a, b) or [a; b] for one above the other."
+            raise self.error(node, f"a comma inside {where}: expected one formula.", todo)
         return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)
 
     def refuse_unseparated(self, node: Bracket) -> None:
@@ -192,9 +193,12 @@ class Meaning:
     def scripted(self, node: Scripted, argument: bool) -> Core:
         """A bracket with a script: a power, a transposition, or this step's index, which says nothing."""
         core = self.resolve(node.body, argument)
+        positive = is_positive_part(node)
+        if positive:
+            core = applied(self.names.source, "relu", core, node.span)
         for one in node.sup:
             core = self.raised(core, one, node.span)
-        for one in node.sub:
+        for one in () if positive else node.sub:
             if self.names.reader.time(one) != 0:
                 what = f"an index at a bracket, `{self.written(one)}`: expected it at a symbol."
                 raise self.error(one, what, "Write the index at each symbol inside, or give the bracket a name of its own.")
@@ -238,9 +242,16 @@ class Meaning:
             body, end = self.argument(following, node), at + 2
         value = self.call(function, body, self.bracket_end(following)) if not isinstance(body, tuple) else body
         if isinstance(following, Scripted) and not self.names.reader.read(following):
+            self.refuse_positive_call(node, following)
             for one in following.sup:
                 value = self.raised(value, one, node.span)
         return (value if raised is None else self.power(value, raised, node.span)), end
+
+    def refuse_positive_call(self, function: Node, following: Scripted) -> None:
+        if is_positive_part(following):
+            written = self.names.source.written((function.span[0], following.span[1]))
+            what = f"`{written}` can be read in two ways: the positive part of the function, or of its argument."
+            raise self.error(following, what, "Write [f(x)]_+, or f([x]_+).")
 
     def argument(self, node: Node, function: Node) -> Core:
         """What a function is applied to: the bracket that follows, or the next symbol."""
@@ -252,7 +263,7 @@ class Meaning:
             if inner.opener != "[":
                 what = f"`{self.written(function)}` of {len(inner.parts)} things: expected one."
                 raise self.error(inner, what, "Write the product or the sum that is meant; [a, b] for one above the other.")
-        if isinstance(inner, Bracket) and len(inner.parts) == 1:
+        if isinstance(inner, Bracket) and len(inner.parts) == 1 and inner.opener != "|":
             inner = inner.parts[0]  # a function's own brackets say nothing of what stands in them
         return self.resolve(inner, argument=True)
 
@@ -366,7 +377,7 @@ class Meaning:
             and one.symbol.name not in self.names.declared.kinds
         ):
             name = one.symbol.name
-            raise self.error(node, f"unknown function `{name}`: which one is it?", f'Say: --let "{name}=sigmoid".')
+            raise self.error(node, f"unknown function `{name}`: expected to know which.", sayings(name))
 
     def refuse_word(self, node: Node, name: str) -> None:
         """`\\mathrm{Linear}(x)`: a word in front of a round bracket is meant as a function, unless the page says what it is."""

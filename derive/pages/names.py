@@ -11,7 +11,7 @@ from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
-from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart
+from derive.pages.symbols import Occurrence, Reader, Symbol, children, take_apart
 from derive.pages.tree import Chain, Letter, Node, Scripted
 
 
@@ -185,7 +185,7 @@ class Names:
     def value(self, one: Occurrence) -> tuple[str, int]:
         """(name, lag) of a symbol that is read. Raises PageError on a step that can't be had."""
         one = self.settle(one)
-        if one.time is None and self.reader.words == NEXT[:1]:
+        if one.time is None and self.reader.ahead:
             one = replace(one, time=0 if one.symbol in self.defined and self.defined[one.symbol].time else None)
         if one.time is None:
             return one.symbol.name, 0
@@ -202,8 +202,15 @@ class Names:
             return self.delayed(one), -1
         if lag == -1 and one.symbol not in self.defined:
             what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
-            raise self.source.error(one.span, what, f"Define it, or, if it is an input, read it at this step{self.older(one)}.")
+            raise self.source.error(
+                one.span, what, f"Define it{self.newer(written)}, or, if it is an input, read it at this step{self.older(one)}."
+            )
         return one.symbol.name, lag
+
+    def newer(self, written: str) -> str:
+        """For `h_{prev}`: how its new value is written."""
+        named = re.fullmatch(r"(.+?)_\{?(?:\\[a-z]+\{)?(?:prev|previous|old)\}*", written) if self.reader.words else None
+        return f" as `{named[1]} = ...` or `{named[1]}_{{next}} = ...`" if named else ""
 
     def older(self, one: Occurrence) -> str:
         letter = self.reader.letter

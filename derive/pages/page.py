@@ -16,11 +16,12 @@ all of it -> Cell                `build`, `reading`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from derive.cell import Cell, CellError
+from derive.functions import CHOSEN
 from derive.language import LanguageError
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, find_blocks
@@ -186,6 +187,8 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions, known)
+    called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
+    names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
     said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
     kinds = Kinds(source, definitions, timed, said)
     if any(holds_diagonal(definition.body) for definition in definitions):
@@ -238,8 +241,15 @@ def spelled_name(node: Node) -> str:
     return one.symbol.name if one else ""
 
 
+def nodes(node: Core) -> Iterator[Core]:
+    """The formula and all its parts."""
+    yield node
+    for part in parts_of(node):
+        yield from nodes(part)
+
+
 def refs(node: Core) -> list[Ref]:
-    return [node] if isinstance(node, Ref) else [ref for part in parts_of(node) for ref in refs(part)]
+    return [one for one in nodes(node) if isinstance(one, Ref)]
 
 
 def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:

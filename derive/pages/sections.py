@@ -14,7 +14,7 @@ from derive.pages.primes import with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
-from derive.pages.symbols import NEXT, Reader, children, shifted_letters, take_apart
+from derive.pages.symbols import Reader, children, shifted_letters, take_apart
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token, tokenize
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
@@ -176,7 +176,7 @@ class Needs:
         read: dict[str, int] = {}
         for entry in entries:
             for name, time_or_none in read_in(reader, with_call_indices(entry.right, reader.letter)):
-                if time_or_none is None and not (reader.words == NEXT[:1] and defined.get(name)):
+                if time_or_none is None and not (reader.ahead and defined.get(name)):
                     continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
                 at = time_or_none or 0
                 read[name] = min(at, read.get(name, at))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from derive.pages.bars import with_absolute_values
 from derive.pages.errors import Source
 from derive.pages.tokens import DEEPEST, Token
 
-PAIRS = {"(": ")", "[": "]", "<": ">"}
+PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|"}
 OPENERS = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX"}
 CLOSERS = {"CLOSE", "END_GROUP", "END_MATRIX"}
 SEPARATORS = {"COMMA", "SEMICOLON", "QUAD"}
@@ -37,7 +38,8 @@ class Line:
 
 def equations(source: Source, tokens: list[Token]) -> list[Line]:
     """The equations of a display, in order. Raises PageError on brackets that don't match or an equation without a left side."""
-    tokens = balanced(source, without_braced_signs(without_labels_of_braces(without_sizes(tokens))))
+    tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
+    tokens = balanced(source, with_absolute_values(source, tokens))
     rows = joined_rows([row for row in split_rows(tokens) if row])
     return [line for row in rows for part in split_equations(source, row) if (line := one_line(source, part))]
 
@@ -46,6 +48,7 @@ def without_sizes(tokens: list[Token]) -> list[Token]:
     """`\\left` and `\\right` go; where one of the two stands at an empty delimiter, both delimiters go."""
     drop: set[int] = set()
     opened: list[int] = []
+    sized: dict[int, str] = {}
     for at, token in enumerate(tokens):
         if token.kind == "SIZE":
             drop.add(at)
@@ -53,7 +56,11 @@ def without_sizes(tokens: list[Token]) -> list[Token]:
                 opened.append(at + 1)
             elif token.value == "right" and opened:
                 drop |= empty_pair(tokens, opened.pop(), at + 1)
-    return [token for at, token in enumerate(tokens) if at not in drop]
+            if token.value != "middle":
+                sized[at + 1] = "CLOSE" if token.value.endswith(("right", "r")) else "OPEN"
+    bars = {at: kind for at, kind in sized.items() if at < len(tokens) and tokens[at].kind == "COMMA" and tokens[at].value == "|"}
+    sides = [replace(token, kind=bars.get(at, token.kind)) for at, token in enumerate(tokens)]
+    return [token for at, token in enumerate(sides) if at not in drop]
 
 
 def empty_pair(tokens: list[Token], left: int, right: int) -> set[int]:
@@ -223,7 +230,7 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
     depth = 0
     for token in tokens:
         depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
-        if depth == 0 and token.kind in kinds and token.value != "|":
+        if depth == 0 and token.kind in kinds and token.value not in ("|", "‖"):
             parts.append([])
         else:
             parts[-1].append(token)
@@ -306,9 +313,13 @@ def trim(source: Source, part: list[Token]) -> list[Token]:
     while part and part[0].kind in ("TEXT", "AMP"):
         part = part[1:]
     bracket = last_bracket(part)
-    if bracket and top_level(part, "EQUALS") is not None and labels(source, part, bracket):
+    if bracket and top_level(part, "EQUALS") is not None and (only_words(part[bracket:]) or labels(source, part, bracket)):
         return trim(source, part[:bracket])
     return part
+
+
+def only_words(bracket: list[Token]) -> bool:
+    return len(bracket) > 2 and all(token.kind == "TEXT" for token in bracket[1:-1])
 
 
 def last_bracket(part: list[Token]) -> int | None:
@@ -323,7 +334,9 @@ def last_bracket(part: list[Token]) -> int | None:
     return None
 
 
-LABEL = re.compile(r"\(\s*(?:[0-9]+(?:\.[0-9]+)*\s*[a-z]?|(?=[^)]*[^\W\d_]{4})[^\W\d_]+(?:[\s/,.\-&:]+[^\W\d_]+)*)\s*\)")
+LABEL = re.compile(
+    r"[(（]\s*(?:[0-9]+(?:\.[0-9]+)*\s*[a-z]?|(?=[^)]*(?:[^\W\d_]{4}|[\u2e80-\ud7ff]))[^\W\d_]+(?:[\s/,.\-&:]+[^\W\d_]+)*)\s*[)）]"
+)
 """`(5)`, `(2.3a)`, or words of which one has four letters."""
 
 

@@ -176,12 +176,14 @@ class Index:
 class Reader:
     """Reads symbols on one page.
 
-    letter: the time letter, None where the page has none. words: whether `prev` and `next` are times.
+    letter: the time letter, None where the page has none. words: which of `prev`, `next`, ... are times; ahead: only those of the next
+    step are, so that the plain symbol is the old value.
     numbered: bases whose plain numeric superscripts are names, not powers: a left side carries one.
     """
 
     def __init__(self, letter: str | None, words: tuple[str, ...] = (), numbered: frozenset[str] = frozenset()) -> None:
         self.letter, self.words, self.numbered = letter, words, numbered
+        self.ahead = bool(words) and not set(words) & set(PREVIOUS)
 
     def read(self, node: Node) -> Occurrence | None:
         """The symbol that a node is; None where it is something else."""
@@ -272,7 +274,7 @@ class Reader:
     def time(self, node: Node) -> int | None:
         word = spelled(node)
         if word in self.words:
-            return -1 if word in PREVIOUS else 1 if self.words == NEXT[:1] else 0
+            return -1 if word in PREVIOUS else 1 if self.ahead else 0
         return offset(node, self.letter)
 
     def index(self, node: Node) -> Index:
@@ -327,6 +329,12 @@ def is_transposition(node: Node) -> bool:
     if isinstance(node, Decorated) and node.font:
         node = strip(node.body)
     return isinstance(node, (Mark, Letter)) and node.name == "T"
+
+
+def is_positive_part(node: Scripted) -> bool:
+    """`[x]_+`, `(x)_{+}`: a bracket with nothing but a plus below it."""
+    below = strip(node.sub[0]) if len(node.sub) == 1 else None
+    return isinstance(node.body, Bracket) and node.body.opener in "([" and isinstance(below, Mark) and below.name == "plus"
 
 
 def ends_transposed(node: Node) -> bool:

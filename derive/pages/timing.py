@@ -16,12 +16,49 @@ def reader_of(source: Source, trees: Sequence[Node], lefts: Sequence[Node], decl
     words = {word for script in scripts if (word := spelled(script))}
     shifted = {letter for script in scripts for letter in shifted_letters(script)}
     letter = declared or time_letter(source, scripts, shifted, lefts)
-    named: tuple[str, ...] = ()
-    if not shifted and words & set(PREVIOUS):
-        named = (*PREVIOUS[:2], NEXT[0], *(("old", "new") if "old" in words else ()))
-    elif not shifted and NEXT[0] in words:
-        named = NEXT[:1]
+    named = () if shifted else time_words(words, trees, lefts)
+    if not shifted and not named and NEXT[1] in words:
+        refuse_new(source, trees, lefts)
     return Reader(letter, named, numbered(lefts) | numbers_as_names(trees, bool(numbered(lefts))))
+
+
+def time_words(words: set[str], trees: Sequence[Node], lefts: Sequence[Node]) -> tuple[str, ...]:
+    """The words that are times on a page that shifts no letter: `prev` and `next`; `new` where all that carries it is defined, and,
+    without an old value beside it, where a plain symbol is read and never defined: `W_{new}` is a weight."""
+    earlier = bool(words & set(PREVIOUS))
+    defined = {one for left in lefts for one in carriers(left, NEXT[1])}
+    carried = {one for tree in trees for one in carriers(tree, NEXT[1])}
+    plain = {carrier(node) for tree in trees for node in walk(tree)}
+    targets = {carrier(left) for left in lefts}
+    new = bool(carried) and carried <= defined and (earlier or bool(carried & plain - targets))
+    old = PREVIOUS if "old" in words else PREVIOUS[:2]
+    later = tuple(word for word, is_time in zip(NEXT, (earlier or NEXT[0] in words, new), strict=True) if is_time)
+    return (*(old if earlier else ()), *later)
+
+
+def refuse_new(source: Source, trees: Sequence[Node], lefts: Sequence[Node]) -> None:
+    """Raises PageError where `h_{new}` may be the next value of h, and other symbols carry a `new` that is none."""
+    targets, read = {carrier(left) for left in lefts}, {carrier(node) for tree in trees for node in walk(tree)}
+    for left in lefts:
+        for one in carriers(left, NEXT[1]) & (read - targets):
+            written = source.written(left.span)
+            what = f"`{written}` can be the next value of {one[0]}, or a symbol of its own: other symbols carry `new` and are no values."
+            todo = f"Write `{one[0]}_{{next}}` for the next value; for a symbol of its own give it another name."
+            raise source.error(left.span, what, todo)
+
+
+def carriers(tree: Node, word: str) -> set[tuple[object, ...]]:
+    """What carries a word as its only index, without it."""
+    scripted = [node for node in walk(tree) if isinstance(node, Scripted)]
+    return {
+        (*carrier(node.body),) for node in scripted if len(node.sub) == 1 and spelled(node.sub[0]) == word and carrier(node.body)
+    }
+
+
+def carrier(node: Node) -> tuple[object, ...]:
+    """A letter with its decorations, as something to compare; nothing for anything else."""
+    parts = take_apart(node)
+    return (parts.letter.name, parts.letter.glyph, parts.decorations) if parts and not (parts.subs or parts.sups) else ()
 
 
 def scripts_of(tree: Node) -> Iterable[Node]:

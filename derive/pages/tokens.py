@@ -28,6 +28,7 @@ from derive.pages.alphabet import (
     script_of,
 )
 from derive.pages.errors import Source, Span
+from derive.pages.lexer import LEXER
 
 DEEPEST = 40
 """How deep brackets may nest."""
@@ -44,18 +45,6 @@ class Token:
     kind: str
     value: str
     span: Span
-
-
-LEXER = re.compile(
-    r"""(?P<comment>(?<!\\)%[^\n]*)
-    |(?P<command>\\(?:[A-Za-z]+\*?|[^A-Za-z]))
-    |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
-    |(?P<letters>[A-Za-z]+)
-    |(?P<space>[\s~\u200b\u2009\u200a\u202f\u00a0\u2061-\u2064\ufeff]+)
-    |(?P<assign>:=)
-    |(?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
 
 
 class Tokenizer:
@@ -94,6 +83,9 @@ class Tokenizer:
     def space(self, text: str, span: Span) -> None:
         pass
 
+    def phrase(self, text: str, span: Span) -> None:
+        self.add("TEXT", text, span)
+
     def assign(self, text: str, span: Span) -> None:
         self.add("EQUALS", "=", span)
 
@@ -125,6 +117,29 @@ class Tokenizer:
         if split < len(text):
             word = text[split:]
             self.add("FUNCTION", function_name(word) or word, (span[0] + split, span[1]))
+
+    def named(self, text: str, span: Span) -> None:
+        """`forget\\_bias`, which prints an underscore, is one name; `b\\_ih` is `b_{ih}`; `h\\_t` isn't seen here, it is `h_t` escaped."""
+        first, _, rest = text.partition(r"\_")
+        if self.after_script() or len(first) == 1:
+            self.at = span[0] + len(first)
+            self.letters(first, (span[0], self.at))
+            if self.at == span[0] + len(first) and len(first) == 1 and self.tokens[-1].kind != "FUNCTION":
+                self.lowered(rest.replace(r"\_", "_"), (self.at, span[1]))
+            return
+        self.one_name(text.replace(r"\_", "_"), span)
+
+    def lowered(self, text: str, span: Span) -> None:
+        self.at = span[1]
+        self.add("SUB", "_", span)
+        self.add("BEGIN_GROUP", "{", span)
+        self.add("NUMBER" if text.isdigit() else "SYMBOL", text, span)
+        self.add("END_GROUP", "}", span)
+
+    def one_name(self, name: str, span: Span) -> None:
+        """A name with underscores in it: a function where it is one, or where a bracket follows."""
+        called = self.source.text[span[1] : span[1] + 1] in ("(", "[", "{", "\\")
+        self.add("FUNCTION" if function_name(name) or called else "SYMBOL", function_name(name) or name, span)
 
     def function_at(self, text: str, span: Span) -> int:
         """Where in a run of letters a function's name begins; the run's length where none does."""
@@ -333,6 +348,8 @@ class Tokenizer:
         raw = self.source.text[inside[0] : inside[1]]
         text = raw.strip().replace(r"\_", "_")
         span = (span[0], self.at)
+        if (r"\_" in raw or (font in SENTENCES and "_" in text)) and re.fullmatch(r"[A-Za-z]{2,}\w*_\w+|[A-Za-z]_\w{2,}", text):
+            return self.one_name(text, span)
         if text and font in SENTENCES and (raw != text or text in CONNECTIVES):
             self.add("TEXT", text, span)
         elif re.fullmatch(r"[A-Za-z][A-Za-z0-9]*" if font in SENTENCES else r"[0-9]*[A-Za-z][A-Za-z0-9]*", text):

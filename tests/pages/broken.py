@@ -13,11 +13,13 @@ BROKEN = {
     ),
     "unknown function": (
         "$$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n",
-        "page.md:1: unknown function `tahn`: expected one of concat, cos, diag, elu, exp, gelu, identity, log, max, min, relu, sigma, sin, "
-        "softmax, softplus, sqrt, tanh.\n"
+        "page.md:1: unknown function `tahn`: expected one of abs, arctan, concat, cos, cosh, diag, elu, erf, exp, gelu, "
+        "hardsigmoid, hardtanh, identity, leakyrelu, log, max, min, mish, relu, selu, "
+        "sigma, sign, silu, sin, sinh, softmax, softplus, softsign, sqrt, tanh.\n"
         "    $$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n"
         "            ^^^^^^^^^^^^^^^^^^^\n"
-        'Did you mean tanh? Say what it is: --let "tahn=tanh".',
+        'Did you mean tanh? Say what it is: --let "tahn=F", F one of these functions; --let "tahn=matrix"; or --let "tahn=0.5", a number. '
+        "A function of another form is written out, or defined on the page: `\\phi(a) = ...`.",
     ),
     "shape conflict": (
         "$$h_t = \\tanh(W x_t + b)$$\n\n$$c_t = W \\odot c_{t-1} + h_t$$\n",

@@ -1,0 +1,93 @@
+"""Bars: `|x|` is an absolute value, `[a | b]` one vector above the other, `\\|x\\|` a norm, which isn't read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from derive.pages.errors import Source
+from derive.pages.tokens import Token
+
+OPENING = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX", "BEGIN_LINES"}
+CLOSING = {"CLOSE", "END_GROUP", "END_MATRIX", "END_LINES"}
+OPERANDS = {"SYMBOL", "GREEK", "VARIANT", "NUMBER", "MARK", "PRIME", "CLOSE", "END_GROUP", "END_MATRIX"}
+"""What a value ends with."""
+BREAKS = {"COMMA", "SEMICOLON", "NEWLINE", "AMP", "EQUALS", "QUAD", "TEXT"}
+"""What no pair of bars reaches across."""
+
+
+def is_bar(token: Token) -> bool:
+    return token.kind == "COMMA" and token.value in ("|", "‖")
+
+
+def with_absolute_values(source: Source, tokens: list[Token]) -> list[Token]:
+    """The tokens with brackets for the bars of absolute values; bars that can be read in two ways, and norms, become `UNREAD`."""
+    made = list(tokens)
+    levels: list[tuple[str, list[list[int]]]] = [("", [[]])]
+    for at, token in enumerate(tokens):
+        if token.kind in OPENING:
+            levels.append((token.value if token.kind == "OPEN" else token.kind, [[]]))
+        elif token.kind in CLOSING and len(levels) > 1:
+            settle(source, made, *levels.pop())
+        elif is_bar(token):
+            levels[-1][1][-1].append(at)
+        elif token.kind in BREAKS:
+            levels[-1][1].append([])
+    for level in reversed(levels):
+        settle(source, made, *level)
+    return made
+
+
+def settle(source: Source, made: list[Token], opener: str, runs: list[list[int]]) -> None:
+    """Decide the bars of one bracket: between commas and line breaks they are pairs, or all of them separate."""
+    for bars in filter(None, runs):
+        separate = all(follows_operand(made, at) for at in bars)
+        if separate and len(bars) % 2 and opener:
+            continue
+        if separate and opener in ("(", "["):
+            if not all(spaced(source, made[at]) for at in bars):
+                two_ways(source, made, bars)
+            continue
+        pair(made, bars)
+
+
+def follows_operand(made: list[Token], at: int) -> bool:
+    return at > 0 and made[at - 1].kind in OPERANDS
+
+
+def spaced(source: Source, token: Token) -> bool:
+    """Whether a bar stands between spaces, or is a sign that is never an absolute value."""
+    start, end = token.span
+    return source.text[start:end] in (r"\mid", r"\parallel") or (
+        source.text[start - 1 : start].isspace() and source.text[end : end + 1].isspace()
+    )
+
+
+def unread(made: list[Token], at: int, what: str, todo: str) -> None:
+    made[at] = replace(made[at], kind="UNREAD", value=f"{what}\n{todo}")
+
+
+def pair(made: list[Token], bars: list[int]) -> None:
+    """Bars as brackets, the first of each two opening: a bar opens where no value stands in front of it, or none is open."""
+    opened: list[int] = []
+    for at in bars:
+        if made[at].value == "‖":
+            todo = r"Write the absolute value of each element as \lvert x \rvert; a norm has no gradient here."
+            unread(made, at, "a norm isn't read: expected products, sums and functions of each element.", todo)
+        elif opened and follows_operand(made, at):
+            opened.pop()
+            made[at] = replace(made[at], kind="CLOSE")
+        else:
+            opened.append(at)
+            made[at] = replace(made[at], kind="OPEN")
+    if opened:
+        what = "a bar without a partner: expected `|x|`, or `[a | b]` between brackets."
+        unread(made, opened[-1], what, r"Close it, or write \lvert x \rvert.")
+
+
+def two_ways(source: Source, made: list[Token], bars: list[int]) -> None:
+    span = (made[bars[0]].span[0], made[bars[-1]].span[1])
+    inside = source.written((made[bars[0]].span[1], made[bars[1]].span[0]))
+    what = f"`{source.written(span)}` can be read in two ways: as an absolute value, or as vectors one above the other."
+    todo = rf"Write \lvert {inside} \rvert for the absolute value, [a, b, c] for one above the other."
+    for at in bars:
+        unread(made, at, what, todo)
