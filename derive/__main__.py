@@ -10,6 +10,7 @@ try:
     import argparse
     import keyword
     from collections.abc import Sequence
+    from dataclasses import dataclass
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ except KeyboardInterrupt:  # the imports take most of the first second
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.compiler import Derivation
 
 FORMATS = ("text", "latex", "markdown", "json")
 
@@ -159,7 +161,7 @@ def run(options: argparse.Namespace, declared: list[Declaration]) -> int:
         raise DeriveError(
             f"derive: --name {options.name}: names one kernel, and {options.cell} has {len(cells)} cells. Choose one with --cell."
         )
-    return max(derive_one(cell, options) for cell in cells)
+    return derive_all(cells, options)
 
 
 def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[Cell]:
@@ -178,22 +180,59 @@ def derive_page(options: argparse.Namespace) -> int:
     """Show how a page was read, then derive each of its cells."""
     from derive import reading
 
-    found = page_cells(options.cell, options)
+    found, refused = page_cells(options.cell, options)
     if options.name and len(found) > 1:
         raise DeriveError(
             f"derive: --name {options.name}: names one kernel, and the page has {len(found)} cells. Choose one with --cell."
         )
-    code = 0
-    for one in found:
-        if options.explain or options.format == "text":
-            streams.say(reading.text(one, options.explain))
-        if not options.explain:
-            code = max(code, derive_one(one.cell, options))
-    return code
+    readings = [reading.text(one, options.explain) for one in found]
+    if options.explain:
+        for text in readings:
+            streams.say(text)
+        code = 0
+    else:
+        code = derive_all([one.cell for one in found], options, readings, len(found) + len(refused) > 1)
+    for error in refused:
+        print(str(error), file=sys.stderr)
+    return max(code, 1) if refused else code
 
 
-def derive_one(cell: Cell, options: argparse.Namespace) -> int:
-    """Show the sheet, emit the kernel, verify it, put it in its place."""
+def derive_all(
+    cells: Sequence[Cell], options: argparse.Namespace, readings: Sequence[str] = (), several: bool | None = None
+) -> int:
+    """Derive cells, each shown with its reading in front; in a format that other programs read, all of them first, in one document.
+
+    several: whether JSON is a list; by default where there are several cells.
+    """
+    from derive import sheet
+
+    if options.format == "text" or options.cost:
+        code = 0
+        for at, cell in enumerate(cells):
+            if readings and options.format == "text":
+                streams.say(readings[at])
+            kernel = derive_one(cell, options)
+            code = max(code, finish(kernel, options) if kernel else 0)
+        return code
+    kernels = [kernel for cell in cells if (kernel := derive_one(cell, options))]
+    several = len(kernels) > 1 if several is None else several
+    printed = sheet.document(options.format, [kernel.derivation for kernel in kernels], several)
+    streams.say(streams.carried(printed) if options.format == "json" else printed, end="")
+    return max(finish(kernel, options) for kernel in kernels)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A derived cell, its kernel's text, and where that goes: the path, and the path as it is shown."""
+
+    derivation: Derivation
+    text: str
+    path: Path
+    shown: str
+
+
+def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
+    """Derive a cell, emit its kernel and show the sheet as text; nothing where only the cost is asked for."""
     from derive import compiler, cost, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
@@ -203,7 +242,7 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     derivation = compiler.derive(cell)
     if options.cost:
         streams.say("\n".join(cost.report(derivation, passes)))
-        return 0
+        return None
     text = compiler.emit(derivation, passes)
     project = keep.Project.here()
     path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
@@ -211,17 +250,24 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> int:
     if not options.force:
         keep.check_name(project, path, text, options.name is not None)
     keep.check_place(path, text, shown, options.force)
-    printed = sheet.FORMATS[options.format](derivation)
-    streams.say(streams.carried(printed) if options.format == "json" else printed, end="")
+    if options.format == "text":
+        streams.say(sheet.text(derivation), end="")
+    return Kernel(derivation, text, path, shown)
+
+
+def finish(kernel: Kernel, options: argparse.Namespace) -> int:
+    """Verify a kernel and put it in its place."""
+    from derive import keep
+
     if not options.no_verify:
-        report = verified(text, cell)
+        report = verified(kernel.text, kernel.derivation.cell)
         if not report.passed:
-            print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
+            print(f"{kernel.shown}: not written: {report.verdict()}", file=sys.stderr)
             return 1
-    written = keep.write(path, text, shown, options.force)
+    written = keep.write(kernel.path, kernel.text, kernel.shown, options.force)
     with streams.may_leave():
         out = sys.stdout if options.format == "text" else sys.stderr
-        print(f"\n{shown}: {'written' if written else 'already there, unchanged'}", file=out)
+        print(f"\n{kernel.shown}: {'written' if written else 'already there, unchanged'}", file=out)
         print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -275,20 +276,24 @@ def align(rows: list[str]) -> str:
     return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
 
 
-def latex(derivation: Derivation) -> str:
-    """The sheet as a LaTeX document that compiles with amsmath alone."""
-    sheet = Sheet(derivation, LaTeX)
-    sections = sheet.sections()
+def latex(*derivations: Derivation) -> str:
+    """Sheets as one LaTeX document that compiles with amsmath alone."""
     out = [
         r"\documentclass{article}", r"\usepackage{amsmath}", r"\usepackage[margin=2cm]{geometry}", r"\allowdisplaybreaks",
-        r"\begin{document}", rf"\section*{{{latex_text(derivation.cell.command)}}}",
+        r"\begin{document}", *[line for derivation in derivations for line in latex_lines(derivation)], r"\end{document}",
     ]  # fmt: skip
-    for section in sections:
+    return "\n".join(line for line in out if line) + "\n"
+
+
+def latex_lines(derivation: Derivation) -> list[str]:
+    """One sheet as a section."""
+    sheet = Sheet(derivation, LaTeX)
+    out = [rf"\section*{{{latex_text(derivation.cell.command)}}}"]
+    for section in sheet.sections():
         if section.lines:
             out += [rf"\subsection*{{{section.title}}}", (section.note + ".") if section.note else ""]
             out.append(align([row for line in section.lines for row in latex_formula(line)]))
-    out += [r"\subsection*{Rules}", align([rf"&{latex_rule(rule)}" for rule in sheet.rules]), r"\end{document}"]
-    return "\n".join(line for line in out if line) + "\n"
+    return [*out, r"\subsection*{Rules}", align([rf"&{latex_rule(rule)}" for rule in sheet.rules])]
 
 
 def latex_text(words: str) -> str:
@@ -316,10 +321,14 @@ def markdown(derivation: Derivation) -> str:
 
 
 def as_json(derivation: Derivation) -> str:
+    return json.dumps(record_of(derivation), ensure_ascii=False, indent=2) + "\n"
+
+
+def record_of(derivation: Derivation) -> dict[str, Any]:
     """The sheet as data: every formula as text and LaTeX, every term with its equation and rule."""
     plain, tex, cell = Sheet(derivation), Sheet(derivation, LaTeX), derivation.cell
     tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-    record: dict[str, Any] = {
+    return {
         "command": cell.command,
         "name": cell.name,
         **{role: {v.name: [dim(s) for s in v.shape if s != 1] for v in values} for role, values in tables.items()},
@@ -328,7 +337,6 @@ def as_json(derivation: Derivation) -> str:
             for program in derivation.programs()
         },
     }
-    return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
 
 
 def json_equation(equation: Equation, program: Program, plain: Sheet, tex: Sheet) -> dict[str, Any]:
@@ -353,4 +361,11 @@ def json_equation(equation: Equation, program: Program, plain: Sheet, tex: Sheet
     }
 
 
-FORMATS = {"text": text, "latex": latex, "markdown": markdown, "json": as_json}
+def document(form: str, derivations: Sequence[Derivation], several: bool) -> str:
+    """Sheets of several cells as one document; in JSON a list of them, the object itself where there is but one."""
+    if form == "json" and several:
+        return json.dumps([record_of(derivation) for derivation in derivations], ensure_ascii=False, indent=2) + "\n"
+    return latex(*derivations) if form == "latex" else "\n".join(FORMATS[form](derivation) for derivation in derivations)
+
+
+FORMATS: dict[str, Callable[[Derivation], str]] = {"text": text, "latex": latex, "markdown": markdown, "json": as_json}

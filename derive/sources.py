@@ -65,7 +65,10 @@ def cells_of(words: Sequence[str], root: Path | None = None) -> list[Cell]:
     first, *rest = words
     if is_page(first):
         page = first if root is None or first == "-" else str(root / first)
-        return [one.cell for one in page_cells(page, page_parser().parse_args(list(rest)))]
+        cells, refused = page_cells(page, page_parser().parse_args(list(rest)))
+        if refused:
+            raise refused[0]
+        return [one.cell for one in cells]
     if is_python(first):
         path = (root / first) if root else Path(first)
         declared, asked, rest = asked_first(declarations_in(path), path, rest)
@@ -102,8 +105,11 @@ def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     return {word.partition("=")[0].strip(): word.partition("=")[2].strip() for word in words}
 
 
-def page_cells(path: str, options: argparse.Namespace) -> list[PageCell]:
-    """The cells of a page, or the one that is asked for; their commands say how they were read. Raises DeriveError."""
+def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], list[DeriveError]]:
+    """(the cells of a page, or the one that is asked for, why other sections can't be read); their commands say how they were read.
+
+    Raises DeriveError.
+    """
     from derive.pages import read
 
     let, dims = pairs("let", options.let), pairs("dim", options.dim)
@@ -113,7 +119,8 @@ def page_cells(path: str, options: argparse.Namespace) -> list[PageCell]:
     page = read(path, dims=dims, let=let)
     chosen = [page.cell(options.page_cell)] if options.page_cell else list(page.cells)
     said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]
-    return [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]
+    cells = [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]
+    return cells, [] if options.page_cell else [error for _, error in page.refused]
 
 
 def built(declaration: registry.Declaration, path: Path, chosen: Mapping[str, object]) -> Cell:

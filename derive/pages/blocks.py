@@ -60,7 +60,14 @@ class Declarations:
     span: Span
 
 
-Piece = Heading | Block | Declarations
+@dataclass(frozen=True)
+class Skip:
+    """`derive: skip`: the display that follows is passed over."""
+
+    span: Span
+
+
+Piece = Heading | Block | Declarations | Skip
 
 
 def find_blocks(source: Source) -> list[Piece]:
@@ -87,7 +94,7 @@ def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
         case "section":
             pieces.append(Heading(LEVELS[found["command"]], found["name"].strip(), start))
         case "percent":
-            pieces.append(Declarations(found.span("declared")))
+            pieces.append(said(source, found.span("declared")))
         case "fence":
             return fence(source, found, pieces)
         case "comment":
@@ -178,8 +185,13 @@ def comment(source: Source, start: int, pieces: list[Piece]) -> int:
     end = end if end >= 0 else len(source.text)
     declared = re.compile(r"\s*derive:").match(source.text, start, end)
     if declared:
-        pieces.append(Declarations((declared.end(), end)))
+        pieces.append(said(source, (declared.end(), end)))
     return min(end + 3, len(source.text))
+
+
+def said(source: Source, span: Span) -> Piece:
+    """What `derive:` says: declarations, or that what follows is passed over."""
+    return Skip(span) if source.written(span).strip(" ;.") == "skip" else Declarations(span)
 
 
 def within_paragraph(source: Source, start: int, closer: str, otherwise: int) -> int:
@@ -205,7 +217,7 @@ def plain_lines(source: Source) -> list[Piece]:
         declared = re.match(r"\s*[#%]\s*derive:", line)
         heading = re.match(r"\s*#{1,6}\s+(.*)", line)
         if declared:
-            pieces.append(Declarations((span[0] + declared.end(), span[1])))
+            pieces.append(said(source, (span[0] + declared.end(), span[1])))
         elif heading:
             pieces.append(Heading(len(line.split()[0]), heading[1].strip(" #"), span[0]))
         elif line.strip() and not is_prose(line):

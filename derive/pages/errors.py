@@ -17,7 +17,12 @@ Span = tuple[int, int]
 
 
 class PageError(DeriveError):
-    """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do."""
+    """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do.
+
+    places: where it is, and a second place that contradicts it, as far as the error has them.
+    """
+
+    places: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,4 +82,6 @@ class Source:
         lines = [f"{self.where(span[0])}: {what}", self.pointer(span)]
         if other:
             lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
-        return PageError("\n".join([*lines, todo]))
+        error = PageError("\n".join([*lines, todo]))
+        error.places = (span, *([other[0]] if other else []))
+        return error

@@ -19,13 +19,15 @@ from derive.pages.tree import Chain, Letter, Node, Scripted
 class Entry:
     """One equation as it was parsed: what it defines, several symbols for a stacked one, and its right side.
 
-    is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value.
+    is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value. problem: why it can't be read; then `right` means
+    nothing, and `targets` are those that could be.
     """
 
     line: Line
     targets: tuple[Node, ...]
     right: Node
     is_function: bool = False
+    problem: PageError | None = None
 
     @property
     def span(self) -> Span:

@@ -29,10 +29,11 @@ from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
 from derive.pages.diagonals import holds_diagonal, without_diagonals
-from derive.pages.errors import PageError, Source
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
+from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, outline
@@ -54,11 +55,13 @@ class PageCell:
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was read: its cells, and the formulas that were passed over (`file:line: why: formula`)."""
+    """A page that was read: its cells, the formulas that were passed over (`file:line: why: formula`), and the sections that can't be
+    read, (heading, why)."""
 
     path: str
     cells: tuple[PageCell, ...]
     skipped: tuple[str, ...]
+    refused: tuple[tuple[str, PageError], ...] = ()
 
     def cell(self, name: str | None = None) -> PageCell:
         """The cell of a heading, or of its name; the only one without. Raises PageError with the names there are."""
@@ -68,6 +71,9 @@ class Page:
                 name and wanted in (identifier(one.heading).lower(), one.cell.name.lower())
             ):
                 return one
+        for heading, error in self.refused:
+            if name and wanted == identifier(heading).lower():
+                raise error
         known = ", ".join(f"`{identifier(one.heading).lower()}`" for one in self.cells)
         asked = f"no cell `{name}`" if name else f"{len(self.cells)} cells"
         raise PageError(f"{Path(self.path).name}: {asked} on the page: expected one of {known}. Choose with --cell NAME.")
@@ -99,22 +105,74 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     groups = [
         (title, entries) for title, entries in cells_of(source, found.root, known.time) if any(not e.is_function for e in entries)
     ]
-    skipped = tuple(f"{source.where(span[0])}: {why}: {source.written(span)}" for span, why in found.skipped)
     if not groups:
-        raise nothing(source, skipped, any(isinstance(piece, Block) for piece in pieces))
+        passed = tuple(listed(source, span, why) for span, why in found.skipped)
+        raise nothing(source, passed, any(isinstance(piece, Block) for piece in pieces))
     titles = unique([title for title, _ in groups])
-    cells = [
-        one_cell(source, title, entries, known, naming(path, title, len(groups)))
-        for title, (_, entries) in zip(titles, groups, strict=True)
-    ]
+    cells: dict[int, PageCell] = {}
+    refused: list[tuple[str, PageError]] = []
+    unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
+    for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+        try:
+            cells[at], more = settled_cell(source, title, entries, known, naming(path, title, len(groups)))
+            refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
+            found.skipped += more
+        except PageError as error:
+            cells.pop(at, None)
+            refused.append((title, error))
+    if not cells:
+        raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
+    skipped = sorted(found.skipped)
+    starts = {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}
+    above = [max((at for at, start in starts.items() if start < span[0]), default=min(starts)) for span, _ in skipped]
     unused = tuple(f"`{name}` is declared, and no symbol of the page" for name in known.unused)
-    starts = [entries[0].span[0] for _, entries in groups]
-    above = [max((k for k, start in enumerate(starts) if start < span[0]), default=0) for span, _ in found.skipped]
-    for at, one in enumerate(cells):
-        passed = tuple(text for text, owner in zip(skipped, above, strict=True) if owner == at)
-        notes = (*one.reading.notes, *(unused if at == 0 else ()))
+    for at, one in cells.items():
+        passed = tuple(listed(source, span, why) for (span, why), owner in zip(skipped, above, strict=True) if owner == at)
+        notes = (*one.reading.notes, *(unused if at == min(cells) else ()))
         cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
-    return Page(path, tuple(cells), skipped)
+    return Page(path, tuple(cells.values()), tuple(listed(source, span, why) for span, why in skipped), tuple(refused))
+
+
+LONGEST_LISTED = 300
+"""Characters of a formula in the list of those that were passed over."""
+
+
+def listed(source: Source, span: Span, why: str) -> str:
+    written = source.written(span)
+    return f"{source.where(span[0])}: {why}: {written[:LONGEST_LISTED]}{'...' * (len(written) > LONGEST_LISTED)}"
+
+
+def settled_cell(
+    source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]
+) -> tuple[PageCell, list[tuple[Span, str]]]:
+    """(the cell, the lines that were passed over since they can't be read and nothing needs them). Raises PageError."""
+    for entry in entries:
+        if entry.problem is not None:
+            raise entry.problem
+    passed: list[tuple[Span, str]] = []
+    while True:
+        try:
+            return one_cell(source, title, entries, known, naming), passed
+        except PageError as error:
+            reader = reader_for(source, entries, known.time)
+            functions = {*known.functions, *known.kinds, *functions_of(entries)[0]}
+            again = [one for one in entries if said_again(one, entries, reader, functions)]
+            blamed = [one for at, _ in error.places for one in entries if one.span[0] <= at < one.span[1]]
+            needless = [one for one in blamed if is_needless(one, entries, reader)]
+            if not (again or needless):
+                raise
+            out = [*again, *needless][0]
+            entries = [one for one in entries if one is not out]
+            passed.append((out.span, "said again, by a word that is no function" if again else reason_of(out, error)))
+
+
+def refuse_unread(source: Source, one: PageCell, unread: Sequence[Entry], reader: Reader) -> None:
+    """Raises PageError where a line of another section, which can't be read, may define what is an input here."""
+    for value in one.cell.inputs:
+        for entry in unread:
+            if may_define(source, entry, value.name, reader):
+                what = f"{one.heading} reads `{value.name}`, which this line may define: expected it to be readable."
+                raise source.error(entry.span, what, str(entry.problem))
 
 
 def has_display(source: Source) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
-from derive.pages.blocks import Block, Heading, Piece
-from derive.pages.errors import Source, Span
+from derive.pages.blocks import Block, Heading, Piece, Skip
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
 from derive.pages.names import Entry
+from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
@@ -35,6 +36,12 @@ class Section:
     def all(self) -> list[Entry]:
         return [*self.entries, *[entry for section in self.below for entry in section.all()]]
 
+    def sections(self) -> Iterator[Section]:
+        """This section and all below it."""
+        yield self
+        for section in self.below:
+            yield from section.sections()
+
 
 @dataclass
 class Outline:
@@ -46,10 +53,16 @@ class Outline:
 
 
 def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) -> Outline:
-    """The sections of a page with their parsed equations. Raises PageError."""
+    """The sections of a page with their equations, parsed or with the reason why not. Raises PageError."""
     found = Outline(Section("", 0))
     open_sections = [found.root]
+    skip: Skip | None = None
     for piece in pieces:
+        if skip is not None and isinstance(piece, (Block, Heading)):
+            pass_over(source, found, skip, piece)
+            skip = None
+            if isinstance(piece, Block):
+                continue
         if isinstance(piece, Heading):
             while open_sections[-1].level >= piece.level:
                 open_sections.pop()
@@ -57,30 +70,82 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             open_sections[-1].below.append(section)
             open_sections.append(section)
         elif isinstance(piece, Block):
-            for line in equations(source, tokenize(source, piece.span)):
+            lines = lines_of(source, piece)
+            for line in lines:
                 add_line(source, found, open_sections[-1], line)
+            if not lines and source.written(piece.span):
+                found.skipped.append((piece.span, "no equation"))
+        elif isinstance(piece, Skip):
+            skip = piece
+    if skip is not None:
+        pass_over(source, found, skip, None)
+    without_needless(source, found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
 
 
+def pass_over(source: Source, found: Outline, skip: Skip, piece: Piece | None) -> None:
+    if not isinstance(piece, Block):
+        what = "`derive: skip` stands in front of no display: expected one behind it."
+        raise source.error(skip.span, what, "Put it right in front of what is to be passed over.")
+    found.skipped.append((piece.span, "skipped, as the page says"))
+
+
+def lines_of(source: Source, block: Block) -> list[Line]:
+    """The equations of a display; one line with the reason where it can't be taken apart."""
+    try:
+        return equations(source, tokenize(source, block.span))
+    except PageError as error:
+        return [Line([], [Token("UNREAD", "", block.span)], None, error)]
+
+
 def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
-    if is_gradient(line):
+    if (line.problem is None and line.equals is None) or is_gradient(line):
         update = any(token.value == "←" for token in line.tokens) and all(token.value not in "∂∇" for token in line.tokens)
         found.skipped.append((line.span, "an update, `\\leftarrow`, as of weights" if update else "a gradient formula"))
         return
     found.count += 1
     if found.count > MOST:
         raise source.error(line.span, f"too many equations: expected at most {MOST} on a page.", "Split the page.")
-    left, right = parse(source, line.left), parse(source, line.right)
-    if is_initial(left):
+    entry = entry_of(source, line)
+    if entry.targets and is_initial(entry.targets[0]) and entry.problem is None:
         found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
     elif not is_range(line):
-        section.entries.append(Entry(line, targets_of(left), right))
+        section.entries.append(entry)
+
+
+def entry_of(source: Source, line: Line) -> Entry:
+    """The trees of a line, as far as it can be read."""
+    targets: tuple[Node, ...] = ()
+    try:
+        targets = targets_of(parse(source, line.left)) if line.left else ()
+        if line.problem is None:
+            return Entry(line, targets, parse(source, line.right))
+    except PageError as error:
+        return Entry(line, targets, Letter("", line.span), problem=line.problem or error)
+    return Entry(line, targets, Letter("", line.span), problem=line.problem)
+
+
+def without_needless(source: Source, found: Outline, time: str | None) -> None:
+    """Take the lines out that can't be read and that nothing needs."""
+    entries = found.root.all()
+    if all(entry.problem is None for entry in entries):
+        return
+    try:
+        reader = reader_for(source, entries, time)
+    except PageError:
+        return
+    for section in found.root.sections():
+        for entry in [entry for entry in section.entries if entry.problem is not None]:
+            assert entry.problem is not None
+            if is_needless(entry, entries, reader):
+                section.entries.remove(entry)
+                found.skipped.append((entry.span, reason_of(entry, entry.problem)))
 
 
 def is_gradient(line: Line) -> bool:
-    """Whether it holds a derivative, an update of weights, or a quotient of differentials."""
-    return line.equals is None or any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
+    """Whether it holds a quotient of differentials."""
+    return any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
 
 
 def is_differential(tokens: list[Token], at: int) -> bool:
@@ -132,13 +197,16 @@ def targets_of(left: Node) -> tuple[Node, ...]:
 def cells_of(source: Source, section: Section, time: str | None = None) -> Iterator[tuple[str, list[Entry]]]:
     """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one."""
     parts = [part for part in section.below if part.all()]
-    shared = [entry for entry in section.entries if not entry.is_function]
+    shared = [entry for entry in section.entries if not entry.is_function and entry.problem is None]
+    unread = [entry for entry in section.entries if entry.problem is not None]
     if (shared and parts) or not independent(source, [part.all() for part in parts], time):
         yield section.title, section.all()
     elif len(parts) == 0:
         if section.entries:
             yield section.title, section.entries
     else:
+        if unread:
+            yield section.title, unread
         for part in parts:
             for title, entries in cells_of(source, part, time):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
@@ -159,14 +227,19 @@ def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) 
 
 @dataclass(frozen=True)
 class Needs:
-    """The names with a time that a part defines, and reads: name -> the index at which (the earliest, for reads)."""
+    """The names with a time that a part defines, and reads: name -> the index at which (the earliest, for reads).
+
+    unread: a line of it can't be read, so that the part is refused, whatever it reads.
+    """
 
     defined: dict[str, int]
     read: dict[str, int]
+    unread: bool = False
 
     @classmethod
     def of(cls, source: Source, entries: list[Entry], time: str | None) -> Needs:
-        entries = [entry for entry in entries if not entry.is_function]
+        unread = any(entry.problem is not None for entry in entries)
+        entries = [entry for entry in entries if not entry.is_function and entry.problem is None]
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
         entries, reader, _ = with_primes(entries, reader)
@@ -180,13 +253,13 @@ class Needs:
                     continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
                 at = time_or_none or 0
                 read[name] = min(at, read.get(name, at))
-        return cls(defined, read)
+        return cls(defined, {} if unread else read, unread)
 
     @property
     def stands_alone(self) -> bool:
         """It has a state, and defines every state that it reads."""
         earlier = [name for name, time in self.read.items() if time < self.defined.get(name, 0)]
-        return bool(earlier) and all(name in self.defined for name in earlier)
+        return self.unread or (bool(earlier) and all(name in self.defined for name in earlier))
 
 
 def read_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
@@ -201,6 +274,8 @@ def read_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
 
 def defines_function(entry: Entry, times: set[str]) -> bool:
     """`f(a) = ...` with one plain letter that is no time, the f perhaps in a font or under a hat, or `f = \\tanh`."""
+    if entry.problem is not None:
+        return False
     left = entry.targets[0]
     if (
         isinstance(left, Chain)

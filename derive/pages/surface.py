@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from derive.pages.bars import with_absolute_values
-from derive.pages.errors import Source
+from derive.pages.errors import PageError, Source
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|"}
@@ -21,11 +21,12 @@ ARGUED = {"SUB", "SUP", "FRAC", "ROOT", "DECORATION", "FONT", "END_GROUP"}
 
 @dataclass(frozen=True)
 class Line:
-    """One equation: the tokens of its left and its right side; `left` is empty where there is none."""
+    """One equation: the tokens of its left and its right side; `left` is empty where there is none. problem: why it can't be read."""
 
     left: list[Token]
     right: list[Token]
     equals: Token | None
+    problem: PageError | None = None
 
     @property
     def tokens(self) -> list[Token]:
@@ -37,11 +38,11 @@ class Line:
 
 
 def equations(source: Source, tokens: list[Token]) -> list[Line]:
-    """The equations of a display, in order. Raises PageError on brackets that don't match or an equation without a left side."""
+    """The equations of a display, in order, those that can't be read with the reason. Raises PageError on brackets that don't match."""
     tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
     tokens = balanced(source, with_absolute_values(source, tokens))
     rows = joined_rows([row for row in split_rows(tokens) if row])
-    return [line for row in rows for part in split_equations(source, row) if (line := one_line(source, part))]
+    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))]
 
 
 def without_sizes(tokens: list[Token]) -> list[Token]:
@@ -358,6 +359,15 @@ def is_label(source: Source, part: list[Token]) -> bool:
     return (
         bool(len(text) < 80 and LABEL.fullmatch(text)) or re.fullmatch(r"\\forall.*|[^=]*[<>∈].*|[\d.]+[a-z]?", text) is not None
     )
+
+
+def line_of(source: Source, part: list[Token]) -> Line | None:
+    """One equation, or one that can't be read."""
+    try:
+        return one_line(source, part)
+    except PageError as error:
+        at = top_level(part, "EQUALS")
+        return Line(part[:at], part[at + 1 :], part[at], error) if at else Line([], part, None, error)
 
 
 def one_line(source: Source, part: list[Token]) -> Line | None:

@@ -400,4 +400,6 @@ def arrays_of_equations(tokens: list[Token]) -> list[Token]:
 
 
 NO_CASES = "distinctions of cases aren't read: expected one formula.\nWrite the cases as one formula, such as \\max(0, x)."
-NO_SUM = "Write the step without indices, as in `W x_t`; a loss is no part of it: take it out of the display."
+NO_SUM = (
+    "Write the step without indices, as in `W x_t`; a loss is no part of it: `<!-- derive: skip -->` in front passes it over."
+)

@@ -48,7 +48,7 @@ def test_what_would_act_is_refused(text):
 
 def test_what_to_write_is_said_for_words_sums_and_arrows():
     assert r"several letters make one name as `\mathrm{wkv}`" in message(r"$$wkv_t = \tanh(W x_t + U wkv_{t-1})$$")
-    assert "`\\sum` isn't read" in message(r"$$h_t = x_t + h_{t-1}$$ $$L = \sum_t h_t$$")
+    assert "`\\sum` isn't read" in message(r"$$h_t = x_t + h_{t-1}$$ $$y_t = \sum_j h_j$$")
     assert "If it is the step itself, write `=`" in message(r"$$h_t \leftarrow \tanh(W x_t + U h_{t-1})$$")
 
 

@@ -1,0 +1,123 @@
+"""What of a page may be passed over: lines that no equation needs, and that can be no part of a step. They are always listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from derive.pages.alphabet import function_name, greek_letter
+from derive.pages.errors import PageError, Source
+from derive.pages.names import Entry
+from derive.pages.surface import CLOSERS, JOINING, OPENERS
+from derive.pages.symbols import Reader, children, take_apart
+from derive.pages.timing import reader_of, with_call_indices
+from derive.pages.tokens import Token
+from derive.pages.tree import Bracket, Chain, Letter, Node
+
+SUMS = tuple(f"`\\{name}`" for name in ("sum", "prod", "int"))
+"""Commands that aren't read and say nothing of what something is."""
+
+
+def reader_for(source: Source, entries: Sequence[Entry], time: str | None) -> Reader:
+    """The reader of those equations that can be read."""
+    sound = [entry for entry in entries if entry.problem is None]
+    lefts = [target for entry in sound for target in entry.targets]
+    return reader_of(source, [*lefts, *[entry.right for entry in sound]], lefts, time)
+
+
+def names_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
+    """The names in a formula, each with its time."""
+    one = reader.read(node)
+    if one is not None:
+        yield one.symbol.name, one.time
+        return
+    for child in children(node):
+        yield from names_in(reader, child)
+
+
+def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader) -> bool:
+    """Whether a line that can't be read may be passed over.
+
+    A step has a time index: on a page with one, a line whose left side carries none, and whose left side nothing reads, defines nothing
+    of the step: a loss, a count of parameters, an update. A line without `=` defines nothing at all.
+    """
+    others = [one for one in entries if one is not entry and one.problem is None and not one.is_function]
+    if (
+        reader.letter is None
+        or entry.is_function
+        or not any(is_timed(reader, target) for one in others for target in one.targets)
+    ):
+        return False
+    read = {name for one in others for name, _ in names_in(reader, with_call_indices(one.right, reader.letter))}
+    defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
+    if entry.line.equals is None:
+        return is_mere_expression(entry.line.tokens, read - defined)
+    return len(entry.targets) == 1 and is_mere_result(reader, entry.targets[0], read, defined)
+
+
+def is_timed(reader: Reader, node: Node) -> bool:
+    return any(time is not None for _, time in names_in(reader, with_call_indices(node, reader.letter)))
+
+
+def is_mere_expression(tokens: Sequence[Token], undefined: set[str]) -> bool:
+    """Words, or a formula without a sign that may say what something is; it doesn't begin with a name that the step needs."""
+    depth, things = 0, 0
+    for at, token in enumerate(tokens):
+        things += depth == 0 and token.kind not in ("SUB", "SUP", "FONT", "DECORATION", "BEGIN_GROUP")
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        relation = token.kind in ("STOP", "COMMA") and token.value in (":", ",") and depth == 0 and at + 1 < len(tokens)
+        if relation or (token.kind == "UNREAD" and not token.value.startswith(SUMS)):
+            return False
+    first = next((token.value for token in tokens if token.kind in ("SYMBOL", "GREEK", "VARIANT")), "")
+    return tokens[0].kind not in JOINING and (things == 1 or first not in {name.split("_")[0] for name in undefined})
+
+
+CHANGES = ("Delta", "delta", "d")
+"""What says the change of a parameter, in front of it."""
+
+
+def is_mere_result(reader: Reader, left: Node, read: set[str], defined: set[str]) -> bool:
+    """`L`, `loss`, `P(y)`: a left side without a time that nothing reads; `\\Delta W`: how a parameter changes."""
+    needed = read | defined
+    if isinstance(left, Chain) and len(left.items) == 2 and isinstance(left.items[1], Bracket) and take_apart(left.items[0]):
+        left = left.items[0]
+    one = reader.read(left)
+    if one is not None:
+        return one.time is None and one.symbol.name not in needed
+    if isinstance(left, Chain) and isinstance(left.items[0], Letter) and left.items[0].name in CHANGES:
+        changed = [reader.read(item) for item in left.items[1:]]
+        return all(one is not None and one.time is None and one.symbol.name not in defined for one in changed)
+    word = [item.name for item in left.items if isinstance(item, Letter)] if isinstance(left, Chain) else []
+    return len(word) > 2 and isinstance(left, Chain) and len(word) == len(left.items) and not set(word) & needed
+
+
+def said_again(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str]) -> bool:
+    """`h_t = \\mathrm{LSTM}(x_t, h_{t-1})` beside the equations of h: a word that is no function, for what is defined already."""
+    right = with_call_indices(entry.right, reader.letter)
+    if entry.is_function or not (isinstance(right, Chain) and len(right.items) == 2 and isinstance(right.items[1], Bracket)):
+        return False
+    parts = take_apart(right.items[0])
+    if parts is None or len(parts.letter.name) < 3 or function_name(parts.letter.name) or parts.letter.name in known:
+        return False
+    others = [target for one in entries if one is not entry and one.problem is None for target in one.targets]
+    defined = {name for target in others for name, _ in names_in(reader, target)}
+    return bool(entry.targets) and all({*dict(names_in(reader, target))} <= defined for target in entry.targets)
+
+
+def reason_of(entry: Entry, error: PageError) -> str:
+    """Why a line is passed over."""
+    if entry.line.equals is None:
+        return "no equation"
+    said = re.sub(r"^[^\n]*?:\d+: ", "", str(error).split("\n")[0]).split(": ")[0]
+    return f"a result that no equation reads ({said.rstrip('.')})"
+
+
+def may_define(source: Source, entry: Entry, name: str, reader: Reader) -> bool:
+    """Whether a line that can't be read may be the definition of a name."""
+    if entry.targets:
+        return any(
+            found == name for target in entry.targets for found, _ in names_in(reader, with_call_indices(target, reader.letter))
+        )
+    start, end = entry.span
+    text = "".join(greek_letter(character) or character for character in source.text[start:end])
+    return re.search(rf"(?<![A-Za-z]){re.escape(name.split('_')[0])}(?![A-Za-z])[^=\n&]{{0,60}}&?\s*=", text) is not None

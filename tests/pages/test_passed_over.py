@@ -1,0 +1,138 @@
+"""What is passed over is listed, never needed, and stops nothing else: losses, words, skipped displays, sections that can't be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from derive.__main__ import main
+from derive.pages import PageError, read
+
+STEP = r"$$h_t = \tanh(W x_t + U h_{t-1} + b)$$"
+UNDERSTOOD = ("hₜ = tanh(W xₜ + U hₜ₋₁ + b)",)
+
+NEEDLESS = [
+    r"L = \sum_t \ell_t",
+    r"J = -\frac{1}{T} \sum_{t=1}^{T} \log p(y_t | x_t)",
+    r"\mathcal{L} = \sum_t \|h_t\|^2",
+    "loss = \\sum_t h_t",
+    r"P(y) = \prod_t p(y_t | h_t)",
+    r"L(\theta) = \sum_t \ell_t(\theta)",
+    r"E = \frac12 (h_t - d_t)^\top (h_t - d_t)",
+    r"\theta = \{W, U, b\}",
+    r"\Delta W = -\eta \sum_t g_t",
+    r"dW = \sum_t d_t x_t^\top",
+    r"\frac{d L}{d W} = \sum_t g_t",
+    r"h_T = \mathrm{RNN}(x_1, \dots, x_T)",
+    r"h_t = \mathrm{RNN}(x_t, h_{t-1})",
+    r"p(y_t | x_{1:t})",
+    r"\text{The step of the lecture:}",
+    r"\begin{aligned} Forget \; gate \\ Input \; gate \end{aligned}",
+]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("formula", NEEDLESS)
+def test_what_no_equation_needs_is_passed_over_and_listed(formula, first):
+    display = f"$${formula}$$"
+    page = read("page.md", text=f"{display}\n\n{STEP}" if first else f"{STEP}\n\n{display}")
+    assert page.cells[0].reading.equations == UNDERSTOOD
+    assert len(page.cells[0].reading.skipped) == 1
+    assert page.cells[0].reading.skipped[0].startswith(f"page.md:{1 if first else 3}: ")
+
+
+NEEDED = {
+    "an output": r"$$y_t = \sum_j h_j$$",
+    "a parameter that the step reads": r"$$W = \sum_k A_k$$",
+    "what changes is a state": r"$$d h = \sum_j h$$",
+    "an equation of motion": r"$$\tau \dot{h} = -h + \sum_j W_j$$",
+    "a relation that says what something is": r"$$y_t \approx \tanh(V h_t)$$",
+    "an input that is drawn": r"$$x_t \sim N(0, 1)$$",
+    "a definition without its sign": r"$$x_t \tanh(V u_t)$$",
+    "a second definition": r"$$h_t = \tanh(V x_t)$$",
+}
+
+
+@pytest.mark.parametrize("display", NEEDED.values(), ids=NEEDED)
+def test_what_may_be_part_of_a_step_is_not_passed_over(display):
+    with pytest.raises(PageError):
+        read("page.md", text=f"{STEP}\n\n{display}")
+
+
+def test_a_page_without_a_time_passes_no_definition_over():
+    with pytest.raises(PageError):
+        read("page.md", text=r"$$h = \tanh(W x + U h_{prev})$$ $$y = \sum_j h_j$$")
+
+
+@pytest.mark.parametrize("word", ["<!-- derive: skip -->", "% derive: skip"])
+def test_a_display_is_skipped_as_the_page_says(word):
+    page = read("page.md", text=f"{STEP}\n\n{word}\n$$y_t = \\sum_j h_j$$\n\n$$z_t = V h_t$$")
+    assert page.cells[0].reading.equations == (*UNDERSTOOD, "zₜ = V hₜ")
+    assert page.skipped == ("page.md:4: skipped, as the page says: y_t = \\sum_j h_j",)
+
+
+def test_a_line_of_a_plain_text_is_skipped_as_the_text_says():
+    page = read("page.txt", text="fₜ = σ(W xₜ)\n# derive: skip\nyₜ = Σ h\nhₜ = fₜ ⊙ hₜ₋₁")
+    assert page.cells[0].reading.equations == ("fₜ = σ(W xₜ)", "hₜ = fₜ ∘ hₜ₋₁")
+    assert page.skipped == ("page.txt:3: skipped, as the page says: yₜ = Σ h",)
+
+
+def test_a_skip_in_front_of_nothing_is_refused():
+    with pytest.raises(PageError, match="in front of no display"):
+        read("page.md", text=f"{STEP}\n\n<!-- derive: skip -->\n\n# More\n")
+
+
+# ---- sections that can't be read
+
+SECTIONS = (
+    "# A\n$$h_t = \\tanh(W x_t + U h_{t-1})$$\n# B\n$$c_t = \\foo(V x_t) + c_{t-1}$$\n# C\n$$s_t = \\sigma(Q x_t + s_{t-1})$$\n"
+)
+
+
+@pytest.mark.parametrize("broken", [r"\foo(V x_t) + c_{t-1}", "(x_t + c_{t-1}", r"x_t U V c_{t-1}"])
+def test_a_section_that_cannot_be_read_stops_no_other(broken):
+    text = SECTIONS.replace(r"\foo(V x_t) + c_{t-1}", broken)
+    page = read("page.md", text=text)
+    assert [one.heading for one in page.cells] == ["A", "C"]
+    assert [heading for heading, _ in page.refused] == ["B"]
+    assert page.cell("C").heading == "C"
+    with pytest.raises(PageError, match=r"page\.md:4"):
+        page.cell("B")
+
+
+@pytest.mark.parametrize("broken", [r"$$f_t = \foo(x_t)$$", "$$f_t = (x_t$$"])
+def test_a_section_that_reads_what_an_unread_line_may_define_is_refused_too(broken):
+    page = read("page.md", text=f"# A\n{broken}\n# B\n$$h_t = f_t h_{{t-1}} + x_t$$\n# C\n$$s_t = s_{{t-1}} + x_t$$\n")
+    assert [one.heading for one in page.cells] == ["C"]
+    assert "B reads `f`, which this line may define" in str(dict(page.refused)["B"])
+
+
+def test_a_page_of_which_nothing_can_be_read_says_why_for_each_section():
+    with pytest.raises(PageError) as caught:
+        read("page.md", text="# A\n$$h_t = (x_t$$\n# B\n$$h_t = \\foo h_{t-1} + x_t$$\n")
+    assert "page.md:2: unbalanced bracket" in str(caught.value)
+    assert "page.md:4: unknown command" in str(caught.value)
+
+
+@pytest.mark.parametrize(("form", "ends"), [("json", "]"), ("latex", r"\end{document}"), ("markdown", "")])
+def test_several_cells_are_one_document_and_what_is_refused_comes_last(form, ends, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(SECTIONS)
+    assert main(["page.md", "--format", form, "--no-verify"]) == 1
+    printed, said = capsys.readouterr()
+    if form == "json":
+        assert [one["name"] for one in json.loads(printed)] == ["page_a", "page_c"]
+    assert printed.count(r"\documentclass") == (form == "latex")
+    assert printed.rstrip().endswith(ends)
+    assert said.rstrip().splitlines()[-4].startswith("page.md:4: unknown command")
+    assert sorted(path.name for path in (tmp_path / "generated").glob("*.py")) == ["page_a.py", "page_c.py"]
+
+
+def test_json_of_one_cell_is_one_object(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(SECTIONS)
+    assert main(["page.md", "--cell", "C", "--format", "json", "--no-verify"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "page_c"
+    assert main(["page.md", "--cell", "B", "--format", "json", "--no-verify"]) == 2
+    assert capsys.readouterr().out == ""
