@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from derive.pages.errors import Source, Span
+from derive.pages.macros import DEFINES, definition
 
 LONGEST_BLOCK = 20_000
 """Characters of one display."""
@@ -25,6 +26,7 @@ OPENER = re.compile(
     |(?P<heading>^[ ]{0,3}(?P<hashes>\#{1,6})[ \t]+(?P<title>[^\n]*))
     |(?P<section>\\(?P<command>chapter|section|subsection|subsubsection|paragraph|frametitle)\*?[ \t]*\{(?P<name>[^{}\n]*)\})
     |(?P<verbatim>\\begin\{(?P<verb>verbatim|lstlisting|comment)\})
+    |(?P<macro>\\(?:newcommand|renewcommand|providecommand|DeclareMathOperator|def)(?![A-Za-z]))
     |(?P<dollars>\$\$)
     |(?P<bracket>\\\[)
     |(?P<environment>\\begin\{(?P<env>(?:"""
@@ -67,7 +69,14 @@ class Skip:
     span: Span
 
 
-Piece = Heading | Block | Declarations | Skip
+@dataclass(frozen=True)
+class Definitions:
+    """A part of the page outside displays that defines macros."""
+
+    span: Span
+
+
+Piece = Heading | Block | Declarations | Skip | Definitions
 
 
 def find_blocks(source: Source) -> list[Piece]:
@@ -101,6 +110,8 @@ def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
             return comment(source, end, pieces)
         case "verbatim":
             return closing(source, (start, end), end, f"\\end{{{found['verb']}}}")
+        case "macro":
+            return macro(source, found, pieces)
         case "dollars":
             return block(source, (start, end), end, "$$", pieces)
         case "bracket":
@@ -109,11 +120,22 @@ def take(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
             return environment(source, found, pieces)
         case "code":
             return within_paragraph(source, end, found[0], end)
-        case "inline":
-            return within_paragraph(source, end, "$", end)
-        case "round":
-            return within_paragraph(source, end, "\\)", end)
+        case "inline" | "round":
+            stop = within_paragraph(source, end, "$" if kind == "inline" else "\\)", end)
+            if DEFINES.search(source.text, end, stop):
+                pieces.append(Definitions((end, stop)))
+            return stop
     return end
+
+
+def macro(source: Source, found: re.Match[str], pieces: list[Piece]) -> int:
+    """A definition: what stands in it is no display."""
+    opener = DEFINES.match(source.text, found.start())
+    defined = definition(source, opener) if opener else None
+    if defined is None:
+        return found.end()
+    pieces.append(Definitions(defined.span))
+    return defined.span[1]
 
 
 def outer_group(found: re.Match[str]) -> str:
@@ -124,6 +146,7 @@ def outer_group(found: re.Match[str]) -> str:
         "heading",
         "section",
         "verbatim",
+        "macro",
         "dollars",
         "bracket",
         "environment",
@@ -220,6 +243,8 @@ def plain_lines(source: Source) -> list[Piece]:
             pieces.append(said(source, (span[0] + declared.end(), span[1])))
         elif heading:
             pieces.append(Heading(len(line.split()[0]), heading[1].strip(" #"), span[0]))
+        elif DEFINES.match(line.strip()):
+            pieces.append(Definitions(span))
         elif line.strip() and not is_prose(line):
             add_line(source, span, line, pieces)
     return pieces

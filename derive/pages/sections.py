@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
-from derive.pages.blocks import Block, Heading, Piece, Skip
+from derive.pages.blocks import Block, Definitions, Heading, Piece, Skip
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
+from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import with_primes
@@ -57,6 +58,7 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
     found = Outline(Section("", 0))
     open_sections = [found.root]
     skip: Skip | None = None
+    macros = macros_in(source, [piece.span for piece in pieces if isinstance(piece, (Block, Definitions))])
     for piece in pieces:
         if skip is not None and isinstance(piece, (Block, Heading)):
             pass_over(source, found, skip, piece)
@@ -70,10 +72,10 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             open_sections[-1].below.append(section)
             open_sections.append(section)
         elif isinstance(piece, Block):
-            lines = lines_of(source, piece)
+            lines = lines_of(source, piece, macros)
             for line in lines:
                 add_line(source, found, open_sections[-1], line)
-            if not lines and source.written(piece.span):
+            if not lines and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
                 found.skipped.append((piece.span, "no equation"))
         elif isinstance(piece, Skip):
             skip = piece
@@ -91,10 +93,10 @@ def pass_over(source: Source, found: Outline, skip: Skip, piece: Piece | None) -
     found.skipped.append((piece.span, "skipped, as the page says"))
 
 
-def lines_of(source: Source, block: Block) -> list[Line]:
+def lines_of(source: Source, block: Block, macros: Macros) -> list[Line]:
     """The equations of a display; one line with the reason where it can't be taken apart."""
     try:
-        return equations(source, tokenize(source, block.span))
+        return equations(source, tokenize(source, block.span, macros))
     except PageError as error:
         return [Line([], [Token("UNREAD", "", block.span)], None, error)]
 

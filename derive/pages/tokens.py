@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.pages.alphabet import (
     CASES,
@@ -29,6 +29,7 @@ from derive.pages.alphabet import (
 )
 from derive.pages.errors import Source, Span
 from derive.pages.lexer import LEXER
+from derive.pages.macros import Macros, expanded
 
 DEEPEST = 40
 """How deep brackets may nest."""
@@ -302,7 +303,7 @@ class Tokenizer:
             if name in ("sum", "prod", "int"):
                 return self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
             what = f"unknown command `\\{name}`: expected mathematics."
-            todo = "Macros aren't expanded: write the symbol itself, or `\\mathrm{name}`, or `\\operatorname{f}`."
+            todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`."
             self.unread(span, what, todo)
 
     def vanish(self, name: str, span: Span) -> None:
@@ -372,9 +373,13 @@ class Tokenizer:
         self.add(f"{name.upper()}_{kind}", environment, (span[0], self.at))
 
 
-def tokenize(source: Source, span: Span) -> list[Token]:
-    """The tokens of one display. Raises PageError on what isn't mathematics."""
-    return arrays_of_equations(Tokenizer(source, span).run())
+def tokenize(source: Source, span: Span, macros: Macros | None = None) -> list[Token]:
+    """The tokens of one display, its macros expanded. Raises PageError on what isn't mathematics."""
+    inside = expanded(source, span, macros) if macros is not None else None
+    if inside is None:
+        return arrays_of_equations(Tokenizer(source, span).run())
+    tokens = Tokenizer(inside, (0, len(inside.text))).run()
+    return arrays_of_equations([replace(token, span=inside.on_page(token.span)) for token in tokens])
 
 
 def arrays_of_equations(tokens: list[Token]) -> list[Token]:
