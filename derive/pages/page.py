@@ -42,6 +42,7 @@ from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Bracket, Chain, Letter, Node
+from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_shapeless(source, definitions, inputs, names)
+    refuse_two_meanings(source, names)
+    refuse_idle_transpositions(source, definitions, kinds)
     refuse_circle(source, definitions)
     shapes = Shapes(source, kinds, definitions, known.dims)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)

@@ -58,7 +58,9 @@ def test_what_is_no_plain_macro_is_refused_where_it_is_used(defined, used, said)
 
 
 def test_what_is_defined_and_not_used_stops_no_page():
-    defined = r"\newcommand{\be}{\begin{equation}} \newcommand{\ee}{\end{equation}} \newcommand{\f}[2][t]{#2_{#1}} \newcommand{\a}{\a}"
+    defined = (
+        r"\newcommand{\be}{\begin{equation}} \newcommand{\ee}{\end{equation}} \newcommand{\f}[2][t]{#2_{#1}} \newcommand{\a}{\a}"
+    )
     assert read("page.md", text=f"{defined}\n$$h_t = x_t + h_{{t-1}}$$").cells
     with pytest.raises(PageError, match="begins or ends a display"):
         read("page.md", text=f"{defined}\n\\be h_t = x_t + h_{{t-1}} \\ee")
