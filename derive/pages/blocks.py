@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.pages.errors import Source, Span
 from derive.pages.macros import DEFINES, definition
@@ -228,6 +228,23 @@ def within_paragraph(source: Source, start: int, closer: str, otherwise: int) ->
     return at + len(closer) if at >= 0 else otherwise
 
 
+def lines_of_prose(source: Source, pieces: list[Piece]) -> tuple[Source, list[Piece]]:
+    """A page without displays whose prose has equations in lines, as `- it = f(Xt*(Wi^T) + Ht-1*(Ri^T))`: as a plain text."""
+    hidden = re.compile(r"<!--.*?-->|^[ ]{0,3}(?:```|~~~)[^\n]*$", re.DOTALL | re.MULTILINE)
+    text = hidden.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source.text)
+    lines = replace(source, text=text, plain=True)
+    if source.plain or not lines.joined:
+        return source, pieces
+    said = [piece for piece in pieces if isinstance(piece, (Declarations, Skip))]
+    found = [*plain_lines(lines), *said]
+    return replace(source, plain=True), sorted(found, key=lambda piece: piece.at if isinstance(piece, Heading) else piece.span[0])
+
+
+BULLET = re.compile(r"\s*[-*•]\s+(?=[^\W\d_]\w{0,40}\s*=)")
+REMARK = re.compile(r"\s#\s.*")
+"""In a plain text: `- ` in front of an equation, and what follows ` # `."""
+
+
 def plain_lines(source: Source) -> list[Piece]:
     """One equation a line; a line that continues one before it belongs to its block. `# title` is a heading, `# derive:` declares."""
     pieces: list[Piece] = []
@@ -246,7 +263,9 @@ def plain_lines(source: Source) -> list[Piece]:
         elif DEFINES.match(line.strip()):
             pieces.append(Definitions(span))
         elif line.strip() and not is_prose(line):
-            add_line(source, span, line, pieces)
+            before, after = BULLET.match(line), REMARK.search(line)
+            start, stop = before.end() if before else 0, after.start() if after else len(line)
+            add_line(source, (span[0] + start, span[0] + stop), line[start:stop], pieces)
     return pieces
 
 

@@ -12,6 +12,11 @@ from derive.errors import DeriveError
 LONGEST_SHOWN = 100
 """Columns of an equation that an error shows around the place."""
 
+LEFT = re.compile(r"^[ \t]*(?:[-*•][ \t]+)?([A-Za-z]\w{0,40})[ \t]*=", re.MULTILINE)
+JOINED = re.compile(r"[A-Za-z]{1,3}t")
+EARLIER = re.compile(r"(?<![\w^{\\])[A-Za-z]{1,3}t[-−]1(?!\w)")
+"""Left sides of a plain text, `Ht` as one, and `Ht-1`."""
+
 Span = tuple[int, int]
 """Where something stands in the text of its page: from, up to."""
 
@@ -36,6 +41,19 @@ class Source:
     @cached_property
     def starts(self) -> list[int]:
         return [0, *[at + 1 for at, character in enumerate(self.text) if character == "\n"]]
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether a plain text writes indices without a sign, as ONNX does: `it = f(Xt*(Wi^T) + Ht-1*(Ri^T))`. Every left side does then,
+        and no index is written in another way."""
+        lefts = LEFT.findall(self.text) if self.plain else []
+        other = re.search(r"_\{?t|ₜ|\(t\)", self.text)
+        return bool(lefts) and not other and all(JOINED.fullmatch(one) for one in lefts) and bool(EARLIER.search(self.text))
+
+    @cached_property
+    def dotted(self) -> bool:
+        """Whether a plain text writes `(.)` for the elementwise product, so that `*` is the product of matrices."""
+        return self.plain and " (.) " in self.text
 
     @cached_property
     def paragraphs(self) -> list[int]:

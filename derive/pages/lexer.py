@@ -9,7 +9,8 @@ FOREIGN = rf"(?:{EAST}|[\u0400-\u1cff])"
 ACCENT = r"[\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff]"
 ACCENTED = rf"(?=[A-Za-z]*{ACCENT})(?:[A-Za-z]|{ACCENT}){{4,}}"
 PHRASE = (
-    rf"(?<![A-Za-z\\_^])(?:[A-Za-z]{{4,}}[ \t'’-]+)*(?:{EAST}|[\u0400-\u1cff]{{3}}|{ACCENTED})"
+    rf"(?:(?<![A-Za-z\\_^])(?:[A-Za-z]{{4,}}[ \t'’-]+(?:[A-Za-z]+[ \t'’-]+){{0,5}})?{ACCENTED}"
+    rf"|(?<![_^]){EAST}|(?<![_^])[\u0400-\u1cff]{{3}})"
     rf"(?:[ \t'’/.:：\-–]*(?:{FOREIGN}+|{ACCENTED}|[A-Za-z]{{4,}}(?![A-Za-z_^({{\\])|[a-z]{{1,3}}(?=[ '’])))*[：，。、]*"
 )
 """Bare words of which one is of another script, or is long and has an accent: no product of letters."""

@@ -24,7 +24,7 @@ from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
 from derive.pages.alphabet import function_name
-from derive.pages.blocks import Block, Declarations, find_blocks
+from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
@@ -101,6 +101,8 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     pieces = find_blocks(source)
     if any(isinstance(piece, Block) for piece in pieces) and source.plain and has_display(source):
         source = replace(source, plain=False)
+    if not any(isinstance(piece, Block) for piece in pieces):
+        source, pieces = lines_of_prose(source, pieces)
     known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
     found = outline(source, pieces, known.time)
     groups = [

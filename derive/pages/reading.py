@@ -60,6 +60,10 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
         notes.append(f"the time index is {names.reader.letter}")
     if any((one.time or 0) > 0 for one in names.defined.values()) and not names.reader.words:
         notes.append("definitions stand at the next step: the page is shifted by one")
+    if source.joined:
+        notes.append(
+            "indices stand behind their letter without a sign: `Ht-1` is H at t-1, `Wi` is W_i; one letter in front of ( is a function"
+        )
     if not cell.states:
         notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))

@@ -27,7 +27,7 @@ from derive.pages.alphabet import (
     greek_letter,
     script_of,
 )
-from derive.pages.errors import Source, Span
+from derive.pages.errors import EARLIER, Source, Span
 from derive.pages.lexer import LEXER
 from derive.pages.macros import Macros, expanded
 
@@ -110,6 +110,8 @@ class Tokenizer:
         """A run of letters: a function's name, otherwise one symbol a letter, as TeX has it."""
         if self.after_script():
             return self.lowered_run(text, span) if self.source.plain else self.single(text, span)
+        if self.source.plain and (self.source.joined or EARLIER.match(self.source.text, span[0])):
+            return self.run_on(text, span)
         if self.source.plain and text in GREEK_COMMANDS and function_name(text) is None:
             return self.symbol(text, span, "GREEK")
         split = self.function_at(text, span)
@@ -141,6 +143,24 @@ class Tokenizer:
         """A name with underscores in it: a function where it is one, or where a bracket follows."""
         called = self.source.text[span[1] : span[1] + 1] in ("(", "[", "{", "\\")
         self.add("FUNCTION" if function_name(name) or called else "SYMBOL", function_name(name) or name, span)
+
+    def run_on(self, text: str, span: Span) -> None:
+        """`Ht-1` and `Wbi` on a page that writes indices so: the first letter is the symbol, a `t` behind it the time, other letters an
+        index; in front of a bracket one letter is a function. On another page `Ht-1` says nothing for certain."""
+        earlier = EARLIER.match(self.source.text, span[0])
+        if not self.source.joined:
+            what = f"`{earlier[0] if earlier else text}` can be read in two ways: the step before, or a difference."
+            return self.unread(span, what, f"Write `{text[:-1]}_t-1` for the step before, `{text[:-1]} t - 1` for a difference.")
+        called = self.source.text[span[1] : span[1] + 1] == "("
+        if (function_name(text) and len(text) > 2) or (called and (len(text) == 1 or len(text) > 3)):
+            return self.add("FUNCTION", function_name(text) or text, span)
+        self.symbol(text[0], (span[0], span[0] + 1))
+        if len(text) == 1:
+            return
+        place = (span[0] + 1, earlier.end() if earlier else span[1])
+        self.lowered(text[1:], place)
+        if earlier:
+            self.tokens[-1:] = [Token("MINUS", "-", place), Token("NUMBER", "1", place), self.tokens[-1]]
 
     def function_at(self, text: str, span: Span) -> int:
         """Where in a run of letters a function's name begins; the run's length where none does."""
@@ -195,7 +215,12 @@ class Tokenizer:
 
     def other(self, text: str, span: Span) -> None:
         """One character that is no letter, digit, space or command."""
-        if text in SIGNS:
+        if self.source.dotted and self.source.text[span[0] - 1 : span[0] + 4] == " (.) ":
+            self.at = span[0] + 3
+            self.add("OPERATOR", "hadamard", (span[0], self.at))
+        elif text == "*" and (self.source.dotted or self.source.joined):
+            self.add("OPERATOR", "dot", span)
+        elif text in SIGNS:
             self.add(*SIGNS[text], span)
         elif text in "<>" and self.angle(text, span):
             self.add(*SIGNS["⟨" if text == "<" else "⟩"], span)

@@ -110,6 +110,14 @@ FORMULAS = {
     r"x_t \odot \operatorname{erf} h_{t-1} + \sinh x_t - \cosh x_t": "xₜ ∘ erf(hₜ₋₁) + sinh(xₜ) − cosh(xₜ)",
     r"\mathrm{softsign}(x_t) + \text{hardtanh}(h_{t-1})": "softsign(xₜ) + hardtanh(hₜ₋₁)",
     r"\sigma(W_z, x_t) + h_{t-1}": None,
+    r"x_t^T + U h_{t-1}": None,
+    r"W^T x_t + h_{t-1}^\top": None,
+    r"x_t^T \odot h_{t-1}": None,
+    r"\frac{1}{T} W^T x_t + U h_{t-1}": None,
+    r"T \odot W^\top x_t + U h_{t-1}": "T ∘ Wᵀ xₜ + U hₜ₋₁",
+    r"\tanh(x_t^T W + h_{t-1}^T U + b^T)": "tanh(Wᵀ xₜ + Uᵀ hₜ₋₁ + b)",
+    r"\tanh(W x_t^\top + U h_{t-1}^\top + b)": "tanh(W xₜ + U hₜ₋₁ + b)",
+    r"\tanh((x_t W)^T + U h_{t-1})": "tanh(Wᵀ xₜ + U hₜ₋₁)",
 }
 
 
