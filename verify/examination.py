@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify import behaviour, central, compare, differences, gradients, refusals, tangents
+from verify.bookkeeping import bookkeeping
 from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
@@ -149,11 +150,14 @@ class Examination:
     def report(self) -> Report:
         with np.errstate(all="ignore"):
             plain = first_data(self.kernel, self.seed)
+            self.books = bookkeeping(self.kernel, plain)
+            if any(not finding.passed for finding in self.books):
+                self.kernel = self.kernel.isolated()
             self.method, note = method_of(self.kernel, plain, self.seed)
             self.raised: list[Finding] = []
             self.evidences = list(self.gather())
             self.ordinary = self.evidences[0]
-            compared = [*self.raised, *self.compared()]
+            compared = [*self.books, *self.raised, *self.compared()]
             comparisons = [one for one in compared if isinstance(one, Comparison)]
             found = [one for one in compared if isinstance(one, Finding)]
             found += [*self.of_gradients(comparisons), *self.of_rest()]
