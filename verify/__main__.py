@@ -17,6 +17,7 @@ try:
     from verify.examination import Report, check
     from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
     from verify.kernel import Kernel, KernelError
+    from verify.sizes import chosen
 except KeyboardInterrupt:  # importing SymPy takes most of the first second
     print("verify: interrupted.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -35,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--against", metavar="WORDS", help='hold it against a derived cell too: "lstm --peephole diagonal"')
     out.add_argument(
         "--map", metavar="THEIRS=OURS", action="append", default=[], help="a name of the kernel and the cell's name for it"
+    )
+    out.add_argument(
+        "--sizes", metavar="T=300,H=200", action="append", default=[], help="large sizes to try, instead of the usual"
     )
     out.add_argument("--thorough", action="store_true", help="more draws, all checks on all of them")
     out.add_argument("--power", action="store_true", help="plant faults in the kept cells and count which are caught")
@@ -103,6 +107,7 @@ def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) 
         hand=one.hand,
         seed=options.seed,
         thorough=options.thorough,
+        sizes=chosen(options.sizes),
         progress=step,  # type: ignore[arg-type]
     )
 

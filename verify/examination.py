@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import behaviour, central, compare, differences, gradients, refusals, tangents
+from verify import against, behaviour, central, compare, differences, gradients, refusals, sizes, tangents
 from verify.bookkeeping import bookkeeping
 from verify.cause import Inquiry
 from verify.compare import Row, fault
@@ -22,6 +22,7 @@ from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
 from verify.model import Model, model_of
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
+from verify.sizes import check_names as check_sizes
 from verify.tolerances import CENTRAL, SEEN, tolerance
 from verify.verdicts import of_block, worst_of
 
@@ -113,14 +114,15 @@ def check(
     quick: bool = False,
     regimes: Sequence[Regime] | None = None,
     formula: Cell | None = None,
+    sizes: Sequence[Mapping[str, int]] = (),
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
-    regimes: other data than those of `verify.data`. formula: the cell that the kernel is of, asked only where a formula has to say
-    whether it is finite.
+    regimes: other data than those of `verify.data`. formula: the cell that the kernel is of: both passes are held against its equations.
+    sizes: of dimensions, instead of the usual ones, one set each: {"T": 300, "H": 200}.
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
@@ -130,7 +132,8 @@ def check(
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula).report()
+    check_sizes(wrapped, sizes)
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, sizes).report()
 
 
 @dataclass
@@ -146,6 +149,7 @@ class Examination:
     progress: Callable[[str], None]
     chosen: Sequence[Regime] | None = None
     formula: Cell | None = None
+    sizes: Sequence[Mapping[str, int]] = ()
 
     def report(self) -> Report:
         with np.errstate(all="ignore"):
@@ -250,16 +254,24 @@ class Examination:
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
             yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
             yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
+        yield from guarded("sizes", self.of_sizes)
         if not self.quick:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)
             yield from guarded("kinks", lambda: central.kinks_at_origin(self.kernel, self.ordinary.data))
         if self.asked is not None:
-            from verify.against import against
-
             self.progress("against the cell")
             model = self.asked
-            yield from guarded("against", lambda: against(model, self.evidences, derived=self.model is not None))
+            yield from guarded("against", lambda: against.against(model, self.evidences, derived=self.model is not None))
+
+    def of_sizes(self) -> Iterator[Finding]:
+        """Large sizes, chosen ones or the usual; also against the equations of the cell."""
+        self.progress("sizes")
+        held = self.asked
+        each = sizes.FEW if self.quick else sizes.EVERY if self.thorough else sizes.USUAL
+        stated = None if held is None else lambda kernel: against.Stated(held, kernel)
+        sets = self.sizes or sizes.usual(self.kernel, each)
+        yield from sizes.of_sizes(self.kernel, sets, self.method, self.seed, stated)
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)
