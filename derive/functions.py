@@ -49,6 +49,39 @@ class elu(sp.Function):  # type: ignore[misc]
         return sp.exp(-relu(-self.args[0]))
 
 
+class absolute(sp.Function):  # type: ignore[misc]
+    """|x|; its slope at 0 is 0."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sign(self.args[0])
+
+
+class sign(sp.Function):  # type: ignore[misc]
+    """1, 0 or -1 as x is above, at or below 0; its slope is 0 everywhere, at the jump too."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
+
+
+class hardtanh(sp.Function):  # type: ignore[misc]
+    """x, held between -1 and 1; its slope at both ends is 0."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return step(1 + self.args[0]) * step(1 - self.args[0])
+
+
+class softsign(sp.Function):  # type: ignore[misc]
+    """x/(1 + |x|); the slope 1/(1 + |x|)^2 loses no digits where x is large, as that of the quotient does."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return (1 + absolute(self.args[0])) ** -2
+
+
+LEAK = sp.Rational(1, 100)
+"""The slope of LeakyReLU below 0, and at 0."""
+SELU_SCALE, SELU_ALPHA = sp.Rational("1.0507009873554804934193349852946"), sp.Rational("1.6732632423543772848170429916717")
+"""The two constants of Klambauer et al. 2017, section 2."""
+
 FUNCTIONS: dict[str, sp.Expr] = {
     "sigma": sigma(X),
     "tanh": sp.tanh(X),
@@ -62,8 +95,30 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "gelu": X / 2 * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (X + sp.Rational("0.044715") * X**3))),
     "elu": elu(X),
     "identity": X,
+    "abs": absolute(X),
+    "sign": sign(X),
+    "hardtanh": hardtanh(X),
+    "hardsigmoid": hardtanh(X / 3) / 2 + sp.S.Half,
+    "silu": X * sigma(X),
+    "leakyrelu": LEAK * X + (1 - LEAK) * relu(X),
+    "softsign": softsign(X),
+    "selu": SELU_SCALE * SELU_ALPHA * elu(X) + SELU_SCALE * (1 - SELU_ALPHA) * relu(X),
+    "mish": X * sp.tanh(softplus(X)),
+    "arctan": sp.atan(X),
+    "erf": sp.erf(X),
+    "sinh": sp.sinh(X),
+    "cosh": sp.cosh(X),
 }
 """Name -> the function as a SymPy expression in `X`. GELU is the tanh form (Hendrycks and Gimpel 2016, section 2)."""
+
+CHOSEN: dict[str, str] = {
+    "gelu": "GELU is the tanh form",
+    "leakyrelu": "LeakyReLU has the slope 0.01 below 0",
+    "hardsigmoid": "the hard sigmoid is x/6 + 1/2, held between 0 and 1",
+    "hardtanh": "the hard tanh is x, held between -1 and 1",
+    "sign": "sign has the slope 0 everywhere: no gradient goes through it",
+}
+"""Functions that carry one name and have several forms, or a slope that may surprise: what is meant here."""
 
 NUMPY: dict[type[Any], str] = {
     sp.tanh: "np.tanh({})",
@@ -76,6 +131,14 @@ NUMPY: dict[type[Any], str] = {
     relu: "relu({})",
     softplus: "softplus({})",
     elu: "elu({})",
+    absolute: "absolute({})",
+    sign: "sign({})",
+    hardtanh: "hardtanh({})",
+    softsign: "softsign({})",
+    sp.atan: "np.arctan({})",
+    sp.erf: "erf({})",
+    sp.sinh: "np.sinh({})",
+    sp.cosh: "np.cosh({})",
 }
 """SymPy function -> how the emitted code calls it."""
 
@@ -108,6 +171,46 @@ def elu(z):
     """z where z > 0, else exp(z) - 1, in a form that can't overflow."""
     positive = z.real > 0
     return np.where(positive, z, np.expm1(np.where(positive, 0, z)))
+''',
+    "absolute": '''
+def absolute(z):
+    """|z|, the sign taken from the real part; nan stays nan."""
+    return np.where(z.real < 0, -z, z)
+''',
+    "sign": '''
+def sign(z):
+    """1, 0 or -1 as the real part is above, at or below 0; nan stays nan."""
+    return np.sign(z.real).astype(z.dtype)
+''',
+    "hardtanh": '''
+def hardtanh(z):
+    """z held between -1 and 1, the branch taken on the real part; nan stays nan."""
+    return np.where(np.abs(z.real) < 1, z, np.sign(z.real))
+''',
+    "softsign": '''
+def softsign(z):
+    """z/(1 + |z|), the sign taken from the real part."""
+    return z / (1 + np.where(z.real < 0, -z, z))
+''',
+    "erf": '''
+def erf(z):
+    """2/sqrt(pi) times the integral of exp(-t**2) from 0 to z: a series of positive terms for the real part x, and Abramowitz and
+    Stegun (7.1.29) for what the imaginary part y adds."""
+    x = np.clip(z.real, -6, 6)
+    series = np.ones_like(x)
+    for n in range(120, 0, -1):
+        series = 1 + 2 * x * x / (2 * n + 1) * series
+    real = np.where(np.abs(x) < 6, 2 / np.sqrt(np.pi) * x * np.exp(-x * x) * series, np.sign(x)).astype(x.dtype)
+    if not np.iscomplexobj(z):
+        return real
+    x, y = z.real, z.imag
+    grown, turned = x * y * np.sinc(x * y / np.pi) ** 2 * y / np.pi, y * np.sinc(2 * x * y / np.pi) / np.pi
+    for n in range(1, 25):
+        weight = 2 / np.pi * np.exp(-n * n / 4) / (n * n + 4 * x * x)
+        wide, sine, cosine = n * np.sinh(n * y), np.sin(2 * x * y), np.cos(2 * x * y)
+        grown = grown + weight * (2 * x * (1 - np.cosh(n * y) * cosine) + wide * sine)
+        turned = turned + weight * (2 * x * np.cosh(n * y) * sine + wide * cosine)
+    return (real + np.exp(-x * x) * (grown + 1j * turned)).astype(z.dtype)
 ''',
     "softmax": '''
 def softmax(z, axis=-2):

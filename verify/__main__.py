@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         prog="verify",
         usage="python -m verify [CELL [cell options] | path/to/kernel.py] [--against WORDS] [--json]",
         description="Hold a kernel's gradients against its own forward pass, hand-written ones and the derived cell.",
-        epilog="exit codes: 0 all pass, 1 a check failed or stayed inconclusive, 2 the call is wrong or the contract isn't kept",
+        epilog="exit codes: 0 all pass, 1 a check failed or stayed inconclusive, 2 the call is wrong or the file no kernel",
         allow_abbrev=False,
     )
     out.add_argument("--json", action="store_true", help="the whole record, for machines")
@@ -39,6 +39,11 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument(
         "--sizes", metavar="T=300,H=200", action="append", default=[], help="large sizes to try, instead of the usual"
+    )
+    out.add_argument(
+        "--contract",
+        action="store_true",
+        help="fail where a promise of the contract isn't kept too; always so for emitted kernels",
     )
     out.add_argument("--thorough", action="store_true", help="more draws, all checks on all of them")
     out.add_argument("--power", action="store_true", help="plant faults in the kept cells and count which are caught")
@@ -108,6 +113,7 @@ def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) 
         seed=options.seed,
         thorough=options.thorough,
         sizes=chosen(options.sizes),
+        contract=options.contract or one.model is not None,
         progress=step,  # type: ignore[arg-type]
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 
 from verify.agreement import bound, close, verdict
+from verify.bookkeeping import calls
+from verify.contract import PROMISES, broken
 from verify.data import Data
 from verify.digits import precision, saturation
 from verify.evidence import Array
@@ -88,23 +92,54 @@ def layouts(kernel: Kernel, data: Data) -> Iterator[Finding]:
         )
 
 
+def read_only(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """arguments that can't be written to are taken: raising on them means that they would have been written to"""
+    for function in ("forward", "backward"):
+        given, call = calls(kernel, data, function)
+        for what in given:
+            for array in given[what].values():
+                array.flags.writeable = False
+            given[what] = types.MappingProxyType(given[what])
+        try:
+            call()
+        except Exception as error:
+            yield broken("read-only", f"{function} raises on read-only arguments ({one_line(error)})")
+            return
+    yield Finding("read-only", PASS)
+
+
 def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """each gradient is shaped as its primal, in the dtype of the parameters"""
-    for dtype in (np.float64, np.float32):
-        cast = data.astype(dtype)
-        outputs, tape = kernel.forward(cast)
-        found = kernel.backward(cast, tape, cast.cotangents)
-        for name, array in outputs.items():
-            if array.dtype != dtype:
-                yield Finding("shapes", FAIL, said=f"output {name}: expected {np.dtype(dtype)}, got {array.dtype}")
-        for block, primal in cast.flat().items():
-            if block not in found:
-                yield Finding("shapes", FAIL, block, said="backward doesn't return this gradient", cause="missing gradient")
-            elif found[block].shape != primal.shape:
-                yield Finding("shapes", FAIL, block, said=f"wrong shape: expected {primal.shape}, got {found[block].shape}")
-            elif found[block].dtype != dtype:
-                yield Finding("shapes", FAIL, block, said=f"wrong dtype: expected {np.dtype(dtype)}, got {found[block].dtype}")
+    outputs, tape = kernel.forward(data)
+    found = kernel.backward(data, tape, data.cotangents)
+    for name, array in outputs.items():
+        if array.dtype != np.float64:
+            yield Finding("shapes", FAIL, said=f"output {name}: expected float64, got {array.dtype}")
+    for block, primal in data.flat().items():
+        if block not in found:
+            yield Finding("shapes", FAIL, block, said="backward doesn't return this gradient", cause="missing gradient")
+        elif found[block].shape != primal.shape:
+            yield Finding("shapes", FAIL, block, said=f"wrong shape: expected {primal.shape}, got {found[block].shape}")
+        elif found[block].dtype != np.float64:
+            yield Finding("shapes", FAIL, block, said=f"wrong dtype: expected float64, got {found[block].dtype}")
     yield Finding("shapes", PASS)
+
+
+def no_steps(kernel: Kernel, data: Data) -> Iterator[Finding]:
+    """a run of no steps gives no outputs, and no gradients but zeros"""
+    none = replace(
+        data,
+        inputs={name: array[:0] for name, array in data.inputs.items()},
+        cotangents={name: array[:0] for name, array in data.cotangents.items()},
+        steps=0,
+    )
+    primal = none.flat()
+    for block, array in kernel.gradients(none).items():
+        if array.shape != primal[block].shape:
+            yield broken("no steps", f"{block}: expected {primal[block].shape}, got {array.shape}")
+        elif array.any():
+            yield Finding("no steps", FAIL, block, said="not zero where there are no steps")
+    yield Finding("no steps", PASS)
 
 
 def examples(kernel: Kernel, data: Data) -> Iterator[Finding]:
@@ -134,20 +169,24 @@ CHECKS: dict[str, Check] = {
     "linear": linear,
     "state=None": no_state,
     "layouts": layouts,
+    "read-only": read_only,
     "float32": precision,
     "examples independent": examples,
     "saturation": saturation,
+    "no steps": no_steps,
 }
 
 
 def behaviour(kernel: Kernel, data: Data, names: tuple[str, ...] = tuple(CHECKS)) -> Iterator[Finding]:
-    """Every check of behaviour; one that raises has failed."""
+    """Every check of behaviour; one that raises has failed: of the contract alone, where that promises no more than to run."""
     for name in names:
+        found: list[Finding] = []
         try:
-            with np.errstate(all="ignore") if name != "saturation" else np.errstate():
-                found = list(CHECKS[name](kernel, data))
+            with np.errstate(all="ignore") if name != "saturation" else nullcontext():
+                for finding in CHECKS[name](kernel, data):
+                    found.append(finding)
         except Exception as error:
-            yield Finding(name, FAIL, said=f"the kernel raises {one_line(error)}")
-            continue
+            said = f"the kernel raises {one_line(error)}"
+            found.append(broken(name, said) if name in PROMISES else Finding(name, FAIL, said=said))
         failed = [finding for finding in found if not finding.passed]
         yield from failed or found[-1:]

@@ -7,7 +7,6 @@ and the verdict on the gradients is one on the mathematics.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -175,10 +174,9 @@ def fresh_gradients(kernel: Kernel, data: Data) -> dict[str, Array]:
 
 def arguments(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """arrays and mappings that are passed in stay unchanged"""
-    found = [unchanged(kernel, data, name) for name in ("forward", "backward", "jvp", "step_jacobian") if kernel.has(name)]
-    yield from found
-    if all(finding.passed for finding in found):
-        yield read_only(kernel, data)
+    for name in ("forward", "backward", "jvp", "step_jacobian"):
+        if kernel.has(name):
+            yield unchanged(kernel, data, name)
 
 
 def calls(kernel: Kernel, data: Data, function: str) -> tuple[dict[str, Any], Callable[[], Any]]:
@@ -214,22 +212,6 @@ def unchanged(kernel: Kernel, data: Data, function: str) -> Finding:
             if mapping[name] is not array or not np.array_equal(array, before[what][name]):
                 said = f"{function} changes {what}[{name!r}]"
                 return Finding("arguments unchanged", FAIL, said=said, cause="an argument is written in place")
-    return Finding("arguments unchanged", PASS)
-
-
-def read_only(kernel: Kernel, data: Data) -> Finding:
-    """Arguments that can't be written to: raising on them means that they would have been written to."""
-    for function in ("forward", "backward"):
-        given, call = calls(kernel, data, function)
-        for what in given:
-            for array in given[what].values():
-                array.flags.writeable = False
-            given[what] = types.MappingProxyType(given[what])
-        try:
-            call()
-        except Exception as error:
-            said = f"{function} raises on read-only arguments ({one_line(error)})"
-            return Finding("arguments unchanged", FAIL, said=said, cause="it writes into an argument or changes a mapping")
     return Finding("arguments unchanged", PASS)
 
 

@@ -273,11 +273,11 @@ def step_parts(kernel: Kernel, evidence: Evidence, block: str) -> Iterator[Array
 def moved_at(kernel: Kernel, evidence: Evidence, step: Data, rest: Data, direction: dict[str, Array]) -> float:
     """How the loss moves when a parameter moves during one step only."""
     one = replace(evidence, data=step, known={})
-    moves = one.tangents(step, direction)
+    moves = one.tangents(direction)
     total = sum(float((step.cotangents[name] * moves.value[name]).sum()) for name in step.cotangents)
     if rest.steps:
         carried = {f"initial {name}": moves.value[name][0] for name in step.state}
-        later = one.tangents(rest, carried)
+        later = replace(one, data=rest).tangents(carried)
         total += sum(float((rest.cotangents[name] * later.value[name]).sum()) for name in rest.cotangents)
     return total
 

@@ -54,7 +54,7 @@ def sweeps(kernel: Kernel, evidence: Evidence, gradients: dict[str, Array]) -> I
         values = [float(np.real(value)) for value in differences.sweep(loss, blocks, direction, STEPS)]
         got = gradients.get(block)
         backward = float((got * direction[block]).sum().real) if got is not None and got.shape == array.shape else float("nan")
-        expected = float(evidence.contract(evidence.tangents(evidence.data, direction), evidence.data.cotangents))
+        expected = float(evidence.contract(evidence.tangents(direction), evidence.data.cotangents))
         size = norm(got) if got is not None else abs(expected)
         yield Sweep(block, tuple(values), expected, backward, *plateau(values, expected, size), kink_of(loss, blocks, direction))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from verify import differences
 from verify.central import loss_of
-from verify.evidence import Array, Evidence
+from verify.evidence import EXACT, Array, Evidence
 from verify.gradients import crop, expected_gradient, norm
 from verify.kernel import Kernel
 from verify.rounding import lost
@@ -44,8 +44,8 @@ def routes(kernel: Kernel, hand: Any | None, evidence: Evidence, all_routes: boo
     cropped = {
         route: {b: a if b in data.parameters else crop(a, b, evidence) for b, a in one.items()} for route, one in found.items()
     }
-    if all_routes and evidence.method == "complex step":
-        cropped["complex step"] = {block: expected_gradient(block, evidence, data.cotangents)[0] for block in data.flat()}
+    if all_routes and evidence.method == EXACT:
+        cropped[EXACT] = {block: expected_gradient(block, evidence, data.cotangents)[0] for block in data.flat()}
     if all_routes:
         central = differences.central(loss_of(kernel, data), data.flat())
         cropped["central"] = {b: a if b in data.parameters else crop(a, b, evidence) for b, a in central.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ Run = Callable[[dict[str, Array]], dict[str, Array]]
 COMPLEX_STEP = 1e-30
 """So small that the truncation error h²/6 f''' vanishes beside the rounding of f' itself."""
 
-FOURTH_ORDER_STEP = 1e-3
-"""Near eps**(1/5), where truncation h⁴/30 f⁽⁵⁾ and rounding eps/h of the fourth-order quotient meet."""
+LADDER = tuple(2.0**-k for k in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 17, 20))
+"""Steps from where the rounding of f is worth 1e-15 to where 1e-10: large ones for smooth functions, small ones beside kinks."""
+ORDERS = 6
+"""How often the ladder is extrapolated: the truncation error of order h**14 is far below rounding then."""
 
 
 class NotAnalytic(ValueError):
@@ -53,20 +56,62 @@ def complex_tangents(run: Run, arrays: Arrays, direction: Arrays, step: float = 
     return {name: array.imag / step for name, array in outputs.items()}
 
 
-def central_tangents(
-    run: Run, arrays: Arrays, direction: Arrays, step: float = FOURTH_ORDER_STEP
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """(how each output moves along a direction, an estimate of the absolute error): fourth-order central differences at two steps."""
+def extrapolated_tangents(run: Run, arrays: Arrays, direction: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+    """(how each output moves along a direction, an estimate of the absolute error): central differences on a ladder of steps."""
+    here = run(moved(arrays, direction, 0.0))
+    above = [run(moved(arrays, direction, step)) for step in LADDER]
+    below = [run(moved(arrays, direction, -step)) for step in LADDER]
+    found = {
+        name: extrapolated(np.array([one[name] for one in above]), np.array([one[name] for one in below]), array)
+        for name, array in here.items()
+    }
+    return {name: slope for name, (slope, _) in found.items()}, {name: error for name, (_, error) in found.items()}
 
-    def quotient(h: float) -> dict[str, Array]:
-        at = {k: run(moved(arrays, direction, k * h)) for k in (-2.0, -1.0, 1.0, 2.0)}
-        return {name: (8 * (at[1.0][name] - at[-1.0][name]) - (at[2.0][name] - at[-2.0][name])) / (12 * h) for name in at[1.0]}
 
-    coarse, fine = quotient(2 * step), quotient(step)
-    rounding = 8 * np.finfo(np.float64).eps / step
-    size = run(dict(arrays))
-    error = {name: np.abs(coarse[name] - fine[name]) + rounding * np.maximum(np.abs(size[name]), 1e-3) for name in fine}
-    return fine, error
+def extrapolated(above: Array, below: Array, here: Array) -> tuple[Array, Array]:
+    """(the slope of each element, an estimate of its absolute error) from f(a + h u) and f(a - h u) for each step of the ladder.
+
+    Neville's extrapolation of (f(a + h) - f(a - h))/2h to h = 0, and of each element the entry of the table whose error is least: what
+    neighbours in the table differ by, and rounding over the step. Where a kink lies within a step, the entries that use it disagree
+    with the smallest step; where it lies within that too, both sides' slopes differ, and that is the error.
+    """
+    steps = np.array(LADDER).reshape(-1, *[1] * here.ndim)
+    with np.errstate(all="ignore"):
+        quotients = (above - below) / (2 * steps)
+        noise = rounding_of(above, below, here, quotients)
+        smallest, blur = quotients[-1], 4 * noise / LADDER[-1]
+        best, least = smallest, np.where(np.isfinite(smallest), np.abs(quotients[-1] - quotients[-2]) + blur, np.inf)
+        column = list(quotients)
+        for order in range(1, ORDERS + 1):
+            refined = [
+                low + (low - high) / ((LADDER[k] / LADDER[k + order]) ** 2 - 1) for k, (high, low) in enumerate(pairwise(column))
+            ]
+            for k, (value, before) in enumerate(zip(refined[1:], refined, strict=False), 1):
+                apart = np.maximum(np.abs(value - column[k + 1]), np.maximum(np.abs(value - column[k]), np.abs(value - before)))
+                beyond = np.abs(value - smallest)
+                error = apart + 4 * noise / LADDER[k + order] + np.where(beyond > blur + 1e-9 * np.abs(value), beyond, 0.0)
+                better = error < least
+                best, least = np.where(better, value, best), np.where(better, error, least)
+            column = refined
+        return best, least + jump(above, below, here, noise)
+
+
+def rounding_of(above: Array, below: Array, here: Array, quotients: Array) -> Array:
+    """The rounding of f itself, absolute: of its size, or what the quotients at the two smallest steps show of it, if that is more."""
+    eps = np.finfo(np.float64).eps
+    size = np.maximum(np.abs(here), np.maximum(np.abs(above), np.abs(below))[-3:].max(axis=0))
+    shown = LADDER[-1] * np.abs(quotients[-1] - quotients[-2])
+    if shown.ndim and shown.shape[-1]:
+        shown = np.maximum(shown, 2 * np.median(shown, axis=-1, keepdims=True))  # one of an array may agree by luck
+    return np.asarray(np.maximum(4 * eps * size, shown))
+
+
+def jump(above: Array, below: Array, here: Array, noise: Array) -> Array:
+    """By how much the slopes on both sides differ at the smallest step beyond what rounding explains: a kink within it."""
+    ratio = LADDER[-2] / LADDER[-1]
+    near, far = ((above[k] - 2 * here + below[k]) / LADDER[k] for k in (-1, -2))
+    apart = np.abs(ratio * near - far)
+    return np.where(apart > 1e-6 * (np.abs(near) + np.abs(far)) + 8 * ratio * noise / LADDER[-1], apart, 0.0)
 
 
 def complex_step(loss: Loss, arrays: Arrays, names: list[str] | None = None) -> dict[str, Array]:

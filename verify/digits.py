@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from verify.agreement import close
+from verify.contract import broken
 from verify.data import ORDINARY, Data
 from verify.evidence import Array, Evidence
 from verify.findings import FAIL, PASS, Finding
@@ -23,6 +24,9 @@ def precision(kernel: Kernel, data: Data) -> Iterator[Finding]:
     plain = single_precision(data.steps, kernel.dims.fan_in(), ORDINARY.reach / 2, 1.0)
     outputs, tape = kernel.forward(single)
     got = kernel.backward(single, tape, single.cotangents)
+    other = next((name for name, array in {**outputs, **got}.items() if array.dtype != np.float32), None)
+    if other is not None:
+        yield broken("float32", f"{other}: wrong dtype: expected float32, got {({**outputs, **got})[other].dtype}")
     whole = single.astype(np.float64)
     exact, exact_tape = kernel.forward(whole)
     expected = kernel.backward(whole, exact_tape, whole.cotangents)

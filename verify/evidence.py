@@ -2,26 +2,30 @@
 
 Examples don't know of each other, so directions of inputs and states are put side by side along the batch: one forward pass
 gives the Jacobian of every output step with respect to every input step and the initial state. Parameters take one pass each.
+Differences are taken of single steps and multiplied (`chain`), or of the whole run where it isn't a chain of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify import differences
-from verify.data import SIGMA_LIMIT, Data, Regime
+from verify.chain import Chain, Tangents
+from verify.data import Data, Regime
 from verify.kernel import Kernel
 from verify.tolerances import EPS
 
 Array = NDArray[Any]
 OTHER_STEP = 1e-20
 """How much smaller the step of shaken evidence is: what a complex step leaves where the derivative has vanished grows with it."""
+EXACT, CHAINED, WHOLE = "complex step", "chained differences", "differences of the whole run"
+"""The routes that decide; the first is exact to rounding, the others come with an estimate of their own error."""
 EXAMPLES = 2
 """How many examples the lag by lag comparison looks at."""
 
@@ -38,35 +42,54 @@ class Moved:
 class Evidence:
     """The derivatives of a kernel's forward pass at one point; everything is computed when first asked for.
 
-    method: `complex step` or `central`, step: of the former. shaken: the same at data that differ in their last bits, with another
-    step: what changes there has no more digits than that, and counts as the evidence's own error.
+    method: EXACT, CHAINED or WHOLE; step: of the first. shaken: the same at data that differ in their last bits, with another
+    step: what changes there has no more digits than that, and counts as the evidence's own error. digits: what rounding may take of
+    the slopes of single steps counts as its error too, since no kernel that makes a slope of an output can know it better.
     """
 
     kernel: Kernel
     regime: Regime
     data: Data
     seed: int = 0
-    method: str = "complex step"
+    method: str = EXACT
     limit: int = EXAMPLES
     step: float = differences.COMPLEX_STEP
     shaken: tuple[Evidence, ...] = ()
     known: dict[str, Moved] = field(default_factory=dict)
+    digits: bool = False
 
-    def tangents(self, data: Data, direction: Mapping[str, Array]) -> Moved:
-        """How the outputs of `data` move along a direction, given by block."""
+    def tangents(self, direction: Mapping[str, Array]) -> Moved:
+        """How the outputs move along a direction, given by block."""
+        if self.method == CHAINED:
+            return Moved(*self.chain.along(direction))
+        found = self.whole(self.data, direction)
+        return replace(found, error=self.chain.along(direction)[1]) if self.digits else found
 
-        def run(blocks: dict[str, Array]) -> dict[str, Array]:
-            return self.kernel.outputs(data.with_flat(blocks))
+    def whole(self, data: Data, direction: Mapping[str, Array]) -> Moved:
+        """How the outputs of data move, through the whole run."""
+        return Moved(*self.quotients(lambda blocks: self.kernel.outputs(data.with_flat(blocks)), data.flat(), direction))
 
-        if self.method == "complex step":
-            value = differences.complex_tangents(run, data.flat(), direction, self.step)
-            return Moved(value, {name: np.zeros(()) for name in value})
-        return Moved(*differences.central_tangents(run, data.flat(), direction))
+    @property
+    def quotients(self) -> Tangents:
+        """Derivatives along a direction, with their error, by the route that decides."""
+        return partial(exact, step=self.step) if self.method == EXACT else differences.extrapolated_tangents
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The run as steps; what multiplies their derivatives."""
+        return Chain(self.kernel, self.data, self.quotients, self.digits)
+
+    def with_digits(self) -> Evidence:
+        """The same evidence that knows what rounding may take of the slopes; itself where the run isn't a chain of steps."""
+        return replace(self, digits=True, known={}) if self.chain.holds else self
 
     def with_shaken(self, times: int = 3) -> Evidence:
         """The same evidence that knows how far its last bits carry."""
         rng = np.random.default_rng([self.seed, 23])
-        others = [replace(self, data=self.data.moved(4 * EPS, rng), step=self.step * OTHER_STEP, known={}) for _ in range(times)]
+        others = [
+            replace(self, data=self.data.moved(4 * EPS, rng), step=self.step * OTHER_STEP, known={}, digits=False)
+            for _ in range(times)
+        ]
         return replace(self, shaken=tuple(others))
 
     # ---- parameters
@@ -81,7 +104,7 @@ class Evidence:
         """The tangents along the k-th random direction of a parameter."""
         key = f"{block} {k}"
         if key not in self.known:
-            self.known[key] = self.tangents(self.data, {block: self.direction(block, k)})
+            self.known[key] = self.tangents({block: self.direction(block, k)})
         return self.known[key]
 
     def elements(self, block: str) -> Moved:
@@ -89,7 +112,7 @@ class Evidence:
         if block not in self.known:
             shape = self.data.parameters[block].shape
             units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
-            moves = [self.tangents(self.data, {block: unit}) for unit in units]
+            moves = [self.tangents({block: unit}) for unit in units]
             names = list(self.kernel.dims.outputs)
             self.known[block] = Moved(
                 {name: np.stack([move.value[name] for move in moves], 2) for name in names},
@@ -123,6 +146,8 @@ class Evidence:
         steps, count = self.data.steps, sum(one.stop - one.start for one in self.columns.values())
         if count == 0:
             return Moved({}, {})
+        if self.method == CHAINED:
+            return Moved(*self.chain.wide(self.columns, self.examples))
         data = self.data.repeated(count, self.examples)
         direction = {}
         for block, place in self.columns.items():
@@ -138,13 +163,13 @@ class Evidence:
                 units = np.zeros((self.examples, count, width))
                 units[:, place] = np.eye(width)
                 direction[block] = units.reshape(-1, width)
-        moves = self.tangents(data, direction)
+        moves = self.whole(data, direction)
 
         def split(arrays: dict[str, Array]) -> dict[str, Array]:
             shape = (steps, self.examples, count)
             return {name: np.broadcast_to(a, moves.value[name].shape).reshape(*shape, -1) for name, a in arrays.items()}
 
-        return Moved(split(moves.value), split(moves.error))
+        return Moved(split(moves.value), self.chain.wide(self.columns, self.examples)[1] if self.digits else split(moves.error))
 
     # ---- gradients
 
@@ -200,19 +225,17 @@ class Evidence:
         return value.reshape(shape), (self.contract(moves, cotangents, True) + spread).reshape(shape)
 
     @cached_property
-    def reach(self) -> float:
-        """How saturated a unit may be: |z| of the regime, of a state that a tanh may read, or of one that a tanh may have made.
-
-        tanh loses what sigma loses at twice its argument.
-        """
-        sizes = [float(np.abs(array).max(initial=0.0)) for array in self.kernel.outputs(self.data).values()]
-        made = [2 * float(np.arctanh(size)) for size in sizes if size < 1]
-        return max(self.regime.reach, min(max([*sizes, *made], default=0.0), SIGMA_LIMIT))
-
-    @cached_property
     def growth(self) -> float:
         """The largest norm of d(output at s)/d(input or state at t): how far a rounding error may grow on its way."""
         if not self.wide.value:
             return 0.0
         sizes = [np.sqrt((moves**2).sum(axis=(-2, -1))).max() for moves in self.wide.value.values()]
         return float(max(sizes))
+
+
+def exact(
+    run: differences.Run, arrays: differences.Arrays, direction: differences.Arrays, step: float
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """A complex step with its error: none but what rounding takes."""
+    value = differences.complex_tangents(run, arrays, direction, step)
+    return value, {name: np.zeros(()) for name in value}

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import against, behaviour, central, compare, differences, gradients, refusals, sizes, tangents
+from verify import against, behaviour, central, compare, continuation, differences, gradients, refusals, sizes, tangents
 from verify.bookkeeping import bookkeeping
 from verify.cause import Inquiry
 from verify.compare import Row, fault
+from verify.contract import PROMISES, Contract, broken, contract_of
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.differences import NotAnalytic
-from verify.evidence import Evidence
-from verify.findings import FAIL, PASS, Finding, label_of
+from verify.evidence import EXACT, WHOLE, Evidence
+from verify.findings import CONTRACT, FAIL, NUMBERS, PASS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
@@ -50,25 +51,32 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found of one kernel."""
+    """Everything that was found of one kernel. strict: whether a promise of the contract that isn't kept fails it too."""
 
     name: str
     routes: tuple[str, ...]
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     sights: tuple[Sight, ...] = ()
-    method: str = "complex step"
+    method: str = EXACT
     note: str = ""
     against: str = ""
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
+    strict: bool = False
 
     @property
     def passed(self) -> bool:
         return not self.failures()
 
     def failures(self) -> list[Finding]:
-        """What failed or stayed inconclusive, failures first."""
-        return sorted((f for f in self.findings if not f.passed), key=lambda f: f.verdict != FAIL)
+        """What failed or stayed inconclusive, failures first; what only breaks the contract where that is asked for."""
+        found = (f for f in self.findings if not f.passed and (self.strict or f.kind == NUMBERS))
+        return sorted(found, key=lambda f: f.verdict != FAIL)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """Which promises of the contract are kept."""
+        return contract_of(self.findings)
 
     def failed_blocks(self) -> set[str]:
         return {finding.block for finding in self.failures() if finding.block}
@@ -115,14 +123,16 @@ def check(
     regimes: Sequence[Regime] | None = None,
     formula: Cell | None = None,
     sizes: Sequence[Mapping[str, int]] = (),
+    contract: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
-    """Hold a kernel to everything that the contract says and its gradients to its own forward pass.
+    """Hold a kernel's gradients to its own forward pass, and the kernel to everything that the contract says.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
     regimes: other data than those of `verify.data`. formula: the cell that the kernel is of: both passes are held against its equations.
     sizes: of dimensions, instead of the usual ones, one set each: {"T": 300, "H": 200}.
+    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not.
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
@@ -133,7 +143,7 @@ def check(
     if model is not None:
         model.check_names(wrapped, shown)
     check_sizes(wrapped, sizes)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, sizes).report()
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes).report()
 
 
 @dataclass
@@ -149,6 +159,7 @@ class Examination:
     progress: Callable[[str], None]
     chosen: Sequence[Regime] | None = None
     formula: Cell | None = None
+    strict: bool = False
     sizes: Sequence[Mapping[str, int]] = ()
 
     def report(self) -> Report:
@@ -157,21 +168,24 @@ class Examination:
             self.books = bookkeeping(self.kernel, plain)
             if any(not finding.passed for finding in self.books):
                 self.kernel = self.kernel.isolated()
-            self.method, note = method_of(self.kernel, plain, self.seed)
+            self.method, self.note = method_of(self.kernel, plain, self.seed)
             self.raised: list[Finding] = []
+            self.other = False
             self.evidences = list(self.gather())
             self.ordinary = self.evidences[0]
             compared = [*self.books, *self.raised, *self.compared()]
             comparisons = [one for one in compared if isinstance(one, Comparison)]
             found = [one for one in compared if isinstance(one, Finding)]
-            found += [*self.of_gradients(comparisons), *self.of_rest()]
+            found += self.of_gradients(comparisons)
+            self.wrong = {finding.block for finding in found if finding.verdict == FAIL}
+            found += self.of_rest()
             rows, routes = self.table()
         found += self.of_rows(rows, found)
         found = self.explained(found, comparisons)
-        against = self.model.cell.command if self.model else ""
         return Report(
-            self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, note, against, tuple(comparisons)
-        )
+            self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, self.note,
+            self.model.cell.command if self.model else "", tuple(comparisons), self.strict,
+        )  # fmt: skip
 
     # ---- the derived cell
 
@@ -222,7 +236,10 @@ class Examination:
             self.progress(f"gradients: {evidence.regime.name}")
             try:
                 found = self.on(evidence, localised)
-                if any(one.failed and one.error < SHAKY for one in found) and self.method == "complex step":
+                if any(one.failed for one in found):
+                    evidence = evidence.with_digits()
+                    found = self.on(evidence, localised) if evidence.digits else found
+                if any(one.failed and one.error < SHAKY for one in found) and self.method != WHOLE:
                     found = self.on(evidence.with_shaken(), localised)
                 localised |= {one.block for one in found if one.failed}
                 yield from found
@@ -249,12 +266,15 @@ class Examination:
         for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
             excused = finding.check == "saturation" and not finding.passed
             yield of_saturation(finding, self.asked or self.recognised, self.ordinary) if excused else finding
+        if self.note:
+            yield broken("complex", self.note)
+        else:
+            yield from guarded("complex", lambda: continuation.continuation(self.kernel, self.seed, self.wrong))
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
             yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
             yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
-        yield from guarded("sizes", self.of_sizes)
         if not self.quick:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)
@@ -262,21 +282,24 @@ class Examination:
         if self.asked is not None:
             self.progress("against the cell")
             model = self.asked
-            yield from guarded("against", lambda: against.against(model, self.evidences, derived=self.model is not None))
+            found = guarded("against", lambda: against.against(model, self.evidences, derived=self.model is not None))
+            self.other = any(not finding.passed and "forward" in finding.where for finding in found)
+            yield from found
+        yield from guarded("sizes", self.of_sizes)
 
     def of_sizes(self) -> Iterator[Finding]:
         """Large sizes, chosen ones or the usual; also against the equations of the cell."""
         self.progress("sizes")
-        held = self.asked
+        held = None if self.other else self.asked
         each = sizes.FEW if self.quick else sizes.EVERY if self.thorough else sizes.USUAL
         stated = None if held is None else lambda kernel: against.Stated(held, kernel)
         sets = self.sizes or sizes.usual(self.kernel, each)
-        yield from sizes.of_sizes(self.kernel, sets, self.method, self.seed, stated)
+        yield from sizes.of_sizes(self.kernel, sets, self.method, self.seed, stated, self.wrong)
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)
         for sweep in central.sweeps(self.kernel, self.ordinary, found):
-            yield central.judged(sweep, self.method == "complex step")
+            yield central.judged(sweep, self.method != WHOLE)
 
     # ---- the table of routes
 
@@ -336,8 +359,8 @@ class Examination:
 
     def agreement(self, block: str) -> str:
         """Which routes agree on a block of the ordinary data, by trying."""
-        if self.method != "complex step":
-            return "central differences at two steps agree; backward differs"
+        if self.method != EXACT:
+            return f"{self.method} settle; backward differs"
         evidence, blocks = self.ordinary, self.ordinary.data.flat()
         exact = gradients.expected_gradient(block, evidence, evidence.data.cotangents)[0]
         near, _ = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
@@ -402,15 +425,16 @@ def where_of(regime: Regime) -> str:
 
 
 def guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The findings of a check, its failures alone where it has some; raising is failing."""
+    """The findings of a check, beside the contract's its failures alone where it has some; raising is failing."""
     try:
         found = list(run())
     except NotAnalytic as error:
         return [Finding(check, PASS, said=f"not held against complex step: {error}")]
     except Exception as error:
-        return [Finding(check, FAIL, said=f"the kernel raises {one_line(error)}")]
+        said = f"the kernel raises {one_line(error)}"
+        return [broken(check, said) if check in PROMISES else Finding(check, FAIL, said=said)]
     failed = [finding for finding in found if not finding.passed]
-    return failed or found
+    return [finding for finding in found if not finding.passed or finding.kind == CONTRACT] if failed else found
 
 
 __all__ = ["Examination", "Report", "Sight", "check"]

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 
+NUMBERS, CONTRACT = "numbers", "contract"
+"""What a finding is about: numbers that would be wrong, or a promise of the contract that is kept or not without a wrong number."""
+
 
 @dataclass(frozen=True)
 class Finding:
     """The outcome of one check on one thing (a block, or a behaviour).
 
     got, expected: the kernel's value and the one it was held against, at `where`. error: relative, of the block at `where`.
-    agree: which routes agree with which. cause: what was tried and fits.
+    agree: which routes agree with which. cause: what was tried and fits. kind: NUMBERS, or CONTRACT where a call only raises, or
+    fails to raise.
     """
 
     check: str
@@ -27,6 +31,7 @@ class Finding:
     reason: str = ""
     agree: str = ""
     cause: str = ""
+    kind: str = NUMBERS
 
     @property
     def passed(self) -> bool:

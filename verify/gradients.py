@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.data import Data
+from verify.data import ORDINARY, Data
 from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
 from verify.rounding import lost
@@ -60,13 +60,16 @@ def relative(got: Array, expected: Array) -> float:
 def norm(array: Array) -> float:
     """The Euclidean norm, safe for numbers whose squares underflow."""
     largest = float(np.max(np.abs(array))) if array.size else 0.0
-    return largest * float(np.sqrt(((array / largest) ** 2).sum())) if 0 < largest < np.inf else largest
+    return largest * float(np.sqrt((np.abs(array / largest) ** 2).sum())) if 0 < largest < np.inf else largest
 
 
 def bound(evidence: Evidence, lag: float | None = None) -> Tolerance:
-    """The rounding bound for a lag, by default for all steps of the data."""
+    """The rounding bound for a lag, by default for all steps of the data, of units that aren't saturated.
+
+    What is lost beyond it is measured: the error of the evidence that knows its digits.
+    """
     factors = evidence.data.steps if lag is None else lag
-    return rounding(factors, evidence.kernel.dims.fan_in(), evidence.reach, evidence.growth)
+    return rounding(factors, evidence.kernel.dims.fan_in(), ORDINARY.reach, evidence.growth)
 
 
 def cotangents_of(evidence: Evidence) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -240,7 +243,7 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
         cancelled = np.maximum(1.0, np.nan_to_num(terms.max(axis=axes) / size, posinf=1.0))
     one = bound(evidence, 0)
     allowed = one.value * (np.maximum(lag, 0) + 2) / 2 * cancelled + resolution
-    decided = np.where(size == 0, evidence.method == "complex step", (size > UNDERFLOW) & (resolution <= RESOLUTION.value))
+    decided = np.where(size == 0, np.abs(own).max(axis=axes) == 0, (size > UNDERFLOW) & (resolution <= RESOLUTION.value))
     failing = decided & ~(error <= allowed)
     ratio = np.where(decided, np.where(np.isnan(error), np.inf, error) / allowed, -1.0)
     s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))

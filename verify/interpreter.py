@@ -63,7 +63,21 @@ def float_functions() -> dict[str, Callable[[Array], Array]]:
         "relu": lambda z: np.where(np.real(z) > 0, z, 0.0),
         "softplus": lambda z: np.where(np.real(z) > 0, z, 0.0) + np.log1p(np.exp(np.where(np.real(z) > 0, -z, z))),
         "elu": lambda z: np.where(np.real(z) > 0, z, np.expm1(np.where(np.real(z) > 0, 0.0, z))),
+        "absolute": lambda z: np.where(np.real(z) < 0, -z, z),
+        "sign": lambda z: np.sign(np.real(z)),
+        "hardtanh": lambda z: np.where(np.abs(np.real(z)) < 1, z, np.sign(np.real(z))),
+        "softsign": lambda z: z / (1 + np.where(np.real(z) < 0, -z, z)),
+        "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "erf": error_function,
     }  # fmt: skip
+
+
+def error_function(z: Array) -> Array:
+    """erf by the standard library; of complex numbers by mpmath, one at a time."""
+    if not np.iscomplexobj(z):
+        return np.asarray(np.vectorize(math.erf, otypes=[float])(z))
+    import mpmath
+
+    return np.asarray(np.vectorize(mpmath.erf, otypes=[complex])(z))
 
 
 def floats() -> Numbers:
@@ -84,7 +98,9 @@ def precise(digits: int = 60) -> Numbers:
         "tanh": each(mp.tanh), "exp": each(mp.exp), "log": each(mp.log), "sin": each(mp.sin), "cos": each(mp.cos),
         "sqrt": each(mp.sqrt), "sigma": each(lambda z: 1 / (1 + mp.exp(-z))), "softplus": each(lambda z: mp.log(1 + mp.exp(z))),
         "step": each(lambda z: mp.mpf(1 if z > 0 else 0)), "relu": each(lambda z: z if z > 0 else mp.mpf(0)),
-        "elu": each(lambda z: z if z > 0 else mp.expm1(z)),
+        "elu": each(lambda z: z if z > 0 else mp.expm1(z)), "absolute": each(abs), "sign": each(mp.sign),
+        "hardtanh": each(lambda z: z if abs(z) < 1 else mp.sign(z)), "softsign": each(lambda z: z / (1 + abs(z))),
+        "atan": each(mp.atan), "erf": each(mp.erf), "sinh": each(mp.sinh), "cosh": each(mp.cosh),
     }  # fmt: skip
     return Numbers(lambda n: mp.mpmathify(sp.N(n, digits + 10)), functions, object)
 

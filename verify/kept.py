@@ -53,7 +53,7 @@ def handwritten_for(name: str, kernel: Any) -> Any | None:
 def compare_text(text: str, cell: Cell) -> Report:
     """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too."""
     kernel = load_text(text, f"{cell.name}.py")
-    return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell)
+    return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
 
 def candidates(words: Sequence[str]) -> list[Candidate]:

@@ -1,4 +1,7 @@
-"""What a kernel has to refuse: wrong shapes, integer or mixed dtypes, missing and unknown names. Anything else is reported only."""
+"""What a kernel has to refuse: wrong shapes, integer or mixed dtypes, missing and unknown names. Anything else is reported only.
+
+A call that isn't refused breaks a promise of the contract; it gives no wrong number where the call is right.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from verify.contract import REFUSALS, broken
 from verify.data import Data
 from verify.evidence import Array
-from verify.findings import FAIL, PASS, Finding
+from verify.findings import CONTRACT, PASS, Finding
 from verify.kernel import Kernel
 
 Call = Callable[[], Any]
@@ -19,11 +23,11 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A call that ought to raise. required: whether a kernel fails that doesn't."""
+    """A call that ought to raise. group: of REFUSALS, empty where a kernel that doesn't raise is reported only."""
 
     what: str
     call: Call
-    required: bool = True
+    group: str = "wrong shapes"
 
 
 def longer(array: Array) -> Array:
@@ -54,14 +58,17 @@ def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
             if is_settled(kernel, part, name):
                 yield Case(f"{label} of wrong shape", forward({**arrays, name: longer(array)}))
             yield Case(f"{label} without its last dimension", forward({**arrays, name: array[..., 0]}))
-            yield Case(f"{label} of integers", forward({**arrays, name: np.rint(array).astype(np.int64)}))
+            yield Case(f"{label} of integers", forward({**arrays, name: np.rint(array).astype(np.int64)}), "integers")
             if len(data.flat()) > 1:
-                yield Case(f"{label} in float32 among float64", forward({**arrays, name: array.astype(np.float32)}))
-            yield Case(f"{label} missing", forward({other: a for other, a in arrays.items() if other != name}))
-            yield Case(f"{label} as nested lists", forward({**arrays, name: array.tolist()}), required=False)
+                yield Case(
+                    f"{label} in float32 among float64", forward({**arrays, name: array.astype(np.float32)}), "mixed dtypes"
+                )
+            rest = {other: a for other, a in arrays.items() if other != name}
+            yield Case(f"{label} missing", forward(rest), "missing names")
+            yield Case(f"{label} as nested lists", forward({**arrays, name: array.tolist()}), "")
         if arrays:
             some = next(iter(arrays.values()))
-            yield Case(f"unknown name in {part}", forward({**arrays, "no_such_name_": some}))
+            yield Case(f"unknown name in {part}", forward({**arrays, "no_such_name_": some}), "unknown names")
     yield from of_sizes(kernel, data)
     yield from of_backward(kernel, data)
 
@@ -76,7 +83,7 @@ def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
         return {name: np.rint(array).astype(np.int64) for name, array in arrays.items()}
 
     whole = replace(data, parameters=cast(data.parameters), inputs=cast(data.inputs), state=cast(data.state))
-    yield Case("integers everywhere", forward(whole))
+    yield Case("integers everywhere", forward(whole), "integers")
     if data.inputs and data.state:
         fewer = {name: array[:1] for name, array in data.state.items()}
         yield Case("state of one example beside inputs of several", forward(replace(data, state=fewer)))
@@ -96,20 +103,19 @@ def of_backward(kernel: Kernel, data: Data) -> Iterator[Case]:
     for name, array in data.cotangents.items():
         rest = {other: a.copy() for other, a in data.cotangents.items() if other != name}
         yield Case(f"cotangents[{name!r}] of wrong shape", backward({**rest, name: longer(array)}))
-        yield Case(f"cotangents[{name!r}] of integers", backward({**rest, name: np.rint(array).astype(np.int64)}), required=False)
-        yield Case(
-            f"cotangents[{name!r}] of one step more", backward({**rest, name: np.concatenate([array, array[:1]])}), required=False
-        )
+        yield Case(f"cotangents[{name!r}] of integers", backward({**rest, name: np.rint(array).astype(np.int64)}), "")
+        yield Case(f"cotangents[{name!r}] of one step more", backward({**rest, name: np.concatenate([array, array[:1]])}), "")
     some = next(iter(data.cotangents.values()), np.zeros(1))
-    yield Case("unknown name in cotangents", backward({**data.cotangents, "no_such_name_": some}))
-    yield Case("None as the tape", backward(dict(data.cotangents), None), required=False)
+    yield Case("unknown name in cotangents", backward({**data.cotangents, "no_such_name_": some}), "unknown names")
+    yield Case("None as the tape", backward(dict(data.cotangents), None), "")
 
 
 def refusals(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """One finding for each call that isn't refused; one that says how many are, where all of the required ones are."""
-    missing, unusual, count = [], [], 0
+    """One finding a group of wrong calls: whether all of them are refused; and one that says how many are."""
+    missing: list[Case] = []
+    unusual, groups = [], dict.fromkeys(REFUSALS, 0)
     for case in cases(kernel, data):
-        count += 1
+        groups[case.group] = groups.get(case.group, 0) + 1
         try:
             with np.errstate(all="ignore"):
                 case.call()
@@ -119,13 +125,16 @@ def refusals(kernel: Kernel, data: Data) -> Iterator[Finding]:
             unusual.append(f"{case.what}: {type(error).__name__} rather than ValueError")
             continue
         missing.append(case)
-    required = [case.what for case in missing if case.required]
-    if required:
-        more = f" and {len(required) - 4} more" if len(required) > 4 else ""
-        yield Finding("refusals", FAIL, said=f"not refused: {'; '.join(required[:4])}{more}: expected ValueError")
-        return
-    reported = [f"not refused, only reported: {case.what}" for case in missing] + unusual
+    for group in REFUSALS:
+        found = [case.what for case in missing if case.group == group]
+        more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+        if found:
+            yield broken(f"refuses {group}", f"not refused: {', '.join(found[:2])}{more}")
+        elif groups[group]:
+            yield Finding(f"refuses {group}", PASS, kind=CONTRACT)
+    reported = [f"not refused, only reported: {case.what}" for case in missing if not case.group] + unusual
+    count = sum(groups.values())
     said = f"{count - len(missing)} of {count} wrong calls refused" + (
         f" ({'; '.join(reported[:3])}{'; ...' if len(reported) > 3 else ''})" if reported else ""
     )
-    yield Finding("refusals", PASS, said=said)
+    yield Finding("refusals", PASS, said=said, kind=CONTRACT)

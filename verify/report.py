@@ -10,7 +10,7 @@ from typing import Any
 
 from verify.compare import Row, fault
 from verify.examination import Report
-from verify.findings import FAIL, INCONCLUSIVE, Finding
+from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding
 from verify.gradients import Comparison
 from verify.tolerances import PAIRS, tolerance
 
@@ -110,6 +110,7 @@ def show(report: Report) -> None:
         console.print(f"{MARKS[finding.verdict]} ", end="")
         console.print(finding.line(), markup=False)
     failed = {finding.block or finding.check for finding in report.failures()}
+    console.print(report.contract.line(), markup=False)
     console.print(
         report.verdict()
         if report.passed
@@ -148,6 +149,8 @@ def record(report: Report) -> dict[str, Any]:
         "name": report.name,
         "passed": report.passed,
         "verdict": report.verdict(),
+        "gradients": gradients_record(report),
+        "contract": asdict(report.contract),
         "routes": list(report.routes),
         "method": report.method,
         "note": report.note,
@@ -158,6 +161,13 @@ def record(report: Report) -> dict[str, Any]:
         "comparisons": [comparison_record(one) for one in report.comparisons],
         "blocks": [block_record(report, row) for row in report.rows],
     }
+
+
+def gradients_record(report: Report) -> dict[str, Any]:
+    """The verdict on numbers alone, whatever is asked of the contract."""
+    found = [finding for finding in report.findings if finding.kind == NUMBERS and not finding.passed]
+    verdict = next((v for v in (FAIL, INCONCLUSIVE) if any(f.verdict == v for f in found)), PASS)
+    return {"verdict": verdict, "failing": list(dict.fromkeys(f.block or f.check for f in found))}
 
 
 def comparison_record(one: Comparison) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from verify.chain import one_step
+from verify.contract import broken
 from verify.data import Data
-from verify.evidence import Array, Evidence, Moved
+from verify.evidence import EXACT, Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import bound, norm, relative
 from verify.kernel import Kernel
@@ -48,7 +50,7 @@ def along(kernel: Kernel, data: Data, block: str, direction: Array) -> dict[str,
 def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     """jvp block by block against the evidence, and <J u, v> = <u, Jᵀ v> with backward."""
     if not kernel.has("jvp"):
-        yield Finding("jvp", PASS, said="absent")
+        yield broken("jvp", "absent")
         return
     data = evidence.data
     gradients = kernel.gradients(data)
@@ -56,7 +58,7 @@ def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
         direction = {block: direction_of(evidence, block)}
         got = pushed(kernel, data, direction)
         found = list(against_evidence(block, got, evidence, direction))
-        yield from against_evidence(block, got, evidence.with_shaken(), direction) if found else ()
+        yield from against_evidence(block, got, evidence.with_digits().with_shaken(), direction) if found else ()
         yield from adjoint(kernel, block, got, gradients, direction[block], data)
     yield from together(kernel, evidence)
     yield Finding("jvp", PASS)
@@ -97,7 +99,7 @@ def against_evidence(block: str, got: dict[str, Array], evidence: Evidence, dire
     """
 
     def moved(one: Evidence) -> Moved:
-        return one.along(block, 0) if block in one.data.parameters else one.tangents(one.data, direction)
+        return one.along(block, 0) if block in one.data.parameters else one.tangents(direction)
 
     moves, others = moved(evidence), [moved(other) for other in evidence.shaken]
     digits = lost(lambda data: along(evidence.kernel, data, block, direction[block]), evidence.data) if evidence.shaken else {}
@@ -152,16 +154,6 @@ def taken(kernel: Kernel, block: str, direction: Array, data: Data) -> float:
 # ---- the Jacobian of one step
 
 
-def one_step(data: Data, outputs: dict[str, Array], rng: np.random.Generator) -> Data:
-    """Every step as a run of one step by itself, side by side along the batch."""
-    before = {
-        name: np.concatenate([first[None], outputs[name][:-1]]).reshape(-1, first.shape[-1]) for name, first in data.state.items()
-    }
-    inputs = {name: array.reshape(1, -1, array.shape[-1]) for name, array in data.inputs.items()}
-    cotangents = {name: rng.standard_normal((1, data.steps * data.batch, array.shape[-1])) for name, array in outputs.items()}
-    return replace(data, inputs=inputs, state=before, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
-
-
 def jacobian_of(kernel: Kernel, data: Data) -> Array:
     _, tape = kernel.forward(data)
     return np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
@@ -170,7 +162,7 @@ def jacobian_of(kernel: Kernel, data: Data) -> Array:
 def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step."""
     if not kernel.has("step_jacobian"):
-        yield Finding("step_jacobian", PASS, said="absent")
+        yield broken("step_jacobian", "absent")
         return
     data = evidence.data
     got = jacobian_of(kernel, data)
@@ -187,7 +179,7 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     wide = Evidence(kernel, evidence.regime, single, evidence.seed, evidence.method, limit=single.batch)
     expected = joint_jacobian(wide).reshape(got.shape)
     allowed = bound(evidence, 1)
-    tolerance = allowed.value if evidence.method == "complex step" else 1e-7
+    tolerance = allowed.value if evidence.method == EXACT else 1e-7
     if not relative(got, expected) <= tolerance:
         expected = at_kinks(wide, got, expected)
     digits: dict[str, Array] = {}

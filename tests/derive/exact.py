@@ -299,6 +299,14 @@ SLOPES: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
     "log": lambda y, a: 1 / a,
     "sin": lambda y, a: Activation(a, "cos"),
     "cos": lambda y, a: -Activation(a, "sin"),
+    "absolute": lambda y, a: Activation(a, "sign"),
+    "sign": lambda y, a: sp.S.Zero,
+    "hardtanh": lambda y, a: Activation(1 + a, "step") * Activation(1 - a, "step"),
+    "softsign": lambda y, a: (1 + Activation(a, "absolute")) ** -2,
+    "atan": lambda y, a: 1 / (1 + a**2),
+    "erf": lambda y, a: 2 / sp.sqrt(sp.pi) * Activation(-(a**2), "exp"),
+    "sinh": lambda y, a: Activation(a, "cosh"),
+    "cosh": lambda y, a: Activation(a, "sinh"),
 }
 """f'(a) by y = f(a) and a."""
 

@@ -46,10 +46,11 @@ from tests.derive import exact
 from tests.derive.exact import Array, Components, Kept, Oracle, Scalars, Sizes, free
 from tests.odd_cells import ODD, D, H, U, W, b, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
+from tests.profiles import covering, thorough
 
 STEPS = 2
 SIZES = {"H": 2, "D": 2, "K": 2, "E": 1, "M": 1}
-WORDS = [cell.command for declaration in declarations().values() for cell in variants(declaration)]
+WORDS = [covering(cell.command for cell in variants(declaration)) for declaration in declarations().values()]
 TOO_LARGE = {"many_functions"}  # its polynomials have 1e5 terms; its functions are proved one at a time
 Leaf = tuple[Value, int | None]
 Check = Callable[[Cell, Oracle], None]
@@ -217,8 +218,8 @@ def check_scheduled(cell: Cell, oracle: Oracle) -> None:
 # ---- proofs
 
 
-@pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("width", [1, thorough(2)])
+@pytest.mark.parametrize("words", [words for of_one_cell in WORDS for words in of_one_cell])
 def test_every_option_of_every_cell_is_exact_as_derived_and_as_scheduled(words: str, width: int) -> None:
     cell, oracle = build(words), oracle_of(build(words), width)
     check_derived(cell, oracle)
@@ -347,7 +348,7 @@ def test_diff_of_kept_expressions_is_diff_of_the_whole_loss(words: str) -> None:
 
 
 MUTATED = ["rnn", "rnn --activation relu", "lstm --peephole --candidate-peephole", "lstm --peephole diagonal"]
-MUTATED += [cell.command for cell in variants(declarations()["gru"]) if "no-bias" not in cell.command]
+MUTATED += covering(cell.command for cell in variants(declarations()["gru"]) if "no-bias" not in cell.command)
 
 
 @pytest.mark.parametrize("words", MUTATED)

@@ -54,7 +54,7 @@ def test_what_is_printed_is_the_same_cell(equations: tuple[Eq, ...], notation: N
 
 
 def test_the_functions_that_are_named() -> None:
-    assert [name for name in FUNCTIONS if repeating(FUNCTIONS[name])] == ["gelu"]
+    assert [name for name in FUNCTIONS if repeating(FUNCTIONS[name])] == ["gelu", "silu", "mish"]
     assert repeating(X * FUNCTIONS["sigma"]) == [FUNCTIONS["sigma"]]
 
 

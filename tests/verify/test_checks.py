@@ -74,13 +74,13 @@ def failing(report: Report, check: str) -> str:
 
 def test_a_kernel_that_complex_numbers_cannot_run_through_is_decided_by_differences() -> None:
     report = simple("np.tanh(z.real)", "dh * (1 - h**2)")
-    assert report.method == "central"
+    assert report.method == "chained differences"
     assert report.passed, report.faults()
 
 
 def test_a_kernel_that_loses_the_analytic_continuation_is_seen_by_central_differences() -> None:
     report = simple("np.abs(z) / (1 + np.abs(z))", "dh * np.sign(z) / (1 + np.abs(z))**2")
-    assert report.method == "central"
+    assert report.method == "chained differences"
     assert "no complex support" in report.note
 
 
@@ -113,16 +113,16 @@ def test_examples_that_know_of_each_other_are_a_failure() -> None:
     ("old", "new", "check", "said"),
     [
         (RETURN, "    d = {n: a.reshape(-1) for n, a in d.items()}\n" + RETURN, "shapes", "wrong shape"),
-        (RETURN, "    d = {n: a.astype(np.float64) for n, a in d.items()}\n" + RETURN, "shapes", "wrong dtype"),
+        (RETURN, "    d = {n: a.astype(np.float64) for n, a in d.items()}\n" + RETURN, "float32", "wrong dtype"),
         ("    p = SimpleNamespace(**parameters)\n    zero", "    steps.append(steps.pop(0))\n    p = SimpleNamespace(**parameters)\n    zero", "tape", "second backward"),  # noqa: E501
         ("np.zeros((B, H), x.dtype) for name in STATES}", "np.ones((B, H), x.dtype) for name in STATES}", "state=None", "forward differs"),
         ('cotangents.get("c", zero)', 'cotangents.get("c", zero + 1)', "omitted cotangent", "without any cotangent"),
-        (" or array.dtype != dtype:\n            raise ValueError(f\"{where}: {name}: exp", ":\n            raise ValueError(f\"{where}: {name}: exp", "refusals", "not refused: parameters"),  # noqa: E501
+        (" or array.dtype != dtype:\n            raise ValueError(f\"{where}: {name}: exp", ":\n            raise ValueError(f\"{where}: {name}: exp", "refuses mixed dtypes", "not refused: parameters"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_the_contract_says_of_calls_is_held(old: str, new: str, check: str, said: str) -> None:
     assert TEXT.count(old) == 1, old
-    assert re.search(said, failing(verify.check(load_text(TEXT.replace(old, new), "edited.py")), check))
+    assert re.search(said, failing(verify.check(load_text(TEXT.replace(old, new), "edited.py"), contract=True), check))
 
 
 def test_a_jvp_that_differs_is_caught() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import verify
+from tests.profiles import thorough
 from verify.examination import Report
 from verify.kernel import load_text
 
@@ -107,21 +108,21 @@ def test_a_forward_pass_that_differs_on_long_runs_only_is_refused() -> None:
     assert any(finding.check == "against" and "step 64" in finding.where for finding in report.failures())
 
 
-@pytest.mark.parametrize("name", ["peephole term of o dropped", "1.0005 on one block", "noise of 1e-9"])
+@pytest.mark.parametrize("name", ["peephole term of o dropped", thorough("1.0005 on one block"), thorough("noise of 1e-9")])
 def test_a_fault_is_refused_against_the_derived_cell_too(name: str) -> None:
     edits, block, _ = EDITS[name]
     report = report_of(*edits, against=CELL)
     assert line_of(report, block)
 
 
-@pytest.mark.parametrize("K", [1, 2, 5, 10, 20, 39])
+@pytest.mark.parametrize("K", [thorough(1), 2, thorough(5), thorough(10), thorough(20), 39])
 def test_a_recurrence_cut_at_k_is_caught_and_k_is_named(K: int) -> None:
     cut = CARRY + f"        if (len(steps) - t) % {K} == 0:\n            d_h, d_c = 0 * d_h, 0 * d_c\n"
     report = report_of((CARRY, cut))
     assert re.search(rf"truncated recurrence at K = {K}\b", line_of(report, "input x")), line_of(report, "input x")
 
 
-@pytest.mark.parametrize("K", [1, 2, 5, 10, 20, 39])
+@pytest.mark.parametrize("K", [1, thorough(2), thorough(5), 10, thorough(20), thorough(39)])
 def test_a_loop_that_stops_k_steps_before_the_end_is_caught(K: int) -> None:
     stopped = LOOP.replace("range(len(steps))", f"range(max(0, len(steps) - {K}), len(steps))")
     report = report_of((LOOP, stopped))

@@ -15,15 +15,15 @@ from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, softmax, stack, vector
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
+from tests.profiles import THOROUGH
 from tests.verify.random_cells import cells
 from verify.data import ORDINARY, SHORT
 from verify.examination import check
 from verify.kernel import load_text
 from verify.model import model_of
 
-WHOLE = settings.default.max_examples  # type: ignore[union-attr]
-COUNT = (WHOLE if WHOLE > 1000 else 200) // 2
-"""How many cells go each way, plain and scheduled: 200 in a run of the tests, 5,000 in the thorough one."""
+COUNT = 2500 if THOROUGH else 24
+"""How many cells go each way, plain and scheduled: those of the default run are always the same."""
 
 
 def held(cell: Cell, passes: tuple[str, ...]) -> None:

@@ -151,7 +151,7 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
 def dense_figures(run: Run, steps: Steps, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:
     """Exponents, norms and singular values from whole step Jacobians."""
     full = run.size <= FULL_ROTATIONS
-    swept = forward_sweep(steps, start_frame(steps, run.size), warmup, watch, triangles=not full)
+    swept = forward_sweep(steps, start_frame(steps, run.size, wanted.seed), warmup, watch, triangles=not full)
     exponents = exponents_of(swept, run.steps, warmup)[:, :k]
     norms = log_norms(steps, watch)
     fan = None

@@ -226,11 +226,14 @@ def sorted_frame(swept: Swept) -> Array:
 
 
 def start_frame(steps: Steps, k: int, seed: int = 0) -> Array:
-    """The identity for a full frame; a random one for the leading k columns, since coordinate axes may be invariant."""
-    if k == steps.size:
-        return np.broadcast_to(np.eye(k), (steps.batch, k, k)).copy()
+    """The first k columns of the seed's random orthogonal matrix, uniformly distributed (Mezzadri 2007), the same for each sequence.
+
+    Never the coordinate axes: where these span invariant subspaces, as those of independent units, a frame of them can't turn towards the
+    directions that grow most, and the exponents converge like 1/T, or not at all. The first k columns are the same for every k.
+    """
     normal = np.random.default_rng([seed, 2]).standard_normal((k, steps.size)).T
-    return np.broadcast_to(np.linalg.qr(normal)[0], (steps.batch, steps.size, k)).copy()
+    Q, R = np.linalg.qr(normal)
+    return np.broadcast_to(Q * np.where(np.diag(R) < 0, -1.0, 1.0), (steps.batch, steps.size, k)).copy()
 
 
 def exponents_of(swept: Swept, steps: int, warmup: int) -> Array:

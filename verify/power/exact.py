@@ -28,7 +28,10 @@ from verify.model import Model
 from verify.mutants import Mutant
 
 Array = NDArray[Any]
-NAMES = ("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu")
+NAMES = (
+    *("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu", "absolute", "sign", "hardtanh"),
+    *("softsign", "atan", "erf", "sinh", "cosh"),
+)
 
 
 def free_value(name: str, argument: Any) -> int:

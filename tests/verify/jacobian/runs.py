@@ -57,3 +57,13 @@ def words_run(words: str) -> Run:
     options, cell = parser().parse_known_args(shlex.split(words))
     (run,) = runs_of(options, cell)
     return run
+
+
+def benettin(J: Any, frame: Any) -> Any:
+    """Lyapunov exponents of step Jacobians (T, n, n) by a QR at each step from a frame (n, k), the first tenth left out, descending."""
+    Q, total = frame, np.zeros(frame.shape[1])
+    for t, one in enumerate(J):
+        Q, R = np.linalg.qr(one @ Q)
+        if t >= len(J) // 10:
+            total += np.log(np.abs(np.diag(R)))
+    return -np.sort(-total / (len(J) - len(J) // 10))

@@ -82,6 +82,44 @@ def test_gaussian_products_have_the_digamma_exponents() -> None:
     assert np.abs(found[:12] - exact[:12]).max() < 0.02
 
 
+def blocks_on_a_cycle(A: np.ndarray) -> np.ndarray:
+    """The matrix whose block (t + 1, t) is A[t], the last leading back to the first."""
+    period, n = A.shape[:2]
+    U = np.zeros((period, n, period, n))
+    U[np.arange(1, period + 1) % period, :, np.arange(period)] = A
+    return U.reshape(period * n, period * n)
+
+
+def test_blocks_on_a_cycle_have_the_eigenvalues_of_their_product() -> None:
+    """Floquet: U^40 is block diagonal, each block similar to A_40 ... A_1. The coordinate subspaces are invariant and all grow alike.
+
+    What the frame hasn't turned by the end of the warm-up, a period and a half, falls by the gap of the eigenvalues: e^-8 a period here.
+    """
+    A = np.random.default_rng(10).standard_normal((40, 4, 4))
+    eigenvalues = np.sort(np.abs(np.linalg.eigvals(np.linalg.multi_dot(A[::-1]))))[::-1]
+    steps = Given(np.broadcast_to(blocks_on_a_cycle(A), (600, 160, 160)))
+    found = exponents_of(forward_sweep(steps, start_frame(steps, 160), 60), 600, 60)[0]
+    assert abs(found[:40].mean() - np.log(eigenvalues[0]) / 40) < 1e-6
+
+
+@pytest.mark.parametrize("k", [3, 6])
+def test_a_diagonal_network_has_the_logarithms_of_its_entries_in_whatever_order_they_stand(k: int) -> None:
+    """From coordinate axes the columns never turn: the leading ones asked for would be those that stand first."""
+    entries = np.array([0.2, 0.9, 0.05, 1.1, 0.5, 0.01])
+    steps = Given(np.tile(np.diag(entries), (400, 1, 1)))
+    found = exponents_of(forward_sweep(steps, start_frame(steps, k), 40), 400, 40)[0]
+    # the worst ratio of neighbours, 0.9 / 1.1, has fallen to 3e-4 after the warm-up; its square over 360 steps is what is left
+    assert np.abs(found - np.sort(np.log(entries))[::-1][:k]).max() < 1e-8
+
+
+def test_a_leading_frame_is_the_beginning_of_the_full_one_and_follows_the_seed() -> None:
+    steps = Given(np.tile(np.eye(7), (2, 1, 1)))
+    full = start_frame(steps, 7, 5)[0]
+    np.testing.assert_allclose(full.T @ full, np.eye(7), atol=1e-14)
+    np.testing.assert_allclose(start_frame(steps, 3, 5)[0], full[:, :3], atol=1e-14)
+    assert np.abs(start_frame(steps, 7, 6)[0] - full).max() > 0.1
+
+
 @pytest.mark.parametrize(("g", "exact"), [(2, 0.1547), (3, 0.3103), (5, 0.5324)])
 def test_mean_field_exponent_of_a_large_random_network(g: float, exact: float) -> None:
     """x -> W tanh(x), W ~ N(0, g²/N): Sompolinsky, Crisanti and Sommers 1988; lambda = ln(g² E[sech⁴(sqrt(q) z)]) / 2."""

@@ -1,0 +1,207 @@
+"""A run as a chain of steps: the derivatives of single steps, exact or by differences, multiplied.
+
+What one step hands to the next are the states, so that all steps of all examples run side by side as runs of one step. Each derivative
+of a single step is known with a small error relative to itself or to what a slope of order one would give, and products keep that
+however small they are, unlike differences through the whole run. The errors go through the products with the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify import differences
+from verify.data import Data
+from verify.kernel import Kernel
+from verify.tolerances import EPS
+
+Array = NDArray[Any]
+Tangents = Callable[[differences.Run, differences.Arrays, differences.Arrays], tuple[dict[str, Array], dict[str, Array]]]
+"""(how outputs move along a direction, the error of that)."""
+
+SAME = 1e-12
+"""Steps run one by one give the run where they differ by less, relative to the size of each output: by rounding."""
+TAMED = tuple(4.0**-k for k in range(6))
+"""What arguments are multiplied by to find slopes of order one: a unit at |z| = 1000 has them at |z| = 1."""
+
+
+def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator) -> Data:
+    """Every step as a run of one step by itself, side by side along the batch, from the states that the run has there."""
+    before = {
+        name: np.concatenate([first[None], outputs[name][:-1]]).reshape(-1, *first.shape[1:])
+        for name, first in data.state.items()
+    }
+    inputs = {name: array.reshape(1, -1, *array.shape[2:]) for name, array in data.inputs.items()}
+    cotangents = {name: rng.standard_normal((1, data.steps * data.batch, *array.shape[2:])) for name, array in outputs.items()}
+    return replace(data, inputs=inputs, state=before, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
+
+
+@dataclass
+class Chain:
+    """The steps of one run. tangents: how derivatives of one step are taken. digits: whether what rounding takes of slopes counts as
+    their error: a slope that is made of an output, as 1 - y**2 is, has no digits below eps of a slope of order one.
+    """
+
+    kernel: Kernel
+    data: Data
+    tangents: Tangents
+    digits: bool = False
+
+    @cached_property
+    def single(self) -> Data:
+        return one_step(self.data, self.kernel.outputs(self.data), np.random.default_rng(0))
+
+    @cached_property
+    def holds(self) -> bool:
+        """Whether the steps by themselves give the run: whether the states are all that one step hands to the next."""
+        if not self.data.state or self.data.steps == 0:
+            return False
+        try:
+            whole, parts = self.kernel.outputs(self.data), self.kernel.outputs(self.single)
+        except Exception:
+            return False
+        return all(
+            np.allclose(parts[name].reshape(array.shape), array, rtol=SAME, atol=SAME * float(np.abs(array).max(initial=0.0)))
+            for name, array in whole.items()
+        )
+
+    def at(self, data: Data, blocks: dict[str, Array]) -> dict[str, Array]:
+        """The outputs of other data."""
+        return self.kernel.outputs(data.with_flat(blocks))
+
+    # ---- single steps
+
+    def columns(self, block: str) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The derivative of each output of a step along each element of an input or state of that step: {name: (T, B, n, columns)}."""
+        width = self.single.flat()[block].shape[-1]
+        wide = self.single.repeated(width)
+        units = np.tile(np.eye(width), (self.single.batch, 1))
+        direction = {block: units[None] if block.startswith("input ") else units}
+        value, error = self.slopes(wide, direction)
+        return self.split(value, width), self.split(error, width)
+
+    def direct(self, direction: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The same along a direction of parameters and inputs (T, B, D), as one column."""
+        given = {
+            block: array.reshape(1, -1, array.shape[-1]) if block.startswith("input ") else array
+            for block, array in direction.items()
+            if not block.startswith("initial ")
+        }
+        if not given:
+            zeros = {name: np.zeros((*array.shape, 1)) for name, array in self.kernel.outputs(self.data).items()}
+            return zeros, zeros
+        value, error = self.slopes(self.single, given)
+        return self.split(value, 1), self.split(error, 1)
+
+    def split(self, arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
+        """(1, T * B * count, n) as (T, B, n, count)."""
+        return {
+            name: np.moveaxis(array.reshape(self.data.steps, self.data.batch, count, -1), 2, 3) for name, array in arrays.items()
+        }
+
+    def slopes(self, data: Data, direction: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """(how the outputs of one step move along a direction, the error of that)."""
+        value, error = self.tangents(partial(self.at, data), data.flat(), direction)
+        error = {name: np.broadcast_to(error[name], array.shape) for name, array in value.items()}
+        if self.digits:
+            lost = self.lost(data, direction)
+            error = {name: array + lost[name] for name, array in error.items()}
+        return value, error
+
+    def lost(self, data: Data, direction: Mapping[str, Array]) -> dict[str, float]:
+        """What rounding may take of a slope of each output: a few eps of the largest that there is where units aren't saturated.
+
+        Those are looked for where the parameters, and where everything but the matrices, are multiplied by smaller and smaller numbers.
+        """
+        largest: dict[str, float] = {}
+        for by in TAMED:
+            for tamed in (parameters_times(data, by), all_but_matrices_times(data, by)):
+                value, _ = self.tangents(partial(self.at, tamed), tamed.flat(), direction)
+                for name, array in value.items():
+                    size = float(np.abs(array).max(initial=0.0))
+                    largest[name] = max(largest.get(name, 0.0), size if np.isfinite(size) else 0.0)
+        carried = max((float(np.abs(array).max(initial=0.0)) for array in data.state.values()), default=0.0)
+        return {name: 4 * EPS * self.kernel.dims.fan_in() * size * max(1.0, carried) for name, size in largest.items()}
+
+    @cached_property
+    def jacobian(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The derivative of each output of a step along all states before it, in their order: {name: (T, B, n, S)}."""
+        found = [self.columns(f"initial {name}") for name in self.data.state]
+        value, error = ({name: np.concatenate([one[k][name] for one in found], -1) for name in found[0][k]} for k in (0, 1))
+        return value, error
+
+    # ---- products
+
+    def along(self, direction: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """How the outputs move along a direction given by block, (T, B, n), and the error."""
+        before = [direction.get(f"initial {name}", np.zeros(array.shape))[..., None] for name, array in self.data.state.items()]
+        value, error = self.carried(*self.direct(direction), np.concatenate(before, 1))
+        return {name: array[..., 0] for name, array in value.items()}, {name: array[..., 0] for name, array in error.items()}
+
+    def wide(self, columns: Mapping[str, slice], examples: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Along every element of every input step and initial state: {name: (T, examples, columns, n)}; columns: block -> which."""
+        steps, count = self.data.steps, max((one.stop for one in columns.values()), default=0)
+        shapes = {name: array.shape[-2] for name, array in self.jacobian[0].items()}
+        value, error = ({name: np.zeros((steps, examples, n, count)) for name, n in shapes.items()} for _ in (0, 1))
+        first = []
+        for block, place in columns.items():
+            if block.startswith("input "):
+                for found, parts in zip((value, error), self.columns(block), strict=True):
+                    for name, array in parts.items():
+                        view = found[name][..., place].reshape(steps, examples, shapes[name], steps, -1)
+                        view[np.arange(steps), :, :, np.arange(steps)] = array[:, :examples]
+                        found[name][..., place] = view.reshape(steps, examples, shapes[name], -1)
+        for name, array in self.data.state.items():
+            width, place = array.shape[-1], columns[f"initial {name}"]
+            unit = np.zeros((examples, width, count))
+            unit[:, :, place] = np.eye(width)
+            first.append(unit)
+        moved = self.carried(value, error, np.concatenate(first, 1))
+        value, error = ({name: array.swapaxes(2, 3) for name, array in one.items()} for one in moved)
+        return value, error
+
+    def carried(
+        self, direct: Mapping[str, Array], wrong: Mapping[str, Array], before: Array
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """What each step adds (T, B, n, columns), with its error, and what comes from the step before, multiplied through the run.
+
+        before: the tangent of the initial states (B, S, columns). The error that a step brings in, d = E (|s| + e) + what its own part
+        is wrong by, reaches a later one through the product of the Jacobians between, as |J ... J| d: through |J| ... |J| it would
+        grow beyond use where terms cancel.
+        """
+        examples = before.shape[0]
+        value, error = ({name: np.array(array) for name, array in one.items()} for one in (direct, wrong))
+        own: Array = np.zeros(before.shape)
+        between: Array = np.zeros((0, *before.shape[:2], before.shape[1]))
+        brought: Array = np.zeros((0, *before.shape))
+        for t in range(self.data.steps):
+            new, ways = {}, {}
+            for name in value:
+                jacobian, doubt = (one[name][t, :examples] for one in self.jacobian)
+                ways[name] = jacobian @ between
+                new[name] = error[name][t] + doubt @ (np.abs(before) + own) + EPS * (np.abs(jacobian) @ np.abs(before))
+                error[name][t] = new[name] + (np.abs(ways[name]) @ brought).sum(axis=0)
+                value[name][t] += jacobian @ before
+            before, own = (np.concatenate([one[name][t] for name in self.data.state], 1) for one in (value, error))
+            unit = np.broadcast_to(np.eye(before.shape[1]), (1, examples, *between.shape[2:]))
+            between = np.concatenate([np.concatenate([ways[name] for name in self.data.state], 2), unit])
+            brought = np.concatenate([brought, np.concatenate([new[name] for name in self.data.state], 1)[None]])
+        return value, error
+
+
+def parameters_times(data: Data, by: float) -> Data:
+    return replace(data, parameters={name: by * array for name, array in data.parameters.items()})
+
+
+def all_but_matrices_times(data: Data, by: float) -> Data:
+    return replace(
+        data,
+        parameters={name: array if array.ndim > 1 else by * array for name, array in data.parameters.items()},
+        inputs={name: by * array for name, array in data.inputs.items()},
+        state={name: by * array for name, array in data.state.items()},
+    )

@@ -1,0 +1,53 @@
+"""What the contract promises beyond right numbers: which promises a kernel keeps, and the words of those that it doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from verify.findings import CONTRACT, FAIL, Finding
+
+REFUSALS = ("wrong shapes", "integers", "mixed dtypes", "missing names", "unknown names")
+
+PROMISES = {
+    "state=None": "state=None is taken for zeros",
+    "omitted cotangent": "a cotangent that isn't given counts as zero",
+    "layouts": "Fortran-ordered and strided arrays are taken",
+    "read-only": "read-only arguments are taken",
+    "float32": "float32 is taken and returned",
+    "complex": "complex numbers are taken as analytic continuation",
+    "no steps": "T = 0 is taken",
+    "jvp": "there is a jvp",
+    "step_jacobian": "there is a step_jacobian",
+    **{f"refuses {what}": f"{what} are refused with ValueError" for what in REFUSALS},
+}
+"""Check -> what the contract says. A check of these that raises breaks its promise; one that finds wrong numbers fails as such."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How many of the promises that were looked at a kernel keeps, and those that it doesn't, each with what was seen."""
+
+    kept: int
+    of: int
+    missing: tuple[str, ...]
+
+    def line(self) -> str:
+        """`contract: 12 of 14 kept; missing: ...`."""
+        return f"contract: {self.kept} of {self.of} kept" + (f"; missing: {'; '.join(self.missing)}" if self.missing else "")
+
+
+def contract_of(findings: Iterable[Finding]) -> Contract:
+    """What the findings say of the promises."""
+    looked_at: dict[str, str] = {}
+    for finding in findings:
+        if finding.check in PROMISES:
+            broken = finding.verdict == FAIL
+            looked_at[finding.check] = looked_at.get(finding.check) or (finding.said or finding.where if broken else "")
+    missing = tuple(f"{PROMISES[check]} ({said})" for check, said in looked_at.items() if said)
+    return Contract(len(looked_at) - len(missing), len(looked_at), missing)
+
+
+def broken(check: str, said: str) -> Finding:
+    """A promise that isn't kept, without a wrong number."""
+    return Finding(check, FAIL, said=said, kind=CONTRACT)
