@@ -80,7 +80,7 @@ def check_names(kernel: Kernel, sets: Sequence[Sizes]) -> None:
 
 @dataclass
 class Trial:
-    """A kernel at some sizes. known: blocks that are wrong at any size. failing: block -> how it differs. undecided: why nothing can be said."""
+    """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. undecided: why nothing is said."""
 
     kernel: Kernel
     sizes: dict[str, int]
