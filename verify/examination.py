@@ -124,6 +124,7 @@ def check(
     formula: Cell | None = None,
     sizes: Sequence[Mapping[str, int]] = (),
     contract: bool = False,
+    batch_first: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Hold a kernel's gradients to its own forward pass, and the kernel to everything that the contract says.
@@ -132,13 +133,13 @@ def check(
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
     regimes: other data than those of `verify.data`. formula: the cell that the kernel is of: both passes are held against its equations.
     sizes: of dimensions, instead of the usual ones, one set each: {"T": 300, "H": 200}.
-    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not.
+    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not. batch_first: whether its arrays are (B, T, n).
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
 
     module, shown = module_of(kernel, name)
-    wrapped = Kernel(module, shown)
+    wrapped = Kernel(module, shown, batch_first)
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)

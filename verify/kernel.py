@@ -7,8 +7,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy, deepcopy
-from dataclasses import dataclass
+from copy import copy
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.data import Data, Dims
+from verify.dressed import BatchFirst, Isolated
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -173,50 +173,26 @@ class Guarded:
                 setattr(self, name, guarded(getattr(module, name)))
 
 
-@dataclass(frozen=True)
-class Rerun:
-    """A tape that is made anew for each call: the arguments of the forward call that it is of."""
-
-    arguments: tuple[Any, ...]
-
-
-class Isolated:
-    """A module of which each call is the first one, and each tape unread: what calls leave behind reaches no later one."""
-
-    def __init__(self, fresh: Callable[[], Any]) -> None:
-        self.fresh = fresh
-        module = fresh()
-        self.__dict__.update({name: getattr(module, name) for name in (*TABLES, "OUTPUTS")})
-        if hasattr(module, "jvp"):
-            self.jvp = lambda *arguments: self.fresh().jvp(*arguments)
-        if hasattr(module, "step_jacobian"):
-            self.step_jacobian = lambda parameters, tape: self.with_tape("step_jacobian", parameters, tape)
-
-    def forward(self, *arguments: Any) -> Any:
-        before = deepcopy(arguments)
-        return deepcopy(self.fresh().forward(*arguments)[0]), Rerun(before)
-
-    def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
-        return self.with_tape("backward", parameters, tape, cotangents)
-
-    def with_tape(self, function: str, parameters: Any, tape: Any, *rest: Any) -> Any:
-        module = self.fresh()
-        if isinstance(tape, Rerun):
-            tape = module.forward(*deepcopy(tape.arguments))[1]
-        return deepcopy(getattr(module, function)(parameters, tape, *rest))
-
-
 class Kernel:
     """A module of the contract, called with fresh copies of the arguments, its results checked.
 
     `forward` and `backward` raise KernelError where the module doesn't keep the contract, and whatever the module raises.
     """
 
-    def __init__(self, module: Any, name: str) -> None:
-        self.module: Any = Guarded(module)
+    def __init__(self, module: Any, name: str, batch_first: bool = False) -> None:
+        self.raw, self.batch_first = module, batch_first
+        self.module = self.dressed(module)
         self.name = name
         self.dims = Dims.of(module)
         self.renew = renewal(module)
+
+    def dressed(self, module: Any) -> Any:
+        """The functions of a module as they are called here: guarded, time first."""
+        return BatchFirst(Guarded(module)) if self.batch_first else Guarded(module)
+
+    def turned(self) -> Kernel:
+        """The same kernel, whose arrays are (B, T, n)."""
+        return Kernel(self.raw, self.name, True)
 
     @property
     def renewable(self) -> bool:
@@ -225,7 +201,7 @@ class Kernel:
 
     def fresh(self) -> Any:
         """The module as if nothing had been called yet; the same one where it can't be loaded once more."""
-        return Guarded(self.renew()) if self.renew is not None else self.module
+        return self.dressed(self.renew()) if self.renew is not None else self.module
 
     def isolated(self) -> Kernel:
         """The same kernel, each call in a fresh module with a fresh tape."""
