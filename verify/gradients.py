@@ -65,7 +65,7 @@ def relative(got: Array, expected: Array) -> float:
 def norm(array: Array) -> float:
     """The Euclidean norm, safe for numbers whose squares underflow."""
     largest = float(np.max(np.abs(array))) if array.size else 0.0
-    return largest * float(np.sqrt(((array / largest) ** 2).sum())) if 0 < largest < np.inf else largest
+    return largest * float(np.sqrt((np.abs(array / largest) ** 2).sum())) if 0 < largest < np.inf else largest
 
 
 def bound(evidence: Evidence, lag: float | None = None) -> Tolerance:
