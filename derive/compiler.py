@@ -19,6 +19,7 @@ from derive import differentiate
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.emission.module import module_text
+from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
@@ -118,16 +119,18 @@ def derivation_text(derivation: Derivation) -> str:
 def header(derivation: Derivation, tape: list[Value], body: str, options: str = "") -> str:
     """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
+    equations = zip(cell.equations, equations_text(cell), strict=True)
     lines = [
-        f"# Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.",
+        *formula(f"Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.", "# "),
+        "# fmt: off",
         "#",
-        *[f"#     {target.name}: {line}" for (target, _), line in zip(cell.equations, equations_text(cell), strict=True)],
+        *[line for (target, _), text in equations for line in formula(f"{target.name}: {text}", "#     ")],
         "#",
         f"# equations  sha256 {digest(chr(10).join(equations_text(cell)))}",
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *[f"# {line}" for line in cost_lines(derivation, tape)],
+        *wrapped(f"# {line}" for line in cost_lines(derivation, tape)),
     ]
     seal = digest("\n".join(lines) + "\n")
     at = next(k for k, line in enumerate(lines) if line.startswith("# body")) + 1

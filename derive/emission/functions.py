@@ -195,7 +195,8 @@ class Writer:
                 self.lines.add(f"{self.local(target)} += {self.added(equation)}")
             else:
                 kept = f"{self.at_t(target)} = " if self.is_stored(target) else ""
-                self.lines.add(f"{self.local(target)} = {kept}{self.value_text(equation, 'step')}")
+                name = f"{self.local(target)} = " if target in reads or not kept else ""
+                self.lines.add(f"{name}{kept}{self.value_text(equation, 'step')}")
         self.lines.depth -= 1
 
     def body(self) -> None:
@@ -305,20 +306,14 @@ def emit_backward(
     writer.rest()
     inputs = [v for v in program.results if v.kind == "cotangent" and v.timed]
     weights = [v for v in program.results if v.kind == "cotangent" and not v.timed]
-    writer.lines.add("return Gradients(")
-    writer.lines.add(
-        *[
-            f"    {line}"
-            for line in gradient_lines(
-                "parameters", [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights]
-            )
-        ]
-    )
-    writer.lines.add(
-        *[f"    {line}" for line in gradient_lines("inputs", [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs])]
-    )
     states = [(read.name, f"{writer.local(read)}.T.copy()") for read, _ in program.carries]
-    writer.lines.add(*[f"    {line}" for line in gradient_lines("state", states)], ")")
+    writer.lines.add(
+        gradients_text(
+            [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights],
+            [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs],
+            states,
+        )
+    )
     head = [
         '    _taped("backward", parameters, tape)',
         '    _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)',
@@ -335,11 +330,10 @@ def flat(text: str, value: Value) -> str:
     return f"{text.removesuffix(']')}, 0]" if text.endswith("]") else f"{text}[:, 0]"
 
 
-def gradient_lines(what: str, pairs: list[tuple[str, str]]) -> list[str]:
-    """`what={...},` one entry a line where there are several."""
-    if len(pairs) < 2:
-        return [f"{what}={{{', '.join(f'{chr(34)}{name}{chr(34)}: {text}' for name, text in pairs)}}},"]
-    return [f"{what}={{", *[f'    "{name}": {text},' for name, text in pairs], "},"]
+def gradients_text(*tables: list[tuple[str, str]]) -> str:
+    """The return statement of backward: (name, text) of the parameters, of the inputs and of the states."""
+    rows = [", ".join(f'"{name}": {text}' for name, text in pairs) for pairs in tables]
+    return f"return Gradients(parameters={{{rows[0]}}}, inputs={{{rows[1]}}}, state={{{rows[2]}}})"
 
 
 def emit_jvp(
