@@ -77,12 +77,13 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
     plain = derivation.forward
-    backward, tangent = run(chosen, derivation.backward, plain), run(lean, derivation.tangent, plain)
-    tape = tape_values(plain, (backward, tangent, derivation.jacobian))
+    backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    jacobian = derivation.jacobian.live()
+    tape = tape_values(plain, (backward, tangent, jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
     forward = replace(forward, results=plain.results)
-    return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
+    return replace(derivation, forward=forward, backward=backward, tangent=tangent, jacobian=jacobian), tape
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
@@ -121,7 +122,9 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
     cell = derivation.cell
     equations = zip(cell.equations, equations_text(cell), strict=True)
     lines = [
-        *formula(f"Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.", "# "),
+        *formula(
+            f"Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.", "# "
+        ),
         "# fmt: off",
         "#",
         *[line for (target, _), text in equations for line in formula(f"{target.name}: {text}", "#     ")],

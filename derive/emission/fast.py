@@ -7,7 +7,7 @@ import sympy as sp
 from derive.emission.arrays import indexed
 from derive.emission.buffered import Buffered
 from derive.emission.expressions import NumPyText, RowsText, cut, size_text
-from derive.emission.functions import flat, gradients_text, sizes_line
+from derive.emission.functions import flat, gradients_text, sizes_line, words_in
 from derive.emission.names import Names
 from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, transpose
@@ -103,7 +103,7 @@ class Forward(Buffered):
         loop = self.loop({"ahead": "m.ahead", "steps": "m.steps[start:stop]"}, "range(start, stop)")
         fixed = [line for line in loop if not line.startswith((" ", "for"))]
         inner = [*before, *[line for line in loop if line not in fixed]]
-        head = ["stop = min(T, start + m.block)", "n = stop - start"]
+        head = ["stop = min(T, start + m.block)", *["n = stop - start"] * ("n" in words_in(inner))]
         return [*fixed, "for start in range(0, T, m.block):", *["    " + line for line in [*head, *inner]]]
 
 

@@ -227,9 +227,15 @@ def only_stacked(program: Program) -> set[Value]:
         stacks = whole
 
 
+def words_in(lines: Iterable[str]) -> set[str]:
+    """The names that lines of code mention, strings and comments aside."""
+    code = [re.sub(r'"[^"]*"', '""', line) for line in lines if not line.lstrip().startswith("#")]
+    return {word for line in code for word in re.findall(r"[^\W\d]\w*", line)}
+
+
 def sizes_line(lines: Iterable[str], dimensions: Iterable[str]) -> list[str]:
     """`T, B, H = ...` for the sizes that the lines mention."""
-    words = {word for line in lines if not line.lstrip().startswith("#") for word in re.findall(r"[^\W\d]\w*", line)}
+    words = words_in(lines)
     used = [name for name in ("T", "B", *[name for name in dimensions if name not in ("T", "B")]) if local_name(name) in words]
     quoted = ", ".join(f'"{name}"' for name in used)
     if len(used) < 2:

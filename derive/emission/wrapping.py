@@ -40,8 +40,8 @@ def wrapped(lines: Iterable[str]) -> list[str]:
 def statement(text: str, indent: str) -> list[str]:
     """One statement, or the head of one: an assignment, a return, a loop over something."""
     if text.startswith("for "):
-        targets, source = cut_at(text.removeprefix("for "), [" in "])
-        *head, last = exploded("for (", targets, ")", indent) if len(cut_at(targets, [", "])) > 1 else [f"{indent}for {targets}"]
+        names, source = cut_at(text.removeprefix("for "), [" in "])
+        *head, last = exploded("for (", names, ")", indent) if len(cut_at(names, [", "])) > 1 else [f"{indent}for {names}"]
         return [*head, *fitted(last.lstrip() + source, indent)]
     *targets, value = cut_at(text, [" = ", " += "])
     if not targets:
