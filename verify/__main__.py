@@ -17,6 +17,7 @@ try:
     from verify.examination import Report, check
     from verify.kept import Candidate, StaleError, candidates, kept_kernels, model_for
     from verify.kernel import Kernel, KernelError
+    from verify.sizes import chosen
 except KeyboardInterrupt:  # importing SymPy takes most of the first second
     print("verify: interrupted.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -34,8 +35,17 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--seed", type=int, default=0, help="of the data (0)")
     out.add_argument("--against", metavar="WORDS", help='hold it against a derived cell too: "lstm --peephole diagonal"')
     out.add_argument(
-        "--map", metavar="THEIRS=OURS", action="append", default=[], help="a name of the kernel and the cell's name for it"
+        "--map",
+        metavar="THEIRS=OURS",
+        action="append",
+        default=[],
+        help="which array of the kernel is which of the cell's: h1=h; "
+        "| puts side by side, / below each other, .T transposes: Wx=W_i.T|W_f.T; commas between several (docs/verify.md)",
     )
+    out.add_argument(
+        "--sizes", metavar="T=300,H=200", action="append", default=[], help="large sizes to try, instead of the usual"
+    )
+    out.add_argument("--batch-first", action="store_true", help="the kernel's arrays are (B, T, n)")
     out.add_argument(
         "--contract",
         action="store_true",
@@ -91,6 +101,10 @@ def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
     with quiet():
         model = model_for(options.against, names)
         found = candidates(cell) if cell else kept_kernels()
+    if options.batch_first and any(one.model is not None for one in found):
+        raise KernelError(
+            "verify: --batch-first: expected the path of a kernel, got a cell, whose kernel has time first. Leave it out."
+        )
     with progress(len(found), options) as step:
         reports = []
         for one in found:
@@ -108,6 +122,8 @@ def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) 
         hand=one.hand,
         seed=options.seed,
         thorough=options.thorough,
+        batch_first=options.batch_first,
+        sizes=chosen(options.sizes),
         contract=options.contract or one.model is not None,
         progress=step,  # type: ignore[arg-type]
     )

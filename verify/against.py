@@ -14,7 +14,7 @@ from derive.program import Equation, Program, Term
 from derive.program import check as well_formed
 from verify.data import Data
 from verify.equations import Equations
-from verify.evidence import Array, Evidence, Moved
+from verify.evidence import EXACT, Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import Comparison, blocks, bound, cotangents_of, relative
 from verify.kernel import Kernel
@@ -42,7 +42,7 @@ class Stated:
     def evidence(self, evidence: Evidence) -> Evidence:
         """The derivatives of the equations at the data of a kernel's, those along all directions of parameters from one run."""
         data = self.at.shared(evidence.data)
-        own = replace(evidence, kernel=self, data=data, method="complex step", shaken=(), known={})  # type: ignore[arg-type]
+        own = replace(evidence, kernel=self, data=data, method=EXACT, shaken=(), known={}, digits=False)  # type: ignore[arg-type]
         keys = [(block, k) for block in data.parameters for k in range(DIRECTIONS)]
         still = {block: np.zeros_like(array) for block, array in data.flat().items()}
         directions = [self.at.data(data.with_flat({**still, block: own.direction(block, k)})).flat() for block, k in keys]
@@ -86,6 +86,9 @@ def of_equations(kernel: Kernel, own: Evidence, localised: dict[str, Finding]) -
     at = own.kernel.at  # type: ignore[attr-defined]
     shared = at.gradients(at.data(own.data).flat())
     found = list(blocks(kernel, own, False, DIRECTIONS, localised))
+    if any(one.failed for one in found):
+        own = own.with_digits()
+        found = list(blocks(kernel, own, False, DIRECTIONS, localised)) if own.digits else found
     if any(one.failed and one.error < SHAKY for one in found):
         found = list(blocks(kernel, own.with_shaken(), False, DIRECTIONS, localised))
     yield from (one for one in found if one.block in shared)

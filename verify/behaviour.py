@@ -1,4 +1,4 @@
-"""What the contract says of calls rather than of numbers: repeatability, tapes, arguments, aliasing, layouts, dtypes, saturation."""
+"""What the contract says of calls rather than of numbers: shapes, omitted cotangents, layouts, dtypes, saturation."""
 
 from __future__ import annotations
 
@@ -6,75 +6,19 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from verify.agreement import bound, close, overlap, same, verdict
+from verify.agreement import bound, close, verdict
+from verify.bookkeeping import calls
 from verify.contract import PROMISES, broken
-from verify.data import ORDINARY, Data, draw
+from verify.data import Data
 from verify.digits import precision, saturation
 from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
 from verify.kernel import Kernel, one_line
 
 Check = Callable[[Kernel, Data], Iterator[Finding]]
-
-
-def repeated(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """identical bits on repeated calls"""
-    first, tape = kernel.forward(data)
-    second, again = kernel.forward(data)
-    yield verdict(
-        "repeatable",
-        same(first, second),
-        "forward gives other bits when called again",
-        "it keeps something between calls, or draws random numbers",
-    )
-    one, two = kernel.backward(data, tape, data.cotangents), kernel.backward(data, again, data.cotangents)
-    yield verdict(
-        "repeatable",
-        same(one, two),
-        "backward gives other bits when called again",
-        "it keeps something between calls, or draws random numbers",
-    )
-
-
-def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """a tape serves any number of backward calls, also after other forward calls"""
-    other = draw(kernel.dims, replace(ORDINARY, steps=data.steps, batch=data.batch), 77)
-    _, tape = kernel.forward(data)
-    first = kernel.backward(data, tape, data.cotangents)
-    kernel.backward(data, tape, other.cotangents)
-    second = kernel.backward(data, tape, data.cotangents)
-    yield verdict(
-        "tape",
-        same(first, second),
-        "a second backward on one tape gives other bits",
-        "backward changes the tape or adds to a buffer",
-    )
-    _, tape = kernel.forward(data)
-    kernel.forward(other)
-    later = kernel.backward(data, tape, data.cotangents)
-    yield verdict(
-        "tape",
-        same(first, later),
-        "backward gives other bits after a later forward",
-        "the tape lies in a buffer that forward writes again",
-    )
-    if kernel.has("step_jacobian"):
-        _, tape = kernel.forward(data)
-        one = np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
-        kept = one.copy()
-        two = np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
-        shared = overlap({"step_jacobian": one}, {"again": two}) or same({"step_jacobian": two}, {"step_jacobian": kept})
-        yield verdict(
-            "tape", shared, "a second step_jacobian on one tape gives other bits or the same memory", "a buffer is kept"
-        )
-        later = kernel.backward(data, tape, data.cotangents)
-        yield verdict(
-            "tape", same(first, later), "backward gives other bits after step_jacobian", "step_jacobian changes the tape"
-        )
 
 
 def omitted(kernel: Kernel, data: Data) -> Iterator[Finding]:
@@ -148,57 +92,6 @@ def layouts(kernel: Kernel, data: Data) -> Iterator[Finding]:
         )
 
 
-def arguments(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """arrays and mappings that are passed in stay unchanged"""
-    for function in ("forward", "backward", "jvp", "step_jacobian"):
-        if kernel.has(function):
-            yield unchanged(kernel, data, function)
-
-
-def calls(kernel: Kernel, data: Data, function: str) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """(the mappings of a call by name, the call)."""
-    _, tape = kernel.forward(data)
-    one, two = data.copy(), data.copy()
-    module = kernel.module
-    match function:
-        case "forward":
-            given = {"parameters": one.parameters, "inputs": one.inputs, "state": one.state}
-            return given, lambda: module.forward(*given.values())
-        case "backward":
-            given = {"parameters": one.parameters, "cotangents": one.cotangents}
-            return given, lambda: module.backward(given["parameters"], tape, given["cotangents"])
-        case "jvp":
-            given = {"parameters": one.parameters, "inputs": one.inputs, "state": one.state}
-            given |= {"tangent_parameters": two.parameters, "tangent_inputs": two.inputs, "tangent_state": two.state}
-            return given, lambda: module.jvp(*given.values())
-    given = {"parameters": one.parameters}
-    return given, lambda: module.step_jacobian(given["parameters"], tape)
-
-
-def unchanged(kernel: Kernel, data: Data, function: str) -> Finding:
-    given, call = calls(kernel, data, function)
-    before = {what: {name: array.copy() for name, array in mapping.items()} for what, mapping in given.items()}
-    objects = {what: dict(mapping) for what, mapping in given.items()}
-    call()
-    for what, mapping in given.items():
-        if list(mapping) != list(before[what]):
-            return Finding(
-                "arguments unchanged",
-                FAIL,
-                said=f"{function} changes the mapping {what}",
-                cause="a key is popped, added or moved",
-            )
-        for name, array in objects[what].items():
-            if mapping[name] is not array or not np.array_equal(array, before[what][name]):
-                return Finding(
-                    "arguments unchanged",
-                    FAIL,
-                    said=f"{function} changes {what}[{name!r}]",
-                    cause="an argument is written in place",
-                )
-    return Finding("arguments unchanged", PASS)
-
-
 def read_only(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """arguments that can't be written to are taken: raising on them means that they would have been written to"""
     for function in ("forward", "backward"):
@@ -213,29 +106,6 @@ def read_only(kernel: Kernel, data: Data) -> Iterator[Finding]:
             yield broken("read-only", f"{function} raises on read-only arguments ({one_line(error)})")
             return
     yield Finding("read-only", PASS)
-
-
-def aliasing(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """results of two calls share nothing, nor with what a tape still needs"""
-    first, tape = kernel.forward(data)
-    second, _ = kernel.forward(data)
-    shared = overlap(first, second)
-    yield verdict("aliasing", shared, "two forward calls return the same memory", "a buffer is kept and returned")
-    moved = data.copy()
-    one = kernel.flat(kernel.module.backward(moved.parameters, tape, moved.cotangents))
-    kept = {name: array.copy() for name, array in one.items()}
-    two = kernel.backward(data, tape, data.cotangents)
-    yield verdict("aliasing", overlap(one, two), "two backward calls return the same memory", "a buffer is kept and returned")
-    yield verdict("aliasing", overlap(one, {**moved.parameters, **moved.cotangents}), "a gradient is a view of an argument")
-    for array in first.values():
-        if array.flags.writeable:
-            array[...] = np.nan
-    yield verdict(
-        "aliasing",
-        same(kernel.backward(data, tape, data.cotangents), kept),
-        "changing the outputs changes the gradients",
-        "the tape shares their memory",
-    )
 
 
 def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
@@ -295,15 +165,11 @@ def examples(kernel: Kernel, data: Data) -> Iterator[Finding]:
 
 CHECKS: dict[str, Check] = {
     "shapes": shapes,
-    "repeatable": repeated,
-    "tape": tapes,
     "omitted cotangent": omitted,
     "linear": linear,
     "state=None": no_state,
     "layouts": layouts,
-    "arguments unchanged": arguments,
     "read-only": read_only,
-    "aliasing": aliasing,
     "float32": precision,
     "examples independent": examples,
     "saturation": saturation,

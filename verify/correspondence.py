@@ -325,10 +325,28 @@ class At:
 
     # ---- arrays
 
+    @cached_property
+    def plain(self) -> dict[str, dict[str, str]]:
+        """ours -> theirs by table, of arrays that are the same."""
+        return {
+            table: {one.ours.names[0]: one.theirs.names[0] for one in some if self.is_plain(table, one)}
+            for table, some in self.relations.items()
+        }
+
+    @cached_property
+    def composed(self) -> dict[str, list[Relation]]:
+        """The other relations by table."""
+        return {table: [one for one in some if not self.is_plain(table, one)] for table, some in self.relations.items()}
+
+    def is_plain(self, table: str, relation: Relation) -> bool:
+        ours, theirs = relation.ours.names[0], relation.theirs.names[0]
+        column = self.of.tables[table][ours].is_vector and len(self.shapes[table][theirs]) == 2
+        return relation.text == alone(theirs, ours).text and not column
+
     def forth(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays under the kernel's names as the cell has them; axes in front of a value's own stay."""
-        found: dict[str, Array] = {}
-        for relation in self.relations[table]:
+        found = {ours: arrays[theirs] for ours, theirs in self.plain[table].items() if theirs in arrays}
+        for relation in self.composed[table]:
             if all(name in arrays for name in relation.theirs.names):
                 rank = len(self.their_shapes(table, relation)[0])
                 whole = relation.theirs.joined([arrays[name] for name in relation.theirs.names], rank)
@@ -340,8 +358,8 @@ class At:
 
     def back(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays under the cell's names as the kernel has them: outputs, and gradients, which are shaped as their primals."""
-        found: dict[str, Array] = {}
-        for relation in self.relations[table]:
+        found = {theirs: arrays[ours] for ours, theirs in self.plain[table].items() if ours in arrays}
+        for relation in self.composed[table]:
             if all(name in arrays for name in relation.ours.names):
                 shapes = self.their_shapes(table, relation)
                 rank, ours = len(shapes[0]), [self.of.tables[table][name] for name in relation.ours.names]

@@ -32,7 +32,7 @@ class Equations:
     def __init__(self, cell: Cell, sizes: Mapping[str, int]) -> None:
         self.cell = cell
         self.evaluate = Evaluator(floats(), sizes)
-        self.pairs = in_order(cell.equations)
+        self.runs = [(target, self.evaluate.run(right)) for target, right in in_order(cell.equations)]
 
     def outputs(self, data: Data) -> dict[str, Array]:
         """{state or output: (T, B, n)}. Parameters may have examples in front, (B, n, m): each example its own."""
@@ -42,13 +42,14 @@ class Equations:
         }
         env: Environment = {v: standing(v, data.parameters[v.name]) for v in self.cell.parameters}
         env |= {v.prev: data.state[v.name][..., None] for v in self.cell.states}
+        inputs, states = self.cell.inputs, [(v, v.prev) for v in self.cell.states]
         for t in range(data.steps):
-            env |= {v: data.inputs[v.name][t][..., None] for v in self.cell.inputs}
-            for target, right in self.pairs:
-                env[target] = self.evaluate(right, env)
+            env |= {v: data.inputs[v.name][t][..., None] for v in inputs}
+            for target, run in self.runs:
+                env[target] = run(env)
             for v in shown:
                 found[v.name][t] = env[v][..., 0]
-            env |= {v.prev: np.broadcast_to(env[v], (data.batch, *env[v].shape[-2:])) for v in self.cell.states}
+            env |= {before: env[v] for v, before in states}
         return found
 
     def tangents(self, data: Data, directions: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import behaviour, central, compare, differences, gradients, refusals, tangents
+from verify import against, behaviour, central, compare, continuation, differences, gradients, refusals, sizes, tangents
+from verify.bookkeeping import bookkeeping
 from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.contract import PROMISES, Contract, broken, contract_of
@@ -22,6 +24,7 @@ from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
 from verify.model import Model, model_of
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
+from verify.sizes import check_names as check_sizes
 from verify.tolerances import CENTRAL, SEEN, tolerance
 from verify.verdicts import of_block, worst_of
 
@@ -120,25 +123,29 @@ def check(
     quick: bool = False,
     regimes: Sequence[Regime] | None = None,
     formula: Cell | None = None,
+    sizes: Sequence[Mapping[str, int]] = (),
     contract: bool = False,
+    batch_first: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """Hold a kernel's gradients to its own forward pass, and the kernel to everything that the contract says.
 
     kernel: a module of the contract, or the path of one. against: words that name a cell, which its forward and backward pass are held
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
-    regimes: other data than those of `verify.data`. formula: the cell that the kernel is of, asked only where a formula has to say
-    whether it is finite. contract: whether a promise that is not kept fails the kernel too, wrong numbers or not.
+    regimes: other data than those of `verify.data`. formula: the cell that the kernel is of: both passes are held against its equations.
+    sizes: of dimensions, instead of the usual ones, one set each: {"T": 300, "H": 200}.
+    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not. batch_first: whether its arrays are (B, T, n).
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     from verify.kept import model_for, module_of
 
     module, shown = module_of(kernel, name)
-    wrapped = Kernel(module, shown)
+    wrapped = Kernel(module, shown, batch_first)
     model = model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract).report()
+    check_sizes(wrapped, sizes)
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes).report()
 
 
 @dataclass
@@ -155,18 +162,31 @@ class Examination:
     chosen: Sequence[Regime] | None = None
     formula: Cell | None = None
     strict: bool = False
+    sizes: Sequence[Mapping[str, int]] = ()
 
     def report(self) -> Report:
+        """Everything, with nothing said on the way: what a kernel makes NumPy warn of is no one's to read but the checks'."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.examined()
+
+    def examined(self) -> Report:
         with np.errstate(all="ignore"):
             plain = first_data(self.kernel, self.seed)
+            self.books = bookkeeping(self.kernel, plain)
+            if any(not finding.passed for finding in self.books):
+                self.kernel = self.kernel.isolated()
             self.method, self.note = method_of(self.kernel, plain, self.seed)
             self.raised: list[Finding] = []
+            self.other = False
             self.evidences = list(self.gather())
             self.ordinary = self.evidences[0]
-            compared = [*self.raised, *self.compared()]
+            compared = [*self.books, *self.raised, *self.compared()]
             comparisons = [one for one in compared if isinstance(one, Comparison)]
             found = [one for one in compared if isinstance(one, Finding)]
-            found += [*self.of_gradients(comparisons), *self.of_rest()]
+            found += self.of_gradients(comparisons)
+            self.wrong = {finding.block for finding in found if finding.verdict == FAIL}
+            found += self.of_rest()
             rows, routes = self.table()
         found += self.of_rows(rows, found)
         found = self.explained(found, comparisons)
@@ -254,7 +274,10 @@ class Examination:
         for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
             excused = finding.check == "saturation" and not finding.passed
             yield of_saturation(finding, self.asked or self.recognised, self.ordinary) if excused else finding
-        yield broken("complex", self.note) if self.note else Finding("complex", PASS, kind=CONTRACT)
+        if self.note:
+            yield broken("complex", self.note)
+        else:
+            yield from guarded("complex", lambda: continuation.continuation(self.kernel, self.seed, self.wrong))
         yield from guarded("refusals", lambda: refusals.refusals(self.kernel, self.ordinary.data))
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
@@ -265,11 +288,21 @@ class Examination:
             yield from guarded("central differences", self.of_sweeps)
             yield from guarded("kinks", lambda: central.kinks_at_origin(self.kernel, self.ordinary.data))
         if self.asked is not None:
-            from verify.against import against
-
             self.progress("against the cell")
             model = self.asked
-            yield from guarded("against", lambda: against(model, self.evidences, derived=self.model is not None))
+            found = guarded("against", lambda: against.against(model, self.evidences, derived=self.model is not None))
+            self.other = any(not finding.passed and "forward" in finding.where for finding in found)
+            yield from found
+        yield from guarded("sizes", self.of_sizes)
+
+    def of_sizes(self) -> Iterator[Finding]:
+        """Large sizes, chosen ones or the usual; also against the equations of the cell."""
+        self.progress("sizes")
+        held = None if self.other else self.asked
+        each = sizes.FEW if self.quick else sizes.EVERY if self.thorough else sizes.USUAL
+        stated = None if held is None else lambda kernel: against.Stated(held, kernel)
+        sets = self.sizes or sizes.usual(self.kernel, each)
+        yield from sizes.of_sizes(self.kernel, sets, self.method, self.seed, stated, self.wrong)
 
     def of_sweeps(self) -> Iterator[Finding]:
         found = self.kernel.gradients(self.ordinary.data)

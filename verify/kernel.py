@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import types
@@ -10,11 +11,13 @@ from copy import copy
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify.data import Data, Dims
+from verify.dressed import BatchFirst, Isolated
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -56,22 +59,54 @@ def load(path: Path) -> types.ModuleType:
 
 def load_text(text: str, where: str) -> types.ModuleType:
     """The module that a text is. Raises KernelError where it doesn't run or misses a part of the contract."""
+    try:
+        code = compile(text, where, "exec")
+        module = executed(code, where)
+        SOURCES[module] = code, neighbours(where)
+    except (Exception, SystemExit) as error:
+        raise KernelError(f"verify: {where}: can't be imported: {one_line(error)}. Mend the module.") from None
+    checked(module, where)
+    return module
+
+
+SOURCES: WeakKeyDictionary[types.ModuleType, tuple[types.CodeType, list[str]]] = WeakKeyDictionary()
+"""The code of every module that was loaded here and the modules of its folder, to load it once more."""
+
+
+def neighbours(where: str) -> list[str]:
+    """The modules that were loaded from the folder of a file."""
+    folder = os.path.dirname(os.path.abspath(where))
+    files = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return [name for name, file in files if isinstance(file, str) and os.path.dirname(file) == folder]
+
+
+def executed(code: types.CodeType, where: str, anew: Sequence[str] = ()) -> types.ModuleType:
+    """A new module that ran the code. anew: modules that it is to import anew."""
     name = Path(where).stem
     module = types.ModuleType(name)
     module.__file__ = where
-    before = sys.modules.get(name)
+    before = {other: sys.modules.pop(other) for other in {name, *anew} & set(sys.modules)}
     try:
-        code = compile(text, where, "exec")
         sys.modules[name] = module
         exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
-        raise KernelError(f"verify: {where}: can't be imported: {one_line(error)}. Mend the module.") from None
     finally:
         sys.modules.pop(name, None)
-        if before is not None:
-            sys.modules[name] = before
-    checked(module, where)
+        sys.modules.update(before)
     return module
+
+
+def renewal(module: Any) -> Callable[[], Any] | None:
+    """How to load a module once more; None where that can't be done, or gives other functions than those at hand."""
+    if not isinstance(module, types.ModuleType) or module not in SOURCES:
+        return None
+    code, beside = SOURCES[module]
+
+    def again() -> Any:
+        return checked(executed(code, str(module.__file__), beside), module.__name__)
+
+    functions = [(getattr(module, name, None), getattr(again(), name, None)) for name in FUNCTIONS]
+    alike = all(getattr(one, "__code__", one) == getattr(two, "__code__", two) for one, two in functions)
+    return again if alike else None
 
 
 def checked(module: Any, where: str) -> Any:
@@ -125,12 +160,15 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+FUNCTIONS = ("forward", "backward", "jvp", "step_jacobian")
+
+
 class Guarded:
     """A module of the contract with its functions guarded."""
 
     def __init__(self, module: Any) -> None:
         self.__dict__.update({name: getattr(module, name) for name in (*TABLES, "OUTPUTS")})
-        for name in ("forward", "backward", "jvp", "step_jacobian"):
+        for name in FUNCTIONS:
             if callable(getattr(module, name, None)):
                 setattr(self, name, guarded(getattr(module, name)))
 
@@ -141,10 +179,35 @@ class Kernel:
     `forward` and `backward` raise KernelError where the module doesn't keep the contract, and whatever the module raises.
     """
 
-    def __init__(self, module: Any, name: str) -> None:
-        self.module: Any = Guarded(module)
+    def __init__(self, module: Any, name: str, batch_first: bool = False) -> None:
+        self.raw, self.batch_first = module, batch_first
+        self.module = self.dressed(module)
         self.name = name
         self.dims = Dims.of(module)
+        self.renew = renewal(module)
+
+    def dressed(self, module: Any) -> Any:
+        """The functions of a module as they are called here: guarded, time first."""
+        return BatchFirst(Guarded(module)) if self.batch_first else Guarded(module)
+
+    def turned(self) -> Kernel:
+        """The same kernel, whose arrays are (B, T, n)."""
+        return Kernel(self.raw, self.name, True)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the module can be loaded once more."""
+        return self.renew is not None
+
+    def fresh(self) -> Any:
+        """The module as if nothing had been called yet; the same one where it can't be loaded once more."""
+        return self.dressed(self.renew()) if self.renew is not None else self.module
+
+    def isolated(self) -> Kernel:
+        """The same kernel, each call in a fresh module with a fresh tape."""
+        other = copy(self)
+        other.module = Isolated(self.fresh)
+        return other
 
     def sized(self, sizes: Sequence[int]) -> Kernel:
         """The same kernel with other sizes of its dimensions."""

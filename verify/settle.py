@@ -29,9 +29,8 @@ def first_data(kernel: Kernel, seed: int) -> Data:
         except KernelError:
             raise
         except Exception as error:
-            raise KernelError(
-                f"verify: {kernel.name}: forward raises {one_line(error)} on plain data. Mend the kernel."
-            ) from None
+            mend = "It runs with (B, T, n): add --batch-first" if runs_turned(kernel, data) else "Mend the kernel"
+            raise KernelError(f"verify: {kernel.name}: forward raises {one_line(error)} on plain data. {mend}.") from None
         if all(np.isfinite(array).all() for array in outputs.values()):
             try:
                 with np.errstate(all="ignore"):
@@ -44,6 +43,14 @@ def first_data(kernel: Kernel, seed: int) -> Data:
                 ) from None
             return data
     return data
+
+
+def runs_turned(kernel: Kernel, data: Data) -> bool:
+    """Whether forward takes the data with the batch before time."""
+    try:
+        return not kernel.batch_first and bool(kernel.turned().outputs(data))
+    except Exception:
+        return False
 
 
 def method_of(kernel: Kernel, data: Data, seed: int) -> tuple[str, str]:

@@ -29,8 +29,10 @@ from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
 from derive.pages.diagonals import holds_diagonal, without_diagonals
+from derive.pages.doubts import notes_on_inputs, refuse_identity, refuse_matrices_of_steps, refuse_open_symbols
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
@@ -41,7 +43,7 @@ from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.timing import reader_of, with_call_indices
-from derive.pages.tree import Bracket, Chain, Letter, Node
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
@@ -239,9 +241,13 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
     names.notes |= dict.fromkeys(notes)
+    if known.time is None:
+        refuse_two_counters(source, reader, trees)
+    refuse_layers(names)
     known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
-    meaning = Meaning(names, macros)
+    signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
+    meaning = Meaning(names, macros, signs)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
     definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
     timed = {*names.carried} | {
@@ -250,12 +256,20 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_calls(source, meaning, definitions, known)
     called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
     names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
+    if reader.letter is not None:
+        refuse_open_symbols(names, definitions, frozenset(known.dims))
+    refuse_identity(names, definitions)
     said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
     kinds = Kinds(source, definitions, timed, said)
     if any(holds_diagonal(definition.body) for definition in definitions):
         definitions = without_diagonals(source, definitions, kinds)
         kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
+    if reader.letter is None:
+        refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+    refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
+    multiplied = {name for d in definitions for name in operands(d.body, kinds)}
+    names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
     refuse_idle_transpositions(source, definitions, kinds)
@@ -326,7 +340,8 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    found -= {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
+    found -= {name for name in said if not (name in timed and known.kinds[name] == "vector")}
     return ordered(found, definitions)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from derive.pages.alphabet import PRODUCTS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Power, Product, Ref, Turned
 from derive.pages.errors import PageError, Source
 from derive.pages.kinds import MATRIX, NUMBER, Kinds
@@ -57,7 +58,7 @@ class Side:
         sides = [self.of(item) for item in node.items]
         matrices = [self.kinds.kind(item) == MATRIX for item in node.items]
         if True not in matrices:
-            return self.alike(node.items, sides) if set(node.signs) <= {"hadamard"} else next(filter(None, sides), None)
+            return self.alike(node.items, sides) if set(node.signs) <= {*PRODUCTS} else next(filter(None, sides), None)
         at = matrices.index(True)
         return True if True in sides[:at] else False if False in sides[at:] else None
 

@@ -14,10 +14,11 @@ import numpy as np
 from derive.cell import Cell
 from derive.compiler import emit
 from verify import behaviour, gradients, tangents
+from verify.bookkeeping import bookkeeping
 from verify.chain import one_step
 from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
 from verify.evidence import EXACT, Array, Evidence
-from verify.findings import FAIL
+from verify.findings import FAIL, Finding
 from verify.gradients import bound, crop, relative
 from verify.kept import handwritten_for
 from verify.kernel import Kernel, load_text
@@ -32,7 +33,7 @@ from verify.tolerances import EXACT as CLOSE
 
 BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
 OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
-CALLS = ("shapes", "repeatable", "tape", "omitted cotangent", "state=None", "aliasing", "examples independent")
+CALLS = ("shapes", "omitted cotangent", "state=None", "examples independent")
 PER_CELL = 40
 """How many changes of single terms are planted in a cell by default, spread evenly over the classes; all of them with --thorough."""
 
@@ -161,7 +162,7 @@ class Bench:
             ("derived cell", lambda k: self.differs(k, self.derived, CLOSE.value, False)),
             ("hand-written", lambda k: bool(self.by_hand) and self.differs(k, self.by_hand, CLOSE.value, False)),
             ("central", lambda k: self.differs(k, self.reference.numerical, CENTRAL.value, False)),
-            ("behaviour", lambda k: any(f.verdict == FAIL for f in behaviour.behaviour(k, self.ordinary.data, CALLS))),
+            ("behaviour", lambda k: any(f.verdict == FAIL for f in self.calls(k))),
         ):  # fmt: skip
             try:
                 if check(kernel):
@@ -169,6 +170,11 @@ class Bench:
             except Exception:
                 found.append(name)
         return found
+
+    def calls(self, kernel: Kernel) -> list[Finding]:
+        """What is said of calls: what they leave behind, and the rest."""
+        data = self.ordinary.data
+        return [*bookkeeping(kernel, data), *behaviour.behaviour(kernel, data, CALLS)]
 
     def blocks(self, kernel: Kernel) -> bool:
         seen: set[str] = set(self.ordinary.data.flat())

@@ -1,0 +1,105 @@
+"""Modules of the contract called in another way: each call in a fresh module, or with the batch before time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+TABLES = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A tape that is made anew for each call: the arguments of the forward call that it is of."""
+
+    arguments: tuple[Any, ...]
+
+
+class Isolated:
+    """A module of which each call is the first one, and each tape unread: what calls leave behind reaches no later one."""
+
+    def __init__(self, fresh: Callable[[], Any]) -> None:
+        self.fresh = fresh
+        module = fresh()
+        self.__dict__.update({name: getattr(module, name) for name in TABLES})
+        if hasattr(module, "jvp"):
+            self.jvp = lambda *arguments: self.fresh().jvp(*arguments)
+        if hasattr(module, "step_jacobian"):
+            self.step_jacobian = lambda parameters, tape: self.with_tape("step_jacobian", parameters, tape)
+
+    def forward(self, *arguments: Any) -> Any:
+        before = deepcopy(arguments)
+        return deepcopy(self.fresh().forward(*arguments)[0]), Rerun(before)
+
+    def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
+        return self.with_tape("backward", parameters, tape, cotangents)
+
+    def with_tape(self, function: str, parameters: Any, tape: Any, *rest: Any) -> Any:
+        module = self.fresh()
+        if isinstance(tape, Rerun):
+            tape = module.forward(*deepcopy(tape.arguments))[1]
+        return deepcopy(getattr(module, function)(parameters, tape, *rest))
+
+
+class BatchFirst:
+    """A module whose inputs, outputs and cotangents are (B, T, n), as one of the contract: time first."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.__dict__.update({name: getattr(module, name) for name in TABLES})
+        for name in ("jvp", "step_jacobian"):
+            if hasattr(module, name):
+                setattr(self, name, getattr(self, f"turned_{name}"))
+
+    def forward(self, parameters: Any, inputs: Any, state: Any = None) -> Any:
+        with passed(inputs) as given:
+            result = self.module.forward(parameters, given, state)
+        return (turned(result[0]), *result[1:]) if isinstance(result, tuple) and result else result
+
+    def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
+        with passed(cotangents) as given:
+            found = self.module.backward(parameters, tape, given)
+        parts = {name: getattr(found, name, None) for name in ("parameters", "inputs", "state")}
+        return SimpleNamespace(**{**parts, "inputs": turned(parts["inputs"])})
+
+    def turned_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
+        with passed(inputs) as given, passed(moved_inputs) as tangents:
+            return turned(self.module.jvp(parameters, given, state, moved, tangents, moved_state))
+
+    def turned_step_jacobian(self, parameters: Any, tape: Any) -> Any:
+        return np.swapaxes(self.module.step_jacobian(parameters, tape), 0, 1)
+
+
+def turned(arrays: Any) -> Any:
+    """Arrays with their first two axes exchanged, in the same memory; what has no two axes, or is no array, as it is."""
+    if not isinstance(arrays, Mapping):
+        return arrays
+    return {name: np.swapaxes(a, 0, 1) if isinstance(a, np.ndarray) and a.ndim > 1 else a for name, a in arrays.items()}
+
+
+@contextmanager
+def passed(arrays: Any) -> Iterator[Any]:
+    """The arrays to pass in, in order of memory where the caller's are; what the call does to them is done to the caller's too."""
+    given = turned(arrays)
+    if not isinstance(arrays, Mapping):
+        yield given
+        return
+    for name, array in given.items():
+        if array is not arrays[name] and arrays[name].flags.c_contiguous:
+            given[name] = np.ascontiguousarray(array)
+            given[name].flags.writeable = arrays[name].flags.writeable
+    kept = dict(given)
+    yield given
+    for name, array in kept.items():
+        if array is not arrays[name] and not np.array_equal(np.swapaxes(array, 0, 1), arrays[name], equal_nan=True):
+            arrays[name][...] = np.swapaxes(array, 0, 1)
+    if list(given) != list(kept) and isinstance(arrays, dict):
+        for name in set(arrays) - set(given):
+            del arrays[name]
+        arrays.update({name: array for name, array in given.items() if name not in kept})

@@ -1,0 +1,316 @@
+"""Sizes at which blocked code goes wrong: on both sides of 16, 32, 64, 128 and 256 in each dimension, one of them large at a time.
+
+Cheap, so that there can be many: the gradients of all blocks along one direction, from one complex run of forward; forward against the
+equations where there are some; float32 against float64. Where that differs it is looked into block by block, and for the first row,
+step or example that is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify import differences
+from verify.data import ORDINARY, Data, draw
+from verify.evidence import EXACT, Array
+from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
+from verify.gradients import norm, relative
+from verify.kernel import Kernel, KernelError, one_line
+from verify.tolerances import EPS, EPS32, Tolerance
+
+if TYPE_CHECKING:
+    from verify.against import Stated
+
+Sizes = Mapping[str, int]
+SMALL = {"T": 3, "B": 2}
+FEW = (130,)
+USUAL = (16, 24, 33, 64, 127, 130, 256, 300)
+EVERY = tuple(sorted({edge + by for edge in (16, 32, 64, 128, 256) for by in (-1, 0, 1)} | {24, 48, 100, 192, 300}))
+"""How large a dimension is made: for a quick run, by default, in a thorough one."""
+
+SETTLED = Tolerance(
+    1e-9,
+    "one wrong element of a block of 300 x 300 is 3e-3 of it; rounding stays below 1e-9 there, or changes with the last bits",
+)
+SINGLE = Tolerance(
+    1e-3,
+    "one wrong row of a block of 300 rows is 6e-2 of it, one wrong element 3e-3; float32 loses less, or other digits on other data",
+)
+BLUNT = 1e-3
+"""Differences of real numbers decide where their own error is below this part of what they are compared with."""
+CHOSEN = re.compile(r"\s*([^\W\d]\w*)\s*=\s*([0-9]{1,6})\s*")
+
+
+def chosen(texts: Sequence[str]) -> list[dict[str, int]]:
+    """What `--sizes T=300,H=200` says, one set each. Raises KernelError."""
+    found = []
+    for text in texts:
+        pairs = [CHOSEN.fullmatch(part) for part in text.split(",")]
+        sizes = {pair[1]: int(pair[2]) for pair in pairs if pair}
+        if len(sizes) < len(pairs) or min(sizes.values(), default=0) < 1:
+            raise KernelError(
+                f"verify: --sizes {text}: expected dimensions and whole numbers from 1 up, each once, got `{text}`. "
+                "Write for example --sizes T=300,H=200."
+            )
+        found.append(sizes)
+    return found
+
+
+def usual(kernel: Kernel, each: Sequence[int]) -> list[dict[str, int]]:
+    """One dimension large at a time, then all of them beyond 32."""
+    names = ["T", "B", *kernel.dims.sizes]
+    return [*({name: size} for name in names for size in each), {name: 33 + k for k, name in enumerate(names)}]
+
+
+def check_names(kernel: Kernel, sets: Sequence[Sizes]) -> None:
+    """Raises KernelError on a dimension that the kernel hasn't got."""
+    known = ["T", "B", *kernel.dims.sizes]
+    for name in (name for sizes in sets for name in sizes if name not in known):
+        raise KernelError(
+            f"verify: --sizes: {name} is no dimension of {kernel.name}: expected some of {', '.join(known)}, got {name}."
+        )
+
+
+# ---- one set of sizes
+
+
+@dataclass
+class Trial:
+    """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. undecided: why nothing is said."""
+
+    kernel: Kernel
+    sizes: dict[str, int]
+    method: str
+    seed: int
+    known: Container[str] = ()
+    failing: dict[str, Finding] = field(default_factory=dict)
+    undecided: str = ""
+
+    @property
+    def where(self) -> str:
+        return ", ".join(f"{name} = {size}" for name, size in self.sizes.items())
+
+    def run(self, stated: Stated | None) -> None:
+        """Find what fails. stated: the equations of the kernel's cell, where it has one."""
+        try:
+            for k in range(1 if self.method == EXACT else 4):
+                data = self.drawn(k)
+                if data is None:
+                    self.undecided = "no draw gives finite outputs"
+                    return
+                self.undecided = ""
+                self.on(data, stated)
+                if not self.undecided:
+                    return
+        except Exception as error:
+            self.failing[""] = Finding("sizes", FAIL, where=self.where, said=f"the kernel raises {one_line(error)}")
+
+    def drawn(self, k: int) -> Data | None:
+        """Data at these sizes on which outputs are finite."""
+        regime = replace(ORDINARY, scale=0.5, spread=0.4, steps=self.sizes["T"], batch=self.sizes["B"])
+        for shrink, positive in ((1.0, False), (0.3, False), (0.05, False), (0.5, True), (0.05, True)):
+            data = draw(self.kernel.dims, regime, self.seed + 100 * k, shrink, positive)
+            outputs = self.kernel.outputs(data)
+            if all(np.isfinite(a).all() and np.abs(a).max(initial=0.0) <= 1e8 for a in outputs.values()):
+                return data
+        return None
+
+    def on(self, data: Data, stated: Stated | None) -> None:
+        outputs, tape = self.kernel.forward(data)
+        got = self.kernel.backward(data, tape, data.cotangents)
+        if stated is not None:
+            self.of_forward(self.kernel.outputs(stated.at.shared(data)), stated.outputs(stated.at.shared(data)))
+        primal = {block: array for block, array in data.flat().items() if block not in self.known}
+        got = {block: got[block] for block, array in primal.items() if block in got and got[block].shape == array.shape}
+        if self.fails(data, got, list(got)):
+            bad = [block for block in got if self.fails(data, got, [block])]
+            self.failing |= {block: self.localised(data, got, block) for block in bad}
+        self.of_single(data, {f"output {name}": array for name, array in outputs.items()} | got)
+
+    def of_forward(self, outputs: dict[str, Array], expected: dict[str, Array]) -> None:
+        for name, array in expected.items():
+            errors = [relative(outputs[name][t], array[t]) for t in range(len(array))]
+            step = next((t for t, error in enumerate(errors) if not error <= SETTLED.value), None)
+            if step is not None:
+                where = f"{self.where}, forward: output {name}, step {step}"
+                self.failing.setdefault("", Finding(
+                    "sizes", FAIL, "", where, "differs from the equations", error=errors[step], tolerance=SETTLED.value,
+                    reason=SETTLED.reason,
+                ))  # fmt: skip
+
+    # ---- float64: along one direction of many blocks
+
+    def fails(self, data: Data, got: dict[str, Array], blocks: Sequence[str]) -> bool:
+        """Whether gradients differ along a direction, by more than the last bits of the data change the difference."""
+        error, own = self.apart(data, got, self.direction(data, got, blocks))
+        if own > BLUNT:
+            self.undecided = "differences of real numbers resolve nothing"
+            return False
+        if error <= SETTLED.value + 4 * own:
+            return False
+        rng = np.random.default_rng([self.seed, 41])
+        others = []
+        for _ in range(2):
+            moved = data.moved(4 * EPS, rng)
+            others.append(self.apart(moved, self.kernel.gradients(moved), self.direction(data, got, blocks), signed=True)[0])
+        first = self.apart(data, got, self.direction(data, got, blocks), signed=True)[0]
+        return not max(abs(first - other) for other in others) > abs(first) / 4
+
+    def direction(
+        self, data: Data, got: dict[str, Array], blocks: Sequence[str], keep: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
+        """A random direction of some blocks in which each of them counts alike."""
+        rng, found = np.random.default_rng([self.seed, 43]), {}
+        for block in blocks:
+            array = data.flat()[block]
+            size = norm(got[block]) if np.isfinite(norm(got[block])) else 1.0
+            values = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.5, array.shape)
+            found[block] = values / (size or 1.0) * (1.0 if keep is None else keep[block])
+        return found
+
+    def apart(self, data: Data, got: dict[str, Array], direction: dict[str, Array], signed: bool = False) -> tuple[float, float]:
+        """(backward along a direction less the derivative of the loss, the error of the latter)."""
+        expected, own = self.derivative(data, direction)
+        along = float(sum((got[block] * move).sum() for block, move in direction.items()).real)
+        return (along - expected if signed else abs(along - expected)), own
+
+    def derivative(self, data: Data, direction: dict[str, Array]) -> tuple[float, float]:
+        def run(blocks: dict[str, Array]) -> dict[str, Array]:
+            return self.kernel.outputs(data.with_flat(blocks))
+
+        def total(moves: dict[str, Array], size: Callable[[Array], Array]) -> float:
+            return float(sum((size(data.cotangents[name]) * moves[name]).sum() for name in data.cotangents))
+
+        if self.method == EXACT:
+            return total(differences.complex_tangents(run, data.flat(), direction), np.asarray), 0.0
+        largest = max((float(np.abs(move).max(initial=0.0)) for move in direction.values()), default=1.0) or 1.0
+        along = {block: move / largest for block, move in direction.items()}
+        moves, errors = differences.extrapolated_tangents(run, data.flat(), along)
+        return largest * total(moves, np.asarray), largest * total(errors, np.abs)
+
+    def localised(self, data: Data, got: dict[str, Array], block: str) -> Finding:
+        """The failure of a block, with the first place along each axis from which on it is wrong."""
+        direction = self.direction(data, got, [block])
+        expected, _ = self.derivative(data, direction)
+        along = float((got[block] * direction[block]).sum().real)
+        said = []
+        for axis, what in enumerate(axes_of(block, got[block].ndim)):
+            length = got[block].shape[axis]
+            first, last = self.first(data, got, block, axis, False), length - 1 - self.first(data, got, block, axis, True)
+            if last - first + 1 < length:
+                said.append(f"{what} {first}" if first == last else f"{what}s {first} to {last}")
+        return Finding(
+            "sizes", FAIL, block, self.where, "wrong " + (f"in {', '.join(said)}" if said else "everywhere"), along, expected,
+            abs(along - expected), SETTLED.value, SETTLED.reason,
+        )  # fmt: skip
+
+    def first(self, data: Data, got: dict[str, Array], block: str, axis: int, from_end: bool) -> int:
+        """Where along an axis a block is wrong first, counted from the start or from the end."""
+        low, high = 0, got[block].shape[axis]  # right on so many, wrong on so many
+        while high - low > 1:
+            middle = (low + high) // 2
+            some = slice(got[block].shape[axis] - middle, None) if from_end else slice(0, middle)
+            keep = np.zeros(got[block].shape)
+            keep[(slice(None),) * axis + (some,)] = 1.0
+            error, own = self.apart(data, got, self.direction(data, got, [block], {block: keep}))
+            low, high = (low, middle) if error > SETTLED.value + 4 * own else (middle, high)
+        return int(high - 1)
+
+    # ---- float32
+
+    def of_single(self, data: Data, whole: dict[str, Array]) -> None:
+        """float32 against float64: what differs by much, and alike on data that differ in their last bits."""
+        single = self.in_single(data)
+        bad = [name for name, array in single.items() if name in whole and not relative(array, whole[name]) <= SINGLE.value]
+        if not bad:
+            return
+        moved = data.moved(4 * EPS32, np.random.default_rng([self.seed, 47]))
+        outputs, tape = self.kernel.forward(moved)
+        there = {f"output {n}": a for n, a in outputs.items()} | self.kernel.backward(moved, tape, moved.cotangents)
+        again = self.in_single(moved)
+        for name in bad:
+            one, two = single[name] - whole[name], again[name] - there[name]
+            if not norm(one - two) > norm(one) / 2:
+                block = "" if name.startswith("output ") else name
+                where = f"{self.where}, float32" + (f", {name}" if not block else "")
+                self.failing.setdefault(block, Finding(
+                    "sizes", FAIL, block, where, "differs from float64", error=relative(single[name], whole[name]),
+                    tolerance=SINGLE.value, reason=SINGLE.reason,
+                ))  # fmt: skip
+
+    def in_single(self, data: Data) -> dict[str, Array]:
+        cast = data.astype(np.float32)
+        outputs, tape = self.kernel.forward(cast)
+        found = {f"output {name}": array for name, array in outputs.items()} | self.kernel.backward(cast, tape, cast.cotangents)
+        return {name: array.astype(np.float64) for name, array in found.items()}
+
+
+def axes_of(block: str, rank: int) -> list[str]:
+    if block.startswith("input "):
+        return ["step", "example", "feature"]
+    if block.startswith("initial "):
+        return ["example", "unit"]
+    return ["row", "column"][:rank]
+
+
+# ---- all sets
+
+
+def of_sizes(
+    kernel: Kernel,
+    sets: Sequence[Sizes],
+    method: str,
+    seed: int,
+    stated: Callable[[Kernel], Stated] | None = None,
+    known: Container[str] = (),
+) -> Iterator[Finding]:
+    """One finding for the blocks that fail at the same sets, of the first of these; or one that says what was looked at."""
+    trials = []
+    for sizes in sets:
+        at = {**SMALL, **kernel.dims.sizes, **sizes}
+        sized = kernel.sized([at[name] for name in kernel.dims.sizes])
+        trial = Trial(sized, at, method, seed, known)
+        trial.run(None if stated is None else stated(sized))
+        trials.append(trial)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for block in dict.fromkeys(block for trial in trials for block in trial.failing):
+        groups.setdefault(tuple(k for k, trial in enumerate(trials) if block in trial.failing), []).append(block)
+    for wrong, blocks in groups.items():
+        found = trials[wrong[0]].failing[blocks[0]]
+        right = [k for k, trial in enumerate(trials) if k not in wrong and not trial.undecided]
+        alike = f"; so {'are' if len(blocks) > 2 else 'is'} {', '.join(map(label_of, blocks[1:]))}" if blocks[1:] else ""
+        yield replace(found, said=f"{found.said}{alike}; {seen([sets[k] for k in wrong], [sets[k] for k in right])}")
+    silent = [trial for trial in trials if trial.undecided and not trial.failing]
+    if silent and not groups:
+        said = f"{len(silent)} of {len(trials)} sets of sizes decide nothing: {silent[0].undecided}"
+        yield Finding("sizes", INCONCLUSIVE, where=silent[0].where, said=said)
+    if not groups and not silent:
+        yield Finding("sizes", PASS, said=f"{len(trials)} sets, {told('large', sets)}")
+
+
+def told(what: str, sets: Sequence[Sizes]) -> str:
+    """At which sizes, dimension by dimension."""
+    parts = [f"{name} = {', '.join(map(str, some))}" for name, some in alone(sets).items()]
+    parts += [", ".join(f"{name} = {size}" for name, size in sizes.items()) for sizes in sets if len(sizes) > 1]
+    return f"{what} at {'; '.join(parts)}" if parts else ""
+
+
+def alone(sets: Sequence[Sizes]) -> dict[str, list[int]]:
+    """The sizes of each dimension where it was large alone."""
+    found: dict[str, list[int]] = {}
+    for sizes in sets:
+        if len(sizes) == 1:
+            for name, size in sizes.items():
+                found.setdefault(name, []).append(size)
+    return found
+
+
+def seen(wrong: Sequence[Sizes], right: Sequence[Sizes]) -> str:
+    """Where something fails, and where it doesn't in the same dimensions."""
+    near = [sizes for sizes in right if len(sizes) == 1 and set(sizes) & set(alone(wrong))]
+    passing = f", {told('right', near)}" if near else ""
+    return told("it fails", wrong) + passing
