@@ -6,7 +6,7 @@ from typing import Any
 
 from verify.kernel import load_text
 
-RECURRENT = '''
+RECURRENT = """
 from types import SimpleNamespace
 import numpy as np
 
@@ -50,7 +50,7 @@ def backward(parameters, tape, cotangents):
         dx[t] = dz @ W
         dh = dz @ U + CARRY
     return SimpleNamespace(parameters={"W": dW, "U": dU, "b": db}, inputs={"x": dx}, state={"h": dh})
-'''
+"""
 
 ACTIVATIONS = {
     "softsign": ("z / (1 + np.abs(z))", "dh / (1 + np.abs(z))**2", "0"),
