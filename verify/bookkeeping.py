@@ -219,33 +219,34 @@ def unchanged(kernel: Kernel, data: Data, function: str) -> Finding:
 
 
 def aliasing(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """results of two calls share nothing, nor with what a tape still needs"""
-    module, moved, expected = kernel.fresh(), data.copy(), fresh_gradients(kernel, data)
+    """results of two calls share nothing, nor with arguments, nor with what a tape still needs"""
+    module, expected = kernel.fresh(), fresh_gradients(kernel, data)
 
-    def backward(tape: Any) -> dict[str, Array]:
-        return kernel.flat(module.backward(moved.parameters, tape, moved.cotangents))
+    def backward(module: Any, tape: Any, given: Data) -> dict[str, Array]:
+        return kernel.flat(module.backward(given.parameters, tape, given.cotangents))
 
     (first, tape), (second, another) = forward(module, data), forward(module, data)
     yield verdict("aliasing", overlap(first, second), "two forward calls return the same memory", "a buffer is kept and returned")
-    one, two = backward(tape), backward(another)
+    given = data.copy()
+    one, two = backward(module, tape, given), backward(module, another, data.copy())
     yield verdict("aliasing", overlap(one, two), "two backward calls return the same memory", "a buffer is kept and returned")
-    yield verdict("aliasing", overlap(one, {**moved.parameters, **moved.cotangents}), "a gradient is a view of an argument")
-    for results_of, said in ((first, "outputs"), (one, "gradients")):
-        if said == "outputs":
-            module = kernel.fresh()
-            outputs, tape = forward(module, data)
-            spoil(outputs)
-        else:
-            spoil(results_of)
+    yield verdict(
+        "aliasing",
+        overlap(one, {**given.parameters, **given.cotangents}),
+        "a gradient is a view of an argument",
+        "an argument is returned, or a view of it, where a copy is needed",
+    )
+    spoiled = kernel.fresh()
+    outputs, own = forward(spoiled, data)
+    for arrays, made_by, tape_of, said in ((outputs, spoiled, own, "outputs"), (one, module, tape, "gradients")):
+        spoil(arrays)
         try:
-            later = backward(tape)
+            later = backward(made_by, tape_of, data.copy())
         except Exception as error:
             yield Finding("aliasing", FAIL, said=f"changing the {said} makes a later backward raise {one_line(error)}")
             continue
-        different = same(later, expected)
-        yield verdict(
-            "aliasing", different, f"changing the {said} changes the gradients of a later call", "the tape shares their memory"
-        )
+        said = f"changing the {said} changes the gradients of a later call"
+        yield verdict("aliasing", same(later, expected), said, "the tape shares their memory")
 
 
 def spoil(arrays: Mapping[str, Array]) -> None:
