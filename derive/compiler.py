@@ -19,6 +19,7 @@ from derive import differentiate
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.emission.module import module_text
+from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
@@ -76,12 +77,13 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
     plain = derivation.forward
-    backward, tangent = run(chosen, derivation.backward, plain), run(lean, derivation.tangent, plain)
-    tape = tape_values(plain, (backward, tangent, derivation.jacobian))
+    backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    jacobian = derivation.jacobian.live()
+    tape = tape_values(plain, (backward, tangent, jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
     forward = replace(forward, results=plain.results)
-    return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
+    return replace(derivation, forward=forward, backward=backward, tangent=tangent, jacobian=jacobian), tape
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
@@ -118,16 +120,20 @@ def derivation_text(derivation: Derivation) -> str:
 def header(derivation: Derivation, tape: list[Value], body: str, options: str = "") -> str:
     """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
+    equations = zip(cell.equations, equations_text(cell), strict=True)
     lines = [
-        f"# Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.",
+        *formula(
+            f"Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.", "# "
+        ),
+        "# fmt: off",
         "#",
-        *[f"#     {target.name}: {line}" for (target, _), line in zip(cell.equations, equations_text(cell), strict=True)],
+        *[line for (target, _), text in equations for line in formula(f"{target.name}: {text}", "#     ")],
         "#",
         f"# equations  sha256 {digest(chr(10).join(equations_text(cell)))}",
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *[f"# {line}" for line in cost_lines(derivation, tape)],
+        *wrapped(f"# {line}" for line in cost_lines(derivation, tape)),
     ]
     seal = digest("\n".join(lines) + "\n")
     at = next(k for k, line in enumerate(lines) if line.startswith("# body")) + 1

@@ -152,7 +152,7 @@ def sigma(z):
 def step(z):
     """1 where z > 0, else 0: the derivative of relu, 0 at 0; nan stays nan."""
     slope = (z.real > 0).astype(z.dtype)
-    np.copyto(slope, z, where=z != z)
+    np.copyto(slope, z, where=np.isnan(z))
     return slope
 ''',
     "relu": '''

@@ -142,8 +142,9 @@ def split(text: str) -> tuple[str, str]:
 
 
 def equations_in(text: str) -> dict[str, str]:
-    """name -> equation, from the header of an emitted file."""
-    return {found[1]: found[2] for found in re.finditer(r"^#     (\S+): (.+)$", split(text)[0], re.M)}
+    """name -> equation, from the header of an emitted file: one that goes on over lines is one again."""
+    head = re.sub(r"\n#         (?=\S)", " ", split(text)[0])
+    return {found[1]: found[2] for found in re.finditer(r"^#     (\S+): (.+)$", head, re.M)}
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,15 @@ class Program:
         """The values that are read from the step before."""
         return [read for read, _ in self.carries]
 
+    def live(self) -> Program:
+        """The program without the equations that neither a result nor the next step reads, directly or not."""
+        needed, kept = {*self.results, *[written for _, written in self.carries]}, []
+        for equation in reversed(self.equations):
+            if equation.target in needed:
+                needed.update(equation.reads())
+                kept.append(equation)
+        return self.with_equations(kept[::-1])
+
     def with_equations(self, equations: Iterator[Equation] | list[Equation]) -> Program:
         """The same program with other equations, sorted by place, checked."""
         ordered = sorted(equations, key=lambda equation: PLACES.index(equation.place))

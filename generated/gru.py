@@ -1,4 +1,5 @@
 # Emitted by `python -m derive gru`. Don't edit: change the equations and emit again.
+# fmt: off
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -7,8 +8,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 4ab9e042692816ff
-# header     sha256 17ff6301de5e840a
+# body       sha256 978bd9eca82a26fe
+# header     sha256 5890d51d6bf188d9
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -16,9 +17,9 @@
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 """The cell `gru` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
@@ -112,7 +113,16 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             add(h, h_prev, h)
     np.copyto(m.h_out, m.h_all[1:])
     outputs = {"h": m.h_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_3_all[:, 0], r=m.a_stack_3_all[:, 1], u_h_tilde=m.u_h_tilde_all, h_tilde=m.a_h_tilde_all)
+    tape = Tape(
+        sizes,
+        dtype,
+        x=x_all,
+        h=m.h_all,
+        z=m.a_stack_3_all[:, 0],
+        r=m.a_stack_3_all[:, 1],
+        u_h_tilde=m.u_h_tilde_all,
+        h_tilde=m.a_h_tilde_all,
+    )
     return outputs, tape
 
 
@@ -177,7 +187,9 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # k_h_2ₜ = 1 − zₜ
         np.subtract(1, z_all, out=m.k_h_2_all[:n])
         # k_a_stackₜ = [k_a_zₜ; k_a_h̃ₜ]
-        for cotangent_h, d_a_stack_2_by_2, k_a_stack, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2 in reversed(m.steps[:n]):
+        for (
+            cotangent_h, d_a_stack_2_by_2, k_a_stack, d_a_stack_part, d_a_r, k_a_r, d_a_stack_part_2, k_h, k_h_2,
+        ) in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
@@ -301,7 +313,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
         dot_h_tilde = (1 - h_tilde**2) * dot_a_h_tilde
         # ḣₜ = −żₜ ∘ hₜ₋₁ + (1 − zₜ) ∘ ḣₜ₋₁ + żₜ ∘ h̃ₜ + zₜ ∘ h̃̇ₜ
-        dot_h = dot_h_all[t + 1] = -dot_z * h_prev + (1 - z) * dot_h_prev + dot_z * h_tilde + z * dot_h_tilde
+        dot_h_all[t + 1] = -dot_z * h_prev + (1 - z) * dot_h_prev + dot_z * h_tilde + z * dot_h_tilde
     return {"h": _batch_first(dot_h_all[1:])}
 
 
@@ -331,7 +343,12 @@ def step_jacobian(parameters, tape):
     # ∂h̃ₜ/∂hₜ₋₁ = diag(1 − h̃ₜ²) U_h ∂u_h̃ₜ/∂hₜ₋₁
     d_h_tilde_d_h = (1 - h_tilde**2)[..., None] * (U_h @ d_u_h_tilde_d_h)
     # ∂hₜ/∂hₜ₋₁ = −diag(hₜ₋₁) ∂zₜ/∂hₜ₋₁ + diag(1 − zₜ) + diag(h̃ₜ) ∂zₜ/∂hₜ₋₁ + diag(zₜ) ∂h̃ₜ/∂hₜ₋₁
-    d_h_d_h = -h_prev[..., None] * d_z_d_h + (1 - z)[..., None] * np.eye(H, dtype=dtype) + h_tilde[..., None] * d_z_d_h + z[..., None] * d_h_tilde_d_h
+    d_h_d_h = (
+        -h_prev[..., None] * d_z_d_h
+        + (1 - z)[..., None] * np.eye(H, dtype=dtype)
+        + h_tilde[..., None] * d_z_d_h
+        + z[..., None] * d_h_tilde_d_h
+    )
     J = np.zeros((T, B, H, H), dtype)
     J[..., :H, :H] = d_h_d_h
     return J
@@ -353,7 +370,12 @@ class _Forward:
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.u_h_tilde_all = np.empty((T, B, H), dtype)
-        self.ahead = list(zip(self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3), self.a_stack_all[..., 2 * H:3 * H]))
+        self.ahead = list(
+            zip(
+                self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3),
+                self.a_stack_all[..., 2 * H:3 * H],
+            )
+        )
         self.steps = list(
             zip(
                 self.h_all[:-1],
@@ -463,13 +485,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -549,7 +571,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

@@ -1,4 +1,5 @@
 # Emitted by `python -m derive gru --reset after --update-gate state`. Don't edit: change the equations and emit again.
+# fmt: off
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -7,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 a8de3b5c3cc31c90
-# header     sha256 a1e098cb0f1ce2aa
+# body       sha256 9165f052c2387ec1
+# header     sha256 e8902dfa4afb9f72
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
@@ -16,9 +17,9 @@
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 """The cell `gru --reset after --update-gate state` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
@@ -85,7 +86,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         # a_stackₜ = W_stack xₜ + b_stack
         _product(x_all[start:stop], W_stack.T, out=m.a_stack_all[:n])
         np.add(m.a_stack_all[:n], b_stack.T, out=m.a_stack_all[:n])
-        for (a_stack_part_by_2, a_stack_part_2), (stack, h_prev, z_r, stack_part_by_2, z, r, u_h_tilde, h_tilde, h) in zip(m.ahead, m.steps[start:stop]):
+        for (
+            (a_stack_part_by_2, a_stack_part_2),
+            (stack, h_prev, z_r, stack_part_by_2, z, r, u_h_tilde, h_tilde, h),
+        ) in zip(m.ahead, m.steps[start:stop]):
             # stackₜ = U_stack hₜ₋₁
             dot(h_prev, U_stack.T, stack)
             # a_stack_2ₜ = a_stackₜ[0:2*H] + stackₜ[H:3*H]
@@ -109,7 +113,16 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             add(h, h_tilde, h)
     np.copyto(m.h_out, m.h_all[1:])
     outputs = {"h": m.h_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, z=m.a_stack_2_all[:, 0], r=m.a_stack_2_all[:, 1], u_h_tilde=m.stack_all[..., :H], h_tilde=m.a_h_tilde_all)
+    tape = Tape(
+        sizes,
+        dtype,
+        x=x_all,
+        h=m.h_all,
+        z=m.a_stack_2_all[:, 0],
+        r=m.a_stack_2_all[:, 1],
+        u_h_tilde=m.stack_all[..., :H],
+        h_tilde=m.a_h_tilde_all,
+    )
     return outputs, tape
 
 
@@ -283,7 +296,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
         dot_h_tilde = (1 - h_tilde**2) * dot_a_h_tilde
         # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
-        dot_h = dot_h_all[t + 1] = -dot_z * h_tilde + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
+        dot_h_all[t + 1] = -dot_z * h_tilde + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
     return {"h": _batch_first(dot_h_all[1:])}
 
 
@@ -314,7 +327,12 @@ def step_jacobian(parameters, tape):
     # ∂h̃ₜ/∂hₜ₋₁ = diag(1 − h̃ₜ²) ∂a_h̃ₜ/∂hₜ₋₁
     d_h_tilde_d_h = (1 - h_tilde**2)[..., None] * d_a_h_tilde_d_h
     # ∂hₜ/∂hₜ₋₁ = −diag(h̃ₜ) ∂zₜ/∂hₜ₋₁ + diag(1 − zₜ) ∂h̃ₜ/∂hₜ₋₁ + diag(hₜ₋₁) ∂zₜ/∂hₜ₋₁ + diag(zₜ)
-    d_h_d_h = -h_tilde[..., None] * d_z_d_h + (1 - z)[..., None] * d_h_tilde_d_h + h_prev[..., None] * d_z_d_h + z[..., None] * np.eye(H, dtype=dtype)
+    d_h_d_h = (
+        -h_tilde[..., None] * d_z_d_h
+        + (1 - z)[..., None] * d_h_tilde_d_h
+        + h_prev[..., None] * d_z_d_h
+        + z[..., None] * np.eye(H, dtype=dtype)
+    )
     J = np.zeros((T, B, H, H), dtype)
     J[..., :H, :H] = d_h_d_h
     return J
@@ -335,7 +353,12 @@ class _Forward:
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.stack_all = np.empty((T, B, 3 * H), dtype)
-        self.ahead = list(zip(self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3), self.a_stack_all[..., 2 * H:3 * H]))
+        self.ahead = list(
+            zip(
+                self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3),
+                self.a_stack_all[..., 2 * H:3 * H],
+            )
+        )
         self.steps = list(
             zip(
                 self.stack_all,
@@ -438,13 +461,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -524,7 +547,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

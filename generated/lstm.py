@@ -1,4 +1,5 @@
 # Emitted by `python -m derive lstm`. Don't edit: change the equations and emit again.
+# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + b_f)
@@ -9,8 +10,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 582109f22ee476cd
-# header     sha256 8512e2c582d4d957
+# body       sha256 9ca9e2aff72d9868
+# header     sha256 0fe6f2a2f8f7b67d
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
@@ -18,9 +19,9 @@
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
 """The cell `lstm` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
@@ -124,7 +125,18 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     np.copyto(m.h_out, m.h_all[1:])
     np.copyto(m.c_out, m.c_all[1:])
     outputs = {"h": m.h_out, "c": m.c_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, c=m.c_all, i=m.stack_all[:, 0], f=m.stack_all[:, 1], c_tilde=m.stack_all[:, 3], o=m.stack_all[:, 2], tanh_c=m.tanh_c_all)
+    tape = Tape(
+        sizes,
+        dtype,
+        x=x_all,
+        h=m.h_all,
+        c=m.c_all,
+        i=m.stack_all[:, 0],
+        f=m.stack_all[:, 1],
+        c_tilde=m.stack_all[:, 3],
+        o=m.stack_all[:, 2],
+        tanh_c=m.tanh_c_all,
+    )
     return outputs, tape
 
 
@@ -247,10 +259,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             "b_o": m.d_b_stack[3 * H:4 * H, 0],
         },
         inputs={"x": m.d_x_out},
-        state={
-            "h": m.carry_h.copy(),
-            "c": m.carry_c.copy(),
-        },
+        state={"h": m.carry_h.copy(), "c": m.carry_c.copy()},
     )
 
 
@@ -327,7 +336,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_stackₜ[2*H:3*H]
         dot_o = o * (1 - o) * dot_a_stack[2 * H:3 * H]
         # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ (1 − tanh(cₜ)²) ∘ ċₜ
-        dot_h = dot_h_all[t + 1] = dot_o * tanh_c + o * (1 - tanh_c**2) * dot_c
+        dot_h_all[t + 1] = dot_o * tanh_c + o * (1 - tanh_c**2) * dot_c
     return {"h": _batch_first(dot_h_all[1:]), "c": _batch_first(dot_c_all[1:])}
 
 
@@ -507,13 +516,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -593,7 +602,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

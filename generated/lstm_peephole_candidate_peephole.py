@@ -1,4 +1,5 @@
 # Emitted by `python -m derive lstm --peephole --candidate-peephole`. Don't edit: change the equations and emit again.
+# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + P_i cₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + P_f cₜ₋₁ + b_f)
@@ -9,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 03cbe758e1815533
-# header     sha256 5a64003b4da4b02b
+# body       sha256 4b036d4047074dd5
+# header     sha256 5be673768802b842
 #
 # per step and example:
 #     forward  12 matrix products (4 D H + 8 H^2 multiply-adds), 21 H elementwise operations
@@ -18,9 +19,9 @@
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
 """The cell `lstm --peephole --candidate-peephole` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
@@ -149,7 +150,18 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     np.copyto(m.h_out, m.h_all[1:])
     np.copyto(m.c_out, m.c_all[1:])
     outputs = {"h": m.h_out, "c": m.c_out}
-    tape = Tape(sizes, dtype, x=x_all, h=m.h_all, c=m.c_all, i=m.a_stack_3_all[:, 0], f=m.a_stack_3_all[:, 1], c_tilde=m.a_stack_3_all[:, 2], o=m.a_o_all, tanh_c=m.tanh_c_all)
+    tape = Tape(
+        sizes,
+        dtype,
+        x=x_all,
+        h=m.h_all,
+        c=m.c_all,
+        i=m.a_stack_3_all[:, 0],
+        f=m.a_stack_3_all[:, 1],
+        c_tilde=m.a_stack_3_all[:, 2],
+        o=m.a_o_all,
+        tanh_c=m.tanh_c_all,
+    )
     return outputs, tape
 
 
@@ -234,7 +246,9 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # k_c_2ₜ = fₜ
         m.k_c_2_all[:n][...] = f_all
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, cotangent_c, k_c, d_a_stack_2_by_3, k_a_stack, d_a_stack, d_a_stack_2, k_c_2 in reversed(m.steps[:n]):
+        for (
+            cotangent_h, d_a_o, k_a_o, cotangent_c, k_c, d_a_stack_2_by_3, k_a_stack, d_a_stack, d_a_stack_2, k_c_2,
+        ) in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
@@ -294,10 +308,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             "b_o": m.d_b_stack[3 * H:4 * H, 0],
         },
         inputs={"x": m.d_x_out},
-        state={
-            "h": m.carry_h.copy(),
-            "c": m.carry_c.copy(),
-        },
+        state={"h": m.carry_h.copy(), "c": m.carry_c.copy()},
     )
 
 
@@ -399,7 +410,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_oₜ
         dot_o = o * (1 - o) * dot_a_o
         # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ (1 − tanh(cₜ)²) ∘ ċₜ
-        dot_h = dot_h_all[t + 1] = dot_o * tanh_c + o * (1 - tanh_c**2) * dot_c
+        dot_h_all[t + 1] = dot_o * tanh_c + o * (1 - tanh_c**2) * dot_c
     return {"h": _batch_first(dot_h_all[1:]), "c": _batch_first(dot_c_all[1:])}
 
 
@@ -448,7 +459,12 @@ def step_jacobian(parameters, tape):
     # ∂cₜ/∂hₜ₋₁ = diag(cₜ₋₁) ∂fₜ/∂hₜ₋₁ + diag(c̃ₜ) ∂iₜ/∂hₜ₋₁ + diag(iₜ) ∂c̃ₜ/∂hₜ₋₁
     d_c_d_h = c_prev[..., None] * d_f_d_h + c_tilde[..., None] * d_i_d_h + i[..., None] * d_c_tilde_d_h
     # ∂cₜ/∂cₜ₋₁ = diag(cₜ₋₁) ∂fₜ/∂cₜ₋₁ + diag(fₜ) + diag(c̃ₜ) ∂iₜ/∂cₜ₋₁ + diag(iₜ) ∂c̃ₜ/∂cₜ₋₁
-    d_c_d_c = c_prev[..., None] * d_f_d_c + f[..., None] * np.eye(H, dtype=dtype) + c_tilde[..., None] * d_i_d_c + i[..., None] * d_c_tilde_d_c
+    d_c_d_c = (
+        c_prev[..., None] * d_f_d_c
+        + f[..., None] * np.eye(H, dtype=dtype)
+        + c_tilde[..., None] * d_i_d_c
+        + i[..., None] * d_c_tilde_d_c
+    )
     # ∂a_oₜ/∂hₜ₋₁ = U_o + P_o ∂cₜ/∂hₜ₋₁
     d_a_o_d_h = U_o + P_o @ d_c_d_h
     # s_4ₜ = oₜ ∘ (1 − oₜ)
@@ -609,13 +625,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -695,7 +711,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

@@ -1,11 +1,12 @@
 # Emitted by `python -m derive rnn`. Don't edit: change the equations and emit again.
+# fmt: off
 #
 #     h: hₜ = tanh(W xₜ + U hₜ₋₁ + b)
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 d2042cc566a67dba
-# header     sha256 3f659368c07110ad
+# body       sha256 daedf6084d440681
+# header     sha256 acc0a00f2bcdea87
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -13,9 +14,9 @@
 #     saved    H numbers: h
 """The cell `rnn` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
 that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
@@ -130,11 +131,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         for total in (m.d_W, m.d_U, m.d_b,):
             total[...] = 0
     return Gradients(
-        parameters={
-            "W": m.d_W,
-            "U": m.d_U,
-            "b": m.d_b[:, 0],
-        },
+        parameters={"W": m.d_W, "U": m.d_U, "b": m.d_b[:, 0]},
         inputs={"x": m.d_x_out},
         state={"h": m.carry_h.copy()},
     )
@@ -172,7 +169,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # ȧ_hₜ = ȧ_h_inₜ + U ḣₜ₋₁
         dot_a_h = dot_a_h_in + U @ dot_h_prev
         # ḣₜ = (1 − hₜ²) ∘ ȧ_hₜ
-        dot_h = dot_h_all[t + 1] = (1 - h**2) * dot_a_h
+        dot_h_all[t + 1] = (1 - h**2) * dot_a_h
     return {"h": _batch_first(dot_h_all[1:])}
 
 
@@ -223,13 +220,7 @@ class _Backward:
         self.d_h_all = np.empty((self.block, B, H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_h_all = np.empty((self.block, B, H), dtype)
-        self.steps = list(
-            zip(
-                self.d_h_all,
-                self.cotangent_h_all,
-                self.k_a_h_all,
-            )
-        )
+        self.steps = list(zip(self.d_h_all, self.cotangent_h_all, self.k_a_h_all))
 
 
 BLOCK = 512
@@ -288,13 +279,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -374,7 +365,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

@@ -15,7 +15,7 @@ from verify.evidence import Array, Evidence
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
 from verify.gradients import norm
 from verify.kernel import Kernel
-from verify.tolerances import CENTRAL
+from verify.tolerances import CENTRAL, EPS
 
 STEPS = [10.0**-k for k in range(1, 9)]
 KINK = 1e-3
@@ -55,16 +55,23 @@ def sweeps(kernel: Kernel, evidence: Evidence, gradients: dict[str, Array]) -> I
         got = gradients.get(block)
         backward = float((got * direction[block]).sum().real) if got is not None and got.shape == array.shape else float("nan")
         expected = float(evidence.contract(evidence.tangents(direction), evidence.data.cotangents))
-        size = norm(got) if got is not None else abs(expected)
-        yield Sweep(block, tuple(values), expected, backward, *plateau(values, expected, size), kink_of(loss, blocks, direction))
+        size = max(norm(got) if got is not None else 0.0, abs(expected), np.finfo(float).tiny)
+        blur = rounding_of_loss(evidence) / (np.array(STEPS) * size)
+        found = plateau(np.abs(np.array(values) - expected) / size, blur)
+        yield Sweep(block, tuple(values), expected, backward, *found, kink_of(loss, blocks, direction))
 
 
-def plateau(values: list[float], expected: float, size: float) -> tuple[float, float | None]:
-    """(the smallest error over the steps relative to the block, the slope of the error where truncation rules)."""
-    errors = np.abs(np.array(values) - expected) / max(size, abs(expected), np.finfo(float).tiny)
+def rounding_of_loss(evidence: Evidence) -> float:
+    """What rounding takes of the loss: a few eps of the sizes that it sums, since each output is rounded."""
+    outputs, cotangents = evidence.kernel.outputs(evidence.data), evidence.data.cotangents
+    return 4 * EPS * sum(float(np.abs(cotangents[name] * outputs[name]).sum()) for name in cotangents)
+
+
+def plateau(errors: Array, blur: Array) -> tuple[float, float | None]:
+    """(the smallest error over the steps, beyond the rounding of the loss over the step; its slope where truncation rules)."""
     ruled = [(a, b) for a, b in pairwise(errors) if b > 1e3 * errors.min() and 1e-10 < b < a < 0.3]
     slope = float(np.median([np.log10(a / b) for a, b in ruled])) if ruled else None
-    return float(errors.min()), slope
+    return float(np.maximum(errors - blur, 0.0).min()), slope
 
 
 def kink_of(

@@ -8,7 +8,7 @@ however small they are, unlike differences through the whole run. The errors go 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -51,6 +51,7 @@ class Chain:
     data: Data
     tangents: Tangents
     digits: bool = False
+    steepest: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def single(self) -> Data:
@@ -109,24 +110,38 @@ class Chain:
         value, error = self.tangents(partial(self.at, data), data.flat(), direction)
         error = {name: np.broadcast_to(error[name], array.shape) for name, array in value.items()}
         if self.digits:
-            lost = self.lost(data, direction)
+            lost = self.lost(direction)
             error = {name: array + lost[name] for name, array in error.items()}
         return value, error
 
-    def lost(self, data: Data, direction: Mapping[str, Array]) -> dict[str, float]:
-        """What rounding may take of a slope of each output: a few eps of the largest that there is where units aren't saturated.
+    def lost(self, direction: Mapping[str, Array]) -> dict[str, float]:
+        """What rounding may take of a slope of each output: a few eps of the largest that there is where units aren't saturated."""
+        found: dict[str, float] = {}
+        for block, array in direction.items():
+            for name, size in self.slope_of_order_one(block).items():
+                found[name] = found.get(name, 0.0) + 4 * EPS * self.kernel.dims.fan_in() * size * float(
+                    np.abs(array).max(initial=0.0)
+                )
+        return found
 
-        Those are looked for where the parameters, and where everything but the matrices, are multiplied by smaller and smaller numbers.
+    def slope_of_order_one(self, block: str) -> dict[str, float]:
+        """How steeply each output of a step moves with a block, at most, where the units aren't saturated.
+
+        Such points are looked for where the parameters, and where all but the matrices, are multiplied by smaller and smaller numbers.
         """
-        largest: dict[str, float] = {}
-        for by in TAMED:
-            for tamed in (parameters_times(data, by), all_but_matrices_times(data, by)):
-                value, _ = self.tangents(partial(self.at, tamed), tamed.flat(), direction)
-                for name, array in value.items():
-                    size = float(np.abs(array).max(initial=0.0))
-                    largest[name] = max(largest.get(name, 0.0), size if np.isfinite(size) else 0.0)
-        carried = max((float(np.abs(array).max(initial=0.0)) for array in data.state.values()), default=0.0)
-        return {name: 4 * EPS * self.kernel.dims.fan_in() * size * max(1.0, carried) for name, size in largest.items()}
+        if block not in self.steepest:
+            rng = np.random.default_rng([3, *block.encode()])
+            direction = {block: rng.choice([-1.0, 1.0], self.single.flat()[block].shape)}
+            carried = max((float(np.abs(array).max(initial=0.0)) for array in self.single.state.values()), default=0.0)
+            largest: dict[str, float] = {}
+            for by in TAMED:
+                for tamed in (parameters_times(self.single, by), all_but_matrices_times(self.single, by)):
+                    value, _ = self.tangents(partial(self.at, tamed), tamed.flat(), direction)
+                    for name, array in value.items():
+                        size = float(np.abs(array).max(initial=0.0))
+                        largest[name] = max(largest.get(name, 0.0), size if np.isfinite(size) else 0.0)
+            self.steepest[block] = {name: size * max(1.0, carried) for name, size in largest.items()}
+        return self.steepest[block]
 
     @cached_property
     def jacobian(self) -> tuple[dict[str, Array], dict[str, Array]]:

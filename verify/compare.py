@@ -79,10 +79,11 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
             if Row(block, errors).failures() and "central" in found:
                 one, change = differences.refined(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 found["central"][block] = one if array.shape == found["central"][block].shape else crop(one, block, evidence)
-                digits = lost(kernel.gradients, evidence.data)
+                digits, known_to = lost(kernel.gradients, evidence.data), evidence.with_digits()
+                taken = norm(expected_gradient(block, known_to, evidence.data.cotangents)[1]) if known_to.digits else 0.0
                 jump = differences.bent(loss_of(kernel, evidence.data), evidence.data.flat(), block)
                 blur = resolution(kernel, evidence) * float(np.sqrt(one.size)) + norm(change) + norm(jump)
-                errors = between(found, block, blur, 4 * norm(digits[block]) if block in digits else 0.0)
+                errors = between(found, block, blur, 4 * (taken + (norm(digits[block]) if block in digits else 0.0)))
             known = worst.setdefault(block, {})
             for pair, error in errors.items():
                 known[pair] = error if np.isnan(error) else max(known.get(pair, 0.0), error)
@@ -92,10 +93,10 @@ def rows(kernel: Kernel, hand: Any | None, evidences: list[Evidence]) -> tuple[R
 def between(found: dict[str, Gradients], block: str, blur: float = 0.0, taken: float = 0.0) -> dict[Pair, float]:
     """The relative error of each pair of routes that have a block.
 
-    blur: what central differences of the block can't resolve. taken: what rounding takes of the emitted one.
+    blur: what central differences of the block can't resolve. taken: what rounding takes of a gradient that is made of slopes.
     """
     pairs = [pair for pair in combinations(found, 2) if all(block in found[route] for route in pair)]
-    own = {pair: blur * ("central" in pair) + taken * ("emitted" in pair) for pair in pairs}
+    own = {pair: blur * ("central" in pair) + taken for pair in pairs}
     return {(one, two): symmetric(found[one][block], found[two][block], own[one, two]) for one, two in pairs}
 
 

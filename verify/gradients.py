@@ -12,7 +12,7 @@ from verify.data import ORDINARY, Data
 from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
 from verify.rounding import lost
-from verify.tolerances import RESOLUTION, UNDERFLOW, Tolerance, rounding
+from verify.tolerances import COARSE, RESOLUTION, UNDERFLOW, VANISHED, Tolerance, rounding
 
 BELOW = "below the resolution of the route"
 TINY = "so small that float64 underflows"
@@ -23,8 +23,8 @@ class Comparison:
     """One block, one cotangent (or one lag), one regime: how far backward is from the evidence.
 
     decided: whether the evidence is sharp enough to say; why, where it isn't. spot: (the only step with a cotangent, None for all;
-    the element) of the largest difference. lags: those that fail. decided_lags: those that are decided, or that
-    have vanished below what float64 has digits for.
+    the element) of the largest difference. lags: those that fail. resolutions: of lags, the size of the smallest fault that would be
+    seen, next to the gradient of that lag; 0 where that has vanished below what float64 has digits for.
     """
 
     block: str
@@ -39,7 +39,12 @@ class Comparison:
     why: str = ""
     spot: tuple[int | None, tuple[int, ...]] | None = None
     lags: tuple[int, ...] = ()
-    decided_lags: frozenset[int] = field(default=frozenset())
+    resolutions: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def decided_lags(self) -> frozenset[int]:
+        """The lags at which a fault large enough to matter would be seen."""
+        return frozenset(lag for lag, size in self.resolutions.items() if size <= RESOLUTION.value)
 
     @property
     def failed(self) -> bool:
@@ -136,7 +141,7 @@ def judged(error: float, size: float, rounding_bound: Tolerance) -> tuple[Tolera
         return rounding_bound, False, TINY
     if error == 0:
         return rounding_bound, True, ""
-    if size == 0 or not error <= RESOLUTION.value * size:
+    if size == 0 or not 4 * error <= COARSE * size:
         return rounding_bound, False, BELOW
     own = 4 * error / size
     return (
@@ -243,14 +248,17 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
         cancelled = np.maximum(1.0, np.nan_to_num(terms.max(axis=axes) / size, posinf=1.0))
     one = bound(evidence, 0)
     allowed = one.value * (np.maximum(lag, 0) + 2) / 2 * cancelled + resolution
-    decided = np.where(size == 0, np.abs(own).max(axis=axes) == 0, (size > UNDERFLOW) & (resolution <= RESOLUTION.value))
+    decided = np.where(size == 0, resolution == 0, (size > UNDERFLOW) & (resolution <= COARSE))
     failing = decided & ~(error <= allowed)
     ratio = np.where(decided, np.where(np.isnan(error), np.inf, error) / allowed, -1.0)
     s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     e, j = np.unravel_index(worst_element(got[s, :, t], expected[s, :, t]), expected[s, :, t].shape)
     where = f"lag {lag[s, t]} (cotangent at step {s}, gradient at {'step ' + str(t) if to[t] >= 0 else 'the start'})"
+    limit = VANISHED * size.max(initial=0.0)
     vanished = (size > 0) & (size < UNDERFLOW / (OTHER_STEP if evidence.shaken else 1.0))
-    seen = frozenset(int(k) for k in lag[(decided | vanished) & (lag >= 0)])
+    vanished |= ~decided & (size + 4 * np.abs(own).max(axis=axes) <= limit) & (difference <= limit)
+    sharp = np.where(vanished, 0.0, np.where(decided, np.where(size == 0, 0.0, allowed), np.inf))
+    seen = {int(k): float(sharp[lag == k].min()) for k in np.unique(lag[lag >= 0])}
     return Comparison(
         block, evidence.regime.name, "cotangent at one step only", float(error[s, t]),
         within(evidence, int(lag[s, t]), float(allowed[s, t])), where,

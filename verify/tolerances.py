@@ -43,7 +43,11 @@ CENTRAL = Tolerance(
     "h = eps**(1/3) = 6e-6: truncation h**2/6 f''' = 6e-12 f''' and rounding eps |L|/h = 4e-11 |L|, "
     "each times the ratio of L or f''' to the block's gradient; the rounding of L is allowed for on top",
 )
-RESOLUTION = Tolerance(1e-5, "a difference quotient decides a block only where its own error is below this part of the block")
+RESOLUTION = Tolerance(1e-5, "what passes has been looked at this sharply at least: larger faults would have been seen")
+COARSE = 0.1
+"""A difference beyond a bound is a fault also where the evidence is less sharp than that, up to this part of what is compared."""
+VANISHED = 1e-12
+"""A gradient of another lag that is below this part of the largest is as good as zero, and so is what no route can resolve of it."""
 SEEN = Tolerance(
     1e-9, "a term counts as seen where dropping it changes its sum by more than this, above every rounding bound there"
 )

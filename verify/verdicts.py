@@ -8,6 +8,7 @@ import numpy as np
 
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
 from verify.gradients import Comparison
+from verify.tolerances import COARSE, RESOLUTION
 
 
 def worst_of(comparisons: list[Comparison]) -> Comparison | None:
@@ -28,13 +29,19 @@ def of_block(block: str, comparisons: list[Comparison], method: str, far: int = 
     decided = [one for one in comparisons if one.decided]
     if not decided:
         why = next((one.why for one in comparisons if one.why), "no comparison was possible")
-        yield Finding("gradients", INCONCLUSIVE, block, said=f"{why} in every regime")
+        yield Finding("gradients", INCONCLUSIVE, block, said=f"{why} in every regime: a fault of any size would go unseen")
+        return
+    sharpest = min(one.tolerance.value for one in decided)
+    if sharpest > RESOLUTION.value:
+        yield Finding("gradients", INCONCLUSIVE, block, said=f"{method} see faults above {sharpest:.0e} of the gradient only")
         return
     lags_seen = {lag for one in comparisons for lag in one.decided_lags}
     by_lag = [one for one in comparisons if one.cotangent == "cotangent at one step only"]
     missing = [lag for lag in range(1, far + 1) if lag not in lags_seen]
     if by_lag and missing:
-        said = f"no regime decides lags {spans(missing)}: below the resolution of {method}"
+        size = max(min((one.resolutions.get(lag, np.inf) for one in by_lag), default=np.inf) for lag in missing)
+        unseen = f"up to {size:.0e} of the gradient there" if size <= COARSE else "of any size"
+        said = f"no regime decides lags {spans(missing)}: below the resolution of {method}; a fault {unseen} would go unseen"
         yield Finding("gradients", INCONCLUSIVE, block, said=said)
         return
     worst = worst_of(decided)

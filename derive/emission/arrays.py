@@ -29,16 +29,12 @@ def class_of_arrays(
     """arrays: name -> shape. views: attribute -> the sequences that the loop walks together. steps: how many, where there are none."""
     body = [f"self.{array} = np.empty({shape}, dtype)" for array, shape in sorted(arrays.items())]
     for attribute, sources in views.items():
-        body += zipped(attribute, sources, steps)
+        body.append(f"self.{attribute} = {zipped(sources, steps)}")
     text = [*extra, *body]
     lines = [f"class {name}:", f'    """{what}"""', "", "    def __init__(self, sizes, dtype):"]
     return [*lines, *["    " + line for line in sizes_line(text, dims)], *["        " + line for line in text]]
 
 
-def zipped(attribute: str, sources: list[str], steps: str) -> list[str]:
+def zipped(sources: list[str], steps: str) -> str:
     """The views of each step, as a list of tuples."""
-    if not sources:
-        return [f"self.{attribute} = [()] * {steps}"]
-    if len(sources) < 3:
-        return [f"self.{attribute} = list(zip({', '.join(sources)}))"]
-    return [f"self.{attribute} = list(", "    zip(", *[f"        {source}," for source in sources], "    )", ")"]
+    return f"list(zip({', '.join(sources)}))" if sources else f"[()] * {steps}"

@@ -108,7 +108,7 @@ class NumPyText:
         return self.product_of(factors)
 
     def product_of(self, factors: list[sp.MatrixExpr]) -> str:
-        return " @ ".join(self.within(factor, POWER) for factor in factors)
+        return " @ ".join(self.within(factor, POWER) for factor in factors) if len(factors) > 1 else self.text(factors[0])
 
     def stack(self, node: Stack) -> str:
         axis = "axis=1" if self.place == "all" else "axis=0"

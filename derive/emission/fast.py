@@ -7,7 +7,7 @@ import sympy as sp
 from derive.emission.arrays import indexed
 from derive.emission.buffered import Buffered
 from derive.emission.expressions import NumPyText, RowsText, cut, size_text
-from derive.emission.functions import flat, gradient_lines, sizes_line
+from derive.emission.functions import flat, gradients_text, sizes_line, words_in
 from derive.emission.names import Names
 from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, transpose
@@ -103,7 +103,7 @@ class Forward(Buffered):
         loop = self.loop({"ahead": "m.ahead", "steps": "m.steps[start:stop]"}, "range(start, stop)")
         fixed = [line for line in loop if not line.startswith((" ", "for"))]
         inner = [*before, *[line for line in loop if line not in fixed]]
-        head = ["stop = min(T, start + m.block)", "n = stop - start"]
+        head = ["stop = min(T, start + m.block)", *["n = stop - start"] * ("n" in words_in(inner))]
         return [*fixed, "for start in range(0, T, m.block):", *["    " + line for line in [*head, *inner]]]
 
 
@@ -275,7 +275,7 @@ def emit_backward(
         lines += ["if T == 0:", f"    for total in ({', '.join(f'm.{name}' for name in w.totals)},):", "        total[...] = 0"]
     finish = {e.target: NumPyText(lambda v: final(w, v), "once", helpers).text(e.value) for e in program.at("finish") if e.terms}
     lines += finish_lines(w, program.at("finish"), finish)
-    lines += result_lines(w, program, finish)
+    lines.append(result_line(w, program, finish))
     head = [
         '    _taped("backward", parameters, tape)',
         '    _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)',
@@ -312,14 +312,11 @@ def finish_lines(w: Backward, equations: list[Equation], texts: dict[Value, str]
     return lines
 
 
-def result_lines(w: Backward, program: Program, finish: dict[Value, str]) -> list[str]:
+def result_line(w: Backward, program: Program, finish: dict[Value, str]) -> str:
     """The return statement of backward."""
     names = w.names
     cotangents = [value for value in program.results if value.kind == "cotangent"]
     weights = [(v.name, flat(finish.get(v, f"m.{names.of(v)}"), v)) for v in cotangents if not v.timed]
     inputs = [(v.name, f"m.{names.of(v)}_out") for v in cotangents if v.timed]
     states = [(read.name, f"m.{names.of(read)}.copy()") for read, _ in program.carries]
-    out = ["return Gradients("]
-    for what, pairs in (("parameters", weights), ("inputs", inputs), ("state", states)):
-        out += [f"    {line}" for line in gradient_lines(what, pairs)]
-    return [*out, ")"]
+    return gradients_text(weights, inputs, states)

@@ -195,7 +195,8 @@ class Writer:
                 self.lines.add(f"{self.local(target)} += {self.added(equation)}")
             else:
                 kept = f"{self.at_t(target)} = " if self.is_stored(target) else ""
-                self.lines.add(f"{self.local(target)} = {kept}{self.value_text(equation, 'step')}")
+                name = f"{self.local(target)} = " if target in reads or not kept else ""
+                self.lines.add(f"{name}{kept}{self.value_text(equation, 'step')}")
         self.lines.depth -= 1
 
     def body(self) -> None:
@@ -226,9 +227,15 @@ def only_stacked(program: Program) -> set[Value]:
         stacks = whole
 
 
+def words_in(lines: Iterable[str]) -> set[str]:
+    """The names that lines of code mention, strings and comments aside."""
+    code = [re.sub(r'"[^"]*"', '""', line) for line in lines if not line.lstrip().startswith("#")]
+    return {word for line in code for word in re.findall(r"[^\W\d]\w*", line)}
+
+
 def sizes_line(lines: Iterable[str], dimensions: Iterable[str]) -> list[str]:
     """`T, B, H = ...` for the sizes that the lines mention."""
-    words = {word for line in lines if not line.lstrip().startswith("#") for word in re.findall(r"[^\W\d]\w*", line)}
+    words = words_in(lines)
     used = [name for name in ("T", "B", *[name for name in dimensions if name not in ("T", "B")]) if local_name(name) in words]
     quoted = ", ".join(f'"{name}"' for name in used)
     if len(used) < 2:
@@ -305,20 +312,14 @@ def emit_backward(
     writer.rest()
     inputs = [v for v in program.results if v.kind == "cotangent" and v.timed]
     weights = [v for v in program.results if v.kind == "cotangent" and not v.timed]
-    writer.lines.add("return Gradients(")
-    writer.lines.add(
-        *[
-            f"    {line}"
-            for line in gradient_lines(
-                "parameters", [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights]
-            )
-        ]
-    )
-    writer.lines.add(
-        *[f"    {line}" for line in gradient_lines("inputs", [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs])]
-    )
     states = [(read.name, f"{writer.local(read)}.T.copy()") for read, _ in program.carries]
-    writer.lines.add(*[f"    {line}" for line in gradient_lines("state", states)], ")")
+    writer.lines.add(
+        gradients_text(
+            [(v.name, flat(writer.returned.get(v, writer.local(v)), v)) for v in weights],
+            [(v.name, f"_batch_first({writer.sequence(v)})") for v in inputs],
+            states,
+        )
+    )
     head = [
         '    _taped("backward", parameters, tape)',
         '    _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)',
@@ -335,11 +336,10 @@ def flat(text: str, value: Value) -> str:
     return f"{text.removesuffix(']')}, 0]" if text.endswith("]") else f"{text}[:, 0]"
 
 
-def gradient_lines(what: str, pairs: list[tuple[str, str]]) -> list[str]:
-    """`what={...},` one entry a line where there are several."""
-    if len(pairs) < 2:
-        return [f"{what}={{{', '.join(f'{chr(34)}{name}{chr(34)}: {text}' for name, text in pairs)}}},"]
-    return [f"{what}={{", *[f'    "{name}": {text},' for name, text in pairs], "},"]
+def gradients_text(*tables: list[tuple[str, str]]) -> str:
+    """The return statement of backward: (name, text) of the parameters, of the inputs and of the states."""
+    rows = [", ".join(f'"{name}": {text}' for name, text in pairs) for pairs in tables]
+    return f"return Gradients(parameters={{{rows[0]}}}, inputs={{{rows[1]}}}, state={{{rows[2]}}})"
 
 
 def emit_jvp(

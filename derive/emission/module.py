@@ -8,6 +8,7 @@ import sympy as sp
 
 from derive.emission import fast, functions, jacobian, runtime
 from derive.emission.names import Names
+from derive.emission.wrapping import wrapped
 from derive.functions import DEFINITIONS
 from derive.language import Value
 from derive.notation import dim
@@ -95,9 +96,9 @@ def module_text(scheduled: Derivation, tape: list[Value], buffered: bool = True)
             bodies[name].insert(0, f'    _usable("{name}", workspace)')
     for name, (signature, doc) in DOCS.items():
         signature, doc = signature_of(name, signature, doc, buffered)
-        parts.append(f"\n\ndef {signature}:\n{doc}\n" + "\n".join(bodies[name]) + "\n")
+        parts.append(f"\n\ndef {signature}:\n{doc}\n" + "\n".join(wrapped(bodies[name])) + "\n")
     if buffered:
-        parts.append("\n".join(classes) + "\n")
+        parts.append("\n".join(wrapped(classes)) + "\n")
         parts.append(f'\n\nBLOCK = {BLOCK}\n"""Steps times examples that a pass takes at once."""\n')
     parts += ["\n" + DEFINITIONS[name] for name in DEFINITIONS if name in helpers]
     parts.append("\n" + runtime.TEXT + (runtime.FAST if buffered else ""))
@@ -143,9 +144,9 @@ Inside, an array at one step has {columns} {names}
 """
     return f"""The cell `{command}` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads `x @ W.T`;
-`..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of k gates that no
-product reads has them one after the other, (k, B, n). {names}
+In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
+`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
+k gates that no product reads has them one after the other, (k, B, n). {names}
 In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
 `_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
 In `jvp` an array at one step has {columns}
@@ -172,8 +173,9 @@ def compound(values: list[Value]) -> str:
         parts = sorted((str(symbol), int(number)) for number, symbol in terms)
         rows.append(f'"{name}": {{{", ".join(f"{chr(34)}{symbol}{chr(34)}: {number}" for symbol, number in parts)}}}')
     fixed = sorted({f'"{size}": {size}' for value in values for size in value.shape if size.is_Integer})
-    return (
-        "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))\n"
-        f"_COMPOUND = {{{', '.join(rows)}}}\n"
-        f"_FIXED = {{{', '.join(fixed)}}}\n"
-    )
+    lines = [
+        "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))",
+        f"_COMPOUND = {{{', '.join(rows)}}}",
+        f"_FIXED = {{{', '.join(fixed)}}}",
+    ]
+    return "\n".join(wrapped(lines)) + "\n"

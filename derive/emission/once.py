@@ -68,7 +68,7 @@ class Once:
         return self.names.of(value)
 
     def plain_parameters(self) -> list[str]:
-        """Parameters that the loop or the equations over all steps read as they are."""
-        reads = {value for e in self.program.equations if e.place not in ("once",) for value in e.reads()}
+        """Parameters that the loop or the equations over all steps read as they are; those at the end read the caller's."""
+        reads = {value for e in self.program.equations if e.place not in ("once", "finish") for value in e.reads()}
         chosen = [v for v in self.program.given if not v.timed and v in reads and v.kind == "primal" and v not in self.taped]
         return [f"{self.names.of(value)} = {self.parameter(value)}" for value in chosen]

@@ -53,13 +53,13 @@ def _array(where, label, array, dims, sizes, dtype):
 
 def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
-    if not isinstance(array, np.ndarray):
+    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    if not is_array:
+        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+    is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
+    if not is_plain:
         raise ValueError(
-            f"{where}: {label} is no array: expected a NumPy array, got {type(array).__name__}. Convert it with np.asarray."
-        )
-    if isinstance(array, (np.matrix, np.ma.MaskedArray)):
-        raise ValueError(
-            f"{where}: {label}: wrong type: expected a plain NumPy array, got {type(array).__name__}. "
+            f"{where}: {label}: wrong type: expected a plain NumPy array, got {kind}. "
             "Convert it with np.asarray, a masked one with .filled()."
         )
     if array.dtype not in _DTYPES:
@@ -139,7 +139,8 @@ def _solve(where, tables, sizes):
 
 def _taped(where, parameters, tape):
     """Refuse a tape that isn't this module's, and parameters that don't fit it."""
-    if not isinstance(tape, Tape):
+    is_tape = isinstance(tape, Tape)
+    if not is_tape:
         raise ValueError(
             f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
         )

@@ -7,7 +7,25 @@ import unicodedata
 from derive.functions import FUNCTIONS
 from derive.letters import GREEK
 
-ALIASES = {"sigmoid": "sigma", "sigm": "sigma", "logistic": "sigma", "ln": "log", "id": "identity", "cat": "concat"}
+SPELLINGS = {
+    "sigma": "sigmoid Sigmoid SIGMOID sigm Sigm logistic Logistic",
+    "tanh": "TanH",
+    "relu": "ReLU",
+    "softplus": "SoftPlus",
+    "softmax": "SoftMax",
+    "gelu": "GeLU",
+    "log": "ln",
+    "identity": "id",
+    "concat": "cat",
+    "silu": "SiLU swish Swish SWISH",
+    "leakyrelu": "LeakyReLU leakyReLU LReLU lrelu",
+    "softsign": "SoftSign",
+    "hardsigmoid": "HardSigmoid hardSigmoid",
+    "hardtanh": "HardTanh hardTanh htanh",
+    "selu": "SeLU",
+    "arctan": "atan",
+}
+"""How people write a function besides its name, its name with a capital and its name in capitals; of two letters, `ln` and no other."""
 SPECIAL = ("softmax", "max", "min", "diag", "concat")
 """Functions that are no scalar function of one element."""
 
@@ -16,10 +34,21 @@ def words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def spellings() -> dict[str, str]:
+    """Each way of writing a function -> its name. A capital makes `\\Sigma` of sigma, which is another symbol."""
+    found: dict[str, str] = {}
+    for name in (*FUNCTIONS, *SPECIAL):
+        plain = (name,) if name in GREEK else (name, name.capitalize(), name.upper())
+        found |= dict.fromkeys((*plain, *SPELLINGS.get(name, "").split()), name)
+    return found
+
+
+FUNCTION_WORDS = spellings()
+
+
 def function_name(word: str) -> str | None:
-    """The function that a word names, in any case: `ReLU` -> `relu`; None for any other word."""
-    word = ALIASES.get(word.lower(), word.lower())
-    return word if word in FUNCTIONS or word in SPECIAL else None
+    """The function that a word names, exactly as it is spelled: `ReLU` -> `relu`, `ln` -> `log`; None for any other word, as for `LN`."""
+    return FUNCTION_WORDS.get(word)
 
 
 GREEK_COMMANDS = (
@@ -29,31 +58,37 @@ GREEK_COMMANDS = (
 )
 LETTER_COMMANDS = {"ell": "l", "imath": "i", "jmath": "j", "hbar": "hbar", "aleph": "aleph", "wp": "wp"}
 
+PRODUCTS = ("hadamard", "star", "tensor")
+"""Signs of elementwise products; a star may be a convolution as well, and \\otimes a product of all pairs."""
+IDENTITIES = ("I", "Id")
+"""Letters that mostly stand for the identity matrix."""
+DIFFERENCES = ("Delta", "delta", "d")
+"""Letters that make a difference, or a step, of the letter behind them."""
 OPERATORS = {
     "@": "dot",
     r"\odot": "hadamard",
     r"\circ": "hadamard",
-    r"\otimes": "hadamard",
-    r"\ast": "hadamard",
-    r"\star": "hadamard",
-    r"\bullet": "hadamard",
+    r"\otimes": "tensor",
+    r"\ast": "star",
+    r"\star": "star",
+    r"\bullet": "star",
     r"\cdot": "dot",
     r"\times": "cross",
     r"\div": "divide",
     r"\oslash": "divide",
-    "*": "hadamard",
+    "*": "star",
     "/": "divide",
     "⊙": "hadamard",
     "∘": "hadamard",
-    "⊗": "hadamard",
-    "∗": "hadamard",
-    "∙": "hadamard",
-    "•": "hadamard",
-    "⋆": "hadamard",
+    "⊗": "tensor",
+    "∗": "star",
+    "∙": "star",
+    "•": "star",
+    "⋆": "star",
     "◦": "hadamard",
     "○": "hadamard",
     "⨀": "hadamard",
-    "⨂": "hadamard",
+    "⨂": "tensor",
     "·": "dot",
     "⋅": "dot",
     "×": "cross",
@@ -61,10 +96,10 @@ OPERATORS = {
     "⊘": "divide",
     "∕": "divide",
     r"\bigodot": "hadamard",
-    r"\bigotimes": "hadamard",
+    r"\bigotimes": "tensor",
     r"\cdotp": "dot",
     r"\boxdot": "hadamard",
-    r"\circledast": "hadamard",
+    r"\circledast": "star",
 }
 SIGNS = {
     "+": ("PLUS", "+"),

@@ -67,7 +67,8 @@ def plain_name(text: str) -> str:
     """A name as a person writes it on a command line: `\\sigma_g`, `sigma_g`, `W_{hh}`, `σ`."""
     text = re.sub(r"\\(?:mathbf|mathrm|boldsymbol|text|mathcal)\b", "", text.strip())
     text = re.sub(r"\\(tilde|hat|bar|dot)\s*\{?\s*(\\?[A-Za-z]+)\s*\}?", r"\2_\1", text)
-    text = "".join(greek_letter(character) or character for character in text)
+    text = "".join(f"\\{greek} " if (greek := greek_letter(character)) else character for character in text)
+    text = re.sub(r"\\?\b(Delta|delta)(?:\s+|\\,|\{\s*)t\b", r"\1_t", text)  # a step of time is one symbol
     text = re.sub(r"\\([A-Za-z]+)", r"\1", text)
     text = re.sub(r"(?<![A-Za-z])var([a-z]+)", lambda found: GREEK_COMMANDS.get(found[0], found[0]), text)
     text = re.sub(r"\^", "_", re.sub(r"[{}()\\\s]", "", text))

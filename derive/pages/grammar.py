@@ -128,7 +128,7 @@ class Trees(Transformer[Any, Any]):
 
     @v_args(inline=True)
     def mark(self, token: LarkToken) -> Node:
-        return Mark({"hadamard": "star", "+": "plus", "-": "minus"}.get(str(token), str(token)), place(token))
+        return Mark({"hadamard": "star", "tensor": "star", "+": "plus", "-": "minus"}.get(str(token), str(token)), place(token))
 
     alone = mark
 

@@ -6,15 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from derive.letters import GREEK
 from derive.pages.alphabet import function_name
-from derive.pages.calls import applied, unknown
+from derive.pages.calls import (
+    applied,
+    refuse_bare_argument,
+    refuse_inverse,
+    refuse_marks,
+    refuse_other_form,
+    refuse_word,
+    unknown,
+)
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
+from derive.pages.products import product_sign, refuse_angles, refuse_divided_product, refuse_unseparated
 from derive.pages.stacks import cells_of, first, grid_of, rest
-from derive.pages.symbols import children, exponent, is_transposition, take_apart, walk
+from derive.pages.symbols import exponent, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
 
 MOST_PARTS = 400
@@ -35,11 +43,12 @@ class Meaning:
     """Resolves the formulas of one cell.
 
     bound: what a macro's parameter stands for. calls: undefined symbols in front of a round bracket, which may be functions that
-    nobody has declared; plain: undefined symbols anywhere else.
+    nobody has declared; plain: undefined symbols anywhere else. signs: the signs of products that the cell is printed with.
     """
 
     names: Names
     macros: dict[str, Macro]
+    signs: frozenset[str] = frozenset()
     bound: dict[str, Core] = field(default_factory=dict)
     calls: dict[str, tuple[Span, Core]] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
@@ -164,24 +173,14 @@ class Meaning:
     def bracket(self, node: Bracket, argument: bool) -> Core:
         if len(node.parts) == 1:
             if node.opener == "[":
-                self.refuse_unseparated(node)
+                refuse_unseparated(self.names, node)
             return self.resolve(node.parts[0], argument)
+        refuse_angles(self.names.source, node)
         if node.opener == "{":
             raise self.error(
                 node, "a comma inside braces: expected one formula.", "Write (a, b) or [a; b] for one above the other."
             )
         return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)
-
-    def refuse_unseparated(self, node: Bracket) -> None:
-        """`W [x_t h_{t-1}]`: a product, or two vectors one above the other with a space between them."""
-        inner = node.parts[0]
-        items = [self.names.reader.read(item) for item in inner.items] if isinstance(inner, Chain) else []
-        if items and all(one is not None and one.time is not None for one in items):
-            what = f"`{self.written(node)}` can be read in two ways: expected a comma or a sign between its parts."
-            written = [self.written(item) for item in children(inner)]
-            product = r" \odot ".join(written)
-            todo = f"Write `[{', '.join(written)}]` for one above the other, `{product}` for a product."
-            raise self.error(inner, what, todo)
 
     def column(self, node: Grid) -> Grid:
         if len(node.rows) > 1 and any(len(row) > 1 for row in node.rows):
@@ -232,6 +231,7 @@ class Meaning:
             raise self.no_argument(node)
         function, raised = called
         following = items[at + 1]
+        refuse_bare_argument(self.names.source, items[at:])
         if self.function_of(following):
             body, end = self.item(items, at + 1, argument=True)
         else:
@@ -263,11 +263,15 @@ class Meaning:
             return None
         numbers = [number for sup in parts.sups if (number := exponent(sup)) is not None]
         if parts.letter.is_function:
-            return (parts.letter, numbers[0] if numbers else None)
-        one = self.names.reader.read(node)
-        if one is None or not self.names.is_function(one) or one.symbol.name in self.bound:
-            return None
-        return node, one.power
+            refuse_marks(self.names.source, node, parts)
+            found: tuple[Node, Fraction | None] = (parts.letter, numbers[0] if numbers else None)
+        else:
+            one = self.names.reader.read(node)
+            if one is None or not self.names.is_function(one) or one.symbol.name in self.bound:
+                return None
+            found = node, one.power
+        refuse_inverse(self.names.source, node, found[1])
+        return found
 
     def bracket_end(self, node: Node) -> int:
         """Where the argument's own brackets end, without a power behind them."""
@@ -288,7 +292,7 @@ class Meaning:
                 None if written in self.macros else function_name(one.symbol.base)
             )
         if written in self.macros:
-            self.refuse_other_form(function, self.macros[written])
+            refuse_other_form(self.names.source, function, self.macros[written].letter)
             return self.expanded(self.macros[written], body)
         if name is None:
             raise self.unknown(function, written)
@@ -297,7 +301,7 @@ class Meaning:
     def expanded(self, macro: Macro, body: Core) -> Core:
         """The page's own function, its parameter standing for the argument."""
         bound = self.bound | {macro.parameter: body}
-        inner = Meaning(self.names, self.macros, bound, self.calls, self.plain, self.depth + 20, self.sizes)
+        inner = Meaning(self.names, self.macros, self.signs, bound, self.calls, self.plain, self.depth + 20, self.sizes)
         found = inner.resolve(macro.body, argument=True)
         self.sizes.setdefault(found, self.size(found))
         if self.size(found) > MOST_PARTS or len(self.sizes) > MOST_PARTS:
@@ -310,13 +314,6 @@ class Meaning:
         if core not in self.sizes:
             self.sizes[core] = 1 + sum(self.size(part) for part in parts_of(core))
         return self.sizes[core]
-
-    def refuse_other_form(self, function: Node, macro: Macro) -> None:
-        parts = take_apart(function)
-        if parts and parts.letter.glyph != macro.letter.glyph:
-            what = f"`{self.written(function)}` and `{self.written(macro.letter)}` are two forms of one letter: expected one."
-            other = (macro.letter.span, "the other:")
-            raise self.names.source.error(function.span, what, "Write one symbol in one way, or rename one of them.", other)
 
     def unknown(self, node: Node, name: str) -> PageError:
         return unknown(self.names.source, node.span, name)
@@ -335,14 +332,13 @@ class Meaning:
         node = items[at]
         following = items[at + 1] if at + 1 < len(items) else None
         one = self.names.reader.read(node)
+        if one is None or one.time is not None or one.power is not None or one.transposed or following is None:
+            return self.resolve(node, argument)
+        known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
+        refuse_word(self.names.source, node, one.symbol, following, known)
         opens = isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None
-        if one is None or one.time is not None or one.power is not None or one.transposed or not opens:
+        if argument or not opens:
             return self.resolve(node, argument)
-        self.refuse_subscripted_function(node)
-        self.refuse_word(node, one.symbol.name)
-        if argument:
-            return self.resolve(node, argument)
-        assert following is not None
         before = set(self.plain)
         core = self.resolve(node)
         if isinstance(core, Ref) and core.name not in self.targets and at + 2 == len(items):
@@ -354,27 +350,6 @@ class Meaning:
     def targets(self) -> set[str]:
         return {symbol.name for symbol in self.names.defined}
 
-    def refuse_subscripted_function(self, node: Node) -> None:
-        """`\\sigma_g(...)`: a function's letter with an index is a function that nobody has named."""
-        parts = take_apart(node)
-        one = self.names.reader.read(node)
-        if (
-            parts
-            and one
-            and one.symbol.subs
-            and function_name(parts.letter.name)
-            and one.symbol.name not in self.names.declared.kinds
-        ):
-            name = one.symbol.name
-            raise self.error(node, f"unknown function `{name}`: which one is it?", f'Say: --let "{name}=sigmoid".')
-
-    def refuse_word(self, node: Node, name: str) -> None:
-        """`\\mathrm{Linear}(x)`: a word in front of a round bracket is meant as a function, unless the page says what it is."""
-        parts = take_apart(node)
-        known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
-        if parts and len(parts.letter.name) > 2 and parts.letter.name.lower() not in GREEK and name not in known:
-            raise self.unknown(node, name)
-
     def signed(self, node: Signed, argument: bool) -> Core:
         """Chains with written signs between them; `/` divides by the one behind it."""
         items = [self.resolve(node.parts[0], argument)]
@@ -383,9 +358,10 @@ class Meaning:
             value = self.resolve(part, argument)
             if sign == "divide":
                 items[-1] = self.quotient(items[-1], value, (items[-1].span[0], part.span[1]))
+                refuse_divided_product(self.names.source, node, part, value)
             else:
+                signs.append(product_sign(self.names, self.signs, sign, (items[-1], value)))
                 items.append(value)
-                signs.append(sign)
         return items[0] if len(items) == 1 else folded(Product(tuple(items), tuple(signs), node.span))
 
     def quotient(self, above: Core, below: Core, span: Span) -> Core:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +10,8 @@ from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
-from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart
-from derive.pages.tree import Chain, Letter, Node, Scripted
+from derive.pages.symbols import NEXT, Occurrence, Reader, Symbol, children, take_apart, walk
+from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Names:
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
         occurrence = self.reader.read(node)
+        self.refuse_other_steps(node)
         if occurrence is None or occurrence.power is not None or occurrence.transposed:
             what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
             raise self.source.error(node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}.")
@@ -69,6 +69,7 @@ class Names:
         """The symbols in a formula."""
         found = None if isinstance(node, Letter) and node.is_function else self.reader.read(node)
         if found is not None:
+            self.refuse_other_steps(node)
             yield found
             return
         if isinstance(node, Scripted) and take_apart(node) and not self.reader.is_exponential(node):
@@ -76,6 +77,16 @@ class Names:
                 raise no_exponent(self.source, above)
         for child in children(node):
             yield from self.occurrences(child)
+
+    def refuse_other_steps(self, node: Node) -> None:
+        """`x_{t-\\tau}`, `h_{2t}`: an index that counts from the time, and isn't this step or one near it."""
+        for script in walk(node) if isinstance(node, (Scripted, Decorated)) else ():
+            inside = [one.name for one in walk(script) if isinstance(one, Letter)]
+            counted = isinstance(script, (Sum, Ratio, Signed)) and self.reader.letter in inside
+            if counted and self.reader.time(script) is None and not self.reader.index(script).weak:
+                what = f"the index `{self.source.written(script.span)}` isn't read: expected this step, or the one before."
+                todo = "Carry older values in states of their own; write an index that is no time without the letter of time."
+                raise self.source.error(script.span, what, todo)
 
     # ---- which symbol an occurrence is
 
@@ -96,7 +107,8 @@ class Names:
     def is_function(self, one: Occurrence) -> bool:
         """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
         symbol = one.symbol
-        if one.time is not None or symbol in self.defined or symbol.name in self.declared.kinds:
+        declared = symbol.name in self.declared.kinds or symbol.name in self.declared.numbers
+        if one.time is not None or symbol in self.defined or declared:
             return False
         plain = not (symbol.decorations or symbol.subs or symbol.sups)
         return (
@@ -104,6 +116,12 @@ class Names:
             or symbol.name in self.macros
             or (plain and function_name(symbol.base) is not None)
         )
+
+    def is_free(self, name: str) -> bool:
+        """Whether a name stands for a parameter of which nothing is said: no time, no definition, no declaration."""
+        said = name in self.declared.kinds or name in self.declared.numbers or name in self.declared.functions
+        defined = any(symbol.name == name for symbol in self.defined)
+        return not (said or defined or name in self.macros or self.is_timed(name))
 
     def define(self, one: Occurrence) -> None:
         if one.symbol in self.defined:
@@ -173,14 +191,15 @@ class Names:
     # ---- steps
 
     def find_steps(self) -> dict[Symbol, int]:
-        """For each symbol the index that means this step: where it is defined; an undefined one follows a page that is shifted."""
+        """For each symbol the index that means this step: where it is defined. What is never defined belongs to one step: on a page that
+        is shifted the latest index at which an input is read; so does an output, which nothing reads."""
         steps = {symbol: one.time or 0 for symbol, one in self.defined.items()}
-        shifted = any(steps.values())
-        read: dict[Symbol, set[int]] = defaultdict(set)
-        for one in self.reads:
-            if one.symbol not in steps and one.time is not None:
-                read[one.symbol].add(one.time)
-        return steps | {symbol: max(times) if shifted else 0 for symbol, times in read.items()}
+        given = [one for one in self.reads if one.symbol not in steps and one.time is not None]
+        latest = max((one.time or 0 for one in given), default=0) if any(steps.values()) else 0
+        read = {one.symbol for one in self.reads}
+        late = {symbol for symbol in steps if symbol not in read and not self.reader.words}
+        outputs = {symbol: max(steps[symbol], latest) for symbol in late if self.defined[symbol].time is not None}
+        return steps | outputs | {one.symbol: latest for one in given}
 
     def value(self, one: Occurrence) -> tuple[str, int]:
         """(name, lag) of a symbol that is read. Raises PageError on a step that can't be had."""
@@ -198,17 +217,18 @@ class Names:
             what = f"`{written}` lies {-lag} steps back: expected this step or the one before."
             todo = "Carry it in a state of its own: define one that equals the older value, and read that at the step before."
             raise self.source.error(one.span, what, todo)
-        if lag == -1 and one.symbol not in self.defined and self.is_read_now(one.symbol):
-            return self.delayed(one), -1
         if lag == -1 and one.symbol not in self.defined:
-            what = f"`{written}` is a state that is never defined: expected an equation for {one.symbol.name} at this step."
-            raise self.source.error(one.span, what, f"Define it, or, if it is an input, read it at this step{self.older(one)}.")
+            if self.is_read_now(one.symbol) or self.declared.kinds.get(one.symbol.name) == "input":
+                return self.delayed(one), -1
+            raise self.state_or_input(one)
         return one.symbol.name, lag
 
-    def older(self, one: Occurrence) -> str:
-        letter = self.reader.letter
-        carried = f"write `p_{letter} = {one.symbol.name}_{letter}` and read `p_{{{letter}-1}}`"
-        return f"; for its older value {carried}" if letter else ""
+    def state_or_input(self, one: Occurrence) -> PageError:
+        """The question about `a_{t-1}` where a is neither defined nor read at this step."""
+        written, name = self.source.written(one.span), one.symbol.name
+        what = f"`{written}` is a state that is never defined, or an input of the step before: expected to know which."
+        todo = f'For a state, write its equation; for an input, say --let "{name}=input": its older value is carried in a state.'
+        return self.source.error(one.span, what, todo)
 
     def is_read_now(self, symbol: Symbol) -> bool:
         return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)

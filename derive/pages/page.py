@@ -28,8 +28,10 @@ from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
 from derive.pages.diagonals import holds_diagonal, without_diagonals
+from derive.pages.doubts import notes_on_inputs, refuse_identity, refuse_matrices_of_steps, refuse_open_symbols
 from derive.pages.errors import PageError, Source
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.primes import changed, with_primes
@@ -39,7 +41,7 @@ from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.timing import reader_of, with_call_indices
-from derive.pages.tree import Bracket, Chain, Letter, Node
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 
 
 @dataclass(frozen=True)
@@ -177,21 +179,33 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
     names.notes |= dict.fromkeys(notes)
+    if known.time is None:
+        refuse_two_counters(source, reader, trees)
+    refuse_layers(names)
     known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
-    meaning = Meaning(names, macros)
+    signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
+    meaning = Meaning(names, macros, signs)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
     definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions, known)
+    if reader.letter is not None:
+        refuse_open_symbols(names, definitions, frozenset(known.dims))
+    refuse_identity(names, definitions)
     said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
     kinds = Kinds(source, definitions, timed, said)
     if any(holds_diagonal(definition.body) for definition in definitions):
         definitions = without_diagonals(source, definitions, kinds)
         kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
+    if reader.letter is None:
+        refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+    refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
+    multiplied = {name for d in definitions for name in operands(d.body, kinds)}
+    names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_circle(source, definitions)
     shapes = Shapes(source, kinds, definitions, known.dims)
@@ -253,7 +267,8 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    found -= {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
+    found -= {name for name in said if not (name in timed and known.kinds[name] == "vector")}
     return ordered(found, definitions)
 
 

@@ -11,6 +11,7 @@ from derive.pages.alphabet import (
     COMBINING,
     CONNECTIVES,
     DECORATIONS,
+    DIFFERENCES,
     GREEK_COMMANDS,
     LETTER_COMMANDS,
     MATRICES,
@@ -173,8 +174,9 @@ class Tokenizer:
         while self.at < self.end and (mark := COMBINING.get(self.source.text[self.at])) and span[1] == self.at:
             self.add("DECORATION", mark, (self.at, self.at + 1))
             self.at, span = self.at + 1, (span[0], self.at + 1)
-        if name == "t" and self.tokens and self.tokens[-1].kind == "GREEK" and self.tokens[-1].value == "Delta":
-            name, span = "Delta_t", (self.tokens.pop().span[0], span[1])  # a step of time is one quantity
+        before = self.tokens[-1] if self.tokens else None
+        if name == "t" and before and before.kind == "GREEK" and before.value in DIFFERENCES:
+            name, span = f"{before.value}_t", (self.tokens.pop().span[0], span[1])  # a step of time is one quantity
         self.add(kind, name, span)
 
     def other(self, text: str, span: Span) -> None:

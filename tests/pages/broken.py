@@ -48,10 +48,10 @@ BROKEN = {
     ),
     "state never defined": (
         "$$h_t = \\tanh(W x_t + U s_{t-1})$$\n",
-        "page.md:1: `s_{t-1}` is a state that is never defined: expected an equation for s at this step.\n"
+        "page.md:1: `s_{t-1}` is a state that is never defined, or an input of the step before: expected to know which.\n"
         "    $$h_t = \\tanh(W x_t + U s_{t-1})$$\n"
         "                            ^^^^^^^\n"
-        "Define it, or, if it is an input, read it at this step; for its older value write `p_t = s_t` and read `p_{t-1}`.",
+        'For a state, write its equation; for an input, say --let "s=input": its older value is carried in a state.',
     ),
     "no left side": (
         "A step:\n\n$$ = \\tanh(W x_t + U h_{t-1})$$\n",

@@ -111,6 +111,8 @@ class Printer:
         self.bracketed = self.choice(True, False)
         self.sign = self.choice(r"\odot", r"\circ", r"\otimes", "*", r"\cdot", "⊙", "∘", r"\times")
         self.elementwise = self.choice(r"\odot", r"\circ", r"\otimes", "*", "⊙", "∗")
+        if self.sign not in (r"\cdot", r"\times"):
+            self.elementwise = self.sign  # two signs side by side would say two products
         self.join = self.choice("[,]", "[;]", "pmatrix", "bmatrix", "(,)")
         self.dot = self.choice("", "", r"\cdot")
         self.words = {name: self.choice(*forms) for name, forms in WORDS.items()}

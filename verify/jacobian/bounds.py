@@ -1,27 +1,24 @@
 """Bounds on the product's norm, derived from the blocks of the Jacobian: CS224n equations (15) and (16), for whatever cell has one.
 
 The norm of a sum is at most the sum of the norms, of a product the product; of diag(v) the largest |v|. Where each coefficient has a
-largest value whatever the weights, the inputs and the states are, the cell has a uniform bound per step: for h = f(U h' + W x) it is
-beta_h ||U||, beta_h = sup |f'|. Along a run, with the largest |v| of each step itself, every derived cell has one.
+largest value whatever the inputs are, for these weights and this start, the cell has a uniform bound per step: for h = f(U h' + W x) it
+is beta_h ||U||, beta_h = sup |f'|. Along a run, with the largest |v| of each step itself, every derived cell has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from derive.expressions import is_timed, substitute, values_in
-from derive.language import Apply, Diagonal, Hadamard, Ones, Plus, Rows, Stack, Times, Value, X, Zeros, coefficient
+from derive.language import Diagonal, Hadamard, Plus, Rows, Stack, Times, Value, Zeros, coefficient, hadamard
+from verify.jacobian.ranges import Ranges, unbounded_in
 from verify.jacobian.run import Array, Run
-from verify.jacobian.values import Values, scalar
+from verify.jacobian.values import Values
 
-Range = tuple[float, float]
-EVERYWHERE: Range = (-np.inf, np.inf)
 Largest = Callable[[Any], Any]
 """The largest absolute element of a vector expression: a number, or (T, B) along a run."""
 
@@ -56,21 +53,44 @@ def bound_of(run: Run, values: Values | None) -> Bound:
     if values is None:
         return Bound("No bound: it is derived from equations, and a kernel file has none.")
     program: Any = run.derivation.jacobian  # type: ignore[union-attr]
-    blocks = Blocks(values, program, lambda vector: supremum_of(vector, values))
-    along = Blocks(values, program, lambda vector: measured(vector, values)).joint()
+    ranges = Ranges(values)
+    blocks = Blocks(values, program, lambda vector: supremum_of(vector, ranges), ranges)
+    along = Blocks(values, program, lambda vector: measured(vector, values), ranges).joint()
     trajectory = tuple(np.cumsum(log10(np.broadcast_to(along, (run.steps, run.batch)))[::-1], axis=0).mean(axis=1).tolist())
     total = blocks.joint()
     if not np.isfinite(total):
         reasons = ", ".join(sorted(blocks.unbounded)) or "a coefficient"
         return Bound(
-            f"No bound that holds for every run: {reasons} is unbounded. The record has one for this run.",
+            f"No bound that holds for every input was found: nothing is known of how large {reasons} can be. "
+            "The record has one for this run.",
             trajectory=trajectory,
         )
     beta_h, beta_W = blocks.factors()
     document = 1.0 if beta_h is not None and beta_h <= 1 else None
     form = "(beta_W beta_h)^l, CS224n (15) and (16)" if beta_h is not None else "the sum of the norms of the Jacobian's terms"
     per_step = float(log10(np.asarray(total)))
-    return Bound(f"Per step at most {total:.6g}: {form}.", per_step, beta_W, beta_h, document, trajectory)
+    states = read_by(blocks, ranges)
+    start = f"; {', '.join(states)} from where this run starts them" if states else ""
+    statement = f"Per step at most {rounded_up(float(total))} for every input: {form}{start}."
+    return Bound(statement, per_step, beta_W, beta_h, document, trajectory)
+
+
+def read_by(blocks: Blocks, ranges: Ranges) -> list[str]:
+    """The states whose own intervals the bound rests on: "h between -1 and 1"."""
+    found = []
+    for state, (low, high) in ranges.states.items():
+        if state in blocks.rests_on and np.isfinite((low, high)).all():
+            found.append(f"{state.name} between {rounded_up(low, -1)} and {rounded_up(high)}")
+    return found
+
+
+def rounded_up(number: float, way: int = 1) -> str:
+    """A number to six digits, up (or, way -1, down), so that what is said to be at most that is."""
+    text = f"{number:.6g}"
+    if way * (float(text) - number) < 0 and number:
+        unit = 10.0 ** (np.floor(np.log10(abs(number))) - 5)
+        text = f"{float(text) + way * unit:.6g}"
+    return text
 
 
 def log10(values: Array) -> Array:
@@ -82,8 +102,9 @@ def log10(values: Array) -> Array:
 class Blocks:
     """Bounds of the Jacobian's blocks, one `largest` deciding of what."""
 
-    def __init__(self, values: Values, program: Any, largest: Largest) -> None:
-        self.values, self.program = values, program
+    def __init__(self, values: Values, program: Any, largest: Largest, ranges: Ranges) -> None:
+        self.values, self.program, self.ranges = values, program, ranges
+        self.rests_on: set[Any] = set()
         self.equations = {equation.target: equation for equation in program.equations}
         self.bounds: dict[Any, Any] = {}
         self.unbounded: set[str] = set()
@@ -112,10 +133,13 @@ class Blocks:
         number, rest = coefficient(node)
         size = abs(float(number))
         match rest:
+            case Value() if rest != node:
+                return size * self.of(rest)
             case Diagonal():
                 found = self.largest(rest.args[0])
                 if not np.isfinite(found).all():
-                    self.unbounded |= {value.name + ("_t-1" if value.lag else "") for value in unbounded_in(rest, self.values)}
+                    self.unbounded |= {value.name + ("_t-1" if value.lag else "") for value in unbounded_in(rest, self.ranges)}
+                self.rests_on |= self.ranges.states_under(rest)
                 return size * found
             case Plus():
                 return size * sum(self.of(part) for part in rest.args)
@@ -172,112 +196,24 @@ def measured(vector: Any, values: Values) -> Array:
     return np.broadcast_to(array, (values.run.steps, values.run.batch))
 
 
-# ---- the largest value of a coefficient, whatever the run
+# ---- the largest value of a coefficient, whatever the inputs
 
 
-def supremum_of(vector: Any, values: Values) -> float:
+def supremum_of(vector: Any, ranges: Ranges) -> float:
     """sup of the absolute value of the elements of a vector expression; infinity where nothing is known."""
-    if not is_timed(vector):
-        return float(np.abs(values.of(vector)).max())
     number, rest = coefficient(vector)
-    read = values_in(rest)
-    if len(read) == 1 and (function := as_scalar(rest)) is not None:
-        return abs(float(number)) * supremum(function, range_of(read[0], values))
-    match rest:
-        case Hadamard():
-            return abs(float(number)) * grouped_supremum(rest, values)
-        case Plus():
-            return abs(float(number)) * sum(supremum_of(term, values) for term in rest.args)
-    return float("inf")
+    found = max(abs(end) for end in ranges.of(rest))
+    if isinstance(rest, Hadamard):
+        found = min(found, *(grouped_supremum(rest, ranges, key) for key in (values_in, ranges.bases)))
+    elif isinstance(rest, Plus):
+        found = min(found, sum(supremum_of(term, ranges) for term in rest.args))
+    return abs(float(number)) * found
 
 
-def grouped_supremum(product: Any, values: Values) -> float:
-    """sup of an elementwise product: the factors of one value are taken together, y (1 - y) being at most 1/4."""
-    groups: dict[Any, list[Any]] = {}
-    for factor in product.args:
-        groups.setdefault(tuple(values_in(factor)), []).append(factor)
+def grouped_supremum(product: Any, ranges: Ranges, key: Callable[[Any], Any]) -> float:
+    """sup of an elementwise product, group by group."""
     bound = 1.0
-    for factors in groups.values():
-        part = supremum_of(factors[0] if len(factors) == 1 else Hadamard(*factors), values) if len(groups) > 1 else np.inf
+    for factors in ranges.groups(product, key):
+        part = supremum_of(factors[0] if len(factors) == 1 else hadamard(*factors), ranges)
         bound = bound * part if bound and part else 0.0
-    return bound
-
-
-def as_scalar(node: Any) -> sp.Expr | None:
-    """An elementwise expression of one value as an expression in `X`; None where it isn't one."""
-    number, rest = coefficient(node)
-    inner: sp.Expr | None
-    match rest:
-        case Value():
-            inner = X
-        case Ones():
-            inner = sp.S.One
-        case Apply():
-            below = as_scalar(rest.expr)
-            inner = None if below is None else rest.scalar.subs(X, below)
-        case Plus() | Hadamard():
-            parts = [as_scalar(part) for part in rest.args]
-            combine = sp.Add if isinstance(rest, Plus) else sp.Mul
-            inner = None if any(part is None for part in parts) else combine(*parts)
-        case _:
-            inner = None
-    return None if inner is None else number * inner
-
-
-def range_of(value: Value, values: Values) -> Range:
-    """Between what a value lies: the range of the function that defines it; everywhere where that isn't known."""
-    cell: Any = values.run.derivation.cell  # type: ignore[union-attr]
-    equations = {equation.target: equation.value for equation in cell.forward.equations}
-    right = equations.get(value)
-    return range_of_function(right.scalar) if isinstance(right, Apply) else EVERYWHERE
-
-
-def unbounded_in(node: Any, values: Values) -> list[Value]:
-    return [value for value in values_in(node) if not np.isfinite(range_of(value, values)).all()]
-
-
-@cache
-def range_of_function(function: sp.Expr) -> Range:
-    """(infimum, supremum) of a function over all numbers."""
-    x = grid(EVERYWHERE)
-    y = evaluated(function, x)
-    return (-grows(-y, x), grows(y, x))
-
-
-@cache
-def supremum(function: sp.Expr, limits: Range) -> float:
-    """sup |f| over a range: the largest of a fine grid, refined where it is."""
-    x = grid(limits)
-    y = np.abs(evaluated(function, x))
-    if not np.isfinite(limits).all() and not np.isfinite(grows(y, x)):
-        return float("inf")
-    k = int(y.argmax())
-    low, high = x[max(k - 1, 0)], x[min(k + 1, len(x) - 1)]
-    best = float(y[k])
-    for _ in range(60):
-        third = (high - low) / 3
-        left, right = (float(np.abs(evaluated(function, np.array([p])))[0]) for p in (low + third, high - third))
-        best = max(best, left, right)
-        low, high = (low + third, high) if left < right else (low, high - third)
-    return best
-
-
-def grid(limits: Range) -> Array:
-    """Points of a range, 0 and its ends among them."""
-    if np.isfinite(limits).all():
-        return np.linspace(*limits, 4001)
-    far = np.logspace(np.log10(51), 6, 60)
-    return np.concatenate([-far[::-1], np.linspace(-50, 50, 20001), far])
-
-
-def evaluated(function: sp.Expr, x: Array) -> Array:
-    with np.errstate(all="ignore"):
-        y = np.asarray(np.broadcast_to(scalar(function, x), x.shape), float)
-    return np.where(np.isnan(y), np.inf, y)
-
-
-def grows(y: Array, x: Array) -> float:
-    """The largest value; infinity where it still grows at the ends of the grid."""
-    near = y[np.abs(x) <= 1e3].max()
-    largest = float(y.max())
-    return float("inf") if largest > near + 0.1 + abs(near) * 1e-3 else largest
+    return bound if ranges.groups(product, key) else np.inf

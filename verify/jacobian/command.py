@@ -16,7 +16,7 @@ from derive.streams import carried, may_leave
 from verify.jacobian import report
 from verify.jacobian.analysis import Analysis, Wanted, analyse
 from verify.jacobian.files import Asked, build_run
-from verify.jacobian.initial import Init, carry_biases, parse_init
+from verify.jacobian.initial import Init, parse_init
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
 
@@ -80,7 +80,11 @@ def runs_of(options: Any, cell: list[str]) -> list[Run]:
     asked = asked_of(options)
     chosen = [split_words(words) for words in options.compare] if options.compare else [cell]
     found = [one for words in chosen for one in sources(words)]
-    runs = [build_run(name, kernel, derivation, fitting(asked, derivation, len(found))) for name, kernel, derivation in found]
+    asked = replace(asked, one_of_several=len(found) > 1)
+    runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
+    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
+    if refused and len(refused) == len(runs):
+        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
     for run in list(runs) if options.remedy else []:
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
@@ -97,13 +101,6 @@ def split_words(words: str) -> list[str]:
     if not out:
         raise RunError(f"jacobian: --compare: expected a cell with its options, got `{words}`. Name one.")
     return out
-
-
-def fitting(asked: Asked, derivation: Any, cells: int) -> Asked:
-    """What is asked of one of several cells: a forget bias goes to those that have one, the others are compared with it."""
-    if cells > 1 and asked.init and asked.init.forget_bias is not None and not carry_biases(derivation):
-        return replace(asked, init=replace(asked.init, forget_bias=None))
-    return asked
 
 
 def asked_of(options: Any) -> Asked:
@@ -185,11 +182,9 @@ def show(analyses: list[Analysis], options: Any, words: Sequence[str]) -> None:
 
 def again(options: Any, words: Sequence[str]) -> dict[str, Any]:
     """What it takes to run it once more."""
-    init = None if options.weights else (parse_init(options.init) if options.init else Init()).text()
     return {
         "command": f"python -m verify jacobian {shlex.join(words)}",
         "seed": options.seed,
-        "init": init,
         "weights": str(options.weights) if options.weights else None,
         "inputs_file": str(options.inputs_file) if options.inputs_file else None,
     }

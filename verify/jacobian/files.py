@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.jacobian.initial import Init, draw_parameters
+from verify.jacobian.initial import Init, drawn
 from verify.jacobian.run import Array, Run, RunError
 
 STEPS, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
@@ -20,7 +20,8 @@ STEPS, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
 
 @dataclass(frozen=True)
 class Asked:
-    """What the flags ask for; None where a flag isn't given."""
+    """What the flags ask for; None where a flag isn't given. one_of_several: cells are compared, and one of them may not have the gate
+    that a forget bias opens."""
 
     steps: int | None = None
     hidden: int | None = None
@@ -31,6 +32,7 @@ class Asked:
     init: Init | None = None
     weights: Path | None = None
     inputs_file: Path | None = None
+    one_of_several: bool = False
 
 
 Dims = tuple[str, ...]
@@ -53,15 +55,17 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
         check_names(sequences, both, kernel.INPUTS, f"--inputs-file {asked.inputs_file}", "input")
     sizes = all_sizes(kernel, asked, weights, sequences)
     shapes = {n: tuple(size_of(dim, sizes) for dim in dims) for n, dims in kernel.PARAMETERS.items()}
-    parameters = weights or draw_parameters(kernel, derivation, shapes, asked.init or Init(), asked.seed)
+    parameters, applied = weights or {}, None
+    if weights is None:
+        parameters, applied = drawn(kernel, derivation, shapes, asked.init or Init(), asked.seed, asked.one_of_several)
     if sequences is None:
         rng = np.random.default_rng([asked.seed, 1])
         shape = (sizes["T"], sizes["B"])
         inputs = {n: rng.standard_normal((*shape, size_of(dims[0], sizes))) for n, dims in kernel.INPUTS.items()}
-        return Run(name, kernel, parameters, inputs, {}, derivation)
+        return Run(name, kernel, parameters, inputs, {}, derivation, applied)
     inputs = {n: sequences[n] for n in kernel.INPUTS}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
-    return Run(name, kernel, parameters, inputs, state, derivation)
+    return Run(name, kernel, parameters, inputs, state, derivation, applied)
 
 
 def check_flags(asked: Asked) -> None:

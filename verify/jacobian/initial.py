@@ -1,15 +1,16 @@
-"""Initial weights: how they are drawn, and which parameters are recurrent or open a carousel, found from the equations."""
+"""Initial weights: how they are drawn, and which parameters are recurrent, found from the equations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from derive.expressions import values_in
-from derive.language import Apply, Hadamard, Plus, Stack, Times, Transposed, Value, coefficient
+from derive.language import Hadamard, Plus, Stack, Times, Transposed, Value, coefficient
+from verify.jacobian.opening import CannotOpen, Opened, dimension_sizes, opened
 from verify.jacobian.run import Array, RunError
 
 RECURRENT = ("gaussian", "orthogonal", "identity")
@@ -17,8 +18,9 @@ RECURRENT = ("gaussian", "orthogonal", "identity")
 
 @dataclass(frozen=True)
 class Init:
-    """How weights start: scale of every matrix; recurrent: what square matrices that multiply a state are; forget_bias of the gates
-    that carry a state over (None: 0). A gaussian matrix has variance scale^2 / fan in, others are scale times that."""
+    """How weights start: scale of every matrix; recurrent: what square matrices that multiply a state are; forget_bias: what is added
+    inside the gates that carry a state over (None: 0), see `opening`.
+    A gaussian matrix has variance scale^2 / fan in, others are scale times that."""
 
     scale: float = 1.0
     forget_bias: float | None = None
@@ -61,16 +63,63 @@ def number(name: str, value: str) -> float:
     return out
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What --init, or a remedy, did to the weights of one cell. recurrent: the matrices that are `init.recurrent`. opened: what the
+    forget bias set; why_not: why it set nothing, where it was asked for of several cells and this one has no such gate."""
+
+    init: Init
+    recurrent: tuple[str, ...] = ()
+    opened: Opened | None = None
+    why_not: str = ""
+
+    @property
+    def text(self) -> str:
+        """As --init takes it, without a forget bias that wasn't applied."""
+        return (self.init if self.opened else replace(self.init, forget_bias=None)).text()
+
+    def says(self) -> list[str]:
+        """In words, what was asked for by name: a line each."""
+        bias = self.init.forget_bias
+        lines = [f"forget-bias={bias:g} not applied: {self.why_not}"] if bias is not None and not self.opened else []
+        return [*lines, *([f"forget-bias={self.opened.value:g}: {self.opened.text()}"] if self.opened else [])]
+
+    def record(self) -> dict[str, Any]:
+        bias = None
+        if self.init.forget_bias is not None:
+            done = [{**vars(one), "also_read_by": list(one.also_read_by)} for one in self.opened.biases] if self.opened else []
+            bias = {"asked": self.init.forget_bias, "set": done, "why_not": self.why_not or None}
+        recurrent = {"kind": self.init.recurrent, "matrices": list(self.recurrent)}
+        return {"scale": self.init.scale, "recurrent": recurrent, "forget_bias": bias}
+
+
 def draw_parameters(kernel: Any, derivation: Any, shapes: Mapping[str, Sequence[int]], init: Init, seed: int) -> dict[str, Array]:
     """Every parameter, drawn in the order of PARAMETERS; the same seed gives the same numbers."""
+    return drawn(kernel, derivation, shapes, init, seed)[0]
+
+
+def drawn(
+    kernel: Any, derivation: Any, shapes: Mapping[str, Sequence[int]], init: Init, seed: int, one_of_several: bool = False
+) -> tuple[dict[str, Array], Applied]:
+    """(every parameter, what was applied). one_of_several: a cell whose gates can't be opened stays as drawn, and says why."""
     rng = np.random.default_rng([seed, 0])
     out = {}
     for name, shape in shapes.items():
         normal = rng.standard_normal(shape)
         out[name] = init.scale * normal / np.sqrt(shape[1]) if len(shape) == 2 else np.zeros(shape)
+    blocks = tuple(dict.fromkeys(name for name, _ in recurrent_blocks(kernel, derivation, out)))
+    applied = Applied(init, blocks)
     if init.recurrent != "gaussian":
         out = with_recurrent(kernel, derivation, out, init.recurrent, init.scale)
-    return out if init.forget_bias is None else with_forget_bias(derivation, out, init.forget_bias)
+    if init.forget_bias is None:
+        return out, applied
+    try:
+        out, done = opened(derivation, out, init.forget_bias)
+        return out, replace(applied, opened=done)
+    except CannotOpen as error:
+        if not one_of_several:
+            raise
+        return out, replace(applied, why_not=error.fault)
 
 
 # ---- recurrent matrices
@@ -136,19 +185,7 @@ def parts_of(operand: Any, forward: Any) -> list[Any]:
 
 def part_size(part: Any, cell: Any, parameters: Mapping[str, Array]) -> int:
     """How many rows a part has, from the parameters' own shapes."""
-    sizes: dict[Any, int] = {}
-    for value in cell.parameters:
-        for dim, size in zip(value.shape, parameters[value.name].shape, strict=False):
-            if dim.is_Symbol:
-                sizes[dim] = size
-    for _ in range(4):
-        for value in cell.parameters:
-            for dim, size in zip(value.shape, parameters[value.name].shape, strict=False):
-                left = dim.subs(sizes)
-                symbols = list(left.free_symbols)
-                if len(symbols) == 1 and left.is_polynomial() and left.diff(symbols[0]).is_number:
-                    sizes[symbols[0]] = int((size - left.subs(symbols[0], 0)) / left.diff(symbols[0]))
-    return int(part.shape[0].subs(sizes))
+    return int(part.shape[0].subs(dimension_sizes(cell, parameters)))
 
 
 def depends_on_state(node: Any, forward: Any) -> bool:
@@ -163,50 +200,3 @@ def depends_on_state(node: Any, forward: Any) -> bool:
             seen.add(value)
             waiting += defined[value].reads()
     return False
-
-
-# ---- the bias that opens a carousel
-
-
-def with_forget_bias(derivation: Any, parameters: Mapping[str, Array], value: float) -> dict[str, Array]:
-    """The parameters with the bias of every gate that carries a state over set to `value`, where it opens the gate, or to minus that."""
-    found = carry_biases(derivation)
-    if not found:
-        fault = "the cell has no bias in a gate that carries a state over: expected one, got none"
-        raise RunError(f"jacobian: forget-bias: {fault}. Leave it out.")
-    out = {name: array.copy() for name, array in parameters.items()}
-    for name, sign in found:
-        out[name][...] = sign * value
-    return out
-
-
-def carry_biases(derivation: Any) -> list[tuple[str, int]]:
-    """(bias, sign) for each gate g in g ∘ s_prev (+1) or (1 - g) ∘ s_prev (-1): the vectors added inside the gate's function."""
-    if derivation is None:
-        return []
-    cell = derivation.cell
-    states = {state.prev for state in cell.states}
-    equations = dict(cell.equations)
-    found = []
-    for state in cell.states:
-        right = equations[state]
-        for term in right.args if isinstance(right, Plus) else [right]:
-            factors = coefficient(term)[1].args if isinstance(coefficient(term)[1], Hadamard) else []
-            if any(factor in states for factor in factors):
-                for factor in factors:
-                    found += [(bias, sign) for gate, sign in gates_in(factor, equations) for bias in biases_of(equations[gate])]
-    return list(dict.fromkeys(found))
-
-
-def gates_in(factor: Any, equations: Mapping[Any, Any]) -> list[tuple[Any, int]]:
-    """(gate, sign) of a factor g, or 1 - g."""
-    terms = factor.args if isinstance(factor, Plus) else [factor]
-    pairs = [coefficient(term) for term in terms]
-    return [(rest, 1 if number > 0 else -1) for number, rest in pairs if rest in equations and isinstance(equations[rest], Apply)]
-
-
-def biases_of(right: Any) -> list[str]:
-    """The parameter vectors added inside a function."""
-    inside = right.expr
-    terms = inside.args if isinstance(inside, Plus) else [inside]
-    return [term.name for term in terms if isinstance(term, Value) and not term.timed and term.is_vector]

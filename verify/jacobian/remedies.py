@@ -6,11 +6,13 @@ before, after = compare(run, orthogonal)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from verify.jacobian.analysis import Analysis, Wanted, analyse
-from verify.jacobian.initial import number, with_forget_bias, with_recurrent
+from verify.jacobian.initial import Applied, Init, number, with_recurrent
+from verify.jacobian.opening import opened
 from verify.jacobian.run import Array, Run, RunError
 
 Remedy = Callable[[Run], Run]
@@ -36,17 +38,24 @@ def clip_by_norm(gradients: Mapping[str, Array], threshold: float) -> dict[str, 
 
 def identity(run: Run, scale: float = 1.0) -> Run:
     """Recurrent matrices start as scale times the identity (CS224n 2.4, the first technique; `with_relu` is the second)."""
-    return run.with_parameters(with_recurrent(run.kernel, run.derivation, run.parameters, "identity", scale))
+    return with_matrices(run, "identity", scale)
 
 
 def orthogonal(run: Run, scale: float = 1.0) -> Run:
     """Recurrent matrices start as scale times an orthogonal matrix: every singular value of U is scale."""
-    return run.with_parameters(with_recurrent(run.kernel, run.derivation, run.parameters, "orthogonal", scale))
+    return with_matrices(run, "orthogonal", scale)
+
+
+def with_matrices(run: Run, kind: str, scale: float) -> Run:
+    applied = run.applied and replace(run.applied, init=replace(run.applied.init, recurrent=kind))
+    return run.with_parameters(with_recurrent(run.kernel, run.derivation, run.parameters, kind, scale), applied)
 
 
 def forget_bias(run: Run, value: float) -> Run:
-    """The biases of the gates that carry a state over are set so that the gates open (value > 0): the carousel's factor nears 1."""
-    return run.with_parameters(with_forget_bias(run.derivation, run.parameters, value))
+    """What is added inside the gates that carry a state over is set so that the gates open (value > 0): the carousel's factor nears 1."""
+    parameters, done = opened(run.derivation, run.parameters, value)
+    applied = run.applied or Applied(Init())
+    return run.with_parameters(parameters, replace(applied, init=replace(applied.init, forget_bias=value), opened=done))
 
 
 def with_relu(run: Run) -> Run:
@@ -79,7 +88,7 @@ def with_relu(run: Run) -> Run:
         )
     cell = Cell.from_equations(f"{old.name}_relu", old.command, [Eq(target, right) for target, right in pairs])
     derivation = derive(cell)
-    return Run(cell.name, load_text(emit(derivation), f"{cell.name}.py"), run.parameters, run.inputs, run.state, derivation)
+    return replace(run, name=cell.name, kernel=load_text(emit(derivation), f"{cell.name}.py"), derivation=derivation)
 
 
 def compare(run: Run, remedy: Remedy, wanted: Wanted | None = None) -> tuple[Analysis, Analysis]:

@@ -36,6 +36,8 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": run.name,
         **again,
+        "init": run.applied.text if run.applied else None,
+        "applied": run.applied.record() if run.applied else None,
         "steps": run.steps,
         "batch": run.batch,
         "states": dict(run.sizes),
@@ -161,6 +163,8 @@ def show(analyses: Sequence[Analysis]) -> None:
     console.print(table)
     for analysis in analyses:
         console.print(f"\n{sentence(analysis)}", markup=False)
+        for line in analysis.run.applied.says() if analysis.run.applied else ():
+            console.print(line, markup=False)
         console.print(f"norm by lag 1..{analysis.run.steps}: {spark(analysis.log10_norms)}", markup=False)
         console.print(analysis.bound.statement, markup=False)
         if carrier(analysis):

@@ -26,6 +26,7 @@ class Run:
 
     parameters {name: as PARAMETERS}, inputs {name: (T, B, n)}, state {name: (B, n)} (zeros where absent).
     derivation: the cell's `derive.compiler.Derivation`, where the kernel comes from equations; paths and bounds are read from it.
+    applied: what --init or a remedy did to the weights (`initial.Applied`); None where they were given.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Run:
     inputs: Mapping[str, Array]
     state: Mapping[str, Array] = field(default_factory=dict)
     derivation: Any | None = None
+    applied: Any | None = None
 
     def __post_init__(self) -> None:
         """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""
@@ -156,5 +158,11 @@ class Run:
         if missing:
             raise RunError(f"{self.name}: {where}: expected {', '.join(names)}, got no {missing[0]}. Mend the kernel.")
 
-    def with_parameters(self, parameters: Mapping[str, Array]) -> Run:
-        return replace(self, parameters=dict(parameters))
+    @property
+    def label(self) -> str:
+        """The name, with what was done to it that a reader of several has to know."""
+        opened = getattr(self.applied, "opened", None)
+        return f"{self.name}, forget bias {opened.value:g}" if opened and "forget-bias" not in self.name else self.name
+
+    def with_parameters(self, parameters: Mapping[str, Array], applied: Any | None = None) -> Run:
+        return replace(self, parameters=dict(parameters), applied=applied)

@@ -7,8 +7,9 @@ import pytest
 
 from tests.verify.jacobian.runs import rnn, run_of, without
 from verify.jacobian import Run, RunError, Wanted, analyse
-from verify.jacobian.initial import Init, carry_biases, draw_parameters, recurrent_blocks
+from verify.jacobian.initial import Init, draw_parameters, recurrent_blocks
 from verify.jacobian.lags import gradient_by_lag, one_step, unit_cotangents
+from verify.jacobian.opening import carry_biases
 from verify.jacobian.remedies import clip_by_norm, compare, forget_bias, identity, orthogonal, remedy_of, with_relu
 
 

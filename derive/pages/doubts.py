@@ -1,0 +1,193 @@
+"""Symbols that a page leaves open: number, vector or matrix; the identity; a matrix that differs from step to step.
+
+Nothing is decided by a name alone: what counts is how a symbol is used, and whether it is written in lower or in upper case. Where two
+readings differ and no use decides, the page is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from derive.pages.alphabet import DIFFERENCES, IDENTITIES, SPECIAL
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.errors import PageError, Span
+from derive.pages.kinds import LOOSE, NUMBER, VECTOR, Kinds, runs
+from derive.pages.names import Names
+
+STEPS = tuple(f"{letter}_t" for letter in DIFFERENCES)
+FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
+"""What a use says of a symbol: nothing, that it is no matrix, that it is a vector."""
+
+# ---- numbers, vectors, matrices
+
+
+@dataclass
+class Uses:
+    """How the open symbols of a cell are used: name -> the first place and all that its uses say.
+
+    An open symbol is a parameter of which nothing is said, in lower case, or one that is only ever divided by. given: names of which
+    something is known, as the inputs of a page without a letter of time.
+    """
+
+    names: Names
+    given: frozenset[str]
+    found: dict[str, tuple[Ref, Span, set[str]]] = field(default_factory=dict)
+    divisors: set[str] = field(default_factory=set)
+
+    def is_open(self, node: Core) -> bool:
+        return isinstance(node, Ref) and node.name not in self.given and self.names.is_free(node.name)
+
+    def like_a_number(self, node: Core) -> bool:
+        """Whether a formula could be one number: it holds numbers and open symbols in lower case, and what is divided by."""
+        match node:
+            case Const():
+                return True
+            case Ref():
+                return self.is_open(node) and (node.name[0].islower() or node.name in STEPS)
+            case Power() if is_quotient(node) and self.is_open(root(node)):
+                return True
+            case Call() | Power() | Add() | Product():
+                return all(self.like_a_number(part) for part in parts_of(node))
+        return False
+
+    def visit(self, node: Core, says: str, place: Span) -> None:
+        """Note what a use says of the open symbols in a formula; `place`: the product or the sum that uses it."""
+        if isinstance(node, Ref):
+            if self.like_a_number(node) or (self.is_open(node) and node.name in self.divisors):
+                self.found.setdefault(node.name, (node, place, set()))[2].add(says)
+        elif isinstance(node, Product):
+            self.product(node, says, place)
+        elif isinstance(node, Add):
+            self.sum(node, says, place)
+        elif isinstance(node, Power):
+            inner = root(node)
+            self.divisors |= {inner.name} if is_quotient(node) and isinstance(inner, Ref) else set()
+            self.visit(node.body, BESIDE_NUMBERS if says == FACTOR and is_quotient(node) else says, place)
+        elif isinstance(node, (Call, Part, Concat, Turned)):
+            passed_on = isinstance(node, Call) and node.function not in SPECIAL and self.like_a_number(node.body)
+            for part in parts_of(node):
+                self.visit(part, (BESIDE_NUMBERS if says == FACTOR else says) if passed_on else DECIDED, place)
+
+    def sum(self, node: Add, says: str, place: Span) -> None:
+        numbers = all(self.like_a_number(term) for term in node.terms)
+        beside = any(isinstance(term, Const) for term in node.terms)
+        for term in node.terms:
+            if not numbers:
+                self.visit(term, DECIDED, node.span)
+            else:
+                self.visit(term, BESIDE_NUMBERS if says == FACTOR and beside else says, place)
+
+    def product(self, node: Product, says: str, place: Span) -> None:
+        numbers = [self.like_a_number(item) for item in node.items]
+        several = sum(not isinstance(item, Const) for item in node.items) > 1
+        for at, item in enumerate(node.items):
+            signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
+            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
+            if all(numbers):
+                open_factor = several and isinstance(item, Ref) and not elementwise
+                self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
+            else:
+                self.visit(item, DECIDED if numbers[at] and elementwise else FACTOR, node.span)
+
+    def open(self) -> dict[str, tuple[Ref, Span, set[str]]]:
+        return {name: one for name, one in self.found.items() if DECIDED not in one[2]}
+
+
+def root(node: Core) -> Core:
+    """What stands under powers."""
+    return root(node.body) if isinstance(node, Power) else node
+
+
+def is_quotient(node: Core) -> bool:
+    return isinstance(node, Power) and node.exponent < 0
+
+
+def refuse_open_symbols(names: Names, definitions: Sequence[Definition], given: frozenset[str]) -> None:
+    """Raises PageError where the uses of a symbol fit a number as well as a vector or a matrix; `given`: the inputs of a page without a
+    letter of time, and what is declared."""
+    uses = Uses(names, given | {definition.name for definition in definitions})
+    for definition in definitions:
+        says = BESIDE_NUMBERS if uses.like_a_number(definition.body) else DECIDED
+        uses.visit(definition.body, says, definition.body.span)
+    found = uses.open()
+    if not found:
+        return
+    name, (node, place, said) = next(iter(found.items()))
+    others = [declared_as(one) for one in found if one != name]
+    raise open_symbol(names, declared_as(name), node, place, BESIDE_NUMBERS not in said, others)
+
+
+def declared_as(name: str) -> str:
+    """A name as a declaration spells it: `Delta t`."""
+    return name.replace("_", " ") if name in STEPS else name
+
+
+def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, others: Sequence[str]) -> PageError:
+    written, shown = names.source.written(node.span), names.source.written(place)[:80]
+    kinds = "a number, a vector or a matrix" if matrix else "a number or a vector"
+    what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {kinds}."
+    todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit'
+    todo += f', --let "{name}=matrix" for a matrix that is learned.' if matrix else "."
+    return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+
+
+# ---- the identity, and matrices of a step
+
+
+def nodes(definitions: Sequence[Definition]) -> Iterator[Core]:
+    waiting: list[Core] = [definition.body for definition in reversed(definitions)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(parts_of(node)))
+
+
+def refuse_identity(names: Names, definitions: Sequence[Definition]) -> None:
+    """`W - \\gamma I`: raises PageError where a letter that mostly says the identity is declared neither as it nor as a parameter."""
+    for node in nodes(definitions):
+        if isinstance(node, Ref) and node.name in IDENTITIES and names.is_free(node.name):
+            what = f"`{names.source.written(node.span)}` can be read in two ways: expected the identity matrix, or a parameter."
+            todo = (
+                f'Say --let "{node.name}=identity" for the identity, --let "{node.name}=matrix" or --let "{node.name}=vector" for a '
+                f'parameter, --let "{node.name}=input" for an input.'
+            )
+            raise names.source.error(node.span, what, todo)
+
+
+def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:
+    """`A_t h_{t-1}`: raises PageError where a symbol in upper case, given at each step, is only ever a factor of a vector."""
+    places: dict[str, list[tuple[int, int, Span]]] = {}
+    alone: set[str] = set()
+    for node in nodes(definitions):
+        beside: set[int] = set()
+        for run in runs(node) if isinstance(node, Product) else ():
+            factors = [item for item in run if kinds.kind(item) != NUMBER]
+            if sum(kinds.kind(item) == VECTOR for item in factors) > 1:
+                for at, item in enumerate(factors):
+                    if isinstance(item, Ref):
+                        beside.add(id(item))
+                        places.setdefault(item.name, []).append((at, len(factors) - 1 - at, node.span))
+        alone |= {part.name for part in parts_of(node) if isinstance(part, Ref) and id(part) not in beside}
+    for name, found in places.items():
+        left, right = all(one[1] for one in found), all(one[0] for one in found)
+        if name[0].isupper() and name in given - alone and name not in names.declared.kinds and (left or right):
+            shown = names.source.written(found[0][2])
+            what = f"`{shown}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
+            todo = (
+                f'Say --let "{name}=vector" for an input vector, multiplied elementwise; a matrix of each step isn\'t read yet. '
+                "A parameter, which is the same at every step, is written without the index of time."
+            )
+            raise names.source.error(found[0][2], what, todo)
+
+
+# ---- inputs that may be something else
+
+
+def notes_on_inputs(names: Names, inputs: Sequence[str], operands: set[str]) -> Iterator[str]:
+    """`m_t \\odot h_{t-1}` beside `W x_t`: m is read as an input too, and could have been meant as a parameter or a number."""
+    others = [name for name in inputs if name not in operands and name not in names.declared.kinds]
+    if names.reader.letter is None or not operands & set(inputs):
+        return
+    for name in others:
+        yield f"{name} is never defined and carries a time index: read as an input, one number a unit at each step"

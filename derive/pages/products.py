@@ -1,0 +1,72 @@
+"""Products and brackets that can be read in two ways: what they are read as, or the question."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from derive.pages.alphabet import PRODUCTS
+from derive.pages.core import Const, Core, Product, Ref
+from derive.pages.errors import Source
+from derive.pages.kinds import MATRIX
+from derive.pages.names import Names
+from derive.pages.symbols import children
+from derive.pages.tree import Bracket, Chain, Node, Signed
+
+OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
+
+
+def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Core, Core]) -> str:
+    """The sign between two factors: `dot` where a matrix product is meant, `hadamard` for an elementwise one. Raises PageError where a
+    star or `\\otimes` beside a symbol that may be a weight leaves that open."""
+    if sign not in PRODUCTS or any(isinstance(one, Const) for one in pair):
+        return sign
+    if sign == "hadamard":
+        return sign
+    if any(isinstance(one, Ref) and names.declared.kinds.get(one.name) == MATRIX for one in pair):
+        return "dot"
+    span = (pair[0].span[0], pair[1].span[1])
+    written = names.source.written(span)
+    what = (
+        f"`{written}` can be read in two ways: expected to know whether it is an elementwise product or {OTHER_PRODUCTS[sign]}."
+    )
+    for one in pair:
+        if isinstance(one, Ref) and names.is_free(one.name) and (one.name[0].isupper() or "hadamard" in signs):
+            todo = (
+                f'Say --let "{one.name}=vector" for the elementwise product, --let "{one.name}=matrix" for the product of a matrix and a '
+                "vector; convolutions and products of all pairs aren't read."
+            )
+            raise names.source.error(span, what, todo)
+    if sign == "tensor" and "hadamard" in signs:
+        raise names.source.error(span, what, "Write `\\odot` for the elementwise product; the other isn't read.")
+    return "hadamard"
+
+
+def refuse_divided_product(source: Source, node: Signed, divisor: Node, value: Core) -> None:
+    """`1 / 2 x`: a half of x, or one over 2 x."""
+    if isinstance(divisor, Chain) and isinstance(value, Product):
+        first, rest = source.written(divisor.items[0].span), source.written((divisor.items[1].span[0], divisor.span[1]))
+        what = f"`/ {source.written(divisor.span)}` can be read in two ways: expected brackets around what is divided by."
+        todo = f"Write `(... / {first}) {rest}` or `... / ({first} {rest})`; \\frac says the same."
+        raise source.error(node.span, what, todo)
+
+
+def refuse_angles(source: Source, node: Bracket) -> None:
+    """`\\langle q, k \\rangle`: an inner product, or two vectors one above the other."""
+    if node.opener == "<":
+        a, b = source.written(node.parts[0].span), source.written(node.parts[-1].span)
+        what = (
+            f"`{source.written(node.span)}` can be read in two ways: expected an inner product, or vectors one above the other."
+        )
+        raise source.error(node.span, what, f"Write `[{a}; {b}]` for one above the other; inner products aren't read.")
+
+
+def refuse_unseparated(names: Names, node: Bracket) -> None:
+    """`W [x_t h_{t-1}]`: a product, or two vectors one above the other with a space between them."""
+    inner = node.parts[0]
+    items = [names.reader.read(item) for item in inner.items] if isinstance(inner, Chain) else []
+    if items and all(one is not None and one.time is not None for one in items):
+        what = f"`{names.source.written(node.span)}` can be read in two ways: expected a comma or a sign between its parts."
+        written = [names.source.written(item.span) for item in children(inner)]
+        product = r" \odot ".join(written)
+        todo = f"Write `[{', '.join(written)}]` for one above the other, `{product}` for a product."
+        raise names.source.error(inner.span, what, todo)

@@ -1,0 +1,349 @@
+"""Between what the values of a cell lie, whatever the inputs are: intervals through its equations, and those that its states never leave.
+
+An elementwise polynomial in which no value stands squared takes its extremes at the ends of the intervals, so that z ∘ h' + (1 - z) ∘ n
+lies between h' and n where z lies between 0 and 1. What can't be bounded this way counts as unbounded: nothing is claimed of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from derive.expressions import is_timed, values_in
+from derive.language import (
+    Apply,
+    Hadamard,
+    Ones,
+    Plus,
+    Rows,
+    Softmax,
+    Stack,
+    Times,
+    Value,
+    X,
+    Zeros,
+    coefficient,
+    hadamard,
+    scale,
+)
+from verify.jacobian.run import Array
+from verify.jacobian.values import Values, scalar
+
+Range = tuple[float, float]
+EVERYWHERE: Range = (-np.inf, np.inf)
+
+ROUNDS, APART = 16, 6
+"""How often the states' intervals are pushed through a step before their limit is guessed, from three of them so far apart: states that
+read each other take turns in growing, two or three of them. The guess is then proved or dropped."""
+
+CORNERS = 10
+"""Of how many values at most an expression's extremes are looked for at all corners: 2^10 of them."""
+
+ROOM = 1e-9
+"""How much wider than the guess an interval is made, so that rounding doesn't decide whether a step stays inside it."""
+
+
+class Ranges:
+    """The interval of every value of a cell, for these parameters and this start, all steps and all inputs."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        cell: Any = values.run.derivation.cell  # type: ignore[union-attr]
+        self.defined: dict[Any, Any] = {equation.target: equation.value for equation in cell.forward.equations}
+        self.states: dict[Any, Range] = {}
+        self.known: dict[Any, Range] = {}
+        self.leaves: dict[Any, tuple[Any, ...]] = {}
+        starts = {state: extremes_of(values.run.before[state.name][0]) for state in cell.states}
+        self.settle(starts)
+
+    def settle(self, starts: Mapping[Any, Range]) -> None:
+        """Find intervals that hold the start and that no step leaves: pushed a few rounds, their limit guessed, then proved."""
+        self.states = dict(starts)
+        history = [self.states]
+        for _ in range(ROUNDS):
+            self.become({state: hull(self.states[state], after) for state, after in self.stepped().items()})
+            history.append(self.states)
+        self.become({state: limit([box[state] for box in history]) for state in starts})
+        while escaped := [state for state, after in self.stepped().items() if not inside(after, self.states[state])]:
+            self.become({**self.states, **dict.fromkeys(escaped, EVERYWHERE)})
+
+    def become(self, states: dict[Any, Range]) -> None:
+        self.states, self.known = states, {}
+
+    def stepped(self) -> dict[Any, Range]:
+        """The interval of each state after a step from within the present ones."""
+        return {state: self.of(state) for state in self.states}
+
+    def of(self, node: Any) -> Range:
+        """The interval of a vector expression's elements."""
+        if node not in self.known:
+            self.known[node] = self.computed(node)
+        return self.known[node]
+
+    def computed(self, node: Any) -> Range:
+        if is_past(node) and node.like(lag=0) in self.states:
+            return self.states[node.like(lag=0)]
+        if not is_timed(node):
+            return extremes_of(self.values.of(node))
+        found = self.by_operation(node)
+        for leaves, defined in ((self.bases(node), self.defined), (values_in(node), {})):
+            if len(leaves) == 1 and leaves[0] != node and (function := as_scalar(node, leaves[0], defined)) is not None:
+                found = common(found, extremes(function, self.of(leaves[0])))
+        return found
+
+    def by_operation(self, node: Any) -> Range:
+        """By what is done last."""
+        number, rest = coefficient(node)
+        if isinstance(rest, Value):
+            found = self.of(self.defined[rest]) if rest in self.defined else EVERYWHERE
+        elif isinstance(rest, (Plus, Hadamard)):
+            found = self.polynomial(rest)
+        else:
+            found = self.operation(rest)
+        return times((float(number), float(number)), found)
+
+    def operation(self, node: Any) -> Range:
+        """Of a node that is no polynomial."""
+        match node:
+            case Apply():
+                return extremes(node.scalar, self.of(node.expr))
+            case Softmax():
+                return (0.0, 1.0)
+            case Rows():
+                return self.of(node.args[0])
+            case Zeros():
+                return (0.0, 0.0)
+            case Stack():
+                parts = [self.of(part) for part in node.args]
+                return (min(low for low, _ in parts), max(high for _, high in parts))
+            case Times() if not is_timed(node.args[0]) and len(node.args) == 2:
+                matrix, (low, high) = self.values.of(node.args[0]), self.of(node.args[1])
+                if np.isfinite((low, high)).all():
+                    up, down = np.maximum(matrix, 0).sum(axis=1), np.minimum(matrix, 0).sum(axis=1)
+                    return (float((up * low + down * high).min()), float((up * high + down * low).max()))
+        return EVERYWHERE
+
+    def states_under(self, node: Any) -> set[Any]:
+        """The states before the step that a bounded expression reads as they are, definitions written out."""
+        found = {base.like(lag=0) for value in values_in(node) for base in (value, *self.bases(value)) if is_past(base)}
+        return found & set(self.states)
+
+    def bases(self, node: Any) -> tuple[Any, ...]:
+        """The values in which an elementwise expression ends."""
+        if node not in self.leaves:
+            self.leaves[node] = tuple(dict.fromkeys(self.bases_below(node)))
+        return self.leaves[node]
+
+    def bases_below(self, node: Any) -> Iterable[Any]:
+        rest = coefficient(node)[1]
+        if isinstance(rest, Value) and isinstance(coefficient(self.defined.get(rest, rest))[1], (Apply, Plus, Hadamard, Value)):
+            below = self.defined.get(rest)
+            # a sum of products with matrices is a value of its own: nothing is known of it element by element
+            return [rest] if below is None or has_matrix(below) else self.bases(below)
+        if isinstance(rest, Apply):
+            return self.bases(rest.expr)
+        if isinstance(rest, (Plus, Hadamard)):
+            return [base for part in rest.args for base in self.bases(part)]
+        return [] if isinstance(rest, (Ones, Zeros)) else [rest]
+
+    def polynomial(self, node: Any) -> Range:
+        """Of sums and products: over all corners where no value is squared; else part by part."""
+        symbols: dict[Any, sp.Symbol] = {}
+        expression = sp.expand(self.as_polynomial(node, symbols))
+        ranges = [self.of(leaf) for leaf in symbols]
+        if len(symbols) <= CORNERS and all(sp.degree(expression, symbol) <= 1 for symbol in symbols.values()):
+            return corners(expression, list(symbols.values()), ranges)
+        if isinstance(node, Plus):
+            ends = [self.of(part) for part in node.args]
+            return (sum(low for low, _ in ends), sum(high for _, high in ends))
+        out: Range = (1.0, 1.0)
+        for factors in self.groups(node, self.bases) or self.groups(node, values_in) or [[part] for part in node.args]:
+            out = times(out, self.of(factors[0] if len(factors) == 1 else hadamard(*factors)))
+        return out
+
+    def groups(self, product: Any, key: Callable[[Any], Iterable[Any]]) -> list[list[Any]]:
+        """The factors of a product that are made of the same values taken together, y (1 - y) being at most 1/4; none where all are."""
+        found: dict[Any, list[Any]] = {}
+        for factor in self.factors(product):
+            found.setdefault(tuple(key(factor)), []).append(factor)
+        return list(found.values()) if len(found) > 1 else []
+
+    def factors(self, node: Any) -> list[Any]:
+        """The factors of a product, definitions that are products written out; numbers stay with theirs."""
+        number, rest = coefficient(node)
+        below = self.defined.get(rest, rest)
+        if not isinstance(coefficient(below)[1], Hadamard):
+            return [node]
+        inner = coefficient(below)
+        out = [factor for part in inner[1].args for factor in self.factors(part)]
+        return [scale(number * inner[0], out[0]), *out[1:]]
+
+    def as_polynomial(self, node: Any, symbols: dict[Any, sp.Symbol]) -> sp.Expr:
+        """An expression as a polynomial in symbols for what is neither sum nor product, definitions written out."""
+        number, rest = coefficient(node)
+        below = self.defined.get(rest) if isinstance(rest, Value) else None
+        if below is not None and isinstance(coefficient(below)[1], (Plus, Hadamard, Value)) and not has_matrix(below):
+            return number * self.as_polynomial(below, symbols)
+        if isinstance(rest, Ones):
+            return sp.sympify(number)
+        if isinstance(rest, (Plus, Hadamard)):
+            parts = [self.as_polynomial(part, symbols) for part in rest.args]
+            return number * (sp.Add(*parts) if isinstance(rest, Plus) else sp.Mul(*parts))
+        return number * symbols.setdefault(rest, sp.Symbol(f"v{len(symbols)}"))
+
+
+def is_past(node: Any) -> bool:
+    return isinstance(node, Value) and node.lag == -1
+
+
+def has_matrix(node: Any) -> bool:
+    """Whether a term of a sum is a product with a matrix."""
+    rest = coefficient(node)[1]
+    return isinstance(rest, Times) or (isinstance(rest, Plus) and any(has_matrix(part) for part in rest.args))
+
+
+def corners(expression: sp.Expr, symbols: list[sp.Symbol], ranges: list[Range]) -> Range:
+    """The extremes of a multilinear polynomial; everywhere where a symbol that is left in it is unbounded."""
+    if not symbols:
+        return (float(expression), float(expression))
+    if any(not np.isfinite(limits).all() and expression.has(symbol) for symbol, limits in zip(symbols, ranges, strict=True)):
+        return EVERYWHERE
+    points = np.array(list(product(*[limits if np.isfinite(limits).all() else (0.0, 0.0) for limits in ranges])))
+    values = np.zeros(len(points))
+    for powers, number in sp.Poly(expression, *symbols).terms():
+        values = values + float(number) * np.prod(points ** np.array(powers), axis=1)
+    return extremes_of(values)
+
+
+def times(first: Range, second: Range) -> Range:
+    """Of a product; 0 times anything is 0, since infinity is never reached."""
+    ends = [0.0 if a == 0 or b == 0 else a * b for a in first for b in second]
+    return (min(ends), max(ends))
+
+
+def extremes_of(array: Array) -> Range:
+    return (float(array.min()), float(array.max()))
+
+
+def hull(first: Range, second: Range) -> Range:
+    return (min(first[0], second[0]), max(first[1], second[1]))
+
+
+def common(first: Range, second: Range) -> Range:
+    """Of what lies in both."""
+    return (max(first[0], second[0]), min(first[1], second[1]))
+
+
+def inside(inner: Range, outer: Range) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def limit(boxes: list[Range]) -> Range:
+    """Where the ends of growing intervals would stop if they went on as in the last rounds: geometrically, or not at all."""
+    low, high = (end_of([sign * box[k] for box in boxes[::-APART][2::-1]]) for k, sign in ((0, -1.0), (1, 1.0)))
+    return (-low, high)
+
+
+def end_of(ends: list[float]) -> float:
+    before, last = ends[1] - ends[0], ends[2] - ends[1]
+    if last <= 0:
+        return ends[2]
+    if not np.isfinite(last) or last >= before:
+        return np.inf
+    stop = ends[2] + last * last / (before - last)
+    return stop + ROOM * max(abs(stop), 1.0)
+
+
+# ---- functions of one number
+
+
+def as_scalar(node: Any, base: Any, defined: Mapping[Any, Any]) -> sp.Expr | None:
+    """An elementwise expression of one value as an expression in `X`, definitions written out; None where it isn't one."""
+    number, rest = coefficient(node)
+    inner: sp.Expr | None
+    if rest == base:
+        return number * X
+    match rest:
+        case Value() if rest in defined:
+            inner = as_scalar(defined[rest], base, defined)
+        case Ones():
+            inner = sp.S.One
+        case Apply():
+            below = as_scalar(rest.expr, base, defined)
+            inner = None if below is None else rest.scalar.subs(X, below)
+        case Plus() | Hadamard():
+            parts = [as_scalar(part, base, defined) for part in rest.args]
+            combine = sp.Add if isinstance(rest, Plus) else sp.Mul
+            inner = None if any(part is None for part in parts) else combine(*parts)
+        case _:
+            inner = None
+    return None if inner is None else number * inner
+
+
+def range_of_function(function: sp.Expr) -> Range:
+    """(infimum, supremum) of a function over all numbers."""
+    return extremes(function, EVERYWHERE)
+
+
+def supremum(function: sp.Expr, limits: Range) -> float:
+    """sup |f| over a range."""
+    return max(abs(end) for end in extremes(function, limits))
+
+
+@cache
+def extremes(function: sp.Expr, limits: Range) -> Range:
+    """(infimum, supremum) of a function over a range: the extremes of a fine grid, refined where they are; infinite where it still grows
+    at the ends of the grid, or isn't defined somewhere."""
+    x = grid(limits)
+    y = evaluated(function, x)
+    if np.isnan(y).any():
+        return EVERYWHERE
+    return (-highest(-sp.sympify(function), limits, x, -y), highest(sp.sympify(function), limits, x, y))
+
+
+def highest(function: sp.Expr, limits: Range, x: Array, y: Array) -> float:
+    if grows(y, x, limits):
+        return np.inf
+    k = int(y.argmax())
+    low, high = float(x[max(k - 1, 0)]), float(x[min(k + 1, len(x) - 1)])
+    best = float(y[k])
+    for _ in range(60):
+        third = (high - low) / 3
+        left, right = evaluated(function, np.array([low + third, high - third])).tolist()
+        best = max(best, left, right)
+        low, high = (low + third, high) if left < right else (low, high - third)
+    return best
+
+
+def grid(limits: Range) -> Array:
+    """Points of a range, its ends and 0 among them; an infinite end is approached as far as 1e100."""
+    if np.isfinite(limits).all():
+        inner = [0.0] if limits[0] < 0 < limits[1] else []
+        return np.unique(np.concatenate([np.linspace(*limits, 4001), inner]))
+    far = np.concatenate([np.logspace(np.log10(51), 6, 60), np.logspace(7, 100, 94)])
+    x = np.concatenate([-far[::-1], np.linspace(-50, 50, 20001), far])
+    ends = [end for end in limits if np.isfinite(end)]
+    return np.unique(np.concatenate([x[(x >= limits[0]) & (x <= limits[1])], ends]))
+
+
+def evaluated(function: sp.Expr, x: Array) -> Array:
+    """The function's values; nan where it isn't defined."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.broadcast_to(scalar(function, x), x.shape), float)
+
+
+def grows(y: Array, x: Array, limits: Range) -> bool:
+    """Whether a function is still growing at the infinite ends of a grid, or is infinite at a finite one."""
+    if not np.isfinite(y.max()):
+        return True
+    near = y[np.abs(x) <= max(1e3, *(2 * abs(end) for end in limits if np.isfinite(end)), 1e3)].max()
+    return bool(float(y.max()) > near + 0.1 + abs(near) * 1e-3)
+
+
+def unbounded_in(node: Any, ranges: Ranges) -> list[Value]:
+    return [value for value in values_in(node) if not np.isfinite(ranges.of(value)).all()]
