@@ -102,6 +102,8 @@ def kept(first: Mapping[str, Array], second: Mapping[str, Array]) -> str:
 
 # ---- tapes
 
+WRITTEN = "backward writes into the tape"
+
 
 def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """a tape serves any number of backward calls, also after other forward calls"""
@@ -126,7 +128,7 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     yield trial(
         lambda module, tape: backward(module, tape, other.cotangents),
         "a second backward on one tape",
-        "backward writes into the tape",
+        WRITTEN,
     )
     yield trial(
         lambda module, tape: forward(module, other),
@@ -283,3 +285,12 @@ def bookkeeping(kernel: Kernel, data: Data) -> list[Finding]:
                 said = ", ".join(f"{one.check} ({one.said})" for one in follows)
                 found[first] = replace(found[first], said=f"{found[first].said}; from it follows: {said}")
     return list(found.values())
+
+
+def followed(findings: list[Finding]) -> list[Finding]:
+    """The findings, wrong gradients without a cause as what may follow from a tape that backward writes into."""
+    written = any(one.check == "tape" and one.cause == WRITTEN and not one.passed for one in findings)
+    said = "it may follow from the tape, into which backward writes while it still reads it"
+    return [
+        replace(f, cause=said) if written and f.check == "gradients" and not f.passed and not f.cause else f for f in findings
+    ]

@@ -178,3 +178,13 @@ def test_a_neighbour_that_keeps_something_is_loaded_anew_too(tmp_path: Path) -> 
     (tmp_path / "remembering.py").write_text(text)
     report = verify.check(load(tmp_path / "remembering.py"), quick=True)
     assert {finding.check for finding in report.failures()} == {"repeatable"}
+
+
+def test_gradients_that_a_written_tape_makes_wrong_are_said_to_follow_from_it() -> None:
+    """The slope is made of what the step before in the loop has overwritten."""
+    write = ("        d_h = d_a @ U\n", "        d_h = d_a @ U\n        hs[t] *= hs[t]\n")
+    failures = verify.check(edited(write), quick=True).failures()
+    assert failures[0].check == "tape"
+    causes = {finding.cause for finding in failures if finding.check == "gradients"}
+    assert causes
+    assert all("from the tape" in cause for cause in causes), causes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +17,13 @@ from derive.cells.registry import build
 from tests.kernels import kernel_of
 from tests.verify.edits import ELMAN, edited
 from verify.against import against
-from verify.correspondence import Correspondence, relations, side
+from verify.correspondence import Correspondence
 from verify.data import ORDINARY, Dims, draw
 from verify.evidence import Evidence
 from verify.examination import Report
 from verify.kernel import Kernel, KernelError, load_text
 from verify.model import model_of
+from verify.relations import relations, side
 
 GATES = "ifco"
 
@@ -280,3 +282,15 @@ def test_data_go_to_the_cell_and_gradients_come_back() -> None:
     for block, array in data.flat().items():
         np.testing.assert_array_equal(back[block], array)
     assert isinstance(kernel.dims, Dims)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "kernels" / "lstm_stacked.py"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "verify.md"
+
+
+def test_the_example_is_verified_as_the_documentation_says(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong, right = re.findall(r'lstm_stacked\.py --against lstm --map "(.+)"', DOCUMENTED.read_text(encoding="utf-8"))
+    assert verify.check(EXAMPLE, against="lstm", names=[right], quick=True).passed
+    with pytest.raises(KernelError) as caught:
+        verify.check(EXAMPLE, against="lstm", names=[wrong], quick=True)
+    assert str(caught.value) in DOCUMENTED.read_text(encoding="utf-8")
