@@ -121,10 +121,9 @@ def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watc
     """The norms by lag of the product with each path cut, and with it alone."""
 
     def norms(one: Derived) -> Array:
-        watch()
         if one.size <= EXACT:
-            return log_norms(Cached(one), direct=QUICK)
-        return log_norms_from_frames(one, seed=seed)
+            return log_norms(Cached(one), watch, direct=QUICK)
+        return log_norms_from_frames(one, seed=seed, watch=watch)
 
     return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]
 
