@@ -47,7 +47,7 @@ def operation(symbol: Symbol, known: set[Symbol]) -> str | None:
 def marked(names: Names, one: Occurrence, meaning: str) -> PageError:
     written, name = names.source.written(one.span), one.symbol.name
     what = f"`{written}` can be read in two ways: expected a symbol of its own, or {meaning}."
-    role = "input" if one.time is not None else "parameter"
+    role = "input" if one.time is not None else "matrix"
     return names.source.error(
         one.span, what, f'Say --let "{name}={role}" for a symbol of its own; a transpose is written `^\\top`.'
     )
