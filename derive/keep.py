@@ -31,27 +31,43 @@ class KeepError(DeriveError):
     """A kernel that can't be written where it should."""
 
 
+KEYS = ("kernels",)
+"""What `[tool.derive]` may hold."""
+
+TYPICAL = '`kernels = ["lstm --peephole"]`'
+
+
 @dataclass(frozen=True)
 class Project:
-    """The nearest folder whose `pyproject.toml` has `[tool.derive]`, or the current folder, and the kernels listed there."""
+    """The nearest folder whose `pyproject.toml` has `[tool.derive]`, or the current folder, and the kernels listed there.
+
+    fault: where nothing is listed, why; `wanted` refuses with it.
+    """
 
     root: Path
     listed: tuple[str, ...]
+    fault: str = ""
 
     @classmethod
     def here(cls, start: Path | None = None) -> Project:
-        """The project around a folder. Raises KeepError on a `pyproject.toml` that can't be read."""
+        """The project around a folder. Raises KeepError on a `pyproject.toml` that can't be read, and on a table with unknown keys."""
         start = (start or Path.cwd()).resolve()
+        near = ""
         for folder in (start, *start.parents):
             file = folder / "pyproject.toml"
-            if file.is_file():
-                try:
-                    table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("derive")
-                except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                    raise KeepError(f"{file}: can't be read: expected TOML, got: {error}. Mend the file.") from None
-                if table is not None:
-                    return cls(folder, listed_in(table, file))
-        return cls(start, ())
+            tools = tools_in(file) if file.is_file() else {}
+            if "derive" in tools:
+                listed = listed_in(tools["derive"], file)
+                return cls(folder, listed, "" if listed else f"{file}: [tool.derive]: expected {TYPICAL}, got no kernel")
+            near = near or "".join(f", got [tool.{name}] in {file}" for name in difflib.get_close_matches("derive", tools, 1))
+        where = f"{start}: no [tool.derive] in a pyproject.toml here or above"
+        return cls(start, (), f"{where}: expected one with {TYPICAL}{near or ', got none'}")
+
+    def wanted(self) -> Project:
+        """This project, for what works on all that it lists. Raises KeepError where that is nothing: no order to remove everything."""
+        if not self.listed:
+            raise KeepError(f"{self.fault}. List the kernels to keep; nothing was written or removed.")
+        return self
 
     @property
     def generated(self) -> Path:
@@ -96,13 +112,38 @@ class Project:
         return file.read_text(encoding="utf-8").split() if file.is_file() else []
 
 
+def tools_in(file: Path) -> dict[str, object]:
+    """The tables below `[tool]` of a `pyproject.toml`. Raises KeepError where it can't be read."""
+    try:
+        tools = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise KeepError(f"{file}: can't be read: expected TOML, got: {one_line(error)}. Mend the file.") from None
+    if not isinstance(tools, dict):
+        raise KeepError(f"{file}: tool: expected a table, got {tools!r}. Mend the file.")
+    return tools
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def listed_in(table: object, file: Path) -> tuple[str, ...]:
-    """The entries of `[tool.derive] kernels`. Raises KeepError where it is no list of words."""
-    kernels = table.get("kernels", []) if isinstance(table, dict) else None
+    """The entries of `[tool.derive] kernels`. Raises KeepError on another key, and where it is no list of different words."""
+    if not isinstance(table, dict):
+        raise KeepError(f"{file}: tool.derive: expected a table with {TYPICAL}, got {table!r}. Mend it.")
+    unknown = [key for key in table if key not in KEYS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0].lower(), KEYS, 1) or KEYS[:1]
+        known = ", ".join(KEYS)
+        raise KeepError(f"{file}: [tool.derive]: unknown key `{unknown[0]}`: expected {known}. Did you mean `{near[0]}`?")
+    kernels = table.get("kernels", [])
     if not isinstance(kernels, list) or not all(isinstance(words, str) for words in kernels):
         raise KeepError(
             f'{file}: [tool.derive] kernels: expected a list of words such as "lstm --peephole", got {kernels!r}. Mend it.'
         )
+    twice = [words for k, words in enumerate(kernels) if words.split() in [other.split() for other in kernels[:k]]]
+    if twice:
+        raise KeepError(f"{file}: [tool.derive] kernels: `{twice[0]}` is listed twice: expected it once. Drop one.")
     return tuple(kernels)
 
 

@@ -12,7 +12,7 @@ from derive.streams import say
 
 def check() -> int:
     """Say which kernels are stale, with the difference and what mends it. 0 when all are fresh, else 1."""
-    project = Project.here()
+    project = Project.here().wanted()
     states = keep.check(project)
     stale = [state for state in states if not state.fresh]
     for state in stale:
@@ -28,15 +28,20 @@ def check() -> int:
 
 
 def everything(force: bool = False, no_verify: bool = False) -> int:
-    """Regenerate what changed and only that; remove what an earlier run wrote and is no longer listed. 1 when a kernel failed."""
-    project = Project.here()
+    """Regenerate what changed and only that; then, where all of it succeeded, remove what an earlier run wrote and is no longer listed.
+
+    1 when a kernel failed: then nothing is removed. Raises KeepError, before anything is written, on a list that is empty or can't be read.
+    """
+    project = Project.here().wanted()
     wanted = keep.texts(project)
     failed = False
     for name, text in wanted.items():
         failed |= not one(project, name, text, force, no_verify)
     gone, unlisted = keep.orphans(project, set(wanted))
     for path in gone:
-        if keep.is_edited(keep.read(path)) and not force:
+        if failed:
+            say(f"{project.shown(path)}: no longer listed: kept, since a kernel failed")
+        elif keep.is_edited(keep.read(path)) and not force:
             say(f"{project.shown(path)}: no longer listed, edited by hand: kept. Remove it yourself, or add --force.")
         else:
             path.unlink()

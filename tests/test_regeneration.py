@@ -272,7 +272,7 @@ def test_a_foreign_file_is_never_overwritten_without_force(here: Here) -> None:
     assert here.all() == 1
     assert here.path("rnn").read_text() == "print('mine')\n"
     assert here.run("rnn", "--no-verify") == 2
-    here.list()
+    here.list("gru")
     assert here.all("--force") == 0
     assert here.path("rnn").read_text() == "print('mine')\n"
 
@@ -392,12 +392,48 @@ def test_what_was_edited_and_is_no_longer_listed_is_kept_until_forced(here: Here
     assert not here.path("rnn_activation_relu").exists()
 
 
-def test_removing_every_kernel_from_the_list_removes_them(here: Here) -> None:
+EMPTY = {
+    "a typo in the key": ('[tool.derive]\nkernal = ["rnn"]\n', "unknown key `kernal`: expected kernels. Did you mean `kernels`?"),
+    "another key beside": ('[tool.derive]\nkernels = ["rnn"]\nout = "x"\n', "unknown key `out`: expected kernels"),
+    "an empty list": ("[tool.derive]\nkernels = []\n", "got no kernel"),
+    "no list": ("[tool.derive]\n", "got no kernel"),
+    "no table": ("[project]\nname = 'x'\n", "no [tool.derive] in a pyproject.toml here or above"),
+    "a typo in the table": ('[tool.derived]\nkernels = ["rnn"]\n', "got [tool.derived]"),
+    "a list of tables": ('[[tool.derive]]\nkernels = ["rnn"]\n', "expected a table"),
+}
+
+
+def test_a_list_that_is_empty_or_misspelt_is_refused_and_removes_nothing(here: Here) -> None:
     here.all()
-    here.list()
-    assert here.all() == 0
-    assert not list(here.generated.glob("*.py"))
-    assert here.run("--check") == 0
+    for text, says in EMPTY.values():
+        (here.folder / "pyproject.toml").write_text(text, encoding="utf-8")
+        before = here.bytes()
+        for command in ("--check", "--all", "--all --force"):
+            assert here.run(*command.split()) == 2
+            assert here.out == ""
+            assert says in here.err
+            assert len(here.err.splitlines()) == 1
+            assert here.bytes() == before
+
+
+def test_a_run_in_which_a_kernel_fails_removes_nothing(here: Here) -> None:
+    here.all()
+    here.list("rnn")
+    here.change("rnn", "np.tanh", "-np.tanh")
+    assert here.all() == 1
+    assert "rnn_activation_relu.py: no longer listed: kept, since a kernel failed" in here.out
+    assert here.path("rnn_activation_relu").is_file()
+    assert here.all("--force") == 0
+    assert not here.path("rnn_activation_relu").exists()
+
+
+def test_an_interrupted_run_removes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.all()
+    here.list("rnn")
+    here.path("rnn").write_text(stale(here.path("rnn").read_text(encoding="utf-8")), encoding="utf-8")
+    monkeypatch.setattr(os, "replace", raising(KeyboardInterrupt()))
+    assert here.all() == 130
+    assert here.path("rnn_activation_relu").is_file()
 
 
 # ---- interruptions
@@ -482,6 +518,8 @@ BROKEN = {
     "an unknown cell": '[tool.derive]\nkernels = ["rnn", "lsmt"]\n',
     "an unknown option": '[tool.derive]\nkernels = ["rnn --peephole"]\n',
     "one kernel twice": '[tool.derive]\nkernels = ["rnn", "rnn --activation tanh"]\n',
+    "the same words twice": '[tool.derive]\nkernels = ["rnn", "gru", " rnn"]\n',
+    "tool is no table": "tool = 3\n",
     "a file that isn't there": '[tool.derive]\nkernels = ["nowhere.py"]\n',
     "an option of the command": '[tool.derive]\nkernels = ["rnn --out elsewhere"]\n',
 }
@@ -518,8 +556,10 @@ def test_when_no_kernel_passes_nothing_is_written(here: Here) -> None:
     assert not list(here.folder.glob("generated/*"))
 
 
-def test_without_a_project_there_is_nothing_to_do(here: Here) -> None:
+def test_without_a_project_a_cell_is_derived_all_the_same(here: Here) -> None:
     (here.folder / "pyproject.toml").unlink()
-    assert here.all() == 0
-    assert here.run("--check") == 0
+    assert here.all() == 2
+    assert here.run("--check") == 2
     assert not here.generated.exists()
+    assert here.run("rnn", "--no-verify") == 0
+    assert here.path("rnn").is_file()

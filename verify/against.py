@@ -153,20 +153,30 @@ def forward_cause(kernel: Kernel, model: Model, data: Data, outputs: dict[str, A
 
 
 def exchanged(kernel: Kernel, model: Model, data: Data, outputs: dict[str, Array]) -> str:
-    """The two parameters of one shape that, exchanged throughout, give these outputs: a wrong `--map`, gates in another order."""
+    """The parameters that, exchanged or transposed throughout, give these outputs: a wrong `--map`, gates in another order."""
+    stated = Stated(model, kernel)
+    own = stated.at.data(data)
+
+    def fits(changed: dict[str, Array]) -> bool:
+        found = stated.at.outputs(stated.equations.outputs(replace(own, parameters=own.parameters | changed)))
+        return alike(outputs, found)
+
+    for name, array in own.parameters.items():
+        if array.ndim == 2 and array.shape[0] == array.shape[1] and fits({name: array.T}):
+            return f"{name} transposed"
     for first, second in combinations(model.cell.parameters, 2):
         if first.shape == second.shape:
-            names = model.name(first), model.name(second)
-            if not set(names) <= set(data.parameters):
-                continue
-            other = {names[0]: data.parameters[names[1]], names[1]: data.parameters[names[0]]}
-            if gives(kernel, model, model.derivation.forward, replace(data, parameters=data.parameters | other), outputs):
-                return f"{names[0]} and {names[1]} exchanged"
+            one, two = first.name, second.name
+            if fits({one: own.parameters[two], two: own.parameters[one]}):
+                return f"{one} and {two} exchanged"
     return ""
 
 
 def gives(kernel: Kernel, model: Model, program: Program, data: Data, outputs: dict[str, Array]) -> bool:
     """Whether a changed forward program gives these outputs."""
     evaluate = model.evaluator(kernel.dims)
-    found = model.outputs(model.environments(data, evaluate, program), kernel.dims)
+    return alike(outputs, model.outputs(model.environments(data, evaluate, program), kernel.dims))
+
+
+def alike(outputs: dict[str, Array], found: dict[str, Array]) -> bool:
     return all(np.allclose(outputs[name], array, rtol=1e-9, atol=1e-12) for name, array in found.items())

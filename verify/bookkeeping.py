@@ -102,6 +102,8 @@ def kept(first: Mapping[str, Array], second: Mapping[str, Array]) -> str:
 
 # ---- tapes
 
+WRITTEN = "backward writes into the tape"
+
 
 def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """a tape serves any number of backward calls, also after other forward calls"""
@@ -126,7 +128,7 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     yield trial(
         lambda module, tape: backward(module, tape, other.cotangents),
         "a second backward on one tape",
-        "backward writes into the tape",
+        WRITTEN,
     )
     yield trial(
         lambda module, tape: forward(module, other),
@@ -219,33 +221,34 @@ def unchanged(kernel: Kernel, data: Data, function: str) -> Finding:
 
 
 def aliasing(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """results of two calls share nothing, nor with what a tape still needs"""
-    module, moved, expected = kernel.fresh(), data.copy(), fresh_gradients(kernel, data)
+    """results of two calls share nothing, nor with arguments, nor with what a tape still needs"""
+    module, expected = kernel.fresh(), fresh_gradients(kernel, data)
 
-    def backward(tape: Any) -> dict[str, Array]:
-        return kernel.flat(module.backward(moved.parameters, tape, moved.cotangents))
+    def backward(module: Any, tape: Any, given: Data) -> dict[str, Array]:
+        return kernel.flat(module.backward(given.parameters, tape, given.cotangents))
 
     (first, tape), (second, another) = forward(module, data), forward(module, data)
     yield verdict("aliasing", overlap(first, second), "two forward calls return the same memory", "a buffer is kept and returned")
-    one, two = backward(tape), backward(another)
+    given = data.copy()
+    one, two = backward(module, tape, given), backward(module, another, data.copy())
     yield verdict("aliasing", overlap(one, two), "two backward calls return the same memory", "a buffer is kept and returned")
-    yield verdict("aliasing", overlap(one, {**moved.parameters, **moved.cotangents}), "a gradient is a view of an argument")
-    for results_of, said in ((first, "outputs"), (one, "gradients")):
-        if said == "outputs":
-            module = kernel.fresh()
-            outputs, tape = forward(module, data)
-            spoil(outputs)
-        else:
-            spoil(results_of)
+    yield verdict(
+        "aliasing",
+        overlap(one, {**given.parameters, **given.cotangents}),
+        "a gradient is a view of an argument",
+        "an argument is returned, or a view of it, where a copy is needed",
+    )
+    spoiled = kernel.fresh()
+    outputs, own = forward(spoiled, data)
+    for arrays, made_by, tape_of, said in ((outputs, spoiled, own, "outputs"), (one, module, tape, "gradients")):
+        spoil(arrays)
         try:
-            later = backward(tape)
+            later = backward(made_by, tape_of, data.copy())
         except Exception as error:
             yield Finding("aliasing", FAIL, said=f"changing the {said} makes a later backward raise {one_line(error)}")
             continue
-        different = same(later, expected)
-        yield verdict(
-            "aliasing", different, f"changing the {said} changes the gradients of a later call", "the tape shares their memory"
-        )
+        said = f"changing the {said} changes the gradients of a later call"
+        yield verdict("aliasing", same(later, expected), said, "the tape shares their memory")
 
 
 def spoil(arrays: Mapping[str, Array]) -> None:
@@ -282,3 +285,12 @@ def bookkeeping(kernel: Kernel, data: Data) -> list[Finding]:
                 said = ", ".join(f"{one.check} ({one.said})" for one in follows)
                 found[first] = replace(found[first], said=f"{found[first].said}; from it follows: {said}")
     return list(found.values())
+
+
+def followed(findings: list[Finding]) -> list[Finding]:
+    """The findings, wrong gradients without a cause as what may follow from a tape that backward writes into."""
+    written = any(one.check == "tape" and one.cause == WRITTEN and not one.passed for one in findings)
+    said = "it may follow from the tape, into which backward writes while it still reads it"
+    return [
+        replace(f, cause=said) if written and f.check == "gradients" and not f.passed and not f.cause else f for f in findings
+    ]

@@ -22,6 +22,9 @@ LADDER = tuple(2.0**-k for k in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 17, 20))
 ORDERS = 6
 """How often the ladder is extrapolated: the truncation error of order h**14 is far below rounding then."""
 
+ROUGH = 1e4
+"""How many times its own size what an output is summed of may be, where differences tell its rounding from a kink."""
+
 
 class NotAnalytic(ValueError):
     """The function doesn't take complex numbers, or drops their imaginary part."""
@@ -93,17 +96,35 @@ def extrapolated(above: Array, below: Array, here: Array) -> tuple[Array, Array]
                 better = error < least
                 best, least = np.where(better, value, best), np.where(better, error, least)
             column = refined
-        return best, least + jump(above, below, here, noise)
+        least = least + jump(above, below, here, noise)
+        flat = flat_up_to(above, below, here)
+        still = np.where(flat > 0, np.finfo(np.float64).eps * np.abs(here) / flat, np.inf)
+        return np.where(still < least, 0.0, best), np.minimum(still, least)
+
+
+def flat_up_to(above: Array, below: Array, here: Array) -> Array:
+    """The largest step up to which f is the same number on both sides, 0 where there is none: its slope is below eps f over that."""
+    found = np.zeros(here.shape)
+    same = np.ones(here.shape, bool)
+    for k in reversed(range(len(LADDER))):
+        same &= (above[k] == here) & (below[k] == here)
+        found = np.where(same, LADDER[k], found)
+    return found
 
 
 def rounding_of(above: Array, below: Array, here: Array, quotients: Array) -> Array:
-    """The rounding of f itself, absolute: of its size, or what the quotients at the two smallest steps show of it, if that is more."""
+    """The rounding of f itself, absolute: of its size, or what the quotients at the two smallest steps show of it, if that is more.
+
+    An element may agree by luck, or be small where what it is summed of isn't: its neighbours along the last axis are asked too. What is
+    more than ROUGH times the rounding of their size is a kink rather than rounding.
+    """
     eps = np.finfo(np.float64).eps
     size = np.maximum(np.abs(here), np.maximum(np.abs(above), np.abs(below))[-3:].max(axis=0))
-    shown = LADDER[-1] * np.abs(quotients[-1] - quotients[-2])
+    shown, among = LADDER[-1] * np.abs(quotients[-1] - quotients[-2]), size
     if shown.ndim and shown.shape[-1]:
-        shown = np.maximum(shown, 2 * np.median(shown, axis=-1, keepdims=True))  # one of an array may agree by luck
-    return np.asarray(np.maximum(4 * eps * size, shown))
+        shown = np.maximum(shown, 2 * np.median(shown, axis=-1, keepdims=True))
+        among = size.max(axis=-1, keepdims=True)
+    return np.asarray(np.maximum(4 * eps * size, np.minimum(shown, ROUGH * eps * among)))
 
 
 def jump(above: Array, below: Array, here: Array, noise: Array) -> Array:

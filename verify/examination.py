@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from verify import against, behaviour, central, compare, continuation, differences, gradients, refusals, sizes, tangents
-from verify.bookkeeping import bookkeeping
+from verify.bookkeeping import bookkeeping, followed
 from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.contract import PROMISES, Contract, broken, contract_of
@@ -189,7 +189,7 @@ class Examination:
             found += self.of_rest()
             rows, routes = self.table()
         found += self.of_rows(rows, found)
-        found = self.explained(found, comparisons)
+        found = followed(self.explained(found, comparisons))
         return Report(
             self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, self.note,
             self.model.cell.command if self.model else "", tuple(comparisons), self.strict,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verify.correspondence import relations
 from verify.examination import Report, check
 from verify.handwritten import CASES
 from verify.kernel import Kernel, KernelError, checked, load, load_text
+from verify.relations import relations
 
 if TYPE_CHECKING:
     from derive.cell import Cell

@@ -17,10 +17,11 @@ from derive.language import Value
 from derive.notation import LaTeX, Notation
 from derive.program import Equation, Program
 from verify import interpreter
-from verify.correspondence import Correspondence, Relation
+from verify.correspondence import Correspondence
 from verify.data import Data, Dims
 from verify.interpreter import Environment, Evaluator, Numbers
 from verify.kernel import Kernel
+from verify.relations import Relation
 
 Array = NDArray[Any]
 

@@ -13,6 +13,7 @@ from verify.examination import Report
 from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding
 from verify.gradients import Comparison
 from verify.tolerances import PAIRS, tolerance
+from verify.verdicts import excess
 
 SHORT = {"emitted": "emitted", "hand-written": "hand", "complex step": "complex", "central": "central"}
 """The routes as the heads of narrow columns."""
@@ -61,16 +62,23 @@ def summary(report: Report, name: str, found: list[Finding]) -> str:
     """What a check looked at."""
     if name == "gradients":
         lags = {lag for one in report.comparisons for lag in one.decided_lags}
-        worst = max((one.error / one.tolerance.value for one in report.comparisons if one.decided), default=0.0)
+        worst = max((excess(one) for one in report.comparisons if one.decided), default=0.0)
         reach = f", lag by lag to {max(lags)}" if lags else ""
         counted = f"{len(found)} blocks, {len(report.comparisons)} comparisons in {len(report.sights)} sets of data"
-        return f"{counted}{reach}; worst at {worst:.1%} of its bound"
+        return f"{counted}{reach}; {share(worst)}"
     if name == "central differences" and len(found) > 1:
         return (
             f"{len(found)} blocks: " + "; ".join(dict.fromkeys(f.said for f in found if f.said.startswith("kink")))
             or f"{len(found)} blocks"
         )
     return "; ".join(dict.fromkeys(finding.said for finding in found if finding.said))
+
+
+def share(worst: float) -> str:
+    """How the largest error stands to its bound, in a number that a person reads."""
+    if worst <= 1:
+        return f"worst at {worst:.1%} of its bound"
+    return f"worst {worst:.0f} times its bound" if worst < 1000 else "worst far beyond its bound"
 
 
 def regimes(report: Report) -> Any:

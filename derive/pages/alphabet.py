@@ -64,8 +64,12 @@ PRODUCTS = ("hadamard", "star", "tensor")
 """Signs of elementwise products; a star may be a convolution as well, and \\otimes a product of all pairs."""
 IDENTITIES = ("I", "Id")
 """Letters that mostly stand for the identity matrix."""
-DIFFERENCES = ("Delta", "delta", "d")
-"""Letters that make a difference, or a step, of the letter behind them."""
+DIFFERENCES = ("Delta", "delta")
+"""Letters that make a step of the letter of time behind them, as d does: one quantity."""
+DIFFERENTIALS = words_in("d")
+"""Letters that make a step of the letter of time where the two stand without a space."""
+STEPS = ("Delta_t", "delta_t", "dt", "Delta")
+"""Names of a step of time."""
 OPERATORS = {
     "@": "dot",
     r"\odot": "hadamard",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from derive.functions import FUNCTIONS
 from derive.letters import GREEK
-from derive.pages.alphabet import SPECIAL, function_name
+from derive.pages.alphabet import SPECIAL, STEPS, function_name
 from derive.pages.core import Add, Call, Concat, Const, Core
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import called
-from derive.pages.symbols import Parts, Symbol, exponent, take_apart
-from derive.pages.tree import Bracket, Letter, Node, Number, Scripted
+from derive.pages.symbols import Parts, Symbol, exponent, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Decorated, Letter, Mark, Node, Number, Scripted
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
 
@@ -59,19 +60,73 @@ def sayings(name: str) -> str:
 def refuse_word(source: Source, node: Node, symbol: Symbol, following: Node, known: Collection[str]) -> None:
     """`\\mathrm{Linear}(x)`, `\\sigma_g(x)`: a word, or a function's letter with an index, in front of a bracket is meant as a function,
     unless the page says what it is."""
-    if not (isinstance(following, Bracket) and following.opener in "([") or symbol.name in known:
+    if symbol.name in known:
+        return
+    word = len(symbol.base) > 1 and symbol.base.lower() not in GREEK and symbol.base not in STEPS
+    if not (isinstance(following, Bracket) and following.opener in "(["):
+        if word and symbol.base[0].isupper() and not isinstance(following, Mark):
+            raise word_or_matrix(source, node, symbol.name)
         return
     marked = symbol.subs or symbol.sups or symbol.decorations
     if marked and function_name(symbol.base) and following.opener == "(":
         name = symbol.name
-        raise source.error(node.span, f"unknown function `{name}`: expected to know which.", sayings(name))
-    if len(symbol.base) > 1 and not is_greek(symbol.base):
+        raise source.error(node.span, f"unknown function `{name}`: which one is it?", sayings(name))
+    if word:
         raise unknown(source, node.span, symbol.name)
+    if symbol.font:
+        written, name = source.written((node.span[0], following.span[1])), symbol.name
+        what = f"`{written}` can be read in two ways: expected to know whether {name} is a function, an expectation, or a matrix."
+        raise source.error(node.span, what, f'Say --let "{name}=tanh" for a function, --let "{name}=matrix" for a product.')
 
 
-def is_greek(base: str) -> bool:
-    """Whether a base is one letter by its name: `alpha`, also a step of it, `Delta_t`."""
-    return base.split("_")[0].lower() in GREEK
+def word_or_matrix(source: Source, node: Node, name: str) -> PageError:
+    """For `\\mathrm{FC} x`."""
+    what = f"`{source.written(node.span)}` in front of a factor can be read in two ways: expected a function, or a matrix."
+    todo = f'Say --let "{name}=matrix" for a matrix; put what a function is applied to into brackets.'
+    return source.error(node.span, what, todo)
+
+
+def refuse_capitals(source: Source, trees: Sequence[Node], counted: Mapping[str, int], known: Collection[str]) -> None:
+    """`LN(...)` in bare letters: raises PageError where the letters are a function's name as well as symbols that are multiplied.
+
+    counted: how often each symbol stands in the trees. A letter that stands elsewhere too is a symbol.
+    """
+    found = [run for tree in trees for node in walk(tree) if isinstance(node, Chain) for run in called_capitals(node)]
+    within = Counter(letter.name for run in found for letter in run)
+    for run in found:
+        letters = [letter.name for letter in run]
+        if not set(letters) & set(known) and any(counted.get(letter, 0) == within[letter] for letter in letters):
+            word, product = "".join(letters), " ".join(letters)
+            what = f"`{word}` in front of a bracket can be read in two ways: expected a function, or the product {product}."
+            todo = f'Write `\\mathrm{{{word}}}(...)` for a function; say --let "{letters[0]}=matrix" for the product.'
+            raise source.error((run[0].span[0], run[-1].span[1]), what, todo)
+
+
+def called_capitals(node: Chain) -> Iterator[list[Letter]]:
+    """Capitals side by side, without a space between them, in front of a round or square bracket."""
+    for at, item in enumerate(node.items[1:], 1):
+        if isinstance(item, Bracket) and item.opener in "([":
+            run: list[Letter] = []
+            for letter in reversed(capitals(node.items[at - 1]) or node.items[:at]):
+                if not (is_capital(letter) and (not run or letter.span[1] == run[0].span[0])):
+                    break
+                assert isinstance(letter, Letter)
+                run.insert(0, letter)
+            if len(run) > 1:
+                yield run
+
+
+def capitals(node: Node) -> tuple[Node, ...]:
+    """The letters in a font or in braces: `{\\rm LN}`."""
+    if isinstance(node, Decorated) and node.font:
+        return capitals(node.body)
+    if isinstance(node, Bracket) and node.opener == "{" and len(node.parts) == 1:
+        return capitals(node.parts[0])
+    return node.items if isinstance(node, Chain) else ()
+
+
+def is_capital(node: Node) -> bool:
+    return isinstance(node, Letter) and len(node.name) == 1 and node.name.isupper()
 
 
 def refuse_marks(source: Source, node: Node, parts: Parts) -> None:

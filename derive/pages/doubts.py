@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from derive.pages.alphabet import DIFFERENCES, IDENTITIES, SPECIAL
+from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
-from derive.pages.errors import PageError, Span
-from derive.pages.kinds import LOOSE, NUMBER, VECTOR, Kinds, runs
+from derive.pages.errors import PageError, Source, Span
+from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.names import Names
 
-STEPS = tuple(f"{letter}_t" for letter in DIFFERENCES)
 FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
 """What a use says of a symbol: nothing, that it is no matrix, that it is a vector."""
 
@@ -46,10 +45,15 @@ class Uses:
             case Ref():
                 return self.is_open(node) and (node.name[0].islower() or node.name in STEPS)
             case Power() if is_quotient(node) and self.is_open(root(node)):
-                return True
+                return not self.is_inverse(node)
             case Call() | Power() | Add() | Product():
                 return all(self.like_a_number(part) for part in parts_of(node))
         return False
+
+    def is_inverse(self, node: Core) -> bool:
+        """Whether a power is written as such at a symbol in upper case: `W^{-1}`, the inverse of a matrix."""
+        inner = root(node)
+        return isinstance(inner, Ref) and inner.name[0].isupper() and "^" in self.names.source.written(node.span)
 
     def visit(self, node: Core, says: str, place: Span) -> None:
         """Note what a use says of the open symbols in a formula; `place`: the product or the sum that uses it."""
@@ -62,7 +66,8 @@ class Uses:
             self.sum(node, says, place)
         elif isinstance(node, Power):
             inner = root(node)
-            self.divisors |= {inner.name} if is_quotient(node) and isinstance(inner, Ref) else set()
+            if is_quotient(node) and isinstance(inner, Ref) and not self.is_inverse(node):
+                self.divisors.add(inner.name)
             self.visit(node.body, BESIDE_NUMBERS if says == FACTOR and is_quotient(node) else says, place)
         elif isinstance(node, (Call, Part, Concat, Turned)):
             passed_on = isinstance(node, Call) and node.function not in SPECIAL and self.like_a_number(node.body)
@@ -83,7 +88,7 @@ class Uses:
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
+            elementwise = any(sign not in (*LOOSE, "cross") for sign in signs) and not any(map(is_quotient, node.items))
             if all(numbers):
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
@@ -120,11 +125,12 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], given: 
 
 def declared_as(name: str) -> str:
     """A name as a declaration spells it: `Delta t`."""
-    return name.replace("_", " ") if name in STEPS else name
+    return name.replace("_t", " t") if name in STEPS else name.rstrip("_")
 
 
 def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, others: Sequence[str]) -> PageError:
     written, shown = names.source.written(node.span), names.source.written(place)[:80]
+    written = written[1:-1] if written.startswith("{") else written
     kinds = "a number, a vector or a matrix" if matrix else "a number or a vector"
     what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {kinds}."
     todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit'
@@ -181,7 +187,35 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
             raise names.source.error(found[0][2], what, todo)
 
 
+def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:
+    """`x W` beside `U h`: raises PageError where a vector stands in front of a matrix on a page that writes matrices in front."""
+    for node in nodes(definitions) if kinds.mixed else ():
+        for run in runs(node) if isinstance(node, Product) else ():
+            factors = [item for item in run if kinds.kind(item) != NUMBER]
+            if [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
+                vector, matrix = (source.written(item.span) for item in factors)
+                what = f"`{vector} {matrix}` can be read in two ways: expected `{matrix}` in front of the vector, as elsewhere on the page."
+                todo = f"Write `{matrix}^\\top {vector}` for the product, or `\\operatorname{{diag}}({vector}) {matrix}` for scaled rows."
+                raise source.error(node.span, what, todo)
+
+
 # ---- inputs that may be something else
+
+
+def refuse_inputs_without_a_step(names: Names, inputs: Sequence[str]) -> None:
+    """`W x_{next} + V r`: raises PageError where one input says its step and another doesn't."""
+    given = [one for one in names.reads if one.symbol not in names.defined]
+    later = next((one for one in given if one.time is not None and one.time >= 0), None)
+    if later is None or names.reader.letter is not None:
+        return
+    for one in given:
+        name = one.symbol.name
+        if one.time is None and name in inputs and name not in names.declared.kinds:
+            what = (
+                f"`{names.source.written(one.span)}` carries no step: expected one, as at `{names.source.written(later.span)}`."
+            )
+            todo = f'Say --let "{name}=input" for an input of the same step, --let "{name}=parameter", or mark its step.'
+            raise names.source.error(one.span, what, todo, (later.span, "the other:"))
 
 
 def notes_on_inputs(names: Names, inputs: Sequence[str], operands: set[str]) -> Iterator[str]:

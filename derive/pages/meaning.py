@@ -65,7 +65,9 @@ class Meaning:
 
     def definitions(self, entry: Entry) -> list[Definition]:
         """What one equation defines."""
-        named = [self.names.settle(self.names.target(target)).symbol.name for target in entry.targets]
+        targets = [self.names.settle(self.names.target(target)) for target in entry.targets]
+        named = [target.symbol.name for target in targets]
+        self.names.begin(targets[0])
         if len(named) == 1 and not isinstance(entry.targets[0], Grid):
             return [Definition(named[0], self.resolve(entry.right), entry.targets[0].span)]
         bodies = self.stacked(entry, tuple(named))

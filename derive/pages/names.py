@@ -39,7 +39,9 @@ class Names:
     def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
+        self.single = {one.symbol for entry in entries if len(entry.targets) == 1 and (one := reader.read(entry.targets[0]))}
         self.carried: dict[str, Occurrence] = {}
+        self.shift = 0  # what the equation that is being read is moved by: an output of this step, printed at the one before
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
@@ -199,9 +201,16 @@ class Names:
         given = [one for one in self.reads if one.symbol not in steps and one.time is not None]
         latest = max((one.time or 0 for one in given), default=0) if any(steps.values()) else 0
         read = {one.symbol for one in self.reads}
-        late = {symbol for symbol in steps if symbol not in read and not self.reader.words}
+        late = {symbol for symbol in steps if symbol in self.single and symbol not in read and not self.reader.words}
         outputs = {symbol: max(steps[symbol], latest) for symbol in late if self.defined[symbol].time is not None}
         return steps | outputs | {one.symbol: latest for one in given}
+
+    def begin(self, target: Occurrence) -> None:
+        """Read the symbols of an equation from now on as that equation is moved: `y_t = V h_t` beside `h_{t+1}` and `x_{t+1}`."""
+        self.shift = self.steps[target.symbol] - (target.time or 0) if target.time is not None else 0
+        if self.shift:
+            written, letter = self.source.written(target.span), self.reader.letter
+            self.notes[f"`{written}` stands beside inputs at {letter}+{self.shift}: read as the output of the same step"] = None
 
     def value(self, one: Occurrence) -> tuple[str, int]:
         """(name, lag) of a symbol that is read. Raises PageError on a step that can't be had."""
@@ -210,7 +219,7 @@ class Names:
             one = replace(one, time=0 if one.symbol in self.defined and self.defined[one.symbol].time else None)
         if one.time is None:
             return one.symbol.name, 0
-        lag = one.time - self.steps.get(one.symbol, 0)
+        lag = one.time + self.shift - self.steps.get(one.symbol, 0)
         written = self.source.written(one.span)
         if lag > 0:
             what = f"`{written}` isn't known yet at this step: expected this step or the one before."

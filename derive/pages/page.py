@@ -16,6 +16,7 @@ all of it -> Cell                `build`, `reading`
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,16 +24,25 @@ from pathlib import Path
 from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
-from derive.pages.alphabet import function_name
+from derive.pages.alphabet import STEPS, function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
+from derive.pages.calls import refuse_capitals
 from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
 from derive.pages.diagonals import holds_diagonal, without_diagonals
-from derive.pages.doubts import notes_on_inputs, refuse_identity, refuse_matrices_of_steps, refuse_open_symbols
+from derive.pages.doubts import (
+    notes_on_inputs,
+    refuse_both_ways,
+    refuse_identity,
+    refuse_inputs_without_a_step,
+    refuse_matrices_of_steps,
+    refuse_open_symbols,
+)
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
+from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
@@ -243,7 +253,10 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     names.notes |= dict.fromkeys(notes)
     if known.time is None:
         refuse_two_counters(source, reader, trees)
+    refuse_capitals(source, [entry.right for entry in forward], Counter(one.symbol.name for one in names.reads), known.kinds)
     refuse_layers(names)
+    refuse_operations(names)
+    names.notes |= dict.fromkeys(notes_on_fonts(names, trees))
     known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
@@ -265,8 +278,10 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         definitions = without_diagonals(source, definitions, kinds)
         kinds = Kinds(source, definitions, timed, said)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
+    refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
         refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+    refuse_both_ways(source, definitions, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
@@ -366,9 +381,14 @@ def operands(node: Core, kinds: Kinds) -> set[str]:
 def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definition], known: Declared) -> None:
     """`f(W x + U h)` with f undeclared is a function that nobody has named; `U(r ∘ h)` is a product."""
     for name, (span, inside) in meaning.calls.items():
-        if name not in meaning.plain and name not in known.kinds and like_an_argument(inside, {d.name for d in definitions}):
+        if (
+            name not in (*meaning.plain, *STEPS)
+            and name not in known.kinds
+            and like_an_argument(inside, {d.name for d in definitions})
+        ):
             what = f"unknown function `{name}`, or a matrix: expected to know which."
-            raise source.error(span, what, f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.')
+            todo = f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.'
+            raise source.error(span, what, todo + (f' A number is --let "{name}=0.1".' if name.islower() else ""))
 
 
 def like_an_argument(node: Core, defined: set[str]) -> bool:

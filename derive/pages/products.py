@@ -18,9 +18,12 @@ OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Core, Core]) -> str:
     """The sign between two factors: `dot` where a matrix product is meant, `hadamard` for an elementwise one. Raises PageError where a
     star or `\\otimes` beside a symbol that may be a weight leaves that open."""
-    if sign not in PRODUCTS or any(isinstance(one, Const) for one in pair):
+    if sign not in (*PRODUCTS, "dot") or any(isinstance(one, Const) for one in pair):
         return sign
     if sign == "hadamard":
+        return sign
+    if sign == "dot":
+        refuse_inner_product(names, signs, pair)
         return sign
     if any(isinstance(one, Ref) and names.declared.kinds.get(one.name) == MATRIX for one in pair):
         return "dot"
@@ -36,9 +39,19 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
                 "vector; convolutions and products of all pairs aren't read."
             )
             raise names.source.error(span, what, todo)
+        if isinstance(one, Ref) and names.is_free(one.name):
+            names.notes[f"`{written}` is read elementwise, {one.name} as a vector; a number is declared as such"] = None
     if sign == "tensor" and "hadamard" in signs:
         raise names.source.error(span, what, "Write `\\odot` for the elementwise product; the other isn't read.")
     return "hadamard"
+
+
+def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core, Core]) -> None:
+    """`q_t \\cdot k_t` where `\\odot` stands on the page too: an inner product, or an elementwise one."""
+    if "hadamard" in signs and all(isinstance(one, Ref) and names.is_timed(one.name) for one in pair):
+        span = (pair[0].span[0], pair[1].span[1])
+        what = f"`{names.source.written(span)}` can be read in two ways: expected an elementwise product, or an inner product."
+        raise names.source.error(span, what, "Write `\\odot` for the elementwise product; inner products aren't read.")
 
 
 def refuse_divided_product(source: Source, node: Signed, divisor: Node, value: Core) -> None:

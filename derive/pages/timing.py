@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from derive.pages.alphabet import DIFFERENTIALS
 from derive.pages.errors import Source
 from derive.pages.symbols import NEXT, PREVIOUS, Reader, exponent, offset, shifted_letters, spelled, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Scripted, Sum, with_parts
@@ -121,11 +122,24 @@ def with_call_indices(node: Node, letter: str | None) -> Node:
         return with_parts(node, lambda part: with_call_indices(part, letter))
     items: list[Node] = []
     for item in node.items:
-        if items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
+        if items and is_step(items[-1], item, letter):
+            items[-1] = Letter(f"{spelled(items[-1])}{letter}", (items[-1].span[0], item.span[1]))
+        elif items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
             items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
         else:
             items.append(with_call_indices(item, letter))
     return items[0] if len(items) == 1 else replace(node, items=tuple(items))
+
+
+def is_step(left: Node, right: Node, letter: str | None) -> bool:
+    """`dt`: a d in front of the letter of time, without a space between them."""
+    return (
+        isinstance(left, Letter)
+        and left.name in DIFFERENTIALS
+        and isinstance(right, Letter)
+        and right.name == letter
+        and left.span[1] == right.span[0]
+    )
 
 
 def is_function(node: Node) -> bool:

@@ -165,7 +165,7 @@ class Tokenizer:
 
     def function_at(self, text: str, span: Span) -> int:
         """Where in a run of letters a function's name begins; the run's length where none does."""
-        if len(text) >= 3 and function_name(text):
+        if function_name(text) and (len(text) >= 3 or self.source.text[span[1] : span[1] + 1] == "("):
             return 0
         if self.source.text[span[1] : span[1] + 1] in ("(", "[", "{", "\\"):
             return next(

@@ -113,6 +113,8 @@ class Printer:
         self.elementwise = self.choice(r"\odot", r"\circ", r"\otimes", "*", "⊙", "∗")
         if self.sign not in (r"\cdot", r"\times"):
             self.elementwise = self.sign  # two signs side by side would say two products
+        elif self.elementwise not in ("*", "∗"):
+            self.elementwise = r"\otimes"  # a dot beside a circle is an inner product
         self.join = self.choice("[,]", "[;]", "pmatrix", "bmatrix", "(,)")
         self.dot = self.choice("", "", r"\cdot")
         self.words = {name: self.choice(*forms) for name, forms in WORDS.items()}

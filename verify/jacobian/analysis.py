@@ -79,7 +79,8 @@ class Fan:
 class Analysis:
     """What a run's Jacobian products say. Means over the batch, with the standard deviation over it as the spread.
 
-    exponents (k,): natural log per step, descending, over the steps after `warmup`. log10_norms (T,): element l-1 is log10 of the
+    columns: of the frame. exponents (k,): natural log per step, descending, over the steps after `warmup`. log10_norms (T,): element
+    l-1 is log10 of the
     spectral norm of J_T ... J_{T-l+1}. singular_values (k,): log10, descending, of the product over all steps;
     singular_values_error: how far off they may be, log10. Minus infinity where a Jacobian is singular.
     """
@@ -87,6 +88,7 @@ class Analysis:
     run: Run
     wanted: Wanted
     warmup: int
+    columns: int
     bound: Bound
     paths: tuple[PathResult, ...] | None
     approximations: tuple[Approximation, ...]
@@ -124,7 +126,7 @@ def freeze(arrays: Mapping[str, Any]) -> None:
 def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Analysis:
     """Every figure of a run. Raises RunError on numbers that aren't finite, and on what can't be asked of it.
 
-    watch is called once for each step of each of the three long passes, and once for each norm of a path.
+    watch is called once for each step of each long pass, see `amount_of`.
     """
     wanted = wanted or Wanted()
     if not run.kernel.STATES:
@@ -145,7 +147,18 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
         figures = dense_figures(run, row_scaled(run, values) or Dense(run), k, warmup, wanted, watch)
     paths, approximate = path_results(run, values, wanted, watch)
     gradient = gradient_by_lag(run, wanted.loss_step, seed=wanted.seed, watch=watch) if wanted.gradient else None
-    return Analysis(run, wanted, warmup, bound_of(run, values), paths, approximate, gradient, **figures)
+    return Analysis(
+        run, wanted, warmup, k + SPARE if leading else run.size, bound_of(run, values), paths, approximate, gradient, **figures
+    )
+
+
+def amount_of(run: Run, wanted: Wanted) -> int:
+    """How often `analyse` calls its watch, about: once a step of each pass."""
+    if not run.kernel.STATES:
+        return 1
+    passes = 4 if run.size <= FULL_ROTATIONS else 2
+    paths = 2 * len(paths_of(run)) if run.derivation is not None and wanted.paths else 0
+    return run.steps * (passes + paths + (run.batch if wanted.gradient else 0))
 
 
 def dense_figures(run: Run, steps: Steps, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:

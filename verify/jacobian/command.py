@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,16 @@ from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
 from derive.streams import carried, may_leave
 from verify.jacobian import report
-from verify.jacobian.analysis import Analysis, Wanted, analyse
+from verify.jacobian.analysis import Analysis, Wanted, amount_of, analyse
 from verify.jacobian.files import Asked, build_run
 from verify.jacobian.initial import Init, parse_init
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
 
 USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H] [--inputs D] [--batch B] [--seed S] [--dim NAME=SIZE]
-       [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz] [--inputs-file file.npz]
-       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--plot file.png|.svg] [--json]
+       [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz]
+       [--inputs-file file.npz] [--batch-first]
+       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--plot file.png|.svg|.pdf] [--json]
        python -m verify jacobian --compare CELL CELL ... [the same]"""
 
 
@@ -38,13 +40,14 @@ def parser() -> OneLineParser:
     out.add_argument("--init", help="scale=..,forget-bias=..,recurrent=gaussian|orthogonal|identity")
     out.add_argument("--weights", type=Path, help="npz: the parameters by name")
     out.add_argument("--inputs-file", type=Path, help="npz: inputs by name (T, B, D), initial states by name (B, n)")
+    out.add_argument("--batch-first", action="store_true", help="the inputs of --inputs-file are (B, T, D)")
     out.add_argument("--exponents", type=int, metavar="k", help="only the leading k")
     out.add_argument("--threshold", type=float, default=0.01, help="of the verdict, natural log per step (0.01)")
     out.add_argument("--loss-step", type=int, help="the step whose loss the gradient by lag is of (T)")
     out.add_argument("--remedy", help="identity, orthogonal, relu, identity-relu, forget-bias=X: the same view before and after")
     out.add_argument("--no-paths", action="store_true", help="leave the paths out")
     out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
-    out.add_argument("--plot", type=Path, help="one picture, .png or .svg")
+    out.add_argument("--plot", type=Path, help="one picture, .png, .svg or .pdf")
     out.add_argument("--json", action="store_true", help="the whole record, strict JSON")
     return out
 
@@ -52,15 +55,52 @@ def parser() -> OneLineParser:
 def main(words: list[str]) -> int:
     """0 whatever the verdict; 2 where the call or a file is wrong: then one line on standard error."""
     try:
-        options, cell = parser().parse_known_args(words)
-        runs = runs_of(options, cell)
-        analyses = [analysed(run, options) for run in runs]
-        with may_leave():
-            show(analyses, options, words)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what overflows is refused by name; NumPy's and matplotlib's own words help nobody
+            options, cell = parser().parse_known_args(words)
+            with Shown() as shown:
+                shown.stage("reading")
+                runs = runs_of(options, cell)
+                analyses = [analysed(run, options, shown) for run in runs]
+                if options.plot:
+                    shown.stage("drawing")
+                    drawn(analyses, options.plot)
+            for note in dict.fromkeys(note for run in runs for note in run.notes):
+                print(f"jacobian: {note}", file=sys.stderr)
+            with may_leave():
+                show(analyses, options, words)
     except (RunError, DeriveError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
     return 0
+
+
+class Shown:
+    """What is being done, as a line on standard error that vanishes when it is done; on a terminal only."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self.progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self.task: Any = None
+
+    def __enter__(self) -> Shown:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def stage(self, what: str, total: int | None = None) -> None:
+        """The next thing to be done, in `total` parts; None: nobody knows how many."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(f"jacobian: {what}", total=total)
+
+    def advance(self) -> None:
+        self.progress.advance(self.task)
 
 
 def runs_of(options: Any, cell: list[str]) -> list[Run]:
@@ -78,7 +118,7 @@ def runs_of(options: Any, cell: list[str]) -> list[Run]:
     if not 0 <= options.threshold < float("inf"):
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
-    chosen = [split_words(words) for words in options.compare] if options.compare else [cell]
+    chosen = [split_words(words, "--compare ") for words in options.compare] if options.compare else [unquoted(cell)]
     found = [one for words in chosen for one in sources(words)]
     asked = replace(asked, one_of_several=len(found) > 1)
     runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
@@ -91,22 +131,31 @@ def runs_of(options: Any, cell: list[str]) -> list[Run]:
     return runs
 
 
-def split_words(words: str) -> list[str]:
-    """A cell of --compare with its options."""
+def unquoted(cell: list[str]) -> list[str]:
+    """A cell with its options, which may stand in one pair of quotes as --compare has them."""
+    return [*split_words(cell[0]), *cell[1:]]
+
+
+def split_words(words: str, where: str = "") -> list[str]:
+    """A cell in one word, with its options; a file keeps the spaces in its name."""
+    if Path(words).is_file():
+        return [words]
     try:
         out = shlex.split(words)
     except ValueError as error:
         said = str(error).rstrip(".").lower()
-        raise RunError(f"jacobian: --compare {words}: {said}: expected a cell with its options. Close the quote.") from None
+        raise RunError(f"jacobian: {where}{words}: {said}: expected a cell with its options. Close the quote.") from None
     if not out:
-        raise RunError(f"jacobian: --compare: expected a cell with its options, got `{words}`. Name one.")
+        raise RunError(f"jacobian: {where.strip() or words}: expected a cell with its options, got `{words}`. Name one.")
     return out
 
 
 def asked_of(options: Any) -> Asked:
     init: Init | None = parse_init(options.init) if options.init is not None else None
     sizes = (options.steps, options.hidden, options.inputs, options.batch, dims_of(options.dim))
-    return Asked(*sizes, options.seed, init, options.weights, options.inputs_file)
+    if options.batch_first and not options.inputs_file:
+        raise RunError("jacobian: --batch-first: expected --inputs-file beside it, got none. Leave it out.")
+    return Asked(*sizes, options.seed, init, options.weights, options.inputs_file, options.batch_first)
 
 
 def dims_of(words: Sequence[str]) -> dict[str, int]:
@@ -149,11 +198,8 @@ def declares_cells(path: Path) -> bool:
         return False
 
 
-def analysed(run: Run, options: Any) -> Analysis:
-    """The figures of a run, with a progress bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+def analysed(run: Run, options: Any, shown: Shown) -> Analysis:
+    """The figures of a run."""
     wanted = Wanted(
         exponents=options.exponents,
         threshold=options.threshold,
@@ -162,17 +208,17 @@ def analysed(run: Run, options: Any) -> Analysis:
         fan=24 if options.plot else 0,
         seed=options.seed,
     )
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"jacobian {run.name}", total=4 * run.steps)
-        return analyse(run, wanted, lambda: progress.advance(task))
+    shown.stage(run.name, amount_of(run, wanted))
+    return analyse(run, wanted, shown.advance)
+
+
+def drawn(analyses: list[Analysis], path: Path) -> None:
+    from verify.jacobian.plot import draw
+
+    draw(analyses, path)
 
 
 def show(analyses: list[Analysis], options: Any, words: Sequence[str]) -> None:
-    if options.plot:
-        from verify.jacobian.plot import draw
-
-        draw(analyses, options.plot)
     if not options.json:
         report.show(analyses)
         return

@@ -105,6 +105,25 @@ class Derived:
     def push(self, t: int, frame: Array) -> Array:
         """J V, (B, S, k)."""
         parts = self.run.split(frame, axis=-2)
+        chosen = self.pushed(t, parts)
+        out = {name: np.zeros_like(part) for name, part in parts.items()}
+        for after, _, block in self.ends:
+            out[after] += chosen[block]
+        return np.concatenate(list(out.values()), axis=-2)
+
+    def dense(self, start: int, stop: int) -> Array:
+        """J of the steps start <= t < stop, (stop - start, B, S, S): each block times the identity of its own state, all steps at once."""
+        sizes = self.run.sizes
+        around = (stop - start, self.batch)
+        chosen = self.pushed(slice(start, stop), {name: np.broadcast_to(np.eye(n), (*around, n, n)) for name, n in sizes.items()})
+        out = np.zeros((*around, self.size, self.size))
+        blocks = {name: self.run.split(rows, axis=-1) for name, rows in self.run.split(out, axis=-2).items()}  # views
+        for after, before, block in self.ends:
+            blocks[after][before] += chosen[block]
+        return out
+
+    def pushed(self, t: int | slice, parts: dict[str, Array]) -> dict[Value, Array | float]:
+        """Each block of J times the part of its state; t: a step, or several, whose axis then leads."""
         total: dict[Value, Array | float] = defaultdict(float)
         through: dict[Value, Array | float] = defaultdict(float)
         for term in self.terms:
@@ -112,18 +131,14 @@ class Derived:
             if marked and not self.kept:
                 continue
             whole = self.apply(term.value, t, parts[term.wrt], total)
-            total[term.target] += whole
+            total[term.target] = total[term.target] + whole
             if self.kept and marked:
                 through[term.target] += whole
             elif self.kept and term.block is not None and term.block in through:
                 through[term.target] += self.apply(term.value, t, parts[term.wrt], through)
-        chosen = through if self.kept else total
-        out = {name: np.zeros_like(part) for name, part in parts.items()}
-        for after, _, block in self.ends:
-            out[after] += chosen[block]
-        return np.concatenate(list(out.values()), axis=-2)
+        return through if self.kept else total
 
-    def apply(self, node: Any, t: int, frame: Array, blocks: Any) -> Array | float:
+    def apply(self, node: Any, t: int | slice, frame: Array, blocks: Any) -> Array | float:
         """A term times a frame, a block in it standing for its own product."""
         number, rest = coefficient(node)
         if number != 1:
@@ -156,8 +171,8 @@ class Derived:
                 return np.concatenate([zero + self.apply(part, t, frame, blocks) for part, zero in parts], axis=-2)
         return self.at(rest, t) @ frame
 
-    def at(self, node: Any, t: int) -> Array:
-        """The coefficient at one step, (B, n, 1) or (n, m)."""
+    def at(self, node: Any, t: int | slice) -> Array:
+        """The coefficient at one step, (B, n, 1) or (n, m), or at several."""
         if node not in self.coefficients:
             self.coefficients[node] = self.values.of(node)
         array = self.coefficients[node]
@@ -246,5 +261,4 @@ def evaluated(run: Run) -> Values:
 
 def dense(steps: Derived) -> Array:
     """All step Jacobians as arrays, (T, B, S, S)."""
-    eye = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size))
-    return np.stack([steps.push(t, eye) for t in range(steps.steps)])
+    return steps.dense(0, steps.steps)

@@ -32,6 +32,7 @@ class Asked:
     init: Init | None = None
     weights: Path | None = None
     inputs_file: Path | None = None
+    batch_first: bool = False
     one_of_several: bool = False
 
 
@@ -53,6 +54,10 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     if sequences is not None:
         both = {**kernel.INPUTS, **kernel.STATES}
         check_names(sequences, both, kernel.INPUTS, f"--inputs-file {asked.inputs_file}", "input")
+        if asked.batch_first:
+            sequences = {
+                n: array.swapaxes(0, 1) if n in kernel.INPUTS and array.ndim > 1 else array for n, array in sequences.items()
+            }
     sizes = all_sizes(kernel, asked, weights, sequences)
     shapes = {n: tuple(size_of(dim, sizes) for dim in dims) for n, dims in kernel.PARAMETERS.items()}
     parameters, applied = weights or {}, None
@@ -65,7 +70,19 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
         return Run(name, kernel, parameters, inputs, {}, derivation, applied)
     inputs = {n: sequences[n] for n in kernel.INPUTS}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
-    return Run(name, kernel, parameters, inputs, state, derivation, applied)
+    return Run(name, kernel, parameters, inputs, state, derivation, applied, notes_on(asked, inputs, state))
+
+
+def notes_on(asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:
+    """A line where the steps may be the sequences: fewer steps than sequences, and nothing else says which axis is which."""
+    if asked.batch_first or asked.steps or asked.batch or state:
+        return ()
+    return tuple(
+        f"--inputs-file {asked.inputs_file}: {name}: {array.shape} is read time first, as T = {array.shape[0]} with "
+        f"B = {array.shape[1]} sequences. If the batch comes first, add --batch-first."
+        for name, array in inputs.items()
+        if array.shape[0] < array.shape[1]
+    )
 
 
 def check_flags(asked: Asked) -> None:
@@ -113,7 +130,9 @@ def check_names(arrays: Mapping[str, Array], known: Mapping[str, Any], needed: M
     missing = [name for name in needed if name not in arrays]
     unknown = [name for name in arrays if name not in known]
     if missing:
-        raise RunError(f"jacobian: {where}: {what} {', '.join(missing)} is missing: expected {', '.join(needed)}. Add it.")
+        verb, found = "is" if len(missing) == 1 else "are", ", ".join(arrays) or "nothing"
+        fault = f"{what} {', '.join(missing)} {verb} missing: expected {', '.join(needed)}, got {found}"
+        raise RunError(f"jacobian: {where}: {fault}. Use the equations' names.")
     if unknown:
         raise RunError(
             f"jacobian: {where}: unknown name {', '.join(unknown)}: expected {', '.join(known)}. Use the equations' names."
@@ -144,7 +163,8 @@ def all_sizes(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Arra
     sizes: dict[str, int] = {}
     for label, array, dims in tables:
         if array.ndim != len(dims):
-            raise RunError(f"jacobian: {label}: wrong shape: expected ({', '.join(dims)}), got {array.shape}. Mend the file.")
+            mend = "Give it an axis for the batch" if dims[:2] == ("T", "B") and array.ndim == len(dims) - 1 else "Mend the file"
+            raise RunError(f"jacobian: {label}: wrong shape: expected ({', '.join(dims)}), got {array.shape}. {mend}.")
         for dim, size in zip(dims, array.shape, strict=True):
             if str(dim).isidentifier():
                 sizes.setdefault(dim, size)

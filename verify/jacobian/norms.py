@@ -13,7 +13,7 @@ DIRECT = 160
 """Up to this size the norm comes from all singular values; above, from Lanczos steps."""
 
 
-def log_norms(steps: Steps, watch: Watch = quiet) -> Array:
+def log_norms(steps: Steps, watch: Watch = quiet, direct: int = DIRECT) -> Array:
     """Logs of the norms by lag, (T, B). The whole product is carried, scaled at each step so that nothing under- or overflows."""
     pulled = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size)).copy()
     scale = np.zeros(steps.batch)
@@ -24,7 +24,7 @@ def log_norms(steps: Steps, watch: Watch = quiet) -> Array:
         largest = np.abs(pulled).max(axis=(-1, -2))
         pulled = pulled / np.where(largest > 0, largest, 1)[:, None, None]
         scale = scale + log_or_minus_infinity(largest)
-        logs[lag - 1] = scale + norms_of(pulled, start)
+        logs[lag - 1] = scale + norms_of(pulled, start, direct)
         watch()
     return logs
 
@@ -35,48 +35,45 @@ def log_or_minus_infinity(values: Array) -> Array:
     return out
 
 
-def norms_of(matrices: Array, start: Array) -> Array:
+def norms_of(matrices: Array, start: Array, direct: int) -> Array:
     """Logs of the spectral norms of (B, S, S); `start` (B, S) is where Lanczos begins, and is left where it ended."""
-    if matrices.shape[-1] <= DIRECT:
+    if matrices.shape[-1] <= direct:
         return log_or_minus_infinity(np.linalg.svd(matrices, compute_uv=False)[..., 0])
     return log_or_minus_infinity(np.array([lanczos(M, s) for M, s in zip(matrices, start, strict=True)]))
 
 
 def lanczos(matrix: Array, start: Array, most: int = 200) -> float:
     """The spectral norm by Golub-Kahan-Lanczos steps with full reorthogonalisation; `start` becomes the singular vector found."""
-    right = [start / np.linalg.norm(start)]
-    left: list[Array] = []
+    left, right = np.empty((most, len(start))), np.empty((most + 1, len(start)))
+    right[0] = start / np.linalg.norm(start)
     upper = np.zeros((most, most))
     for k in range(most):
         u = matrix @ right[k]
-        u -= project(left, u)
-        alpha = float(np.linalg.norm(u))
+        u -= project(left[:k], u)
+        alpha = float(np.sqrt(u @ u))
         upper[k, k] = alpha
         if alpha == 0:
             break
-        left.append(u / alpha)
-        v = matrix.T @ left[k]
-        v -= project(right, v)
-        beta = float(np.linalg.norm(v))
+        left[k] = u / alpha
+        v = left[k] @ matrix
+        v -= project(right[: k + 1], v)
+        beta = float(np.sqrt(v @ v))
         if k % 3 == 2 or k + 1 == most or beta == 0:
             U, values, Vt = np.linalg.svd(upper[: k + 1, : k + 1])
             if beta * abs(U[k, 0]) <= 1e-8 * values[0] or k + 1 == most or beta == 0:
-                start[:] = np.array(right).T @ Vt[0] + 1e-6 * np.linalg.norm(Vt[0]) / np.sqrt(len(start))
+                start[:] = Vt[0] @ right[: k + 1] + 1e-6 * np.linalg.norm(Vt[0]) / np.sqrt(len(start))
                 return float(values[0])
         upper[k, k + 1 : k + 2] = beta
-        right.append(v / beta)
+        right[k + 1] = v / beta
     start[:] = 1.0
     return float(np.linalg.norm(upper[: k + 1, : k + 1], 2))
 
 
-def project(basis: list[Array], vector: Array) -> Array:
-    """The part of a vector that lies in the span of orthonormal ones."""
-    if not basis:
-        return np.zeros_like(vector)
-    rows = np.array(basis)
-    part: Array = rows.T @ (rows @ vector)
+def project(rows: Array, vector: Array) -> Array:
+    """The part of a vector that lies in the span of orthonormal rows."""
+    part: Array = (rows @ vector) @ rows
     rest = vector - part
-    again: Array = part + rows.T @ (rows @ rest)
+    again: Array = part + (rows @ rest) @ rows
     return again
 
 

@@ -136,7 +136,7 @@ def carrying_gates(derivation: Any) -> list[Gate]:
                 found.append(gate_of(derivation, state, terms, leaf, defined))
             elif isinstance(leaf, Apply):
                 others.append(
-                    f"{name_of(leaf, derivation, defined)}, which multiplies the past of {state.name}, isn't one: 1 isn't its most"
+                    f"{name_of(leaf, derivation, defined)} multiplies the past of {state.name} and has no greatest value 1"
                 )
     if not found:
         fault = "; ".join(["the cell has no bias in a gate that carries a state over: expected one, got none", *others])

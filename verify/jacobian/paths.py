@@ -20,11 +20,17 @@ from derive.rules import JVP, identity_of
 from verify.jacobian.derived import Derived, Mark, Numbered, ends_of, terms_of
 from verify.jacobian.norms import log_norms, log_norms_from_frames
 from verify.jacobian.run import Array, Run
-from verify.jacobian.steps import Steps
 from verify.jacobian.sweeps import Watch, quiet
 
 EXACT = 256
 """Up to this size the norms of a path are those of its whole product; above, they come from frames."""
+
+
+QUICK = 80
+"""Up to this size the norms of paths come from all singular values; above, from Lanczos steps, which is quicker from here on."""
+
+AT_ONCE = 2**20
+"""How many numbers of a path's step Jacobians are made at once."""
 
 
 @dataclass(frozen=True)
@@ -115,27 +121,35 @@ def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watc
     """The norms by lag of the product with each path cut, and with it alone."""
 
     def norms(one: Derived) -> Array:
-        watch()
         if one.size <= EXACT:
-            return log_norms(Cached(one))
-        return log_norms_from_frames(one, seed=seed)
+            return log_norms(Cached(one), watch, direct=QUICK)
+        return log_norms_from_frames(one, seed=seed, watch=watch)
 
     return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]
 
 
 class Cached:
-    """The steps of a path as arrays, a step at a time, so that the whole product costs one matrix product a step."""
+    """The steps of a path as arrays, some steps at a time, so that the whole product costs one matrix product a step."""
 
     def __init__(self, steps: Derived) -> None:
         self.inner = steps
         self.steps, self.batch, self.size = steps.steps, steps.batch, steps.size
-        self.eye = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size))
+        self.chunk = max(1, AT_ONCE // (steps.batch * steps.size**2))
+        self.start, self.some = -1, np.zeros(0)
+
+    def jacobian(self, t: int) -> Array:
+        """J of one step, (B, S, S)."""
+        start = t - t % self.chunk
+        if start != self.start:
+            self.start, self.some = start, self.inner.dense(start, min(start + self.chunk, self.steps))
+        one: Array = self.some[t - start]
+        return one
 
     def push(self, t: int, frame: Array) -> Array:
-        return self.inner.push(t, self.eye) @ frame
+        return self.jacobian(t) @ frame
 
     def pull(self, t: int, frame: Array) -> Array:
-        return self.inner.pull(t, self.eye) @ frame
+        return self.jacobian(t).swapaxes(-1, -2) @ frame
 
 
 # ---- what the documents leave out
@@ -188,16 +202,17 @@ def part_of(run: Run, state: str) -> slice:
     return slice(None)
 
 
-def approximation(name: str, says: str, true: Steps, other: Steps, part: slice) -> Approximation:
+def approximation(name: str, says: str, true: Derived, other: Derived, part: slice) -> Approximation:
     """How far products and steps differ, on the rows and columns of one part of the state."""
-    eye = np.broadcast_to(np.eye(true.size), (true.batch, true.size, true.size))
-    whole, less = eye[..., part].copy(), eye[..., part].copy()
+    whole = np.broadcast_to(np.eye(true.size)[:, part], (true.batch, true.size, len(range(true.size)[part])))
+    less, exact, rough = whole, Cached(true), Cached(other)
     errors: list[float | None] = []
     by_step = np.zeros(true.steps)
     for lag in range(1, true.steps + 1):
         t = true.steps - lag
-        by_step[t] = relative(true.pull(t, eye[..., part]), other.pull(t, eye[..., part]), part) or 0.0
-        whole, less = true.pull(t, whole), other.pull(t, less)
+        one, near = (steps.jacobian(t)[:, part].swapaxes(-1, -2) for steps in (exact, rough))
+        by_step[t] = relative(one, near, part) or 0.0
+        whole, less = exact.pull(t, whole), rough.pull(t, less)
         largest = np.maximum(np.abs(whole).max(axis=(-1, -2), keepdims=True), np.abs(less).max(axis=(-1, -2), keepdims=True))
         whole, less = (frame / np.where(largest > 0, largest, 1) for frame in (whole, less))
         errors.append(relative(whole, less, part))

@@ -1,8 +1,10 @@
-"""One picture: the norm by lag with its bound and its exponent, the fan of singular values, the paths. Legible in grey."""
+"""One picture: the norm by lag with its bound and its exponent, the fan of singular values, the paths. Legible in grey, and in colours
+that a colour-blind reader tells apart."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from itertools import cycle
@@ -14,11 +16,26 @@ import numpy as np
 from verify.jacobian.analysis import FULL_ROTATIONS, LN10, Analysis, PathResult
 from verify.jacobian.run import Array, RunError
 
-KINDS = (".png", ".svg")
-INKS = ("black", "0.45", "0.68")
+KINDS = (".png", ".svg", ".pdf")
+INKS = ("black", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of Okabe and Ito (2008): told apart by readers who don't see all colours; each cell has dashes of its own as well."""
+
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)))
-LOOK = {"font.size": 9, "svg.hashsalt": "jacobian", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+LOOK = {
+    "font.size": 9,
+    "svg.hashsalt": "jacobian",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 MARKS = ("o", "s", "^", "D", "v", "x", "+", "*", "p", "<")
+NO_DATE = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}
+"""What is left out of each kind of file, so that the same figures give the same bytes."""
+
+LONGEST_NAME = 20
+"""How many signs of a name fit over a panel."""
+
 DECADES_SHOWN = 60
 """How far below the largest value a panel reaches; what vanishes further down leaves it."""
 
@@ -26,7 +43,9 @@ DECADES_SHOWN = 60
 def check_plot(path: Path) -> None:
     """Raises RunError where the picture couldn't be written."""
     if path.suffix.lower() not in KINDS:
-        raise RunError(f"jacobian: --plot {path}: expected a name that ends in .png or .svg, got `{path.suffix}`. Rename it.")
+        raise RunError(
+            f"jacobian: --plot {path}: expected a name that ends in {', '.join(KINDS)}, got `{path.suffix}`. Rename it."
+        )
     if not path.absolute().parent.is_dir():
         raise RunError(f"jacobian: --plot {path}: expected an existing folder, got {path.parent}. Make it first.")
     if os.path.isdir(path):  # False for a name too long, which Path.is_dir raises
@@ -45,12 +64,13 @@ def check_plot(path: Path) -> None:
 
 def draw(analyses: Sequence[Analysis], path: Path) -> None:
     """Write the picture of one or several analyses, beside its place first, then renamed; the same figures give the same bytes."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of fonts and caches
     importlib.import_module("matplotlib").use("Agg")
     plt: Any = importlib.import_module("matplotlib.pyplot")
 
     with plt.rc_context(LOOK):
         figure = composed(plt, analyses)
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
+        metadata = {NO_DATE[path.suffix.lower()]: None}
         try:
             figure.savefig(beside(path), format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
             beside(path).replace(path)
@@ -106,17 +126,20 @@ def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
     lowest, highest = [], []
     for k, analysis in enumerate(analyses):
         T, ink = analysis.run.steps, INKS[k % len(INKS)]
+        dashes, every, name = STYLES[(k + k // len(INKS)) % len(STYLES)], max(1, T // 12), analysis.run.label
         lags = np.arange(1, T + 1)
         values = shown(analysis.log10_norms)
-        axes.plot(lags, values, color=ink, lw=2.2, label=f"{analysis.run.name}: norm")
+        axes.plot(lags, values, color=ink, ls=dashes, lw=2.4, label=f"{name}: norm")
         slope = float(analysis.exponents[0])
         if np.isfinite(slope):
-            text = f"{analysis.run.name}: largest exponent, {slope:+.3g} a step"
-            axes.plot(lags, slope * lags / LN10, color=ink, lw=1, ls="--", label=text)
+            text = f"{name}: largest exponent, {slope:+.3g} a step"
+            axes.plot(lags, slope * lags / LN10, color=ink, lw=0.9, ls=dashes, label=text)
         bound = analysis.bound.log10(T)
-        if bound is not None and np.isfinite(bound[-1]):
-            factors = " (β_W β_h)^ℓ" if analysis.bound.beta_h else ""
-            axes.plot(lags, bound, color=ink, lw=1.2, ls=":", label=f"{analysis.run.name}: bound{factors}")
+        if (
+            bound is not None and np.isfinite(bound[-1]) and analysis.bound.beta_h is not None
+        ):  # a sum of norms would dwarf the rest
+            look = {"color": ink, "lw": 0.9, "ls": dashes, "marker": MARKS[k % len(MARKS)], "ms": 3.5, "markevery": (0, every)}
+            axes.plot(lags, bound, **look, label=f"{name}: bound (β_W β_h)^ℓ")
             highest.append(max(bound[-1], bound[0]))
         alive = values[np.isfinite(values)]
         lowest += [alive.min()] if alive.size else []
@@ -146,9 +169,15 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
             )
 
 
+def titled(analysis: Analysis, what: str) -> str:
+    """The title of a panel, a long name cut."""
+    name = analysis.run.name
+    return f"{name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + '…'}: {what}"
+
+
 def fan(axes: Any, analysis: Analysis) -> None:
     """The singular values of the product by lag: some of them, from the largest to the smallest."""
-    axes.set_title(f"{analysis.run.name}: singular values", loc="left", fontweight="bold")
+    axes.set_title(titled(analysis, "singular values"), loc="left", fontweight="bold")
     axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-\\ell}$\n(decades)")
     lags, values = fan_values(analysis)
@@ -186,7 +215,7 @@ BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
 
 def paths(axes: Any, analysis: Analysis) -> None:
     """The norm by lag with each path alone (thick) and with it cut (thin)."""
-    axes.set_title(f"{analysis.run.name}: what carries it", loc="left", fontweight="bold")
+    axes.set_title(titled(analysis, "what carries it"), loc="left", fontweight="bold")
     axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the spectral norm\n(decades)")
     lags = np.arange(1, analysis.run.steps + 1)

@@ -38,10 +38,12 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
         **again,
         "init": run.applied.text if run.applied else None,
         "applied": run.applied.record() if run.applied else None,
+        "notes": list(run.notes),
         "steps": run.steps,
         "batch": run.batch,
         "states": dict(run.sizes),
         "size": run.size,
+        "frame": {"start": "random orthogonal", "seed": a.wanted.seed, "columns": a.columns},
         "exponents": numbers(a.exponents),
         "exponents_spread": numbers(a.exponents_spread),
         "exponents_unit": "natural log per step",
@@ -69,7 +71,7 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
                 "says": one.says,
                 "relative_error": numbers(one.errors),
                 "worst_step": one.worst_step,
-                "worst_step_error": one.worst_error,
+                "worst_step_error": finite(one.worst_error),
             }
             for one in a.approximations
         ],

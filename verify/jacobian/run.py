@@ -27,6 +27,7 @@ class Run:
     parameters {name: as PARAMETERS}, inputs {name: (T, B, n)}, state {name: (B, n)} (zeros where absent).
     derivation: the cell's `derive.compiler.Derivation`, where the kernel comes from equations; paths and bounds are read from it.
     applied: what --init or a remedy did to the weights (`initial.Applied`); None where they were given.
+    notes: what a reader should know of how the arrays were read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Run:
     state: Mapping[str, Array] = field(default_factory=dict)
     derivation: Any | None = None
     applied: Any | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""

@@ -136,7 +136,7 @@ def test_a_wrong_weights_file_is_one_line_that_names_it(
         (["rnn", "--exponents", "99", *SMALL], "--exponents: expected 1 to S = 4"),
         (["rnn", "--exponents", "0", *SMALL], "--exponents: expected 1 to S = 4"),
         (["rnn", "--weights", "nowhere.npz"], "--weights nowhere.npz: no such file"),
-        (["rnn", "--plot", "picture.pdf"], "expected a name that ends in .png or .svg"),
+        (["rnn", "--plot", "picture.jpg"], "expected a name that ends in .png, .svg, .pdf, got `.jpg`"),
         (["rnn", "--dim", "Q=3"], "--dim Q: unknown dimension"),
         (["rnn", "--dim", "H"], "expected NAME=SIZE"),
         (["rnn", "--loss-step", "9", *SMALL], "--loss-step: expected a step from 1 to 8"),

@@ -1,0 +1,95 @@
+"""Faults that show only beyond some size, or at some sizes, are found with the place where they begin; right kernels pass."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import verify
+from tests.verify.edits import edited
+from verify.__main__ import main
+from verify.evidence import CHAINED, EXACT
+from verify.findings import Finding
+from verify.kernel import Kernel, KernelError
+from verify.sizes import EVERY, FEW, USUAL, check_names, chosen, of_sizes, usual
+
+RETURN = "    return SimpleNamespace(parameters=d"
+TANH = "        h = np.tanh("
+
+
+def findings(*edits: tuple[str, str], method: str = EXACT, each: tuple[int, ...] = USUAL) -> list[Finding]:
+    kernel = Kernel(edited(*edits), "edited")
+    return [finding for finding in of_sizes(kernel, usual(kernel, each), method, 0) if not finding.passed]
+
+
+FAULTS = {
+    "rows beyond 128": (f'    d["U"][128:] = 0\n{RETURN}', r"d_U, .*H = 130.*wrong in rows 128 to 129; it fails at H = 130, 256, 300, right at H = 16, 24, 33, 64, 127"),  # noqa: E501
+    "the last block of 64": (f'    if len(b) % 64 == 0:\n        d["b"][-64:] = 0\n{RETURN}', r"d_b, .*it fails at H = 64, 256"),
+    "the remainder of 16": (f'    d["W"][len(b) // 16 * 16:] *= len(b) < 16\n{RETURN}', r"d_W, .*H = 24.*rows 16 to 23; it fails at H = 24, 33, 127, 130, 300"),  # noqa: E501
+    "more than 128 steps": (f'    d_x[: max(0, len(x) - 128)] = 0\n{RETURN}', r"d_x, T = 130.*wrong in steps 0 to 1; it fails at T = 130, 256, 300"),  # noqa: E501
+    "more than 32 examples": (f'    d["b"] += (d_x.shape[1] > 32) * d_x[0, 32:].sum()\n{RETURN}', r"d_b, .*B = 33.*it fails at B = 33"),
+    "more than 256 inputs": (f'    d["W"][:, 256:] = 0\n{RETURN}', r"d_W, .*D = 300.*columns 256 to 299; it fails at D = 300"),
+    "one element": (f'    if len(b) > 200:\n        d["U"][77, 133] *= 1.01\n{RETURN}', r"d_U, .*wrong in row 77, column 133"),
+    "only where all are large": (f'    d["b"] *= 1 + 1e-6 * (len(x) * d_x.shape[1] > 1000)\n{RETURN}', r"d_b, T = 33, B = 34.*it fails at T = 33, B = 34, H = 35, D = 36"),  # noqa: E501
+    "float32 alone": (f'    if W.dtype == np.float32:\n        d["W"][64:] = 0\n{RETURN}', r"d_W, .*H = 127.*float32: differs from float64"),  # noqa: E501
+    "noise of float32": (f'    if len(b) > 100:\n        d["W"] = d["W"].real.astype(np.float32).astype(W.dtype) if W.dtype == np.float64 else d["W"]\n{RETURN}', r"d_W"),  # noqa: E501
+    "the kernel raises": (f'    assert len(b) < 100\n{RETURN}', r"H = 127, D = 2: the kernel raises AssertionError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_beyond_some_size_is_found_where_it_begins(name: str) -> None:
+    new, said = FAULTS[name]
+    (finding,) = findings((RETURN, new))
+    assert re.search(said, finding.line()), finding.line()
+
+
+def test_a_right_kernel_passes_at_every_size() -> None:
+    assert findings() == []
+
+
+def test_a_kernel_of_real_numbers_is_decided_too() -> None:
+    relu = (
+        ("np.tanh(x[t] @ W.T + h @ U.T + b)", "np.maximum(x[t] @ W.T + h @ U.T + b, 0)"),
+        ("(1 - hs[t + 1] ** 2)", "(hs[t + 1] > 0)"),
+    )
+    assert findings(*relu, method=CHAINED, each=(130,)) == []
+    (finding,) = findings(*relu, (RETURN, f'    d["U"][128:] = 0\n{RETURN}'), method=CHAINED, each=(130,))
+    assert re.search(r"rows? 12[89]", finding.said)  # a unit that is off has no gradient to be wrong
+
+
+def test_forward_and_backward_that_are_wrong_together_beyond_some_size_are_seen_against_the_equations() -> None:
+    wrong = (("np.tanh(x[t] @ W.T + h @ U.T + b)", "np.tanh((x[t] @ W.T)*(np.arange(len(b)) < 128) + h @ U.T + b)"),
+             ('d["W"] += d_a.T @ x[t]', 'd["W"] += (d_a * (np.arange(len(b)) < 128)).T @ x[t]'), ("= d_a @ W", "= d_a * (np.arange(len(b)) < 128) @ W"))  # fmt: skip  # noqa: E501
+    assert verify.check(edited(*wrong), quick=True).passed
+    (finding,) = verify.check(edited(*wrong), against="rnn", quick=True).failures()
+    assert re.search(r"sizes: .*H = 130, .*forward: output h, step 0: differs from the equations", finding.line())
+
+
+def test_each_edge_has_sizes_on_both_sides_in_each_dimension() -> None:
+    for each in (USUAL, EVERY):
+        for edge in (32, 64, 128, 256):
+            assert any(size <= edge for size in each)
+            assert any(edge < size < 2 * edge for size in each)
+        assert any(size % 64 == 0 for size in each)
+        assert any(size % 16 for size in each if size > 256)
+    assert FEW
+
+
+@pytest.mark.parametrize("text", ["T", "T=", "T=x", "=3", "T=0", "T=3;H=2", "T=3,T=4", ""])
+def test_sizes_that_say_nothing_are_refused(text: str) -> None:
+    with pytest.raises(KernelError, match=r"^verify: --sizes .*: expected dimensions and whole numbers .* Write for example"):
+        chosen([text])
+
+
+def test_a_dimension_that_a_kernel_has_not_got_is_refused() -> None:
+    with pytest.raises(
+        KernelError, match=r"^verify: --sizes: Q is no dimension of edited: expected some of T, B, H, D, got Q\.$"
+    ):
+        check_names(Kernel(edited(), "edited"), chosen(["T=3,Q=2"]))
+
+
+def test_chosen_sizes_take_the_place_of_the_usual_ones(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rnn", "--sizes", "T=20,H=40", "--sizes", "B=50", "--json"]) == 0
+    assert "2 sets, large at B = 50; T = 20, H = 40" in capsys.readouterr().out
