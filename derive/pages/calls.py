@@ -42,17 +42,19 @@ def extreme(source: Source, name: str, body: Core, span: Span) -> Core:
     return Add((left, Call("relu", Add((right, left), (1, -1), span), span)), (1, 1), span)
 
 
-def unknown(source: Source, span: Span, name: str) -> PageError:
+def unknown(source: Source, span: Span, name: str, sure: bool = False) -> PageError:
+    """sure: it is written as a function, and can be nothing else."""
     near = difflib.get_close_matches(name.lower(), [*FUNCTIONS, *SPECIAL], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     what = f"unknown function `{name}`: expected one of {KNOWN}."
-    return source.error(span, what, hint + sayings(name))
+    return source.error(span, what, hint + sayings(name, sure))
 
 
-def sayings(name: str) -> str:
+def sayings(name: str, sure: bool = False) -> str:
     """What can be said of a name that may be a function: the forms, not a guess."""
+    others = "" if sure else f'; --let "{name}=matrix"; or --let "{name}=0.5", a number'
     return (
-        f'Say what it is: --let "{name}=F", F one of these functions; --let "{name}=matrix"; or --let "{name}=0.5", a number. '
+        f'Say what it is: --let "{name}=F", F one of these functions{others}. '
         "A function of another form is written out, or defined on the page: `\\phi(a) = ...`."
     )
 

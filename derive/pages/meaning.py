@@ -329,7 +329,7 @@ class Meaning:
         return self.sizes[core]
 
     def unknown(self, node: Node, name: str) -> PageError:
-        return unknown(self.names.source, node.span, name)
+        return unknown(self.names.source, node.span, name, isinstance(node, Letter) and node.is_function)
 
     def no_argument(self, node: Node) -> PageError:
         parts = take_apart(node)

@@ -18,7 +18,7 @@ BROKEN = {
         "sigma, sign, silu, sin, sinh, softmax, softplus, softsign, sqrt, tanh.\n"
         "    $$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n"
         "            ^^^^^^^^^^^^^^^^^^^\n"
-        'Did you mean tanh? Say what it is: --let "tahn=F", F one of these functions; --let "tahn=matrix"; or --let "tahn=0.5", a number. '
+        'Did you mean tanh? Say what it is: --let "tahn=F", F one of these functions. '
         "A function of another form is written out, or defined on the page: `\\phi(a) = ...`.",
     ),
     "shape conflict": (
