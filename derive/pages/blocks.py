@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from derive.pages.errors import Source, Span
+from derive.pages.errors import EARLIER, Source, Span
 from derive.pages.macros import DEFINES, definition
 
 LONGEST_BLOCK = 20_000
@@ -230,14 +230,27 @@ def within_paragraph(source: Source, start: int, closer: str, otherwise: int) ->
 
 def lines_of_prose(source: Source, pieces: list[Piece]) -> tuple[Source, list[Piece]]:
     """A page without displays whose prose has equations in lines, as `- it = f(Xt*(Wi^T) + Ht-1*(Ri^T))`: as a plain text."""
-    hidden = re.compile(r"<!--.*?-->|^[ ]{0,3}(?:```|~~~)[^\n]*$", re.DOTALL | re.MULTILINE)
-    text = hidden.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source.text)
-    lines = replace(source, text=text, plain=True)
-    if source.plain or not lines.joined:
+    if source.plain or not EARLIER.search(source.text):
+        return source, pieces
+    lines = replace(source, text=without_comments(source.text), plain=True)
+    if not lines.joined:
         return source, pieces
     said = [piece for piece in pieces if isinstance(piece, (Declarations, Skip))]
     found = [*plain_lines(lines), *said]
     return replace(source, plain=True), sorted(found, key=lambda piece: piece.at if isinstance(piece, Heading) else piece.span[0])
+
+
+def without_comments(text: str) -> str:
+    """The text with blanks for HTML comments and for the fences around code; every place stays where it is."""
+    kept: list[str] = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0:
+        end = text.find("-->", start)
+        end = end + 3 if end >= 0 else len(text)
+        kept += [text[at:start], re.sub(r"[^\n]", " ", text[start:end])]
+        at = end
+    whole = "".join([*kept, text[at:]])
+    return re.sub(r"^(?:```|~~~)[^\n]*$", lambda found: " " * len(found[0]), whole, flags=re.MULTILINE)
 
 
 BULLET = re.compile(r"\s*[-*•]\s+(?=[^\W\d_]\w{0,40}\s*=)")
