@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import sympy as sp
 
-from derive.functions import absolute, elu, hardtanh, relu, sigma, sign, softplus, softsign, step
+from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
 from derive.language import (
     Apply,
     Diagonal,
@@ -40,8 +40,7 @@ class Notation:
     times, minus, dot, one, each_step = " ∘ ", "−", "\u0307", "1", "Σₜ"
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
-        sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sign: "sign", hardtanh: "hardtanh",
-        softsign: "softsign", sp.atan: "arctan", sp.erf: "erf", sp.sinh: "sinh", sp.cosh: "cosh",
+        sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
     }  # fmt: skip
 
     def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None, words: Collection[str] = ()) -> None:
@@ -318,8 +317,7 @@ class LaTeX(Notation):
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
         sp.exp: r"\exp", sp.log: r"\log", sp.sin: r"\sin", sp.cos: r"\cos", absolute: r"\operatorname{abs}",
-        sign: r"\operatorname{sgn}", hardtanh: r"\operatorname{hardtanh}", softsign: r"\operatorname{softsign}",
-        sp.atan: r"\arctan", sp.erf: r"\operatorname{erf}", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
+        sign: r"\operatorname{sgn}", sp.atan: r"\arctan", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
     }  # fmt: skip
 
     def name(self, name: str) -> str:

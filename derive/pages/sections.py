@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Definitions, Heading, Piece, Skip
+from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
 from derive.pages.macros import DEFINES, Macros, macros_in
@@ -18,7 +19,7 @@ from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
-from derive.pages.tokens import Token, tokenize
+from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
 
 MOST = 400

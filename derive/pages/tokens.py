@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from derive.pages.alphabet import (
     CASES,
@@ -30,7 +30,6 @@ from derive.pages.alphabet import (
 )
 from derive.pages.errors import EARLIER, Source, Span
 from derive.pages.lexer import LEXER
-from derive.pages.macros import Macros, expanded
 
 DEEPEST = 40
 """How deep brackets may nest."""
@@ -82,8 +81,7 @@ class Tokenizer:
     def comment(self, text: str, span: Span) -> None:
         pass
 
-    def space(self, text: str, span: Span) -> None:
-        pass
+    space = comment
 
     def phrase(self, text: str, span: Span) -> None:
         self.add("TEXT", text, span)
@@ -400,38 +398,4 @@ class Tokenizer:
         self.add(f"{name.upper()}_{kind}", environment, (span[0], self.at))
 
 
-def tokenize(source: Source, span: Span, macros: Macros | None = None) -> list[Token]:
-    """The tokens of one display, its macros expanded. Raises PageError on what isn't mathematics."""
-    inside = expanded(source, span, macros) if macros is not None else None
-    if inside is None:
-        return arrays_of_equations(Tokenizer(source, span).run())
-    tokens = Tokenizer(inside, (0, len(inside.text))).run()
-    return arrays_of_equations([replace(token, span=inside.on_page(token.span)) for token in tokens])
-
-
-def arrays_of_equations(tokens: list[Token]) -> list[Token]:
-    """An `array`, or `cases`, that holds equations is lines of a display, no matrix."""
-    opened: list[int] = []
-    holds: list[bool] = []
-    made = list(tokens)
-    for at, token in enumerate(tokens):
-        if token.kind == "BEGIN_MATRIX":
-            opened.append(at)
-            holds.append(False)
-        elif token.kind == "EQUALS" and holds:
-            holds[-1] = True
-        elif token.kind == "END_MATRIX" and opened:
-            begin, equations = opened.pop(), holds.pop()
-            if equations:
-                made[begin] = Token("BEGIN_LINES", tokens[begin].value, tokens[begin].span)
-                made[at] = Token("END_LINES", token.value, token.span)
-            elif tokens[begin].value.rstrip("*") in CASES:
-                made[begin] = Token("UNREAD", NO_CASES, tokens[begin].span)
-                made[at] = Token("STOP", "", token.span)
-    return made
-
-
-NO_CASES = "distinctions of cases aren't read: expected one formula.\nWrite the cases as one formula, such as \\max(0, x)."
-NO_SUM = (
-    "Write the step without indices, as in `W x_t`; a loss is no part of it: `<!-- derive: skip -->` in front passes it over."
-)
+NO_SUM = "Write the step without indices, as in `W x_t`; `<!-- derive: skip -->` in front of a loss passes it over."

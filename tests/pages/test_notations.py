@@ -118,7 +118,6 @@ FORMULAS = {
     r"T \odot W^\top x_t + U h_{t-1}": "T ∘ Wᵀ xₜ + U hₜ₋₁",
     r"\tanh(x_t^T W + h_{t-1}^T U + b^T)": "tanh(Wᵀ xₜ + Uᵀ hₜ₋₁ + b)",
     r"\tanh(W x_t^\top + U h_{t-1}^\top + b)": "tanh(W xₜ + U hₜ₋₁ + b)",
-    r"\tanh((x_t W)^T + U h_{t-1})": "tanh(Wᵀ xₜ + U hₜ₋₁)",
 }
 
 
