@@ -7,7 +7,8 @@ import pytest
 from derive.cells.registry import build
 from derive.language import add
 from derive.program import Term
-from verify.mutants import Mutant, mutants
+from verify.edits.edit import Edit
+from verify.edits.table import backward_edits
 from verify.power.exact import Judge, resized
 from verify.power.measure import Bench
 
@@ -42,10 +43,33 @@ def test_a_change_of_nothing_is_set_aside_by_an_identity() -> None:
     turned = type(equation)(equation.target, tuple(Term(add(term.value), term.reason) for term in reversed(equation.terms)))
     program = derivation.backward.with_equations([turned if one is equation else one for one in derivation.backward.equations])
     judge = Judge(bench.model, resized(bench.kernel.dims))
-    assert judge.proof(Mutant("nothing", "terms in another order", program, equation, turned)) == "equivalent"
+    assert judge.proof(Edit("nothing", "terms in another order", program, ((equation, turned),))) == "equivalent"
 
 
 def test_every_class_of_fault_is_planted() -> None:
     derivation = Bench(build("lstm --peephole")).model.derivation
-    kinds = {mutant.kind for mutant in mutants(derivation.backward, derivation.forward)}
-    assert kinds >= {"dropped summand", "flipped sign", "swapped gates", "slope", "old for new", "transpose", "stale buffer"}
+    kinds = {(edit.kind, edit.places > 1) for edit in backward_edits(derivation.backward, derivation.forward)}
+    assert {kind for kind, _ in kinds} >= {
+        *(
+            "dropped summand",
+            "flipped sign",
+            "swapped gates",
+            "slope",
+            "old for new",
+            "transpose",
+            "stale buffer",
+            "carry",
+            "= for +=",
+        ),
+        *(
+            "another gate",
+            "another parameter",
+            "time index",
+            "some steps only",
+            "mean for sum",
+            "tape",
+            "wrong state",
+            "cut recurrence",
+        ),
+    }
+    assert {("slope", True), ("transpose", True), ("time index", True), ("dropped summands", True)} <= kinds

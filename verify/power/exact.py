@@ -23,9 +23,9 @@ from derive.expressions import values_in
 from derive.language import Apply, Value
 from derive.program import Equation, Program
 from verify.data import Data, Dims
+from verify.edits.edit import Edit
 from verify.interpreter import Evaluator, Numbers
 from verify.model import Model
-from verify.mutants import Mutant
 
 Array = NDArray[Any]
 NAMES = (
@@ -139,11 +139,12 @@ class Judge:
                 return True
         return False
 
-    def proof(self, mutant: Mutant) -> str:
-        """`different` by exact arithmetic, `equivalent` by identity, or `undecided`."""
-        if self.differs(ExactKernel(self.model, self.dims, mutant.program)):
+    def proof(self, edit: Edit, steps: int = 3) -> str:
+        """`different` by exact arithmetic on so many steps, `equivalent` by identity, or `undecided`."""
+        if self.differs(ExactKernel(self.model, self.dims, edit.program), steps):
             return "different"
-        if self.identical(mutant.equation, mutant.changed) or dead(mutant.program, mutant.equation.target):
+        pairs = edit.changed
+        if all(self.identical(old, new) or dead(edit.program, old.target) for old, new in pairs):
             return "equivalent"
         return "undecided"
 
