@@ -65,7 +65,7 @@ def summary(report: Report, name: str, found: list[Finding]) -> str:
         worst = max((excess(one) for one in report.comparisons if one.decided), default=0.0)
         reach = f", lag by lag to {max(lags)}" if lags else ""
         counted = f"{len(found)} blocks, {len(report.comparisons)} comparisons in {len(report.sights)} sets of data"
-        return f"{counted}{reach}; worst at {of_bound(worst)}"
+        return f"{counted}{reach}; {share(worst)}"
     said = "; ".join(dict.fromkeys(finding.said for finding in found if finding.said))
     if name == "central differences" and len(found) > 1:
         kinks = "; ".join(dict.fromkeys(f.said for f in found if f.said.startswith("kink")))
@@ -73,13 +73,11 @@ def summary(report: Report, name: str, found: list[Finding]) -> str:
     return said
 
 
-def of_bound(ratio: float) -> str:
-    """An error as a multiple of its bound, in figures that a person reads."""
-    if ratio != ratio or ratio == float("inf"):
-        return "no number"
-    if ratio <= 1:
-        return f"{ratio:.1%} of its bound"
-    return f"{ratio:.3g} times its bound" if ratio < 1000 else f"{ratio:.0e} times its bound"
+def share(worst: float) -> str:
+    """How the largest error stands to its bound, in a number that a person reads."""
+    if worst <= 1:
+        return f"worst at {worst:.1%} of its bound"
+    return f"worst {worst:.0f} times its bound" if worst < 1000 else "worst far beyond its bound"
 
 
 def regimes(report: Report) -> Any:

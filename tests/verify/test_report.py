@@ -62,20 +62,6 @@ def test_one_line_names_the_cause(failing: Report) -> None:
     assert re.search(r"15 gradients are wrong, first ∂L/∂hₜ₋₁.*likely cause: the carry of h is zeroed", line)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "said"),
-    [
-        (0.345, "34.5% of its bound"),
-        (12.4, "12.4 times its bound"),
-        (1.37e13, "1e+13 times its bound"),
-        (float("inf"), "no number"),
-        (float("nan"), "no number"),
-    ],
-)
-def test_how_far_from_a_bound_is_said_in_figures_that_a_person_reads(ratio: float, said: str) -> None:
-    assert printing.of_bound(ratio) == said
-
-
 def test_what_came_where_nothing_is_right_is_said_in_words() -> None:
     finding = Finding("gradients", FAIL, "b_f", "regime ordinary", got=0.25, expected=0.0, error=float("inf"), tolerance=1e-12)
     assert "backward 0.25, expected 0: where 0 is right, something came" in finding.line()

@@ -68,8 +68,8 @@ def exchanged(program: Program, forward: Program) -> Iterator[Edit]:
     """Parameters that are transposed, or change places, throughout: a wrong `--map`, gates in another order."""
     for value in forward.given:
         if not value.timed and value.shape[0] == value.shape[1] != 1:
-            match = {value: transpose(value)}.get
-            changes = {k: one.substituted(match) for k, one in enumerate(program.equations) if one.is_reading(value)}
+            turned = {value: transpose(value)}
+            changes = {k: one.substituted(turned.get) for k, one in enumerate(program.equations) if one.is_reading(value)}
             yield from edited("another parameter", f"{value.name} transposed", program, changes, 1)
     for first, second in combinations([value for value in forward.given if not value.timed], 2):
         if first.shape == second.shape:
