@@ -104,7 +104,11 @@ class Inquiry:
     def headline(self, found: Explanation) -> str:
         """What was done, without the equations."""
         edits = found.edits if found.forward is None else (found.forward.edit,)
-        return "forward: " * (found.forward is not None) + "; and ".join(edit.said for edit in edits)
+        said = "; and ".join(edit.said for edit in edits)
+        if found.forward is None:
+            return said
+        names = "" if self.model is not None else f" (its names are those of `{found.forward.command}`)"
+        return f"forward: {said}{names}"
 
     def formulas(self, found: Explanation) -> list[str]:
         """The equations of an explanation, as they are and as they were computed."""

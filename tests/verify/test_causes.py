@@ -135,7 +135,7 @@ def test_a_forward_pass_that_reads_another_bias_is_named_as_such() -> None:
     kernel = Kernel(load_text(text, "edited.py"), "edited")
     inquiry = Inquiry(evidence_of(kernel), [], None, [model_of(build("lstm"))])
     found = explanation_of(inquiry)
-    assert inquiry.headline(found) == "forward: b_o for b_f"
+    assert inquiry.headline(found) == "forward: b_o for b_f (its names are those of `lstm`)"
     assert {"b_f", "b_o"} <= found.explained
 
 

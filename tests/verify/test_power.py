@@ -9,6 +9,7 @@ from derive.language import add
 from derive.program import Term
 from verify.edits.edit import Edit
 from verify.edits.table import backward_edits
+from verify.power import measure
 from verify.power.exact import Judge, resized
 from verify.power.measure import Bench
 
@@ -18,9 +19,13 @@ def bench() -> Bench:
     return Bench(build("rnn"))
 
 
-def test_every_fault_of_a_cell_is_proved_and_caught(bench: Bench) -> None:
+def test_every_fault_of_a_cell_is_proved_caught_and_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PER_CELL", len(bench.edits))  # one of each class
     found = list(bench.outcomes(every=False, torch=False))
     assert len(found) > 50
+    real = [one for one in found if one.proof != "equivalent"]
+    unnamed = [(one.kind, one.said, one.cause) for one in real if not one.named]
+    assert len(unnamed) <= len(real) // 10, unnamed
     assert not [one for one in found if one.survived]
     assert {one.proof for one in found} <= {"different", "equivalent"}
 
