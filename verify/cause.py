@@ -162,7 +162,7 @@ class Inquiry:
             return self.known
         assert self.model is not None
         data = self.evidence.data
-        return Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data.steps, self.progress)
+        return Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data, self.progress)
 
     @property
     def tried(self) -> int:
@@ -173,6 +173,8 @@ class Inquiry:
         search = self.search
         wrong = search.differing(self.whole)
         found = search.fits(self.whole)
+        if not any(one.explains(wrong) for one in found):
+            found = [*search.fits_at_first(self.whole, self.kernel), *found]
         tried = len(search.table)
         for one in found:
             if one.explains(wrong) and self.confirmed(one.edit, model):
@@ -199,7 +201,7 @@ class Inquiry:
         best = [one for one in found if not one.spoiled or one.share > 0][: self.together]
         for one in best:
             trial = Trial(model, self.kernel.dims, data, data.cotangents, one.edit.program)
-            second = Search(trial, data.steps, self.progress)
+            second = Search(trial, data, self.progress)
             rest = second.differing(self.whole)
             for two in second.fits(self.whole)[:1]:
                 if two.explains(rest):

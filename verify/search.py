@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from derive.language import hadamard, scale
 from derive.program import Program, Term
+from verify.data import Data
 from verify.edits.edit import Edit, edited
 from verify.edits.elsewhere import weight
 from verify.edits.run import Trial
@@ -18,6 +20,7 @@ from verify.edits.sums import cuts
 from verify.edits.table import backward_edits, once
 from verify.evidence import Array
 from verify.gradients import norm, relative
+from verify.kernel import Kernel
 from verify.model import block_of
 
 FITS = 1e-6
@@ -27,7 +30,10 @@ ACCOUNTS = 1e-3
 SAME = 1e-9
 """Blocks that agree up to this don't differ: rounding takes less, on data that were settled."""
 LONG = 12
-"""On data of more steps only the cuts of the recurrence are tried."""
+"""On data of more steps only the cuts of the recurrence are tried, and everything on the first few of them."""
+SHORT = 5
+FEW = 5
+"""Edits that explain the first steps are held against all of them, so many at most."""
 
 Gradients = Mapping[str, Array]
 
@@ -53,8 +59,23 @@ class Search:
     """The edits of a derived program on one set of data: run once, held against as many kernels as one likes."""
 
     trial: Trial
-    steps: int
+    data: Data
     progress: Callable[[str], None] = field(default=lambda what: None, repr=False)
+
+    @property
+    def steps(self) -> int:
+        return self.data.steps
+
+    @cached_property
+    def short(self) -> Search | None:
+        """On long data the search on their first steps, where everything is tried."""
+        if self.steps <= LONG:
+            return None
+        some: Any = {"inputs": self.data.inputs, "cotangents": self.data.cotangents}
+        cut: Any = {part: {name: array[:SHORT] for name, array in arrays.items()} for part, arrays in some.items()}
+        data = replace(self.data, **cut, steps=SHORT)
+        trial = Trial(self.trial.model, self.trial.dims, data, data.cotangents, self.trial.program)
+        return Search(trial, data, self.progress)
 
     @property
     def forward(self) -> Program:
@@ -136,6 +157,23 @@ class Search:
             for k in worth
         ]
         return sorted([*self.fitted(got, apart), *found], key=rank)
+
+    def fits_at_first(self, got: Gradients, kernel: Kernel) -> list[Fit]:
+        """On long data: the edits that explain their first steps, as what they explain of them all."""
+        if self.short is None:
+            return []
+        first = self.short.fits(kernel.gradients(self.short.data))[:FEW]
+        right = self.trial.gradients
+        found = []
+        for one in first:
+            new = self.trial.run(one.edit)
+            left = {b: norm(got[b] - new.get(b, right[b])) for b in right if b in got and got[b].shape == right[b].shape}
+            apart = {b: norm(got[b] - right[b]) for b in left}
+            wrong = set(self.differing(got))
+            explained = frozenset(b for b in left if b in wrong and left[b] <= ACCOUNTS * apart[b])
+            spoiled = frozenset(b for b in left if b not in wrong and not left[b] <= SAME * norm(right[b]))
+            found.append(replace(one, explained=explained, spoiled=spoiled))
+        return found
 
     def fitted(self, got: Gradients, apart: Mapping[str, float]) -> Iterator[Fit]:
         """Blocks that are a multiple of what is right."""

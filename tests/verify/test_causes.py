@@ -11,7 +11,7 @@ import pytest
 
 from derive.cells.registry import build
 from verify.cause import Explanation, Inquiry
-from verify.data import ORDINARY, draw
+from verify.data import ORDINARY, SHORT, draw
 from verify.diagnosis import diagnosed
 from verify.edits.run import Trial
 from verify.evidence import Evidence
@@ -35,7 +35,7 @@ def right(name: str) -> tuple[str, Search]:
     model = recognised(evidence.kernel, [evidence])
     assert model is not None, f"{name} isn't recognised as the built-in cell that it is"
     data = evidence.data
-    return text, Search(Trial(model, evidence.kernel.dims, data, data.cotangents), data.steps)
+    return text, Search(Trial(model, evidence.kernel.dims, data, data.cotangents), data)
 
 
 def inquiry_into(name: str, *edits: tuple[str, str]) -> Inquiry:
@@ -107,6 +107,15 @@ def test_a_slip_in_hand_written_code_gets_its_cause_by_name(name: str) -> None:
 def test_in_a_right_kernel_nothing_is_explained(name: str) -> None:
     inquiry = inquiry_into(name)
     assert inquiry.explanation is None
+
+
+def test_of_a_long_run_the_first_steps_tell_the_cause_and_all_of_them_confirm_it() -> None:
+    text, search = right("plain_gru")
+    kernel = Kernel(load_text(text.replace("d_u * r + d_h * (1 - z)", "d_u * r + d_h * z"), "edited.py"), "edited")
+    inquiry = Inquiry(Evidence(kernel, SHORT, draw(kernel.dims, SHORT, 0)), [], search.trial.model)
+    found = explanation_of(inquiry)
+    assert inquiry.headline(found) == "z for 1 - z"
+    assert found.explained >= set(inquiry.search.differing(inquiry.whole))
 
 
 def test_two_slips_are_found_one_upon_the_other() -> None:

@@ -39,7 +39,7 @@ class Trial:
         self.program = program or model.derivation.backward
         environments = environments or model.filled(dims, data)
         elsewhere = read_elsewhere(self.program.equations)
-        self.at = model.names.at(dims)
+        self.at, self.dims = model.names.at(dims), dims
         self.given = model.given(self.program, dims, data, cotangents, environments, self.evaluate)
         self.environments = filled(elsewhere, environments, self.evaluate)
         self.examples = max(array.shape[0] for value, array in environments[0].items() if value.timed)

@@ -135,12 +135,14 @@ class Bench:
         return [(kind, some[k]) for kind, some in self.edits.items() for k in spread[kind]]
 
     def emitted(self, edit: Edit) -> Any:
-        """The kernel of a changed program; interpreted where the schedule has no place for the change."""
+        """The kernel of a changed program; interpreted where the schedule has no place for the change, or makes something else of it."""
         try:
             text = emit(replace(self.model.derivation, backward=edit.program))
             module = load_text(text, f"{self.cell.name}.py")
-            Kernel(module, "planted").gradients(self.ordinary.data)
-            return module
+            found, data = Kernel(module, "planted").gradients(self.ordinary.data), self.ordinary.data
+            expected = self.model.gradients(self.kernel.dims, data, data.cotangents, edit.program)
+            same = all(relative(found[block], array) <= CLOSE.value for block, array in expected.items())
+            return module if same else self.interpreted(edit)
         except Exception:
             return self.interpreted(edit)
 
@@ -177,7 +179,7 @@ class Bench:
         found = []
         for evidence in self.evidences:
             data = evidence.data
-            found.append(Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data.steps))
+            found.append(Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data))
         return found
 
     def cause(self, module: Any) -> Explanation | None:
