@@ -133,6 +133,6 @@ def reach_of(evidence: Evidence) -> float:
 
 
 def first_steps(data: Data, count: int) -> Data:
-    from verify.cause import segment  # which reads gradients too
+    from verify.block_cause import segment  # which reads gradients too
 
     return segment(data, 0, min(count, data.steps), data.state)
