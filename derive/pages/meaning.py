@@ -297,8 +297,8 @@ class Meaning:
         if written in self.macros:
             refuse_other_form(self.names.source, function, self.macros[written].letter)
             return self.expanded(self.macros[written], body)
-        if name is None:
-            raise self.unknown(function, written)
+        if name is None or function_name(name) is None:
+            raise self.unknown(function, name or written)
         return applied(self.names.source, name, body, span)
 
     def expanded(self, macro: Macro, body: Core) -> Core:

@@ -8,6 +8,7 @@ line -> trees                    `grammar`       an LALR grammar; nothing is eva
 trees -> sections                `sections`      which equations make which cell
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`       brackets, functions, numbers
+trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
 definitions -> kinds             `kinds`         matrix or vector, rows or columns
 definitions -> shapes            `shapes`        the most general dimensions
 all of it -> Cell                `build`, `reading`

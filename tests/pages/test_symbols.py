@@ -58,6 +58,18 @@ def test_a_declaration_names_either_form(declared):
     assert cell(r"$$h_t = \varphi(W x_t + h_{t-1})$$", let={declared: "tanh"}).reading.equations == ("hₜ = tanh(W xₜ + hₜ₋₁)",)
 
 
+@pytest.mark.parametrize("declared", ["Delta t", r"\Delta t", "Δt", "Delta_t", r"\Delta\,t"])
+def test_a_step_of_time_is_declared_as_it_is_printed(declared):
+    one = cell(r"$$h_t = h_{t-1} + \Delta t \tanh(W x_t)$$", let={declared: "0.5"})
+    assert one.reading.equations == ("hₜ = hₜ₋₁ + 0.5 tanh(W xₜ)",)
+
+
+@pytest.mark.parametrize("spelling", ["relu", "Relu", "RELU", "ReLU"])
+def test_a_function_is_known_by_its_spellings_and_no_other(spelling):
+    assert cell(rf"$$h_t = \mathrm{{{spelling}}}(W x_t + h_{{t-1}})$$").reading.equations == ("hₜ = relu(W xₜ + hₜ₋₁)",)
+    assert "unknown function `rELu`" in refusal(r"$$h_t = \mathrm{rELu}(W x_t + h_{t-1})$$")
+
+
 @pytest.mark.parametrize("letter", ["t", "n"])
 def test_a_word_that_ends_in_the_time_letter_is_a_word(letter):
     text = r"$$h_X = \tanh(W^{in} x_X + U h_{X-1} + b^{init} + b^{[out]}), \quad y^{out}_X = W^{out} h_X$$"
