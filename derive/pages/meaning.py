@@ -297,6 +297,9 @@ class Meaning:
         if written in self.macros:
             refuse_other_form(self.names.source, function, self.macros[written].letter)
             return self.expanded(self.macros[written], body)
+        name = self.names.declared.functions.get(
+            name or "", name
+        )  # `f = \\operatorname{LN}` on the page, and what LN is beside it
         if name is None or function_name(name) is None:
             raise self.unknown(function, name or written)
         return applied(self.names.source, name, body, span)
