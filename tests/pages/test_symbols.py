@@ -70,6 +70,14 @@ def test_a_function_is_known_by_its_spellings_and_no_other(spelling):
     assert "unknown function `rELu`" in refusal(r"$$h_t = \mathrm{rELu}(W x_t + h_{t-1})$$")
 
 
+@pytest.mark.parametrize("font", ["text", "mathrm", "operatorname", "mathop"])
+def test_a_word_is_a_matrix_once_it_is_declared_one(font):
+    text = rf"$$h_t = \{font}{{BN}}(W x_t + U h_{{t-1}})$$"
+    assert "unknown function `BN`" in refusal(text)
+    assert cell(text, let={"BN": "matrix"}).reading.equations == ("hₜ = BN (W xₜ + U hₜ₋₁)",)
+    assert cell(text, let={"BN": "0.5"}).reading.equations == ("hₜ = 0.5 (W xₜ + U hₜ₋₁)",)
+
+
 @pytest.mark.parametrize("letter", ["t", "n"])
 def test_a_word_that_ends_in_the_time_letter_is_a_word(letter):
     text = r"$$h_X = \tanh(W^{in} x_X + U h_{X-1} + b^{init} + b^{[out]}), \quad y^{out}_X = W^{out} h_X$$"
