@@ -201,7 +201,8 @@ class Trial:
         chain = Chain(self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True)
         if data.steps * data.batch * width**2 > LARGE or not chain.holds:
             return 0.0
-        return float(sum((np.abs(data.cotangents[name]) * error).sum() for name, error in chain.along(direction)[1].items()))
+        errors = chain.along(direction)[1]
+        return float(np.sqrt(sum(((data.cotangents[name] * error) ** 2).sum() for name, error in errors.items())))
 
     def localised(self, data: Data, got: dict[str, Array], block: str) -> Finding:
         """The failure of a block, with the first place along each axis from which on it is wrong."""
