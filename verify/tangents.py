@@ -183,10 +183,11 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     if not relative(got, expected) <= tolerance:
         expected = at_kinks(wide, got, expected)
     digits: dict[str, Array] = {}
-    worth = slopes_worth(wide, got, expected, tolerance)
+    worth: list[float] = []
     for t in range(data.steps):
         error = relative(got[t], expected[t])
         if not error <= tolerance:
+            worth = worth or slopes_worth(wide, got.shape)
             digits = digits or lost(lambda moved: {"J": jacobian_of(kernel, moved)}, data)
             own = 4 * norm(digits["J"][t]) / norm(expected[t]) if digits and norm(expected[t]) else 0.0
             own = own if own < RESOLUTION.value else 0.0
@@ -206,13 +207,13 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     yield from against_backward(kernel, got.reshape(-1, width, width), single, tolerance)
 
 
-def slopes_worth(wide: Evidence, got: Array, expected: Array, tolerance: float) -> list[float]:
-    """What rounding may take of the Jacobian of each step, where units are saturated; nothing where it needn't be asked."""
-    known_to = wide.with_digits() if not relative(got, expected) <= tolerance else wide
+def slopes_worth(wide: Evidence, shape: tuple[int, ...]) -> list[float]:
+    """What rounding may take of the Jacobian of each step, where units are saturated."""
+    known_to = wide.with_digits()
     if not known_to.digits:
-        return [0.0] * len(got)
+        return [0.0] * shape[0]
     errors = known_to.chain.jacobian[1]
-    whole = np.concatenate([errors[name][0] for name in wide.kernel.dims.states], 1).reshape(got.shape)
+    whole = np.concatenate([errors[name][0] for name in wide.kernel.dims.states], 1).reshape(shape)
     return [norm(step) for step in whole]
 
 
