@@ -38,7 +38,7 @@ from verify.jacobian.values import Values, scalar
 Range = tuple[float, float]
 EVERYWHERE: Range = (-np.inf, np.inf)
 
-ROUNDS, APART = 16, 6
+ROUNDS, APART = 13, 6
 """How often the states' intervals are pushed through a step before their limit is guessed, from three of them so far apart: states that
 read each other take turns in growing, two or three of them. The guess is then proved or dropped."""
 
