@@ -14,7 +14,7 @@ DIRECT = 160
 
 
 WITHIN = 1e-8
-"""How small what Lanczos steps leave over is, relative to the norm: so far off it is at most, and by the square of that if it stands alone."""
+"""How small what Lanczos steps leave over is, relative to the norm, which is at most so far off: by its square where it stands alone."""
 
 
 def log_norms(steps: Steps, watch: Watch = quiet, direct: int = DIRECT, within: float = WITHIN) -> Array:
