@@ -32,14 +32,14 @@ def sigma(z: Array) -> Array:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * z)))
 
 
-def lstm(a: Array, b: Array, states: States) -> States:
+def four_gates(a: Array, b: Array, states: States) -> States:
     """i, f, g, o = sigma, sigma, tanh, sigma; c = f c' + i g; h = o tanh(c)."""
     i, f, g, o = np.split(a + b, 4, axis=-1)
     c = sigma(f) * states[1] + sigma(i) * np.tanh(g)
     return sigma(o) * np.tanh(c), c
 
 
-def gru(a: Array, b: Array, states: States) -> States:
+def three_gates(a: Array, b: Array, states: States) -> States:
     """r, z = sigma; n = tanh(a_n + r b_n); h = (1 - z) n + z h'."""
     (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3, axis=-1), np.split(b, 3, axis=-1)
     z, n = sigma(a_z + b_z), np.tanh(a_n + sigma(a_r + b_r) * b_n)
@@ -51,8 +51,8 @@ LAYOUTS: dict[int, list[tuple[str, str, int, Step]]] = {
         ("torch.nn.RNN", "h = tanh(W x + U h' + b)", 1, lambda a, b, states: (np.tanh(a + b),)),
         ("torch.nn.RNN", "h = relu(W x + U h' + b)", 1, lambda a, b, states: (np.maximum(a + b, 0),)),
     ],
-    3: [("torch.nn.GRU", "r, z, n with n = tanh(W x + b + r (U h' + b')) and h = (1 - z) n + z h'", 1, gru)],
-    4: [("torch.nn.LSTM", "i, f, g, o with c = f c' + i g and h = o tanh(c)", 2, lstm)],
+    3: [("torch.nn.GRU", "r, z, n with n = tanh(W x + b + r (U h' + b')) and h = (1 - z) n + z h'", 1, three_gates)],
+    4: [("torch.nn.LSTM", "i, f, g, o with c = f c' + i g and h = o tanh(c)", 2, four_gates)],
 }
 """By how many gates are stacked: the module, its gates and equations as its manual has them, how many states, one step."""
 
