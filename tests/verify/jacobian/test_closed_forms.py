@@ -75,8 +75,6 @@ def test_sum_of_exponents_is_the_mean_log_determinant(words: str) -> None:
     assert result.warmup == 8
     limit = max(J.shape[-1] * bounds.exponents(J[:, b]) for b in range(2))
     assert np.abs(result.exponents.sum() - determinants[8:].mean()) < limit
-        -1
-    ] * bounds.exponents(J[:, 1])
 
 
 def test_singular_values_multiply_to_the_determinant_after_400_steps() -> None:
