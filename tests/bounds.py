@@ -45,6 +45,17 @@ def fan_in(call: Call) -> int:
     return sum(max(array.shape) for array in call.parameters.values() if array.ndim == 2) or 1
 
 
+def saturation(tape: Any) -> float:
+    """What the most saturated value on a tape has lost of its digits or its slope's: a block may hold nothing else.
+
+    1/(1 - |y|) of what looks like a tanh; of what looks like a sigmoid, (1 + tanh)/2, 1/y too. At most 1e6, as at |z| = 14.
+    """
+    arrays = [array.real for array in vars(tape).values() if isinstance(array, np.ndarray) and array.size]
+    left = [1 - np.abs(array).max() for array in arrays if np.abs(array).max() <= 1]
+    left += [array.min() for array in arrays if array.min() >= 0 and array.max() <= 1]
+    return 1 / max(min(left, default=1), 1e-6)
+
+
 # ---- products of step Jacobians
 
 
