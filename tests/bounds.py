@@ -51,9 +51,9 @@ def saturation(tape: Any) -> float:
     1/(1 - |y|) of what looks like a tanh; of what looks like a sigmoid, (1 + tanh)/2, 1/y too. At most 1e6, as at |z| = 14.
     """
     arrays = [array.real for array in vars(tape).values() if isinstance(array, np.ndarray) and array.size]
-    left = [1 - np.abs(array).max() for array in arrays if np.abs(array).max() <= 1]
+    left = [1 - np.abs(array[np.abs(array) <= 1]).max(initial=0) for array in arrays]
     left += [array.min() for array in arrays if array.min() >= 0 and array.max() <= 1]
-    return 1 / max(min(left, default=1), 1e-6)
+    return float(1 / max(min(left, default=1), 1e-6))
 
 
 # ---- products of step Jacobians
