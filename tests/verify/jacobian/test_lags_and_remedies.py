@@ -54,11 +54,11 @@ def test_gradient_by_lag_of_an_earlier_loss_and_of_a_long_run() -> None:
 def test_clipping_is_algorithm_1() -> None:
     gradients = {"W": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
     clipped = clip_by_norm(gradients, 1.0)
-    np.testing.assert_allclose(clipped["W"], [[0.6, 0.0]])
-    np.testing.assert_allclose(clipped["b"], [0.8])
+    np.testing.assert_allclose(clipped["W"], [[0.6, 0.0]], rtol=4 * bounds.EPS)
+    np.testing.assert_allclose(clipped["b"], [0.8], rtol=4 * bounds.EPS)
     assert clip_by_norm(gradients, 6.0)["b"] == 4.0
     huge = clip_by_norm({"W": np.array([1e200, 1e200])}, 1.0)
-    np.testing.assert_allclose(huge["W"], np.sqrt([0.5, 0.5]))
+    np.testing.assert_allclose(huge["W"], np.sqrt([0.5, 0.5]), rtol=4 * bounds.EPS)
     assert clip_by_norm({"W": np.zeros(2)}, 1.0)["W"].tolist() == [0, 0]
 
 
@@ -66,7 +66,7 @@ def test_remedies_show_the_same_view_before_and_after() -> None:
     run = run_of("rnn", steps=30, H=8, scale=0.3)
     before, after = compare(run, orthogonal, Wanted(paths=False))
     assert after.exponents[0] > before.exponents[0]
-    np.testing.assert_allclose(np.linalg.svd(after.run.parameters["U"])[1], 1)
+    np.testing.assert_allclose(np.linalg.svd(after.run.parameters["U"])[1], 1, rtol=bounds.rounded(2 * 8))
     _, kept = compare(run, lambda one: with_relu(identity(one)))
     assert kept.run.parameters["U"].tolist() == np.eye(8).tolist()
     assert kept.log10_norms.max() <= 0
