@@ -583,8 +583,9 @@ def test_functions_and_slopes_stand_saturation(name: str, dtype: Any) -> None:
         warnings.simplefilter("error")
         outputs, tape = module.forward({}, {"x": points})
         gradient = module.backward({}, tape, {"y": np.ones_like(points)}).inputs["x"]
-    np.testing.assert_allclose(outputs["y"].ravel(), ends, rtol=4 * np.finfo(dtype).eps, atol=1e-6)
-    np.testing.assert_allclose(gradient.ravel(), slopes, rtol=4 * np.finfo(dtype).eps, atol=1e-6)
+    few = 4 * np.finfo(dtype).eps  # roundings of a formula of two or three operations
+    np.testing.assert_allclose(outputs["y"].ravel(), ends, rtol=few)
+    np.testing.assert_allclose(gradient.ravel(), slopes, rtol=few, atol=1.01e-8)  # those that end like 1/z slope by 1/z² there
 
 
 @pytest.mark.parametrize("name", ENDS)

@@ -9,7 +9,7 @@ import pytest
 from tests import bounds
 from tests.verify.jacobian.runs import benettin, run_of, words_run
 from verify.jacobian import Wanted, analyse
-from verify.jacobian.frames import by_cholesky, inverse_of_lower, orthonormal
+from verify.jacobian.frames import LOST, by_cholesky, inverse_of_lower, orthonormal
 from verify.jacobian.steps import Dense, Given
 from verify.jacobian.sweeps import forward_sweep, start_frame
 
@@ -36,9 +36,9 @@ def test_exponents_and_singular_values_add_up_to_the_determinant(words: str) -> 
     determinants, limit = np.linalg.slogdet(J)[1], run.size * bounds.singular_values(J)
     assert abs(result.exponents.sum() - determinants[result.warmup :].mean()) < run.size * bounds.exponents(J)
     assert result.singular_values.sum() * np.log(10) == pytest.approx(determinants.sum(), abs=limit)
-    np.testing.assert_allclose(
-        result.exponents, benettin(J, start_frame(Given(J), run.size)[0]), rtol=0, atol=2 * bounds.exponents(J)
-    )
+    # one by one: what a frame may lose between two QR, and what each QR of the reference does, whose errors are those of whole columns
+    each = bounds.EPS * run.size * (LOST + np.linalg.cond(J).mean())
+    np.testing.assert_allclose(result.exponents, benettin(J, start_frame(Given(J), run.size)[0]), rtol=0, atol=each)
 
 
 def exact_exponents(J: np.ndarray, frame: np.ndarray) -> list[float]:
@@ -56,9 +56,7 @@ def test_every_exponent_agrees_with_two_hundred_digits() -> None:
     run = words_run("lstm --peephole --hidden 2")
     J = np.stack([Dense(run).jacobian(t)[0] for t in range(9)])
     short = analyse(words_run("lstm --peephole --hidden 2 --steps 9"), ONLY)
-    np.testing.assert_allclose(
-        short.exponents, exact_exponents(J, start_frame(Given(J), 4)[0]), rtol=0, atol=bounds.exponents(J)
-    )
+    np.testing.assert_allclose(short.exponents, exact_exponents(J, start_frame(Given(J), 4)[0]), rtol=0, atol=bounds.exponents(J))
 
 
 def test_what_is_lost_inside_a_gap_is_seen_though_the_columns_look_unharmed_at_its_end() -> None:
