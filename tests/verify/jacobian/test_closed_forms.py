@@ -127,8 +127,8 @@ def test_a_diagonal_network_has_the_logarithms_of_its_entries_in_whatever_order_
 def test_a_leading_frame_is_the_beginning_of_the_full_one_and_follows_the_seed() -> None:
     steps = Given(np.tile(np.eye(7), (2, 1, 1)))
     full = start_frame(steps, 7, 5)[0]
-    np.testing.assert_allclose(full.T @ full, np.eye(7), atol=1e-14)
-    np.testing.assert_allclose(start_frame(steps, 3, 5)[0], full[:, :3], atol=1e-14)
+    np.testing.assert_allclose(full.T @ full, np.eye(7), rtol=0, atol=bounds.rounded(2 * 7))
+    np.testing.assert_allclose(start_frame(steps, 3, 5)[0], full[:, :3], rtol=0, atol=bounds.rounded(2 * 7))
     assert np.abs(start_frame(steps, 7, 6)[0] - full).max() > 0.1
 
 
