@@ -125,7 +125,6 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
         *formula(
             f"Emitted by `python -m derive {cell.command}{options}`. Don't edit: change the equations and emit again.", "# "
         ),
-        "# fmt: off",
         "#",
         *[line for (target, _), text in equations for line in formula(f"{target.name}: {text}", "#     ")],
         "#",
@@ -134,6 +133,7 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
         f"# body       sha256 {digest(body)}",
         "#",
         *wrapped(f"# {line}" for line in cost_lines(derivation, tape)),
+        "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")
     at = next(k for k, line in enumerate(lines) if line.startswith("# body")) + 1

@@ -1,5 +1,4 @@
 # Emitted by `python -m derive gru`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -9,12 +8,13 @@
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
 # body       sha256 978bd9eca82a26fe
-# header     sha256 5890d51d6bf188d9
+# header     sha256 0439ee13c487180b
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
 #     backward 12 matrix products (6 D H + 6 H^2 multiply-adds), 19 H + 2 D elementwise operations
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
+# fmt: off
 """The cell `gru` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

@@ -1,5 +1,4 @@
 # Emitted by `python -m derive gru --reset after`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -9,12 +8,13 @@
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
 # body       sha256 0c0590c8ca13cd14
-# header     sha256 251a02183b735404
+# header     sha256 12d4580867d20f2e
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
 #     backward 12 matrix products (6 D H + 6 H^2 multiply-adds), 19 H + 2 D elementwise operations
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
+# fmt: off
 """The cell `gru --reset after` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

@@ -1,5 +1,4 @@
 # Emitted by `python -m derive gru --reset after --update-gate state`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -9,12 +8,13 @@
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
 # body       sha256 9165f052c2387ec1
-# header     sha256 e8902dfa4afb9f72
+# header     sha256 a93e8bf641e988c2
 #
 # per step and example:
 #     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
 #     backward 12 matrix products (6 D H + 6 H^2 multiply-adds), 19 H + 2 D elementwise operations
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
+# fmt: off
 """The cell `gru --reset after --update-gate state` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

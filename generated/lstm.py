@@ -1,5 +1,4 @@
 # Emitted by `python -m derive lstm`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + b_f)
@@ -11,12 +10,13 @@
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
 # body       sha256 9ca9e2aff72d9868
-# header     sha256 0fe6f2a2f8f7b67d
+# header     sha256 60aedd5f0441642b
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 17 H elementwise operations
 #     backward 16 matrix products (8 D H + 8 H^2 multiply-adds), 27 H + 3 D elementwise operations
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
+# fmt: off
 """The cell `lstm` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

@@ -1,5 +1,4 @@
 # Emitted by `python -m derive lstm --peephole`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + P_i cₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + P_f cₜ₋₁ + b_f)
@@ -11,12 +10,13 @@
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
 # body       sha256 98a4eeb8863539e2
-# header     sha256 6edf78f7dc062f02
+# header     sha256 0c8df2ac751f6ba1
 #
 # per step and example:
 #     forward  11 matrix products (4 D H + 7 H^2 multiply-adds), 20 H elementwise operations
 #     backward 22 matrix products (14 H^2 + 8 D H multiply-adds), 3 D + 30 H elementwise operations
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
+# fmt: off
 """The cell `lstm --peephole` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

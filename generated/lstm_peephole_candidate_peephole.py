@@ -1,5 +1,4 @@
 # Emitted by `python -m derive lstm --peephole --candidate-peephole`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + P_i cₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + P_f cₜ₋₁ + b_f)
@@ -11,12 +10,13 @@
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
 # body       sha256 4b036d4047074dd5
-# header     sha256 5be673768802b842
+# header     sha256 1be66d77c3478c82
 #
 # per step and example:
 #     forward  12 matrix products (4 D H + 8 H^2 multiply-adds), 21 H elementwise operations
 #     backward 24 matrix products (16 H^2 + 8 D H multiply-adds), 3 D + 31 H elementwise operations
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
+# fmt: off
 """The cell `lstm --peephole --candidate-peephole` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

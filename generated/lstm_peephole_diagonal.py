@@ -1,5 +1,4 @@
 # Emitted by `python -m derive lstm --peephole diagonal`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     i: iₜ = σ(W_i xₜ + U_i hₜ₋₁ + p_i ∘ cₜ₋₁ + b_i)
 #     f: fₜ = σ(W_f xₜ + U_f hₜ₋₁ + p_f ∘ cₜ₋₁ + b_f)
@@ -11,12 +10,13 @@
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
 # body       sha256 e2261791babf7e83
-# header     sha256 c4571903fd642445
+# header     sha256 3e05d2b8e0a83dd0
 #
 # per step and example:
 #     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
 #     backward 16 matrix products (8 D H + 8 H^2 multiply-adds), 3 D + 36 H elementwise operations
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
+# fmt: off
 """The cell `lstm --peephole diagonal` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

@@ -1,17 +1,17 @@
 # Emitted by `python -m derive rnn`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     h: hₜ = tanh(W xₜ + U hₜ₋₁ + b)
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
 # body       sha256 daedf6084d440681
-# header     sha256 acc0a00f2bcdea87
+# header     sha256 76a01984e4b94f91
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
 #     backward 4 matrix products (2 D H + 2 H^2 multiply-adds), 4 H elementwise operations
 #     saved    H numbers: h
+# fmt: off
 """The cell `rnn` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

@@ -1,17 +1,17 @@
 # Emitted by `python -m derive rnn --activation relu`. Don't edit: change the equations and emit again.
-# fmt: off
 #
 #     h: hₜ = relu(W xₜ + U hₜ₋₁ + b)
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
 # body       sha256 bc66ec2cd49e1726
-# header     sha256 74cdca41af138a99
+# header     sha256 41a3cedd7fd6135b
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
 #     backward 4 matrix products (2 D H + 2 H^2 multiply-adds), 3 H elementwise operations
 #     saved    2 H numbers: h, a_h
+# fmt: off
 """The cell `rnn --activation relu` and its gradients, in NumPy.
 
 In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads

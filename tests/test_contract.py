@@ -15,6 +15,7 @@ from derive.compiler import FAST
 from derive.functions import function
 from derive.language import Eq, matrix, sequence, softmax, stack, vector
 from tests import arguments as args
+from tests import bounds
 from tests.arguments import Call, draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import ODD, D, H, cell, cell_of
@@ -35,8 +36,8 @@ BUILT_IN = (
 EVERY = (*BUILT_IN, *ODD)
 SMOOTH = tuple(name for name in EVERY if name != "rnn --activation relu --no-bias")
 DTYPES = (np.float32, np.float64, np.complex128)
-LIMITS = {np.float32: 2e-5, np.float64: 1e-12, np.complex128: 1e-12}
-"""How far two orders of the same sums may part: a hundred roundings of the dtype, times the few thousand that it sums."""
+LIMITS = {dtype: bounds.rounded(bounds.of_recurrence(steps=12, batch=8, fan_in=72), dtype) for dtype in DTYPES}
+"""For the longest call and the cell with the most weights; longer calls say their own."""
 
 every = pytest.mark.parametrize("name", EVERY)
 built_in = pytest.mark.parametrize("name", BUILT_IN)
@@ -64,9 +65,16 @@ def results(module: Any, call: Call) -> dict[Any, np.ndarray]:
     return found | {("jacobian",): module.step_jacobian(call.parameters, tape)}
 
 
-def close(first: dict[Any, np.ndarray], second: dict[Any, np.ndarray], limit: float = 1e-12) -> None:
-    error, block = args.worst(first, second)
-    assert error <= limit, f"{block}: {error:.1e}"
+def close(
+    first: dict[Any, np.ndarray], second: dict[Any, np.ndarray], limit: float = LIMITS[np.float64], terms: float = 0
+) -> None:
+    """Block by block, relative to the block; to the size of its terms where it is one number, in which they may cancel."""
+    assert first.keys() == second.keys()
+    for block, array in first.items():
+        assert array.shape == second[block].shape, block
+        size = max(np.linalg.norm(array), np.linalg.norm(second[block]), terms)
+        off = np.linalg.norm(array - second[block])
+        assert off <= limit * size, f"{block}: {off:.1e} of {size:.1e}"
 
 
 # ---- gradients, tangents, Jacobians
@@ -110,7 +118,7 @@ def test_step_jacobian_moves_states_as_jvp_does(name: str) -> None:
     state = join(module, direction)
     for t in range(4):
         state = np.einsum("bij,bj->bi", jacobian[t], state)
-        np.testing.assert_allclose(state, join(module, {n: moved[n][t] for n in module.STATES}), rtol=1e-11, atol=1e-13)
+        close({t: state}, {t: join(module, {n: moved[n][t] for n in module.STATES})})
 
 
 def join(module: Any, states: dict[str, np.ndarray]) -> np.ndarray:
@@ -177,7 +185,7 @@ def test_extreme_sizes(name: str, extreme: str) -> None:
     states = sum(array.shape[1] for array in call.state.values())
     T, B = next(iter(call.cotangents.values())).shape[:2]
     assert found["jacobian",].shape == (T, B, states, states)
-    close(args.backward(module, call), args.by_complex_step(module, call))
+    close(args.backward(module, call), args.by_complex_step(module, call), terms=1)
 
 
 @every
@@ -201,7 +209,7 @@ def test_dtype_follows_the_parameters(name: str, dtype: Any) -> None:
 def test_float32_is_float64_rounded(name: str) -> None:
     module = kernel(name)
     call = draw(module).astype(np.float32)
-    close(results(module, call.astype(np.float64)), results(module, call), 1e-4)
+    close(results(module, call.astype(np.float64)), results(module, call), LIMITS[np.float32])
 
 
 def fortran(array: np.ndarray) -> np.ndarray:
@@ -323,7 +331,7 @@ def test_long_and_wide_calls_equal_their_parts(name: str, T: int, B: int) -> Non
     whole, parts = args.backward(module, call), [args.backward(module, part) for part in halves(call, B)]
     for key, array in whole.items():
         joined = np.concatenate([part[key] for part in parts], axis=-2) if key[0] else sum(part[key] for part in parts)
-        assert args.error(joined, array) < 1e-10, key
+        assert args.error(joined, array) < bounds.of_call(call), key
 
 
 def halves(call: Call, B: int) -> list[Call]:
@@ -348,7 +356,7 @@ def test_a_long_run_equals_two_short_ones(name: str) -> None:
     early, whole = args.backward(module, first), args.backward(module, call)
     for key, array in whole.items():
         joined = early[key] + late[key] if key[0] == 0 else early[key] if key[0] == 2 else np.concatenate([early[key], late[key]])
-        assert args.error(joined, array) < 1e-10, key
+        assert args.error(joined, array) < bounds.of_call(call), key
 
 
 def cut_in_time(call: Call, steps: slice) -> Call:
@@ -396,7 +404,7 @@ def test_checkpoints_change_gradients_by_rounding_only(name: str, k: int) -> Non
         call = draw(module, T=T)
         before = call.bits()
         outputs, tape = module.forward(*call.groups(), checkpoint_every=k)
-        close(outputs, args.forward(module, call)[0], 1e-13)
+        close(outputs, args.forward(module, call)[0])
         expected = args.backward(module, call)
         close(args.backward(module, call, tape), expected)
         close(args.backward(module, call, tape), expected)
@@ -575,8 +583,9 @@ def test_functions_and_slopes_stand_saturation(name: str, dtype: Any) -> None:
         warnings.simplefilter("error")
         outputs, tape = module.forward({}, {"x": points})
         gradient = module.backward({}, tape, {"y": np.ones_like(points)}).inputs["x"]
-    np.testing.assert_allclose(outputs["y"].ravel(), ends, rtol=4 * np.finfo(dtype).eps, atol=1e-6)
-    np.testing.assert_allclose(gradient.ravel(), slopes, rtol=4 * np.finfo(dtype).eps, atol=1e-6)
+    few = 4 * np.finfo(dtype).eps  # roundings of a formula of two or three operations
+    np.testing.assert_allclose(outputs["y"].ravel(), ends, rtol=few)
+    np.testing.assert_allclose(gradient.ravel(), slopes, rtol=few, atol=1.01e-8)  # those that end like 1/z slope by 1/z² there
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -685,7 +694,7 @@ def test_a_concatenated_matrix_is_the_two_matrices_side_by_side() -> None:
     call = draw(plain)
     whole = Call({"W": np.hstack([call.parameters["U"], call.parameters["W"]])}, *call.groups()[1:], call.cotangents)
     first, second = args.backward(plain, call), args.backward(joined, whole)
-    np.testing.assert_allclose(second[0, "W"], np.hstack([first[0, "U"], first[0, "W"]]), rtol=1e-12)
+    close({"W": second[0, "W"]}, {"W": np.hstack([first[0, "U"], first[0, "W"]])})
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,16 @@ from itertools import product
 import numpy as np
 import pytest
 
+from tests import bounds
 from tests.kernels import kernel_of
 
 torch = pytest.importorskip("torch")
 
-# Both sides are float64 and differ only in the order of their sums and in the last bits of tanh and exp. Over seven
-# steps that is about 1e-15 of a block's norm; 1e-11 leaves four digits for other libraries and machines. A wrong
-# formula is off by parts in a hundred, and a fault in one term a million times smaller than its block still shows.
-TOLERANCE = 1e-11
-
 # No two sizes are equal, so that no transposed or swapped array can pass by its shape (U is square: its values tell).
 SIZES = {"T": 7, "B": 4, "D": 6, "H": 5}
+
+# Both sides are float64 and differ only in the order of their sums and in the last bits of tanh and exp; 12 matrices at most.
+TOLERANCE = bounds.rounded(bounds.of_recurrence(steps=7, batch=4, fan_in=12 * 6))
 
 ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "identity": lambda a: a}
 

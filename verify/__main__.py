@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     out.add_argument("--json", action="store_true", help="the whole record, for machines")
+    out.add_argument("--verbose", action="store_true", help="of a failure too every table, finding and bound")
     out.add_argument("--seed", type=int, default=0, help="of the data (0)")
     out.add_argument("--against", metavar="WORDS", help='hold it against a derived cell too: "lstm --peephole diagonal"')
     out.add_argument(
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return power(options, cell)
         with only_ours(options.json):
             reports = run(options, cell)
-            show(reports, options.json, bool(cell))
+            show(reports, options.json, bool(cell), options.verbose)
     except (DeriveError, KernelError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -167,7 +168,7 @@ def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
         yield lambda what: bar.update(task, advance=1, description=what)
 
 
-def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
+def show(reports: list[Report], as_json: bool, in_full: bool, verbose: bool = False) -> None:
     from verify import report as printing
 
     with may_leave():
@@ -175,7 +176,7 @@ def show(reports: list[Report], as_json: bool, in_full: bool) -> None:
             print(carried(printing.as_json(reports)))
         elif in_full:
             for report in reports:
-                printing.show(report)
+                printing.show(report, verbose)
         else:
             for report in reports:
                 print(f"{report.name}: {report.verdict()}" if report.passed else f"FAIL {report.verdict()}")

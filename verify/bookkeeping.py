@@ -75,12 +75,23 @@ def repeated(kernel: Kernel, data: Data) -> Iterator[Finding]:
         said = "gives other bits than in a freshly loaded module, after its arrays were changed in place between two calls"
         yield differing(results(kernel, kernel.fresh(), moved), results(kernel, module, moved, moved=given), said, by_shape)
     if kernel.renewable and data.state:
-        fresh = results(kernel, kernel.fresh(), data, started=False)
+        fresh = where_taken(lambda: results(kernel, kernel.fresh(), data, started=False))
         said = "with state=None gives other bits than in a freshly loaded module"
-        yield differing(fresh, results(kernel, module, data, started=False), said, "a state is carried over from call to call")
+        if fresh:
+            yield differing(
+                fresh, results(kernel, module, data, started=False), said, "a state is carried over from call to call"
+            )
     for between, said in ((wider, "a call of other sizes"), (data.astype(np.float32), "a call in float32")):
-        results(kernel, module, between)
+        where_taken(lambda: results(kernel, module, between))  # noqa: B023 (called at once)
         yield differing(alone, results(kernel, module, data), f"gives other bits after {said}", "something is kept between calls")
+
+
+def where_taken(call: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    """What a call gives, nothing where it raises: whether state=None and float32 are taken is a promise that is looked at by itself."""
+    try:
+        return call()
+    except Exception:
+        return {}
 
 
 def differing(expected: Mapping[str, Array], got: Mapping[str, Array], said: str, cause: str) -> Finding:

@@ -1,48 +1,70 @@
-"""The likely cause of a wrong gradient, found by trying: which simple fault turns the right gradients into the ones that came."""
+"""The likely cause of a wrong gradient, found by trying: which slip turns the right gradients into the ones that came."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.data import Data
+from verify.block_cause import fits, shifted, simple, single, step_parts, truncation
+from verify.edits.edit import Edit
+from verify.edits.run import Trial
+from verify.edits.words import EditNotation, described, formulas
 from verify.evidence import Array, Evidence
+from verify.forward_cause import ForwardFault, forward_fault, same_forward
 from verify.gradients import expected_gradient, norm, relative, step_gradients
 from verify.kernel import Kernel
+from verify.search import Fit, Search
 
 if TYPE_CHECKING:
-    from verify.interpreter import Environment
     from verify.model import Model
-    from verify.mutants import Mutant
 
-FITS = 1e-6
-"""A cause fits where it explains a block to this part of its size."""
-
-
-def fits(got: Array, expected: Array) -> bool:
-    return got.shape == expected.shape and norm(expected) > 0 and relative(got, expected) <= FITS
+WORTH = 2
+"""How many edits that explain only a part are tried together with a second one."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Explanation:
+    """What explains a disagreement: one edit or two, and the blocks that they account for to the last digit. tried: how many were."""
+
+    edits: tuple[Edit, ...]
+    explained: frozenset[str]
+    tried: int
+    forward: ForwardFault | None = None
+
+
+@dataclass(eq=False)
 class Inquiry:
-    """A kernel whose gradients differ from the evidence at hand; long: data of T >= 40 for the recurrence."""
+    """A kernel whose gradients differ from the evidence at hand.
+
+    long: data of T >= 40 for the recurrence. model: the cell that the kernel is, or is held against. others: cells of its names, asked
+    where the model isn't known. known: the search on these data, where it was made for another kernel already. together: how many
+    edits that explain a part are tried with a second one.
+    """
 
     evidence: Evidence
     long: list[Evidence]
     model: Model | None = None
+    others: Iterable[Model] = ()
+    progress: Callable[[str], None] = field(default=lambda what: None, repr=False)
+    known: Search | None = field(default=None, repr=False)
+    together: int = WORTH
 
     @property
     def kernel(self) -> Kernel:
         return self.evidence.kernel
 
     @cached_property
+    def whole(self) -> dict[str, Array]:
+        """The kernel's gradients, of all examples."""
+        return self.kernel.gradients(self.evidence.data)
+
+    @cached_property
     def got(self) -> dict[str, Array]:
-        found = self.kernel.gradients(self.evidence.data)
-        return {b: a if b in self.evidence.data.parameters else self.cropped(a, b) for b, a in found.items()}
+        return {b: a if b in self.evidence.data.parameters else self.cropped(a, b) for b, a in self.whole.items()}
 
     def cropped(self, array: Array, block: str) -> Array:
         count = self.evidence.examples
@@ -58,74 +80,144 @@ class Inquiry:
 
     def cause(self, block: str) -> str:
         """What fits, in words; empty where nothing that was tried does."""
-        if block in self.recurrence or block not in self.got:
-            return self.recurrence.get(block, "missing gradient: backward doesn't return it")
-        plain = simple(self.got[block], self.expected[block], self.evidence.data)
-        return plain or self.recurrence_anywhere or self.of_all or self.of_equation(block) or self.of_block(block)
+        if block not in self.got:
+            return "missing gradient: backward doesn't return it"
+        found = self.explanation
+        if found is not None and block in found.explained:
+            return self.said(found)
+        recurrent = self.recurrence.get(block, "")
+        return recurrent or simple(self.got[block], self.expected[block], self.evidence.data) or self.of_block(block)
 
-    # ---- one fault of the derived formula that explains everything
+    # ---- edits of the derived cell
 
     @cached_property
-    def of_all(self) -> str:
-        """The change of one term of the derived backward formula under which all blocks fit, if some block differs on these data."""
-        wrong = [block for block in self.expected if block in self.got and self.differs(block)]
-        if self.model is None or not wrong:
-            return ""
-        from verify.mutants import described
+    def notation(self) -> EditNotation:
+        model = self.model or self.elsewhere[1]
+        assert model is not None
+        return model.derivation.notation(EditNotation)  # type: ignore[return-value]
 
-        derivation, dims, data = self.model.derivation, self.kernel.dims, self.evidence.data
-        notation = derivation.notation()
+    def said(self, found: Explanation) -> str:
+        if found.forward is not None:
+            return found.forward.said
+        return "; and ".join(described(edit, self.notation) for edit in found.edits)
+
+    def headline(self, found: Explanation) -> str:
+        """What was done, without the equations."""
+        edits = found.edits if found.forward is None else (found.forward.edit,)
+        said = "; and ".join(edit.said for edit in edits)
+        if found.forward is None:
+            return said
+        names = "" if self.model is not None else f" (its names are those of `{found.forward.command}`)"
+        return f"forward: {said}{names}"
+
+    def formulas(self, found: Explanation) -> list[str]:
+        """The equations of an explanation, as they are and as they were computed."""
+        edits = found.edits if found.forward is None else (found.forward.edit,)
+        return [line for edit in edits for line in formulas(edit, self.notation)]
+
+    def equations_of(self, block: str) -> list[str]:
+        """The derived equation of a block and that of the gradient which it needs last: what to look at where no cause is known."""
+        if self.model is None:
+            return []
+        program = self.model.derivation.backward
+        own = next(
+            (one for one in program.equations if one.target in program.results and self.model.label(one.target) == block), None
+        )
+        if own is None:
+            return []
+        needs = [one for one in program.equations if one.target in own.reads() and one.target != own.target]
+        return [f"right: {self.notation.equation(one)}" for one in (own, *needs[-1:])]
+
+    @cached_property
+    def elsewhere(self) -> tuple[ForwardFault | None, Model | None]:
+        """(what is wrong with the forward pass, the cell that it would be)."""
+        for model in [self.model] if self.model is not None else self.others:
+            found = forward_fault(self.kernel, model, self.evidence)
+            if found is not None:
+                return found, model
+        return None, self.model
+
+    @cached_property
+    def explanation(self) -> Explanation | None:
+        """One slip that explains all blocks, else two, else the one that explains most; None where none explains any."""
+        forward, model = self.elsewhere
+        if forward is not None and model is not None:
+            return self.of_forward(forward, model)
+        if model is None or not same_forward(self.kernel, model, self.evidence):
+            return None
         with np.errstate(all="ignore"):
-            for mutant, environments in self.candidates(self.model.filled(dims, data)):
-                try:
-                    found = self.model.gradients(dims, data, data.cotangents, mutant.program, environments)
-                except (ValueError, KeyError):
-                    continue
-                if all(block in found and self.explains(found[block], block) for block in wrong):
-                    return f"{described(mutant, notation)} (reads {notation.equation(mutant.changed)}){self.reason(mutant.equation.terms)}"
-        return ""
+            return self.searched(model)
 
-    def of_equation(self, block: str) -> str:
-        """The change of the equation of a block's own gradient that explains the block: the same slip made for several blocks."""
-        if self.model is None or not self.differs(block):
-            return ""
-        from verify.mutants import described
+    def of_forward(self, fault: ForwardFault, model: Model) -> Explanation:
+        """A forward pass that isn't the cell's: it explains what the cell's own backward pass gives on its values."""
+        data = self.evidence.data
+        trial = Trial(model, self.kernel.dims, data, data.cotangents, environments=fault.environments)
+        same = [b for b, array in trial.gradients.items() if b in self.whole and relative(self.whole[b], array) <= 1e-9]
+        return Explanation((), frozenset(same), fault.tried, fault)
 
-        data, dims = self.evidence.data, self.kernel.dims
-        with np.errstate(all="ignore"):
-            for mutant, environments in self.candidates(self.model.filled(dims, data)):
-                if self.model.label(mutant.equation.target) == block:
-                    found = self.model.gradients(dims, data, data.cotangents, mutant.program, environments)
-                    if block in found and self.explains(found[block], block):
-                        return described(mutant, self.model.derivation.notation())
-        return ""
-
-    def candidates(self, environments: list[Environment]) -> Iterator[tuple[Mutant, list[Environment]]]:
-        """Every fault that is tried, and the values that it reads."""
-        from verify.mutants import exchanged_in, mutants, shifted_in
-
+    @cached_property
+    def search(self) -> Search:
+        """The slips of the cell's backward pass on these data."""
+        if self.known is not None:
+            return self.known
         assert self.model is not None
-        derivation = self.model.derivation
-        for mutant in (*mutants(derivation.backward, derivation.forward), *exchanged_in(derivation.backward)):
-            yield mutant, environments
-        for mutant, value, by in shifted_in(derivation.backward):
-            said = "later" if by > 0 else "earlier"
-            other = [
-                environments[t + by][value] if 0 <= t + by < len(environments) else 0 * env[value]
-                for t, env in enumerate(environments)
-            ]
-            yield mutant, [env | {value.like(kind=said): array} for env, array in zip(environments, other, strict=True)]
+        data = self.evidence.data
+        return Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data, self.progress)
 
-    def explains(self, found: Array, block: str) -> bool:
-        """Whether a change accounts for nearly all of a block's difference."""
-        found = found if block in self.evidence.data.parameters else self.cropped(found, block)
-        got, expected = self.got[block], self.expected[block]
-        return fits(got, found) and relative(got, found) <= 1e-3 * relative(got, expected)
+    @property
+    def tried(self) -> int:
+        """How many slips the search has tried."""
+        return len(self.search.table) if "search" in self.__dict__ else 0
 
-    def reason(self, terms: tuple[object, ...]) -> str:
-        """The forward equations that the terms of an equation come from."""
-        names = dict.fromkeys(t.reason.equation.name for t in terms if t.reason and t.reason.equation)  # type: ignore[attr-defined]
-        return f"; its terms come from the equations of {', '.join(names)}" if names else ""
+    def searched(self, model: Model) -> Explanation | None:
+        search = self.search
+        wrong = search.differing(self.whole)
+        found = search.fits(self.whole)
+        if not any(one.explains(wrong) for one in found):
+            found = [*search.fits_at_first(self.whole, self.kernel), *found]
+        tried = len(search.table)
+        for one in found:
+            if one.explains(wrong) and self.confirmed(one.edit, model):
+                return Explanation((one.edit,), one.explained, tried)
+        return self.paired(found, wrong, search, model) or self.partial(found, tried)
+
+    def confirmed(self, edit: Edit, model: Model) -> bool:
+        """Whether an edit gives the kernel's gradients with a cotangent on the last step only, too."""
+        data = self.evidence.data
+        cotangents = data.only_step(-1)
+        trial = Trial(model, self.kernel.dims, data, cotangents)
+        got, right = self.kernel.gradients(data, cotangents), trial.gradients
+        found = right | trial.run(edit)
+        return all(
+            block in got and norm(got[block] - array) <= max(1e-3 * norm(got[block] - right[block]), 1e-9 * norm(right[block]))
+            for block, array in found.items()
+        )
+
+    def paired(self, found: list[Fit], wrong: list[str], search: Search, model: Model) -> Explanation | None:
+        """Two slips: one that explains a part, and a second one on top of it."""
+        data = self.evidence.data
+        if data.steps > 12:
+            return None
+        best = [one for one in found if not one.spoiled or one.share > 0][: self.together]
+        for one in best:
+            trial = Trial(model, self.kernel.dims, data, data.cotangents, one.edit.program)
+            second = Search(trial, data, self.progress)
+            rest = second.differing(self.whole)
+            for two in second.fits(self.whole)[:1]:
+                if two.explains(rest):
+                    edits = (one.edit, two.edit)
+                    return Explanation(edits, frozenset(wrong), len(search.table) + len(second.table))
+        return None
+
+    def partial(self, found: list[Fit], tried: int) -> Explanation | None:
+        """The slips that explain some of the blocks each, and spoil none."""
+        explained: set[str] = set()
+        edits = []
+        for one in found:
+            if not one.spoiled and one.explained - explained:
+                edits.append(one.edit)
+                explained |= one.explained
+        return Explanation(tuple(edits), frozenset(explained), tried) if edits else None
 
     # ---- the recurrence
 
@@ -142,16 +234,13 @@ class Inquiry:
                         found[block] = said
         return found
 
-    @cached_property
-    def recurrence_anywhere(self) -> str:
-        return next((said for said in self.recurrence.values()), "")
-
     # ---- one block
 
     def of_block(self, block: str) -> str:
         got, expected = self.got[block], self.expected[block]
         return (
-            self.exchanged(block, got)
+            next(iter(self.recurrence.values()), "")
+            or self.exchanged(block, got)
             or shifted(block, got, expected)
             or self.from_steps(block, got, expected)
             or single(got, expected)
@@ -176,118 +265,4 @@ class Inquiry:
         return ""
 
 
-def simple(got: Array, expected: Array, data: Data) -> str:
-    """Sign, scale, mean for sum, transpose, nothing."""
-    if got.shape == expected.shape and norm(got) == 0 and norm(expected) > 0:
-        return "missing gradient: it is zero everywhere"
-    if fits(got, -expected):
-        return "sign"
-    gone = (got == 0) & (expected != 0) if got.shape == expected.shape else np.zeros(1, bool)
-    if gone.any() and not gone.all() and fits(got[~gone], expected[~gone]):
-        first = tuple(int(k) for k in np.argwhere(gone)[0])
-        return f"missing elements: {gone.sum()} of {gone.size} are zero, {first} the first of them"
-    if got.shape == expected.shape and expected.ndim == 2 and got.shape[0] == got.shape[1] and fits(got.T, expected):
-        return "transpose"
-    if got.shape == expected.shape and norm(expected) > 0:
-        factor = float((got * expected).sum() / (expected**2).sum())
-        if abs(factor - 1) > 1e-9 and factor != 0 and relative(got, factor * expected) < min(1e-6, abs(factor - 1) * 1e-3):
-            for name, count in (("steps", data.steps), ("examples", data.batch), ("steps and examples", data.steps * data.batch)):
-                if abs(factor * count - 1) < 1e-9:
-                    return f"mean instead of sum over {name}"
-            return f"scaled by {factor:.9g}"
-    return ""
-
-
-def shifted(block: str, got: Array, expected: Array) -> str:
-    """The gradient of another step."""
-    if not block.startswith("input ") or got.shape != expected.shape:
-        return ""
-    if fits(got[:-1], expected[1:]) or fits(got[1:], expected[:-1]):
-        return "time index off by one"
-    return "time reversed" if fits(got, expected[::-1]) else ""
-
-
-def single(got: Array, expected: Array) -> str:
-    """Digits lost, or noise."""
-    if got.shape != expected.shape:
-        return ""
-    error = relative(got, expected)
-    if error < 1e-6 and np.array_equal(got.astype(np.float32).astype(got.dtype), got):
-        return "a cast to float32: every element is a float32 number"
-    if error < 3e-7:
-        return (
-            f"noise or lost digits of relative size {error:.0e} (no term of this size fits); a float32 intermediate loses 6e-08"
-        )
-    return ""
-
-
-def truncation(got: Array, expected: Array, block: str) -> str:
-    """Where the gradient of a block gets nothing though the evidence says that it should: K steps back, or in chunks of K."""
-    steps = expected.shape[0]
-    if not block.startswith("input "):
-        got, expected = got[:, :, None], expected[:, :, None]
-        to = np.array([-1])
-    else:
-        to = np.arange(expected.shape[2])
-    lag = np.arange(steps)[:, None] - to[None, :]
-    wants = (np.abs(expected) > 0).any(axis=(1, 3)) & (lag >= 0)
-    has = (got != 0).any(axis=(1, 3))
-    if (has & (lag < 0)).any():
-        return ""
-    has &= wants
-    empty = wants & ~has
-    if not empty.any() or not has.any():
-        return ""
-    reached = [int(k) for k in lag[has]]
-    if all(int(k) > max(reached) for k in lag[empty]):
-        kept = max(reached) + (1 if to[0] >= 0 else 0)
-        return f"truncated recurrence at K = {kept}: nothing goes further back than lag {max(reached)}"
-    if to[0] < 0:
-        return ""
-    farthest = sorted({int(np.argmax(row)) for row in has if row.any()})
-    if len(farthest) == 1:
-        kept = steps - farthest[0]
-        return f"truncated recurrence at K = {kept}: the loop stops {kept} steps before the end"
-    pieces = np.diff([*farthest, steps])  # the first and the last may be shorter
-    kept = int(pieces.max())
-    return f"truncated recurrence at K = {kept}: the carry is cut every {kept} steps" if set(pieces[1:-1]) <= {kept} else ""
-
-
-def step_parts(kernel: Kernel, evidence: Evidence, block: str) -> Iterator[Array]:
-    """What each step contributes to a parameter's gradient, by the forward pass alone: the parameter moves at that step only."""
-    data = evidence.data
-    shape = data.parameters[block].shape
-    states = [data.state]
-    outputs = kernel.outputs(data)
-    states += [{name: outputs[name][t] for name in data.state} for t in range(data.steps)]
-    for t in range(data.steps):
-        part = np.zeros(shape)
-        rest = segment(data, t + 1, data.steps, states[t + 1])
-        for index in np.ndindex(*shape):
-            unit = np.zeros(shape)
-            unit[index] = 1.0
-            part[index] = moved_at(kernel, evidence, segment(data, t, t + 1, states[t]), rest, {block: unit})
-        yield part
-
-
-def moved_at(kernel: Kernel, evidence: Evidence, step: Data, rest: Data, direction: dict[str, Array]) -> float:
-    """How the loss moves when a parameter moves during one step only."""
-    one = replace(evidence, data=step, known={})
-    moves = one.tangents(direction)
-    total = sum(float((step.cotangents[name] * moves.value[name]).sum()) for name in step.cotangents)
-    if rest.steps:
-        carried = {f"initial {name}": moves.value[name][0] for name in step.state}
-        later = replace(one, data=rest).tangents(carried)
-        total += sum(float((rest.cotangents[name] * later.value[name]).sum()) for name in rest.cotangents)
-    return total
-
-
-def segment(data: Data, start: int, stop: int, state: dict[str, Array]) -> Data:
-    """Some steps of a run by themselves, from the state before them."""
-    return replace(
-        data,
-        inputs={name: array[start:stop] for name, array in data.inputs.items()},
-        cotangents={name: array[start:stop] for name, array in data.cotangents.items()},
-        state=state,
-        steps=stop - start,
-    )
+__all__ = ["Explanation", "Inquiry"]

@@ -26,6 +26,8 @@ Tangents = Callable[[differences.Run, differences.Arrays, differences.Arrays], t
 
 SAME = 1e-12
 """Steps run one by one give the run where they differ by less, relative to the size of each output: by rounding."""
+SLOPE = 32
+"""How many eps of a slope of order one a slope may be off by: four roundings in each of a few factors, and a steeper one not found."""
 TAMED = tuple(4.0**-k for k in range(6))
 """What arguments are multiplied by to find slopes of order one: a unit at |z| = 1000 has them at |z| = 1."""
 
@@ -119,9 +121,7 @@ class Chain:
         found: dict[str, float] = {}
         for block, array in direction.items():
             for name, size in self.slope_of_order_one(block).items():
-                found[name] = found.get(name, 0.0) + 4 * EPS * self.kernel.dims.fan_in() * size * float(
-                    np.abs(array).max(initial=0.0)
-                )
+                found[name] = found.get(name, 0.0) + SLOPE * EPS * size * float(np.abs(array).max(initial=0.0))
         return found
 
     def slope_of_order_one(self, block: str) -> dict[str, float]:

@@ -234,7 +234,7 @@ class Evidence:
 
 
 def exact(
-    run: differences.Run, arrays: differences.Arrays, direction: differences.Arrays, step: float
+    run: differences.Run, arrays: differences.Arrays, direction: differences.Arrays, step: float = differences.COMPLEX_STEP
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """A complex step with its error: none but what rounding takes."""
     value = differences.complex_tangents(run, arrays, direction, step)

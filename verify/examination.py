@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import against, behaviour, central, compare, continuation, differences, gradients, refusals, sizes, tangents
+from verify import against, behaviour, central, compare, continuation, gradients, refusals, sizes, tangents
 from verify.bookkeeping import bookkeeping, followed
-from verify.cause import Inquiry
 from verify.compare import Row, fault
 from verify.contract import PROMISES, Contract, broken, contract_of
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
+from verify.diagnosis import Diagnosis
 from verify.differences import NotAnalytic
 from verify.evidence import EXACT, WHOLE, Evidence
+from verify.explaining import Explaining
 from verify.findings import CONTRACT, FAIL, NUMBERS, PASS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
@@ -25,14 +26,11 @@ from verify.kernel import Kernel, one_line
 from verify.model import Model, model_of
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.sizes import check_names as check_sizes
-from verify.tolerances import CENTRAL, SEEN, tolerance
-from verify.verdicts import of_block, worst_of
+from verify.tolerances import SEEN, tolerance
+from verify.verdicts import of_block
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-
-ARBITER = 1e-6
-"""Disagreements below this are near enough to the limit of float64 to be put before the arbiter of 60 digits."""
 
 SHAKY = 1e-4
 """Disagreements below this are looked at again with the digits that the data themselves carry: a difference of converged values has few."""
@@ -64,6 +62,7 @@ class Report:
     against: str = ""
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
     strict: bool = False
+    diagnosis: Diagnosis | None = None
 
     @property
     def passed(self) -> bool:
@@ -96,6 +95,8 @@ class Report:
     def verdict(self) -> str:
         """One line: who agrees, in how many blocks, how closely; or what failed, where, and the likely cause."""
         if not self.passed:
+            if self.diagnosis is not None and self.failures()[0].check == "gradients":
+                return f"{self.name}: fail: {self.diagnosis.line()}"
             shown = [f"{self.name}: {finding.verdict}: {finding.line()}" for finding in self.failures()]
             more = ", ".join(dict.fromkeys(label_of(finding.block) or finding.check for finding in self.failures()[2:]))
             return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more: {more}" if more else "")
@@ -189,10 +190,11 @@ class Examination:
             found += self.of_rest()
             rows, routes = self.table()
         found += self.of_rows(rows, found)
+        self.diagnosis: Diagnosis | None = None
         found = followed(self.explained(found, comparisons))
         return Report(
             self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, self.note,
-            self.model.cell.command if self.model else "", tuple(comparisons), self.strict,
+            self.model.cell.command if self.model else "", tuple(comparisons), self.strict, self.diagnosis,
         )  # fmt: skip
 
     # ---- the derived cell
@@ -347,63 +349,11 @@ class Examination:
         if not any(f.verdict == FAIL and f.block for f in found):
             return found
         self.progress("causes")
-        model = self.model or self.recognised
-        long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
-        result = []
-        inquiries = {k: Inquiry(one, long, model) for k, one in enumerate(self.evidences)}
-        for finding in found:
-            if finding.verdict == FAIL and finding.check == "gradients" and finding.block:
-                comparison = worst_of([one for one in comparisons if one.block == finding.block and one.failed])
-                finding = self.arbitrated(finding, comparison, model) if model and comparison else finding
-                if finding.verdict == FAIL:
-                    with np.errstate(all="ignore"):
-                        finding = replace(
-                            finding,
-                            agree=finding.agree or self.agreement(finding.block),
-                            cause=inquiries[self.showing(finding.block, comparisons)].cause(finding.block),
-                        )
-            result.append(finding)
+        explaining = Explaining(
+            self.kernel, self.evidences, self.asked or self.recognised, self.method, comparisons, self.progress
+        )
+        result, self.diagnosis = explaining.explained(found)
         return result
-
-    def agreement(self, block: str) -> str:
-        """Which routes agree on a block of the ordinary data, by trying."""
-        if self.method != EXACT:
-            return f"{self.method} settle; backward differs"
-        evidence, blocks = self.ordinary, self.ordinary.data.flat()
-        exact = gradients.expected_gradient(block, evidence, evidence.data.cotangents)[0]
-        near, _ = differences.refined(central.loss_of(self.kernel, evidence.data), blocks, block)
-        near = near if block in evidence.data.parameters else gradients.crop(near, block, evidence)
-        agree = compare.symmetric(exact, near) <= CENTRAL.value
-        return f"complex step and central differences {'agree; backward differs' if agree else 'differ too'}"
-
-    def showing(self, block: str, comparisons: list[Comparison]) -> int:
-        """The data on which a block's fault is looked into: the first, or the shortest of those on which it fails."""
-        bad = {one.regime for one in comparisons if one.block == block and one.failed}
-        failing = [k for k, evidence in enumerate(self.evidences) if evidence.regime.name in bad]
-        return min(failing, key=lambda k: (k > 0, self.evidences[k].data.steps), default=0)
-
-    def arbitrated(self, finding: Finding, comparison: Comparison, model: Model) -> Finding:
-        """What 60 digits say, where two routes differ near the limit of float64."""
-        if comparison.spot is None or not comparison.error < ARBITER:
-            return finding
-        evidence = next(e for e in self.evidences if e.regime.name == comparison.regime)
-        step, index = comparison.spot
-        unit = np.zeros_like(evidence.data.flat()[finding.block])
-        unit[index] = 1.0
-        cotangents = evidence.data.cotangents if step is None else evidence.data.only_step(step)
-        if comparison.got is None or comparison.expected is None:
-            return finding
-        size = abs(comparison.expected)
-        exact = float(model.arbitrate(evidence.kernel.dims, evidence.data, cotangents, finding.block, unit, size))
-        size = abs(comparison.got - comparison.expected) / comparison.error
-        ours, theirs = abs(comparison.got - exact) / size, abs(comparison.expected - exact) / size
-        if ours <= comparison.tolerance.value:
-            return Finding(
-                "gradients", PASS, finding.block, said=f"complex step is off by {theirs:.0e}; backward agrees with 60 digits"
-            )
-        if theirs <= ours:
-            return replace(finding, agree=f"{self.method} and the 60-digit arbiter agree ({exact:.12g}); backward differs")
-        return replace(finding, agree=f"the 60-digit arbiter agrees with neither ({exact:.12g})")
 
     # ---- what the data can see
 

@@ -47,7 +47,9 @@ class Finding:
         text = ": ".join(parts)
         if self.got is not None and self.expected is not None:
             text += f": backward {self.got:.10g}, expected {self.expected:.10g}"
-        if self.error is not None:
+        if self.error == float("inf") and self.expected == 0:
+            text += ": where 0 is right, something came"
+        elif self.error is not None:
             text += f": {self.error:.1e} relative"
         if self.tolerance is not None:
             text += f", tolerance {self.tolerance:.0e} ({self.reason})" if self.reason else f", tolerance {self.tolerance:.0e}"

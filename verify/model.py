@@ -19,6 +19,7 @@ from derive.program import Equation, Program
 from verify import interpreter
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
+from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator, Numbers
 from verify.kernel import Kernel
 from verify.relations import Relation
@@ -117,16 +118,24 @@ class Model:
         evaluate = evaluate or self.evaluator(dims)
         environments = environments or self.filled(dims, data)
         program = program or self.derivation.backward
-        cast, at = cast_to(evaluate.numbers), self.names.at(dims)
-        ours = at.cotangents(cotangents)
+        given = self.given(program, dims, data, cotangents, environments, evaluate)
+        environments = filled(read_elsewhere(program.equations), environments, evaluate)
+        found = interpreter.backward(program, evaluate, environments, given, record)
+        return self.names.at(dims).gradients({block_of(value): self.shaped(value, array) for value, array in found.items()})
+
+    def given(
+        self, program: Program, dims: Dims, data: Data, cotangents: Mapping[str, Array], environments: list[Environment],
+        evaluate: Evaluator,
+    ) -> dict[Value, Any]:  # fmt: skip
+        """What the loss hands to each value, at every step; zeros where nothing is said."""
+        cast, ours = cast_to(evaluate.numbers), self.names.at(dims).cotangents(cotangents)
         given: dict[Value, Any] = {}
         for value in program.given:
             if value.kind == "given":
                 array = ours.get(value.name)
                 shape = (data.steps, *environments[0][value.like(kind="primal")].shape)
                 given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else cast(array[..., None])
-        found = interpreter.backward(program, evaluate, environments, given, record)
-        return at.gradients({block_of(value): self.shaped(value, array) for value, array in found.items()})
+        return given
 
     def shaped(self, value: Value, array: Array) -> Array:
         """A result as the contract has it: of the initial state the carry that the first step hands back."""

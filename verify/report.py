@@ -10,7 +10,7 @@ from typing import Any
 
 from verify.compare import Row, fault
 from verify.examination import Report
-from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding
+from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding, label_of
 from verify.gradients import Comparison
 from verify.tolerances import PAIRS, tolerance
 from verify.verdicts import excess
@@ -66,12 +66,11 @@ def summary(report: Report, name: str, found: list[Finding]) -> str:
         reach = f", lag by lag to {max(lags)}" if lags else ""
         counted = f"{len(found)} blocks, {len(report.comparisons)} comparisons in {len(report.sights)} sets of data"
         return f"{counted}{reach}; {share(worst)}"
+    said = "; ".join(dict.fromkeys(finding.said for finding in found if finding.said))
     if name == "central differences" and len(found) > 1:
-        return (
-            f"{len(found)} blocks: " + "; ".join(dict.fromkeys(f.said for f in found if f.said.startswith("kink")))
-            or f"{len(found)} blocks"
-        )
-    return "; ".join(dict.fromkeys(finding.said for finding in found if finding.said))
+        kinks = "; ".join(dict.fromkeys(f.said for f in found if f.said.startswith("kink")))
+        return f"{len(found)} blocks: {kinks}" if kinks else f"{len(found)} blocks"
+    return said
 
 
 def share(worst: float) -> str:
@@ -94,8 +93,17 @@ def regimes(report: Report) -> Any:
     return out
 
 
-def show(report: Report) -> None:
-    """The tables, the tolerances with their reasons, the verdict."""
+def show(report: Report, verbose: bool = False) -> None:
+    """What passed in full; of a failure what fits a screen, or everything."""
+    if report.passed or verbose:
+        in_full(report)
+    if not report.passed:
+        for line in brief(report, not verbose):
+            print(line)
+
+
+def in_full(report: Report) -> None:
+    """The tables, the tolerances with their reasons, every failure, the verdict."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -117,14 +125,87 @@ def show(report: Report) -> None:
     for finding in report.failures():
         console.print(f"{MARKS[finding.verdict]} ", end="")
         console.print(finding.line(), markup=False)
-    failed = {finding.block or finding.check for finding in report.failures()}
     console.print(report.contract.line(), markup=False)
-    console.print(
-        report.verdict()
-        if report.passed
-        else f"{report.name}: {len(failed)} fail or stay inconclusive: {', '.join(sorted(failed))}.",
-        markup=False,
-    )
+    if report.passed:
+        console.print(report.verdict(), markup=False)
+
+
+# ---- a failure on a screen
+
+WIDTH, COLUMNS, ROWS, OTHERS = 128, 3, 7, 4
+"""Of a screen: its width, how many blocks stand side by side, how many lines of them, and of checks that fail besides."""
+
+
+def brief(report: Report, shortened: bool = True) -> list[str]:
+    """The headline, the diagnosis, the blocks that fail, what else does."""
+    failures = report.failures()
+    blocks = {f.block: f for f in reversed(failures) if f.check == "gradients" and f.block}
+    total = len({one.block for one in report.comparisons}) or len(blocks)
+    wrong = sum(f.verdict == FAIL for f in blocks.values())
+    lines = [f"{report.name}: FAIL" + (f": {wrong} of {total} gradients are wrong" if wrong else "")]
+    if all(finding.verdict != FAIL for finding in failures):
+        lines = [f"{report.name}: inconclusive"]
+    if report.diagnosis is not None:
+        lines += [f"  {line}" for line in report.diagnosis.lines()]
+    lines += block_lines(report, [blocks[b] for b in dict.fromkeys(f.block for f in failures) if b in blocks])
+    lines += other_lines([finding for finding in failures if finding not in blocks.values()], set(blocks))
+    if not shortened:
+        return lines
+    contract = [cut(report.contract.line())] if report.contract.missing else []
+    return [*lines, *contract, "Everything that was found: --verbose, or --json."]
+
+
+def block_lines(report: Report, failing: list[Finding]) -> list[str]:
+    """The blocks that fail side by side: the gradient, its error, the lags at which it is wrong."""
+    cells = [block_cell(report, finding) for finding in failing[: COLUMNS * ROWS]]
+    width = max(map(len, cells), default=0) + 3
+    count = max(1, min(COLUMNS, WIDTH // width)) if width else 1
+    lines = ["  " + "".join(one.ljust(width) for one in cells[k : k + count]).rstrip() for k in range(0, len(cells), count)][
+        :ROWS
+    ]
+    rest = len(failing) - count * len(lines)
+    return ["", *lines, *([f"  and {rest} more"] if rest > 0 else []), ""] if lines else []
+
+
+def block_cell(report: Report, finding: Finding) -> str:
+    name = label_of(finding.block)
+    if finding.verdict != FAIL:
+        return f"{name} inconclusive"
+    lags = sorted({lag for one in report.comparisons if one.block == finding.block and one.failed for lag in one.lags})
+    many = f", lags {lags[0]} to {lags[-1]}" if len(lags) > 1 else f", lag {lags[0]}" if lags else ""
+    return f"{name} {how_far(finding)}{many}"
+
+
+def how_far(finding: Finding) -> str:
+    """The error of a block, in words where it has no size."""
+    if finding.error is None:
+        return finding.said
+    if finding.error != finding.error:
+        return "isn't a number"
+    if finding.error == float("inf"):
+        return f"{finding.got:.3g}, where 0 is right" if finding.expected == 0 and finding.got is not None else "infinite"
+    return f"off by {finding.error:.1e}"
+
+
+def other_lines(others: list[Finding], blocks: set[str]) -> list[str]:
+    """What fails besides: first what doesn't follow from wrong gradients, then the names of the checks that may."""
+    alone = [finding for finding in others if not blocks or not follows(finding, blocks)]
+    lines = [
+        cut(f"{finding.verdict.upper() if finding.verdict == FAIL else finding.verdict}: {finding.line()}") for finding in alone
+    ]
+    more = [f"and {len(lines) - OTHERS} more"] if len(lines) > OTHERS else []
+    after = list(dict.fromkeys(finding.check for finding in others if finding not in alone))
+    return [*lines[:OTHERS], *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
+
+
+def follows(finding: Finding, blocks: set[str]) -> bool:
+    """Whether a check fails as it does where those gradients are wrong."""
+    return finding.block in blocks or finding.check in ("adjoint", "step_jacobian", "central differences", "routes")
+
+
+def cut(line: str) -> str:
+    """A line that fits; the rest of it is in the full record."""
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 2].rstrip()} …"
 
 
 def whole(table: Any) -> None:
@@ -166,6 +247,7 @@ def record(report: Report) -> dict[str, Any]:
         "faults": report.faults(),
         "findings": [finite(asdict(finding)) for finding in report.findings],
         "regimes": [finite(asdict(sight)) for sight in report.sights],
+        "diagnosis": report.diagnosis and finite(asdict(report.diagnosis)),
         "comparisons": [comparison_record(one) for one in report.comparisons],
         "blocks": [block_record(report, row) for row in report.rows],
     }

@@ -183,12 +183,15 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     if not relative(got, expected) <= tolerance:
         expected = at_kinks(wide, got, expected)
     digits: dict[str, Array] = {}
+    worth: list[float] = []
     for t in range(data.steps):
         error = relative(got[t], expected[t])
         if not error <= tolerance:
+            worth = worth or slopes_worth(wide, got.shape)
             digits = digits or lost(lambda moved: {"J": jacobian_of(kernel, moved)}, data)
             own = 4 * norm(digits["J"][t]) / norm(expected[t]) if digits and norm(expected[t]) else 0.0
-            if own < RESOLUTION.value and error <= tolerance + own:
+            own = own if own < RESOLUTION.value else 0.0
+            if error <= tolerance + own or norm(got[t] - expected[t]) <= 4 * worth[t]:
                 continue
             yield Finding(
                 "step_jacobian",
@@ -202,6 +205,16 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
             )
             return
     yield from against_backward(kernel, got.reshape(-1, width, width), single, tolerance)
+
+
+def slopes_worth(wide: Evidence, shape: tuple[int, ...]) -> list[float]:
+    """What rounding may take of the Jacobian of each step, where units are saturated."""
+    known_to = wide.with_digits()
+    if not known_to.digits:
+        return [0.0] * shape[0]
+    errors = known_to.chain.jacobian[1]
+    whole = np.concatenate([errors[name][0] for name in wide.kernel.dims.states], 1).reshape(shape)
+    return [norm(step) for step in whole]
 
 
 def at_kinks(wide: Evidence, got: Array, expected: Array) -> Array:

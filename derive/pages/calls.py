@@ -64,7 +64,8 @@ def refuse_word(source: Source, node: Node, symbol: Symbol, following: Node, kno
     unless the page says what it is."""
     if symbol.name in known:
         return
-    word = len(symbol.base) > 1 and symbol.base.lower() not in GREEK and symbol.base not in STEPS
+    letter = symbol.base.lower() in GREEK and symbol.base in (symbol.base.lower(), symbol.base.capitalize())
+    word = len(symbol.base) > 1 and not letter and symbol.base not in STEPS
     if not (isinstance(following, Bracket) and following.opener in "(["):
         if word and symbol.base[0].isupper() and not isinstance(following, Mark):
             raise word_or_matrix(source, node, symbol.name)

@@ -188,13 +188,15 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
 
 
 def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:
-    """`x W` beside `U h`: raises PageError where a vector stands in front of a matrix on a page that writes matrices in front."""
-    for node in nodes(definitions) if kinds.mixed else ():
+    """`x W` beside `U h`: raises PageError where a vector stands in front of a matrix on a page that writes matrices in front, or a step
+    of time does."""
+    for node in nodes(definitions):
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
-            if [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
+            step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
+            if (kinds.mixed or step) and [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
                 vector, matrix = (source.written(item.span) for item in factors)
-                what = f"`{vector} {matrix}` can be read in two ways: expected `{matrix}` in front of the vector, as elsewhere on the page."
+                what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
                 todo = f"Write `{matrix}^\\top {vector}` for the product, or `\\operatorname{{diag}}({vector}) {matrix}` for scaled rows."
                 raise source.error(node.span, what, todo)
 

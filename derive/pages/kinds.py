@@ -107,6 +107,8 @@ class Kinds:
             self.changed = False
             before = dict(self.known)
             for definition in self.definitions:
+                self.equate(definition)
+            for definition in self.definitions:
                 self.visit(definition.body)
                 self.equate(definition)
             self.changed = before != self.known

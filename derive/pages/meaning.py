@@ -20,7 +20,7 @@ from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, 
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
-from derive.pages.products import product_sign, refuse_angles, refuse_divided_product, refuse_unseparated
+from derive.pages.products import product_sign, refuse_angles, refuse_circled_plus, refuse_divided_product, refuse_unseparated
 from derive.pages.stacks import cells_of, first, grid_of, rest
 from derive.pages.symbols import exponent, is_positive_part, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
@@ -131,6 +131,7 @@ class Meaning:
             case Signed():
                 return self.signed(node, argument)
             case Sum():
+                refuse_circled_plus(self.names, node)
                 return folded(Add(tuple(self.resolve(term, argument) for term in node.terms), node.factors, node.span))
             case Ratio():
                 return self.quotient(self.resolve(node.above, argument), self.resolve(node.below, argument), node.span)
@@ -307,8 +308,11 @@ class Meaning:
         if written in self.macros:
             refuse_other_form(self.names.source, function, self.macros[written].letter)
             return self.expanded(self.macros[written], body)
-        if name is None:
-            raise self.unknown(function, written)
+        name = self.names.declared.functions.get(
+            name or "", name
+        )  # `f = \\operatorname{LN}` on the page, and what LN is beside it
+        if name is None or function_name(name) is None:
+            raise self.unknown(function, name or written)
         return applied(self.names.source, name, body, span)
 
     def expanded(self, macro: Macro, body: Core) -> Core:
@@ -329,7 +333,8 @@ class Meaning:
         return self.sizes[core]
 
     def unknown(self, node: Node, name: str) -> PageError:
-        return unknown(self.names.source, node.span, name, isinstance(node, Letter) and node.is_function)
+        one = None if isinstance(node, Letter) and node.is_function else self.names.reader.read(node)
+        return unknown(self.names.source, node.span, name, sure=one is None or one.symbol.name != name)
 
     def no_argument(self, node: Node) -> PageError:
         parts = take_apart(node)

@@ -178,6 +178,8 @@ class Names:
             written = self.source.written(one.span)
             if one.symbol.base == "e" and one.symbol.sups and one.time is None and not re.search(r"\^\s*\{?\s*[(\[]", written):
                 self.notes[f"`{written}` is read as the name {one.symbol.name}; write \\exp for the exponential function"] = None
+            if one.gate.isdigit() and one.symbol not in self.defined:
+                self.notes[f"`{written}` is read as {one.symbol.name} at this step; a multiple of the step isn't read"] = None
             raised = below and one.time is not None and one.symbol not in self.defined and not one.transposed
             if raised and re.search(r"\^(?:[A-Za-z]|\{\s*\\?[A-Za-z]+\s*\})$", written):
                 self.notes[f"`{written}` is read as {one.symbol.name} at a step; a power of the step isn't read"] = None

@@ -8,6 +8,7 @@ line -> trees                    `grammar`       an LALR grammar; nothing is eva
 trees -> sections                `sections`      which equations make which cell
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`       brackets, functions, numbers
+trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
 definitions -> kinds             `kinds`         matrix or vector, rows or columns
 definitions -> shapes            `shapes`        the most general dimensions
 all of it -> Cell                `build`, `reading`
@@ -54,7 +55,7 @@ from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.titles import identifier, naming, nothing, unique
-from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed, with_parts
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
@@ -200,7 +201,7 @@ def has_display(source: Source) -> bool:
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
-    forward = [entry for entry in entries if not entry.is_function]
+    forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
     trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
     lefts = [target for entry in forward for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time)
@@ -257,6 +258,13 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     builder = Builder(source, kinds, shapes, steps)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
+
+
+def with_declared(node: Node, known: Declared) -> Node:
+    """The tree with words that are declared to be no function, `\\operatorname{BN}` with `BN = matrix`, as symbols."""
+    if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
+        return replace(node, is_function=False)
+    return with_parts(node, lambda part: with_declared(part, known))
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from derive.pages.alphabet import PRODUCTS
+from derive.pages.alphabet import PRODUCTS, SIGNS
 from derive.pages.core import Const, Core, Product, Ref
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX
 from derive.pages.names import Names
 from derive.pages.symbols import children
-from derive.pages.tree import Bracket, Chain, Node, Signed
+from derive.pages.tree import Bracket, Chain, Node, Signed, Sum
 
 OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 
@@ -52,6 +52,20 @@ def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core,
         span = (pair[0].span[0], pair[1].span[1])
         what = f"`{names.source.written(span)}` can be read in two ways: expected an elementwise product, or an inner product."
         raise names.source.error(span, what, "Write `\\odot` for the elementwise product; inner products aren't read.")
+
+
+def refuse_circled_plus(names: Names, node: Sum) -> None:
+    """`x_t \\oplus h_{t-1}`: the sum, or one above the other. Noted; raises PageError between two symbols with a time."""
+    for a, b in zip(node.terms, node.terms[1:], strict=False):
+        sign = names.source.text[a.span[1] : b.span[0]].strip(" )]}")
+        if SIGNS.get(sign, ("", ""))[0] != "PLUS" or sign == "+":
+            continue
+        left, right = (names.source.written(one.span) for one in (a, b))
+        if all(one and one.time is not None for one in map(names.reader.read, (a, b))):
+            what = f"`{left} {sign} {right}` can be read in two ways: expected the sum, or one above the other."
+            todo = f"Write `{left} + {right}` for the sum, `[{left}; {right}]` for one above the other."
+            raise names.source.error((a.span[0], b.span[1]), what, todo)
+        names.notes[f"`{sign}` is read as +; vectors one above the other are written [a; b]"] = None
 
 
 def refuse_divided_product(source: Source, node: Signed, divisor: Node, value: Core) -> None:

@@ -121,7 +121,7 @@ class Tokenizer:
             self.add("FUNCTION", function_name(word) or word, (span[0] + split, span[1]))
 
     def named(self, text: str, span: Span) -> None:
-        """`forget\\_bias`, which prints an underscore, is one name; `b\\_ih` is `b_{ih}`; `h\\_t` isn't seen here, it is `h_t` escaped."""
+        """`forget\\_bias` is one name, `b\\_ih` is `b_{ih}`; `h\\_t` isn't seen here, it is `h_t` escaped."""
         first, _, rest = text.partition(r"\_")
         if self.after_script() or len(first) == 1:
             self.at = span[0] + len(first)

@@ -15,6 +15,7 @@ from derive.functions import function
 from derive.language import Eq, Ones, Value, diagonal, matrix, sequence, vector
 from derive.listing import listing
 from tests import arguments as args
+from tests import bounds
 from tests.arguments import draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import D, H, K, U, W, b, cell_of, h, x
@@ -172,14 +173,14 @@ def by_loop(words: str, call: args.Call) -> np.ndarray:
 def test_the_kernel_computes_the_equations(words: str) -> None:
     module = kernel_of(words)
     call = draw(module, T=5)
-    np.testing.assert_allclose(args.forward(module, call)[0]["h"], by_loop(words, call), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(args.forward(module, call)[0]["h"], by_loop(words, call), rtol=0, atol=bounds.of_call(call))
 
 
 @pytest.mark.parametrize("words", ALL)
 def test_every_variant_has_right_gradients(words: str) -> None:
     module = kernel_of(words)
     call = draw(module, T=4)
-    assert args.worst(args.backward(module, call), args.by_complex_step(module, call))[0] < 1e-12
+    assert args.worst(args.backward(module, call), args.by_complex_step(module, call))[0] < bounds.of_call(call)
 
 
 # ---- where they are from
@@ -263,7 +264,7 @@ def test_what_differs_from_step_to_step_is_a_vector_or_is_refused(what: str) -> 
         assert named, said
         return
     call = draw(module)
-    assert args.worst(args.backward(module, call), args.by_complex_step(module, call))[0] < 1e-12
+    assert args.worst(args.backward(module, call), args.by_complex_step(module, call))[0] < bounds.of_call(call)
 
 
 def test_a_state_that_is_a_matrix_is_refused_by_name() -> None:

@@ -39,6 +39,7 @@ from derive.passes import TIDY, run
 from derive.passes.coefficients import built_up
 from derive.program import Equation, Program, Term
 from tests import arguments as args
+from tests import bounds
 from tests.arguments import draw
 from tests.kernels import kernel_of_cell
 from tests.odd_cells import ODD, SIZES_OF_ODD
@@ -74,6 +75,10 @@ WITHOUT = [chosen for one in FAST if legal(chosen := tuple(p for p in FAST if p 
 PAIRS = [pair for pair in combinations(FAST, 2) if legal(pair)]
 
 
+LIMIT = bounds.rounded(bounds.of_recurrence(steps=5, batch=3, fan_in=72))
+"""Of the calls below, for the cell with the most weights."""
+
+
 @functools.cache
 def everything(name: str, passes: tuple[str, ...]) -> dict[Any, np.ndarray]:
     """What the four functions of a kernel give under a schedule."""
@@ -91,7 +96,7 @@ def everything(name: str, passes: tuple[str, ...]) -> dict[Any, np.ndarray]:
 @every
 def test_the_fast_schedule_gives_what_the_plain_one_gives(name: str) -> None:
     error, block = args.worst(everything(name, ()), everything(name, FAST))
-    assert error < 1e-12, f"{block}: {error:.1e}"
+    assert error < LIMIT, f"{block}: {error:.1e}"
 
 
 SOME_ODD = ("readout", "several_sizes", "shared_matrix", "delay_line", "both_ways", "stacked", "taps_into_a_state", "packed")
@@ -116,7 +121,7 @@ def same_under(name: str, schedules: list[tuple[str, ...]]) -> None:
     """The four functions of a kernel give under each of the schedules what they give under none."""
     for passes in schedules:
         error, block = args.worst(everything(name, ()), everything(name, passes))
-        assert error < 1e-12, f"{passes}: {block}: {error:.1e}"
+        assert error < LIMIT, f"{passes}: {block}: {error:.1e}"
 
 
 def loop(text: str, function: str) -> ast.For:
@@ -338,7 +343,12 @@ def test_every_tidy_pass_leaves_what_the_programs_compute(name: str) -> None:
             program = one(program, forward)
             found = run_once(program, start)
             assert found.keys() == expected.keys()
-            assert all(np.allclose(found[v], expected[v], rtol=1e-12, atol=1e-13) for v in expected), (program.name, one.__name__)
+            assert all(near(found[v], expected[v]) for v in expected), (program.name, one.__name__)
+
+
+def near(found: np.ndarray, expected: np.ndarray) -> bool:
+    """One step of one example; what cancels is of the size of its terms, which are a few."""
+    return bool(np.abs(found - expected).max(initial=0) <= LIMIT * max(1, np.abs(expected).max(initial=0)))
 
 
 def tidied(name: str, *passes: str) -> list[Program]:

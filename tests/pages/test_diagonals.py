@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from derive.pages import PageError, read
-from tests.pages.gradients import worst_gradient_error
+from tests.pages.gradients import LIMIT, worst_gradient_error
 
 FORMULAS = {
     r"\mathrm{diag}(a) h_{t-1} + x_t": "a ∘ hₜ₋₁ + xₜ",
@@ -26,13 +26,13 @@ def test_a_diagonal_matrix_is_an_elementwise_product(formula):
     gate = r"$$f_t = \sigma(x_t)$$" if "f_t" in formula else ""
     one = read("page.md", text=rf"{gate} $$h_t = {formula}$$").cells[0]
     assert one.reading.equations[-1] == f"hₜ = {FORMULAS[formula]}"
-    assert worst_gradient_error(one.cell) < 1e-10
+    assert worst_gradient_error(one.cell) < LIMIT
 
 
 def test_a_symbol_may_stand_for_a_diagonal_matrix():
     one = read("page.md", text=r"$$\Lambda = \operatorname{diag}(\lambda)$$ $$h_t = \Lambda h_{t-1} + B x_t$$").cells[0]
     assert one.reading.equations == ("hₜ = λ ∘ hₜ₋₁ + B xₜ",)
-    assert worst_gradient_error(one.cell) < 1e-10
+    assert worst_gradient_error(one.cell) < LIMIT
 
 
 def test_a_diagonal_matrix_that_multiplies_no_vector_is_refused():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from derive.pages import read
-from tests.pages.gradients import worst_gradient_error
+from tests.pages.gradients import LIMIT, worst_gradient_error
 
 PAGE = Path(__file__).parents[2] / "examples" / "pages" / "published.md"
 CELLS = {one.cell.name: one for one in read(str(PAGE)).cells}
@@ -20,7 +20,7 @@ def test_there_are_ten_and_more():
 
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_agree_with_the_complex_step(name):
-    assert worst_gradient_error(CELLS[name].cell) < 1e-10
+    assert worst_gradient_error(CELLS[name].cell) < LIMIT
 
 
 def test_no_code_names_a_published_cell():

@@ -7,7 +7,7 @@ import pytest
 from derive import reading, sheet
 from derive.compiler import derive, emit
 from derive.pages import PageError, read
-from tests.pages.gradients import worst_gradient_error
+from tests.pages.gradients import LIMIT, worst_gradient_error
 
 
 def cell(text, name="page.md", **more):
@@ -58,7 +58,7 @@ def test_an_input_of_the_step_before_is_carried():
     one = cell(r"$$h_t = \tanh(W x_t + V x_{t-1} + U h_{t-1})$$")
     assert one.reading.equations == ("hₜ = tanh(W xₜ + V x_delayedₜ₋₁ + U hₜ₋₁)", "x_delayedₜ = xₜ")
     assert "`x_{t-1}` is the input of the step before: the state x_delayed carries it" in one.reading.notes
-    assert worst_gradient_error(one.cell) < 1e-10
+    assert worst_gradient_error(one.cell) < LIMIT
     with pytest.raises(PageError, match="is a state that is never defined"):
         cell(r"$$h_t = \tanh(V x_{t-1} + U h_{t-1})$$")
 

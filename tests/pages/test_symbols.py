@@ -58,6 +58,26 @@ def test_a_declaration_names_either_form(declared):
     assert cell(r"$$h_t = \varphi(W x_t + h_{t-1})$$", let={declared: "tanh"}).reading.equations == ("hₜ = tanh(W xₜ + hₜ₋₁)",)
 
 
+@pytest.mark.parametrize("declared", ["Delta t", r"\Delta t", "Δt", "Delta_t", r"\Delta\,t"])
+def test_a_step_of_time_is_declared_as_it_is_printed(declared):
+    one = cell(r"$$h_t = h_{t-1} + \Delta t \tanh(W x_t)$$", let={declared: "0.5"})
+    assert one.reading.equations == ("hₜ = hₜ₋₁ + 0.5 tanh(W xₜ)",)
+
+
+@pytest.mark.parametrize("spelling", ["relu", "Relu", "RELU", "ReLU"])
+def test_a_function_is_known_by_its_spellings_and_no_other(spelling):
+    assert cell(rf"$$h_t = \mathrm{{{spelling}}}(W x_t + h_{{t-1}})$$").reading.equations == ("hₜ = relu(W xₜ + hₜ₋₁)",)
+    assert "unknown function `rELu`" in refusal(r"$$h_t = \mathrm{rELu}(W x_t + h_{t-1})$$")
+
+
+@pytest.mark.parametrize("font", ["text", "mathrm", "operatorname", "mathop"])
+def test_a_word_is_a_matrix_once_it_is_declared_one(font):
+    text = rf"$$h_t = \{font}{{BN}}(W x_t + U h_{{t-1}})$$"
+    assert "unknown function `BN`" in refusal(text)
+    assert cell(text, let={"BN": "matrix"}).reading.equations == ("hₜ = BN (W xₜ + U hₜ₋₁)",)
+    assert cell(text, let={"BN": "0.5"}).reading.equations == ("hₜ = 0.5 (W xₜ + U hₜ₋₁)",)
+
+
 @pytest.mark.parametrize("letter", ["t", "n"])
 def test_a_word_that_ends_in_the_time_letter_is_a_word(letter):
     text = r"$$h_X = \tanh(W^{in} x_X + U h_{X-1} + b^{init} + b^{[out]}), \quad y^{out}_X = W^{out} h_X$$"

@@ -25,8 +25,8 @@ def edited(*edits: tuple[str, str]) -> str:
     return text
 
 
-def report_of(*edits: tuple[str, str], against: str | None = None) -> Report:
-    return verify.check(load_text(edited(*edits), "edited.py"), against=against)
+def report_of(*edits: tuple[str, str], against: str | None = None, quick: bool = False) -> Report:
+    return verify.check(load_text(edited(*edits), "edited.py"), against=against, quick=quick)
 
 
 def line_of(report: Report, block: str) -> str:
@@ -49,7 +49,7 @@ NOISE = "    rng = np.random.default_rng(0)\n    d['U_f'] *= 1 + 1e-9 * rng.stan
 
 EDITS = {
     "peephole term of o dropped": ([("        d_c = d_c + p.p_o * z_o\n", "")], "W_f", r"missing term, in .*∂L/∂cₜ.*p_o"),
-    "tanh' taken of the output": ([("(1 - g**2)", "(1 - np.tanh(g) ** 2)")], "W_c", r"output c_tilde taken once more"),
+    "tanh' taken of the output": ([("(1 - g**2)", "(1 - np.tanh(g) ** 2)")], "W_c", r"slope of tanh taken of its output once more"),
     "gradient of c_0 missing": ([('state={"h": d_h, "c": d_c}', 'state={"h": d_h, "c": 0 * d_c}')], "initial c", r"missing gradient"),
     "gradient of c_0 not returned": ([('state={"h": d_h, "c": d_c}', 'state={"h": d_h}')], "initial c", r"missing gradient"),
     "bias gradient from the last step": (
@@ -63,7 +63,7 @@ EDITS = {
     "mean over steps": ([(RETURN, f"    d['W_o'] /= len(steps)\n{RETURN}")], "W_o", r"mean instead of sum over steps"),
     "mean over examples": ([(RETURN, f"    d['W_o'] /= shape[1]\n{RETURN}")], "W_o", r"mean instead of sum over examples"),
     "transpose": ([(RETURN, f"    d['U_i'] = d['U_i'].T.copy()\n{RETURN}")], "U_i", r"transpose"),
-    "gates swapped": ([(RETURN, f"    d['U_i'], d['U_f'] = d['U_f'], d['U_i']\n{RETURN}")], "U_i", r"gates swapped: .* gradient of U_f"),
+    "gates swapped": ([(RETURN, f"    d['U_i'], d['U_f'] = d['U_f'], d['U_i']\n{RETURN}")], "U_i", r"gradients of U_i and U_f exchanged"),
     "old for new value": ([('d["p_o"] += (z_o * c)', 'd["p_o"] += (z_o * c_prev)')], "p_o", r"time index off by one"),
     "time index off by one": ([(RETURN, f"    d_x = np.roll(d_x, 1, axis=0)\n{RETURN}")], "input x", r"time index off by one"),
     "float32 inside": ([(RETURN, f"    d['W_i'] = d['W_i'].astype(np.float32).astype(dtype)\n{RETURN}")], "W_i", r"float32"),
@@ -80,7 +80,7 @@ EDITS = {
 @pytest.mark.parametrize("name", EDITS)
 def test_a_fault_is_refused_with_its_block_and_cause(name: str) -> None:
     edits, block, cause = EDITS[name]
-    report = report_of(*edits)
+    report = report_of(*edits, quick=not name.endswith(" only"))
     assert re.search(cause, line_of(report, block)), line_of(report, block)
 
 
@@ -118,14 +118,14 @@ def test_a_fault_is_refused_against_the_derived_cell_too(name: str) -> None:
 @pytest.mark.parametrize("K", [thorough(1), 2, thorough(5), thorough(10), thorough(20), 39])
 def test_a_recurrence_cut_at_k_is_caught_and_k_is_named(K: int) -> None:
     cut = CARRY + f"        if (len(steps) - t) % {K} == 0:\n            d_h, d_c = 0 * d_h, 0 * d_c\n"
-    report = report_of((CARRY, cut))
+    report = report_of((CARRY, cut), quick=True)
     assert re.search(rf"truncated recurrence at K = {K}\b", line_of(report, "input x")), line_of(report, "input x")
 
 
 @pytest.mark.parametrize("K", [1, thorough(2), thorough(5), 10, thorough(20), thorough(39)])
 def test_a_loop_that_stops_k_steps_before_the_end_is_caught(K: int) -> None:
     stopped = LOOP.replace("range(len(steps))", f"range(max(0, len(steps) - {K}), len(steps))")
-    report = report_of((LOOP, stopped))
+    report = report_of((LOOP, stopped), quick=True)
     assert re.search(rf"truncated recurrence at K = {K}\b", line_of(report, "input x")), line_of(report, "input x")
 
 
@@ -148,7 +148,7 @@ def test_a_forward_pass_that_is_another_cell_is_refused_by_name_and_term() -> No
     report = report_of((" + p.p_o * c + p.b_o", " + p.b_o"), against=CELL)
     (found,) = [finding for finding in report.failures() if finding.check == "against"]
     assert re.search(r"output h, step 0", found.line())
-    assert re.search(r"missing term in forward: p_o ∘ cₜ", found.cause)
+    assert re.search(r"forward: missing term, in a_oₜ = .*p_o ∘ cₜ", found.cause)
 
 
 def test_names_are_mapped_and_never_taken_by_order() -> None:

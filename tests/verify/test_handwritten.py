@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import verify.handwritten
+from tests import bounds
 from verify.handwritten import CASES
 from verify.handwritten.activations import relu, relu_prime, sigma, sigma_prime, tanh, tanh_prime
 from verify.handwritten.named import Named
@@ -24,14 +25,14 @@ Arrays: TypeAlias = dict[str, Array]
 # All different, so that no transposed or mistaken axis fits; more than one example; more than one lag.
 T, B, D, H = 5, 2, 3, 4
 
-# Complex step has no difference to cancel, so only the rounding of some hundred operations remains: measured 7e-15 at
-# most over the cases and 30 seeds. Other libraries may sum in another order.
-TOLERANCE = 1e-13
-# float32 rounds at 6e-8, through some hundred operations: measured 7e-7 at most.
-TOLERANCE_FLOAT32 = 1e-5
-# Four differences at h = 1e-3 leave h^4 truncation and 1e-16 / h rounding, each near 1e-13 times the loss, before they
-# are divided by the size of a block: measured 7e-11 at most.
-TOLERANCE_DIFFERENCES = 3e-9
+# Complex step has no difference to cancel, so only the roundings remain: of T steps, the widest sum that of 12 matrices of 4 rows.
+COUNT = bounds.of_recurrence(T, B, fan_in=12 * H)
+TOLERANCE = bounds.rounded(COUNT)
+TOLERANCE_FLOAT32 = bounds.rounded(COUNT, "float32")
+# The four differences of one entry leave h^4 f^(5) / 5! of truncation, h = 1e-3, and COUNT roundings of a loss of T B H terms over h;
+# both relative to the largest entry of a block, which a bias of T B terms leaves at 1 or more. The fifth derivative of a chain of T
+# tanh and sigmoids along a weight, each below 16 in its fifth, is below 16 T^5.
+TOLERANCE_DIFFERENCES = 1e-12 * 16 * T**5 / 120 + bounds.rounded(COUNT) * np.sqrt(T * B * H) / 1e-3
 
 NAMES = [
     "rnn",
@@ -243,7 +244,7 @@ def test_a_long_lag_keeps_its_digits(name: str) -> None:
         return problem
 
     found = errors(flat(last_output_only().gradients(case)), complex_step(last_output_only(), case))
-    assert max(found.values()) < TOLERANCE, found
+    assert max(found.values()) < bounds.rounded(bounds.of_recurrence(steps, B, fan_in=12 * H)), found
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(("relu", "identity"))])
@@ -322,7 +323,7 @@ def test_forward_is_the_printed_equation(name: str) -> None:
             else:
                 states = printed_rnn(name, problem.parameters, x, *states)
             for state, expected in zip(case.states, states, strict=True):
-                np.testing.assert_allclose(outputs[state][t, b], expected, rtol=1e-13, atol=1e-15)
+                np.testing.assert_allclose(outputs[state][t, b], expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 # --- the contract ----------------------------------------------------------------------------------------------------
@@ -452,9 +453,10 @@ def test_saturation_is_silent(function: Callable[[Array], Array], dtype: str) ->
 
 def test_sigma_and_the_derivatives_keep_relative_accuracy() -> None:
     z = np.linspace(-30, 30, 61)
-    np.testing.assert_allclose(sigma(z), np.where(z < 0, np.exp(z), 1) / (1 + np.exp(-abs(z))), rtol=1e-15)
-    np.testing.assert_allclose(sigma_prime(z), 1 / (2 * np.cosh(z / 2)) ** 2, rtol=3e-15)
-    np.testing.assert_allclose(tanh_prime(z), 1 / np.cosh(z) ** 2, rtol=3e-15)
+    eps = bounds.EPS  # exp and cosh are right to two units, a sum, product or quotient to half of one; a square doubles
+    np.testing.assert_allclose(sigma(z), np.where(z < 0, np.exp(z), 1) / (1 + np.exp(-abs(z))), rtol=6 * eps)
+    np.testing.assert_allclose(sigma_prime(z), 1 / (2 * np.cosh(z / 2)) ** 2, rtol=12 * eps)
+    np.testing.assert_allclose(tanh_prime(z), 1 / np.cosh(z) ** 2, rtol=12 * eps)
 
 
 def test_relu_turns_at_zero_on_the_real_part() -> None:

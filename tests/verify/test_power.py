@@ -7,7 +7,9 @@ import pytest
 from derive.cells.registry import build
 from derive.language import add
 from derive.program import Term
-from verify.mutants import Mutant, mutants
+from verify.edits.edit import Edit
+from verify.edits.table import backward_edits
+from verify.power import measure
 from verify.power.exact import Judge, resized
 from verify.power.measure import Bench
 
@@ -17,9 +19,13 @@ def bench() -> Bench:
     return Bench(build("rnn"))
 
 
-def test_every_fault_of_a_cell_is_proved_and_caught(bench: Bench) -> None:
+def test_every_fault_of_a_cell_is_proved_caught_and_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PER_CELL", len(bench.edits))  # one of each class
     found = list(bench.outcomes(every=False, torch=False))
-    assert len(found) > 50
+    assert len(found) >= 40
+    real = [one for one in found if one.proof != "equivalent"]
+    unnamed = [(one.kind, one.said, one.cause) for one in real if not one.named]
+    assert len(unnamed) <= len(real) // 10, unnamed
     assert not [one for one in found if one.survived]
     assert {one.proof for one in found} <= {"different", "equivalent"}
 
@@ -42,10 +48,33 @@ def test_a_change_of_nothing_is_set_aside_by_an_identity() -> None:
     turned = type(equation)(equation.target, tuple(Term(add(term.value), term.reason) for term in reversed(equation.terms)))
     program = derivation.backward.with_equations([turned if one is equation else one for one in derivation.backward.equations])
     judge = Judge(bench.model, resized(bench.kernel.dims))
-    assert judge.proof(Mutant("nothing", "terms in another order", program, equation, turned)) == "equivalent"
+    assert judge.proof(Edit("nothing", "terms in another order", program, ((equation, turned),))) == "equivalent"
 
 
 def test_every_class_of_fault_is_planted() -> None:
     derivation = Bench(build("lstm --peephole")).model.derivation
-    kinds = {mutant.kind for mutant in mutants(derivation.backward, derivation.forward)}
-    assert kinds >= {"dropped summand", "flipped sign", "swapped gates", "slope", "old for new", "transpose", "stale buffer"}
+    kinds = {(edit.kind, edit.places > 1) for edit in backward_edits(derivation.backward, derivation.forward)}
+    assert {kind for kind, _ in kinds} >= {
+        *(
+            "dropped summand",
+            "flipped sign",
+            "swapped gates",
+            "slope",
+            "old for new",
+            "transpose",
+            "stale buffer",
+            "carry",
+            "= for +=",
+        ),
+        *(
+            "another gate",
+            "another parameter",
+            "time index",
+            "some steps only",
+            "mean for sum",
+            "tape",
+            "wrong state",
+            "cut recurrence",
+        ),
+    }
+    assert {("slope", True), ("transpose", True), ("time index", True), ("dropped summands", True)} <= kinds

@@ -5,9 +5,10 @@
     run = Run("lstm", kernel, parameters, inputs, state, derivation)
     result = analyse(run)            # frozen; `result.exponents`, `result.log10_norms`, ...
 
-Which room does what: `run` (arrays in), `files` and `initial` (where the arrays come from), `steps` (step Jacobians from the kernel's
-contract), `derived` (the same from the derived program, with terms cut), `frames`, `sweeps` and `rotations` (exponents and singular
-values), `norms`, `bounds`, `paths`, `lags`, `remedies`, `analysis` (all of it in one frozen result), `report`, `plot`, `command`.
+Which room does what: `run` (arrays in), `files`, `pytorch`, `initial` and `opening` (where the arrays come from, what a forget bias
+opens), `steps` (step Jacobians from the kernel's contract), `derived` (the same from the derived program, with terms cut), `frames`,
+`sweeps` and `rotations` (exponents and singular values), `norms`, `ranges` and `bounds`, `paths`, `lags`, `remedies`, `analysis` (all of
+it in one frozen result), `report`, `plot`, `command`.
 """
 
 from verify.jacobian.analysis import Analysis, Wanted, analyse

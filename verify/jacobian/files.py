@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from verify.jacobian.initial import Init, drawn
+from verify.jacobian.pytorch import from_pytorch, is_pytorch
 from verify.jacobian.run import Array, Run, RunError
 
 STEPS, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
@@ -49,6 +50,10 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
         )
     weights = read(asked.weights, "--weights") if asked.weights else None
     sequences = read(asked.inputs_file, "--inputs-file") if asked.inputs_file else None
+    notes: list[str] = []
+    if weights is not None and is_pytorch(weights) and not is_pytorch(kernel.PARAMETERS):
+        weights, note = from_pytorch(weights, kernel, derivation, f"--weights {asked.weights}")
+        notes.append(note)
     if weights is not None:
         check_names(weights, kernel.PARAMETERS, kernel.PARAMETERS, f"--weights {asked.weights}", "parameter")
     if sequences is not None:
@@ -67,10 +72,10 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
         rng = np.random.default_rng([asked.seed, 1])
         shape = (sizes["T"], sizes["B"])
         inputs = {n: rng.standard_normal((*shape, size_of(dims[0], sizes))) for n, dims in kernel.INPUTS.items()}
-        return Run(name, kernel, parameters, inputs, {}, derivation, applied)
+        return Run(name, kernel, parameters, inputs, {}, derivation, applied, tuple(notes))
     inputs = {n: sequences[n] for n in kernel.INPUTS}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
-    return Run(name, kernel, parameters, inputs, state, derivation, applied, notes_on(asked, inputs, state))
+    return Run(name, kernel, parameters, inputs, state, derivation, applied, (*notes, *notes_on(asked, inputs, state)))
 
 
 def notes_on(asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:

@@ -13,7 +13,11 @@ DIRECT = 160
 """Up to this size the norm comes from all singular values; above, from Lanczos steps."""
 
 
-def log_norms(steps: Steps, watch: Watch = quiet, direct: int = DIRECT) -> Array:
+WITHIN = 1e-8
+"""How small what Lanczos steps leave over is, relative to the norm, which is at most so far off: by its square where it stands alone."""
+
+
+def log_norms(steps: Steps, watch: Watch = quiet, direct: int = DIRECT, within: float = WITHIN) -> Array:
     """Logs of the norms by lag, (T, B). The whole product is carried, scaled at each step so that nothing under- or overflows."""
     pulled = np.broadcast_to(np.eye(steps.size), (steps.batch, steps.size, steps.size)).copy()
     scale = np.zeros(steps.batch)
@@ -24,7 +28,7 @@ def log_norms(steps: Steps, watch: Watch = quiet, direct: int = DIRECT) -> Array
         largest = np.abs(pulled).max(axis=(-1, -2))
         pulled = pulled / np.where(largest > 0, largest, 1)[:, None, None]
         scale = scale + log_or_minus_infinity(largest)
-        logs[lag - 1] = scale + norms_of(pulled, start, direct)
+        logs[lag - 1] = scale + norms_of(pulled, start, direct, within)
         watch()
     return logs
 
@@ -35,14 +39,14 @@ def log_or_minus_infinity(values: Array) -> Array:
     return out
 
 
-def norms_of(matrices: Array, start: Array, direct: int) -> Array:
+def norms_of(matrices: Array, start: Array, direct: int, within: float) -> Array:
     """Logs of the spectral norms of (B, S, S); `start` (B, S) is where Lanczos begins, and is left where it ended."""
     if matrices.shape[-1] <= direct:
         return log_or_minus_infinity(np.linalg.svd(matrices, compute_uv=False)[..., 0])
-    return log_or_minus_infinity(np.array([lanczos(M, s) for M, s in zip(matrices, start, strict=True)]))
+    return log_or_minus_infinity(np.array([lanczos(M, s, within) for M, s in zip(matrices, start, strict=True)]))
 
 
-def lanczos(matrix: Array, start: Array, most: int = 200) -> float:
+def lanczos(matrix: Array, start: Array, within: float = WITHIN, most: int = 200) -> float:
     """The spectral norm by Golub-Kahan-Lanczos steps with full reorthogonalisation; `start` becomes the singular vector found."""
     left, right = np.empty((most, len(start))), np.empty((most + 1, len(start)))
     right[0] = start / np.linalg.norm(start)
@@ -60,7 +64,7 @@ def lanczos(matrix: Array, start: Array, most: int = 200) -> float:
         beta = float(np.sqrt(v @ v))
         if k % 3 == 2 or k + 1 == most or beta == 0:
             U, values, Vt = np.linalg.svd(upper[: k + 1, : k + 1])
-            if beta * abs(U[k, 0]) <= 1e-8 * values[0] or k + 1 == most or beta == 0:
+            if beta * abs(U[k, 0]) <= within * values[0] or k + 1 == most or beta == 0:
                 start[:] = Vt[0] @ right[: k + 1] + 1e-6 * np.linalg.norm(Vt[0]) / np.sqrt(len(start))
                 return float(values[0])
         upper[k, k + 1 : k + 2] = beta

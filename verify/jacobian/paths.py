@@ -29,7 +29,10 @@ EXACT = 256
 QUICK = 80
 """Up to this size the norms of paths come from all singular values; above, from Lanczos steps, which is quicker from here on."""
 
-AT_ONCE = 2**20
+ROUGH = 1e-5
+"""How far off the norms of paths are at most then, relative: 5e-6 decades."""
+
+AT_ONCE = 2**21
 """How many numbers of a path's step Jacobians are made at once."""
 
 
@@ -122,7 +125,7 @@ def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watc
 
     def norms(one: Derived) -> Array:
         if one.size <= EXACT:
-            return log_norms(Cached(one), watch, direct=QUICK)
+            return log_norms(Cached(one), watch, QUICK, ROUGH)
         return log_norms_from_frames(one, seed=seed, watch=watch)
 
     return [PathNorms(p, norms(steps.with_path(p.marks, False)), norms(steps.with_path(p.marks, True))) for p in paths]
@@ -178,18 +181,18 @@ def gates_of(run: Run) -> list[str]:
 
 def approximations(run: Run, steps: Derived, paths: list[Path]) -> list[Approximation]:
     """The two approximations of the documents, as far as the cell has what they speak of."""
-    out = []
+    out, whole = [], Cached(steps)
     for path in [p for p in paths if p.kind == "carousel"]:
         state = path.terms[0].target.name
         if path.terms[0].wrt == state:
             says = f"the gradient of {state} passes through its carousel only: dE/d{state}_t-1 = ({texts(run, path)[0]}) dE/d{state}_t"
             alone = steps.with_path(path.marks, True)
-            out.append(approximation(f"carousel only, {state}", says, steps, alone, part_of(run, state)))
+            out.append(approximation(f"carousel only, {state}", says, whole, Cached(alone), part_of(run, state)))
     gates = set(gates_of(run))
     marks = frozenset(term.mark for term in steps.terms if term.target.name in gates)
     if marks:
         says = f"d(states)_t/d(states)_t-1 with {', '.join(sorted(gates))} held constant"
-        out.append(approximation("gates constant", says, steps, steps.with_path(marks, False), slice(None)))
+        out.append(approximation("gates constant", says, whole, Cached(steps.with_path(marks, False)), slice(None)))
     return out
 
 
@@ -202,14 +205,14 @@ def part_of(run: Run, state: str) -> slice:
     return slice(None)
 
 
-def approximation(name: str, says: str, true: Derived, other: Derived, part: slice) -> Approximation:
+def approximation(name: str, says: str, exact: Cached, rough: Cached, part: slice) -> Approximation:
     """How far products and steps differ, on the rows and columns of one part of the state."""
-    whole = np.broadcast_to(np.eye(true.size)[:, part], (true.batch, true.size, len(range(true.size)[part])))
-    less, exact, rough = whole, Cached(true), Cached(other)
+    whole = np.broadcast_to(np.eye(exact.size)[:, part], (exact.batch, exact.size, len(range(exact.size)[part])))
+    less = whole
     errors: list[float | None] = []
-    by_step = np.zeros(true.steps)
-    for lag in range(1, true.steps + 1):
-        t = true.steps - lag
+    by_step = np.zeros(exact.steps)
+    for lag in range(1, exact.steps + 1):
+        t = exact.steps - lag
         one, near = (steps.jacobian(t)[:, part].swapaxes(-1, -2) for steps in (exact, rough))
         by_step[t] = relative(one, near, part) or 0.0
         whole, less = exact.pull(t, whole), rough.pull(t, less)

@@ -33,7 +33,7 @@ MARKS = ("o", "s", "^", "D", "v", "x", "+", "*", "p", "<")
 NO_DATE = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}
 """What is left out of each kind of file, so that the same figures give the same bytes."""
 
-LONGEST_NAME = 20
+LONGEST_NAME = 14
 """How many signs of a name fit over a panel."""
 
 DECADES_SHOWN = 60
@@ -165,19 +165,19 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
         if np.isfinite(end):
             above = max(end, above + least)
             axes.annotate(
-                analyses[k].run.name, (analyses[k].run.steps, above), xytext=(5, 0), textcoords="offset points", va="center"
+                short(analyses[k]), (analyses[k].run.steps, above), xytext=(5, 0), textcoords="offset points", va="center"
             )
 
 
-def titled(analysis: Analysis, what: str) -> str:
-    """The title of a panel, a long name cut."""
+def short(analysis: Analysis) -> str:
+    """The name, a long one cut; the legend has it whole."""
     name = analysis.run.name
-    return f"{name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + '…'}: {what}"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def fan(axes: Any, analysis: Analysis) -> None:
     """The singular values of the product by lag: some of them, from the largest to the smallest."""
-    axes.set_title(titled(analysis, "singular values"), loc="left", fontweight="bold")
+    axes.set_title(f"{short(analysis)}: singular values", loc="left", fontweight="bold")
     axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-\\ell}$\n(decades)")
     lags, values = fan_values(analysis)
@@ -215,7 +215,7 @@ BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
 
 def paths(axes: Any, analysis: Analysis) -> None:
     """The norm by lag with each path alone (thick) and with it cut (thin)."""
-    axes.set_title(titled(analysis, "what carries it"), loc="left", fontweight="bold")
+    axes.set_title(f"{short(analysis)}: what carries it", loc="left", fontweight="bold")
     axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the spectral norm\n(decades)")
     lags = np.arange(1, analysis.run.steps + 1)

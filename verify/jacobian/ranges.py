@@ -27,6 +27,7 @@ from derive.language import (
     Value,
     X,
     Zeros,
+    add,
     coefficient,
     hadamard,
     scale,
@@ -37,7 +38,7 @@ from verify.jacobian.values import Values, scalar
 Range = tuple[float, float]
 EVERYWHERE: Range = (-np.inf, np.inf)
 
-ROUNDS, APART = 16, 6
+ROUNDS, APART = 13, 6
 """How often the states' intervals are pushed through a step before their limit is guessed, from three of them so far apart: states that
 read each other take turns in growing, two or three of them. The guess is then proved or dropped."""
 
@@ -146,13 +147,16 @@ class Ranges:
 
     def bases_below(self, node: Any) -> Iterable[Any]:
         rest = coefficient(node)[1]
-        if isinstance(rest, Value) and isinstance(coefficient(self.defined.get(rest, rest))[1], (Apply, Plus, Hadamard, Value)):
+        if isinstance(rest, Value):
             below = self.defined.get(rest)
-            # a sum of products with matrices is a value of its own: nothing is known of it element by element
-            return [rest] if below is None or has_matrix(below) else self.bases(below)
+            written_out = below is not None and isinstance(coefficient(below)[1], (Apply, Plus, Hadamard, Value))
+            return self.bases(below) if written_out else [rest]
         if isinstance(rest, Apply):
             return self.bases(rest.expr)
-        if isinstance(rest, (Plus, Hadamard)):
+        if isinstance(rest, Plus):
+            _, linear, others = affine(rest)
+            return [*([linear] if linear is not None else []), *[base for part in others for base in self.bases(part)]]
+        if isinstance(rest, Hadamard):
             return [base for part in rest.args for base in self.bases(part)]
         return [] if isinstance(rest, (Ones, Zeros)) else [rest]
 
@@ -213,6 +217,20 @@ def has_matrix(node: Any) -> bool:
     """Whether a term of a sum is a product with a matrix."""
     rest = coefficient(node)[1]
     return isinstance(rest, Times) or (isinstance(rest, Plus) and any(has_matrix(part) for part in rest.args))
+
+
+def affine(node: Plus) -> tuple[int, Any, list[Any]]:
+    """(sign, what a sum has of products with matrices and of parameters, in one order and with one sign, the other terms).
+
+    Sums of the same products and another number are functions of one and the same value. None where there is no such product.
+    """
+    mixed = [part for part in node.args if isinstance(coefficient(part)[1], Times)]
+    if not mixed:
+        return 1, None, list(node.args)
+    still = [part for part in node.args if part in mixed or not (is_timed(part) or isinstance(coefficient(part)[1], Ones))]
+    ordered = sorted(still, key=lambda part: str(coefficient(part)[1]))
+    sign = -1 if coefficient(ordered[0])[0] < 0 else 1
+    return sign, add(*[scale(sign, part) for part in ordered]), [part for part in node.args if part not in still]
 
 
 def corners(powers: Array, numbers: Array, ranges: list[Range]) -> Range:
@@ -280,10 +298,14 @@ def as_scalar(node: Any, base: Any, defined: Mapping[Any, Any]) -> sp.Expr | Non
         case Apply():
             below = as_scalar(rest.expr, base, defined)
             inner = None if below is None else rest.scalar.subs(X, below)
-        case Plus() | Hadamard():
+        case Plus():
+            sign, linear, others = affine(rest)
+            parts = [as_scalar(part, base, defined) for part in others]
+            parts += [] if linear is None else [sign * X if linear == base else None]
+            inner = None if any(part is None for part in parts) else sp.Add(*parts)
+        case Hadamard():
             parts = [as_scalar(part, base, defined) for part in rest.args]
-            combine = sp.Add if isinstance(rest, Plus) else sp.Mul
-            inner = None if any(part is None for part in parts) else combine(*parts)
+            inner = None if any(part is None for part in parts) else sp.Mul(*parts)
         case _:
             inner = None
     return None if inner is None else number * inner

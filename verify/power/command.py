@@ -70,9 +70,15 @@ def row(name: str, found: list[Outcome]) -> dict[str, Any]:
         "equivalent": len(found) - len(real),
         "caught": sum(bool(one.caught) for one in real),
         "survived": sum(one.survived for one in real),
+        "cause": sum(one.named for one in real),
         **{check: sum(check in one.caught for one in real) for check in BY_ROUTE},
         **{other: asked(real, other) for other in OTHERS},
     }
+
+
+def share(real: list[Outcome]) -> float:
+    """In how many of the faults the cause is named right."""
+    return sum(one.named for one in real) / max(1, len(real))
 
 
 def asked(found: list[Outcome], other: str) -> int | None:
@@ -86,7 +92,7 @@ def record(found: list[Outcome], torch: bool) -> dict[str, Any]:
 
 
 HEADS = {
-    "equivalent": "equiv-\nalent", "survived": "sur-\nvived", "adjoint": "ad-\njoint",
+    "equivalent": "equiv-\nalent", "survived": "sur-\nvived", "cause": "cause\nnamed", "adjoint": "ad-\njoint",
     "step Jacobian": "step\nJ", "derived cell": "de-\nrived",
     "hand-written": "hand", "central": "cen-\ntral", "behaviour": "calls",
     "gradcheck": "grad-\ncheck", "central 1e-5/1e-3": "central\n1e-5/1e-3",
@@ -99,14 +105,15 @@ def show(found: list[Outcome], torch: bool, seconds: float) -> None:
     from rich.table import Table
 
     out = Table(box=None, pad_edge=False, title="faults planted in the kept cells", title_justify="left")
-    names = ["class", "planted", "equivalent", "caught", "survived", *BY_ROUTE, *OTHERS]
+    names = ["class", "planted", "equivalent", "caught", "survived", "cause", *BY_ROUTE, *OTHERS]
     for name in names:
         out.add_column(HEADS.get(name, name), justify="left" if name == "class" else "right", no_wrap=True)
     for one in rows(found):
         out.add_row(*["-" if one[name] is None else str(one[name]) for name in names])
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 150)
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 170)
     console.print(out)
     console.print(
+        "cause named: the first cause named is the planted one, or one that gives identical gradients. "
         "blocks to calls: this verifier's checks, each by itself. The last three: what others would have said"
         f"{'' if torch else ' (gradcheck: PyTorch is not installed)'}."
     )
@@ -118,5 +125,6 @@ def show(found: list[Outcome], torch: bool, seconds: float) -> None:
     real = [one for one in found if one.proof != "equivalent"]
     console.print(
         f"{len(found)} faults in {len({one.cell for one in found})} cells: {sum(bool(one.caught) for one in real)} of {len(real)} caught, "
-        f"{sum(o.survived for o in real)} survived ({seconds:.0f} s)."
+        f"{sum(o.survived for o in real)} survived; the cause is named of {sum(o.named for o in real)} of {len(real)} "
+        f"({share(real):.1%}) ({seconds:.0f} s)."
     )

@@ -23,9 +23,9 @@ from derive.expressions import values_in
 from derive.language import Apply, Value
 from derive.program import Equation, Program
 from verify.data import Data, Dims
+from verify.edits.edit import Edit
 from verify.interpreter import Evaluator, Numbers
 from verify.model import Model
-from verify.mutants import Mutant
 
 Array = NDArray[Any]
 NAMES = (
@@ -139,11 +139,12 @@ class Judge:
                 return True
         return False
 
-    def proof(self, mutant: Mutant) -> str:
-        """`different` by exact arithmetic, `equivalent` by identity, or `undecided`."""
-        if self.differs(ExactKernel(self.model, self.dims, mutant.program)):
+    def proof(self, edit: Edit, steps: int = 3) -> str:
+        """`different` by exact arithmetic on so many steps, `equivalent` by identity, or `undecided`."""
+        if self.differs(ExactKernel(self.model, self.dims, edit.program), steps):
             return "different"
-        if self.identical(mutant.equation, mutant.changed) or dead(mutant.program, mutant.equation.target):
+        pairs = edit.changed
+        if all(self.identical(old, new) or dead(edit.program, old.target) for old, new in pairs):
             return "equivalent"
         return "undecided"
 
@@ -162,13 +163,19 @@ class Judge:
             names = [[sp.Symbol(f"{value.name}_{value.kind}_{value.lag}_{r}_{c}") for c in range(cols)] for r in range(rows)]
             env[value] = np.array(names, dtype=object).reshape(rows, cols)
         difference = evaluate(first.value, env) - evaluate(second.value, env)
-        return all(sp.expand(element) == 0 for element in np.ravel(difference))
+        return all(idempotent(sp.expand(element)) == 0 for element in np.ravel(difference))
 
 
 def step(z: Any) -> Any:
     """step, with step(relu(z)) = step(z)."""
     inner = z.args[0] if getattr(z, "func", None) == sp.Function("relu") else z
     return sp.Function("step")(inner)
+
+
+def idempotent(expression: Any) -> Any:
+    """An expression in which powers of step are step, which is 0 or 1."""
+    is_power = lambda part: part.is_Pow and part.base.func == sp.Function("step") and part.exp.is_positive  # noqa: E731
+    return sp.sympify(expression).replace(is_power, lambda part: part.base)
 
 
 def dead(program: Program, target: Value) -> bool:

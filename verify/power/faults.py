@@ -21,12 +21,15 @@ FUNCTIONS = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "forward", "backward",
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to spoil a module. steps: how long a run has to be for the fault to show."""
+    """A way to spoil a module. steps: how long a run has to be for the fault to show. breaks: the check of calls that it breaks first,
+    where it isn't one of a formula.
+    """
 
     kind: str
     said: str
     spoil: Callable[[Any], Any]
     steps: int = 3
+    breaks: str = ""
 
 
 def namespace(module: Any, **changed: Any) -> SimpleNamespace:
@@ -265,13 +268,13 @@ def faults(module: Any) -> Iterator[Fault]:
             "mean for sum", f"{name} over the examples", scaled(name, "parameters", divided_by(lambda found: batch_of(found)))
         )
         yield Fault("scaled by 1.0005", name, scaled(name, "parameters", slightly))
-        yield Fault("stale buffer", f"the buffer of {name} isn't cleared", adds_up(name))
+        yield Fault("kept between calls", f"the buffer of {name} isn't cleared", adds_up(name), breaks="repeatable")
     names = list(module.PARAMETERS)
     for k, first in enumerate(names):
         second = next((n for n in names[k + 1 :] if module.PARAMETERS[n] == module.PARAMETERS[first]), None)
         if second is not None:
             yield Fault("gate order", f"the gradients of {first} and {second} exchanged", exchanged(first, second))
-    yield Fault("stale buffer", "backward reads the tape of the last forward", last_tape)
+    yield Fault("kept between calls", "backward reads the tape of the last forward", last_tape, breaks="tape")
 
 
 def steps_of(found: SimpleNamespace) -> int:

@@ -15,18 +15,23 @@ from derive.cell import Cell
 from derive.compiler import emit
 from verify import behaviour, gradients, tangents
 from verify.bookkeeping import bookkeeping
+from verify.cause import Explanation, Inquiry
 from verify.chain import one_step
 from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
+from verify.edits.edit import Edit
+from verify.edits.run import Trial
+from verify.edits.table import backward_edits
+from verify.edits.words import EditNotation, described
 from verify.evidence import EXACT, Array, Evidence
 from verify.findings import FAIL, Finding
-from verify.gradients import bound, crop, relative
+from verify.gradients import bound, crop, norm, relative
 from verify.kept import handwritten_for
 from verify.kernel import Kernel, load_text
 from verify.model import Model, model_of
-from verify.mutants import Mutant, described, mutants
 from verify.power.exact import ExactKernel, Judge, resized
 from verify.power.faults import Fault, faults
 from verify.power.others import Plain, has_torch
+from verify.search import Search
 from verify.settle import settled
 from verify.tolerances import CENTRAL
 from verify.tolerances import EXACT as CLOSE
@@ -34,13 +39,18 @@ from verify.tolerances import EXACT as CLOSE
 BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
 OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
 CALLS = ("shapes", "omitted cotangent", "state=None", "examples independent")
-PER_CELL = 40
-"""How many changes of single terms are planted in a cell by default, spread evenly over the classes; all of them with --thorough."""
+PER_CELL = 80
+"""How many slips are planted in a cell by default, spread evenly over the classes; all of them with --thorough."""
+LONGEST = 6
+"""Steps on which a slip that cuts the recurrence shows, whatever its K in the table."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One planted fault: how it was proved to be one, which checks caught it, what others said (None: not asked)."""
+    """One planted fault: how it was proved to be one, which checks caught it, what others said (None: not asked).
+
+    named: whether the first cause that is named is the fault, or one that gives identical gradients; cause: that cause.
+    """
 
     cell: str
     kind: str
@@ -48,6 +58,8 @@ class Outcome:
     proof: str
     caught: tuple[str, ...]
     others: dict[str, bool | None] = field(default_factory=dict)
+    named: bool = False
+    cause: str = ""
 
     @property
     def survived(self) -> bool:
@@ -106,27 +118,35 @@ class Bench:
 
     # ---- planting
 
-    def mutants(self, count: int | None) -> list[Mutant]:
-        """Single-term changes, spread evenly over their classes."""
-        by_kind: dict[str, list[Mutant]] = defaultdict(list)
-        for mutant in mutants(self.model.derivation.backward, self.model.derivation.forward):
-            by_kind[mutant.kind].append(mutant)
+    @cached_property
+    def edits(self) -> dict[str, list[Edit]]:
+        """Every slip by its class, those of several places apart from those of one."""
+        found: dict[str, list[Edit]] = defaultdict(list)
+        for edit in backward_edits(self.model.derivation.backward, self.model.derivation.forward):
+            found[edit.kind + ", several places" * (edit.places > 1)].append(edit)
+        return found
+
+    def planted(self, count: int | None) -> list[tuple[str, Edit]]:
+        """Slips with their classes, spread evenly over them."""
         if count is None:
-            return [mutant for kind in by_kind.values() for mutant in kind]
-        share = max(1, count // max(1, len(by_kind)))
-        return [kind[k] for kind in by_kind.values() for k in np.unique(np.linspace(0, len(kind) - 1, share).astype(int))]
+            return [(kind, edit) for kind, some in self.edits.items() for edit in some]
+        share = max(1, count // max(1, len(self.edits)))
+        spread = {kind: np.unique(np.linspace(0, len(some) - 1, share).astype(int)) for kind, some in self.edits.items()}
+        return [(kind, some[k]) for kind, some in self.edits.items() for k in spread[kind]]
 
-    def emitted(self, mutant: Mutant) -> Any:
-        """The kernel of a changed program; interpreted where the schedule has no place for the change."""
+    def emitted(self, edit: Edit) -> Any:
+        """The kernel of a changed program; interpreted where the schedule has no place for the change, or makes something else of it."""
         try:
-            text = emit(replace(self.model.derivation, backward=mutant.program))
+            text = emit(replace(self.model.derivation, backward=edit.program))
             module = load_text(text, f"{self.cell.name}.py")
-            Kernel(module, "planted").gradients(self.ordinary.data)
-            return module
+            found, data = Kernel(module, "planted").gradients(self.ordinary.data), self.ordinary.data
+            expected = self.model.gradients(self.kernel.dims, data, data.cotangents, edit.program)
+            same = all(relative(found[block], array) <= CLOSE.value for block, array in expected.items())
+            return module if same else self.interpreted(edit)
         except Exception:
-            return self.interpreted(mutant)
+            return self.interpreted(edit)
 
-    def interpreted(self, mutant: Mutant) -> Any:
+    def interpreted(self, edit: Edit) -> Any:
         def forward(parameters: Any, inputs: Any, state: Any = None) -> Any:
             outputs, tape = self.module.forward(parameters, inputs, state)
             return outputs, (tape, parameters, inputs, state)
@@ -138,7 +158,7 @@ class Bench:
             steps, batch = next(iter(inputs.values())).shape[:2]
             state = state or {n: np.zeros((batch, *self.kernel.dims.shape(d))) for n, d in self.kernel.dims.states.items()}
             data = Data(dict(parameters), dict(inputs), dict(state), {}, steps, batch)
-            found = self.model.gradients(self.kernel.dims, data, cotangents, mutant.program)
+            found = self.model.gradients(self.kernel.dims, data, cotangents, edit.program)
             return SimpleNamespace(
                 parameters={n: found[n] for n in self.module.PARAMETERS},
                 inputs={n: found[f"input {n}"] for n in self.module.INPUTS},
@@ -150,6 +170,56 @@ class Bench:
             forward=forward,
             backward=backward,
         )
+
+    # ---- naming
+
+    @cached_property
+    def searches(self) -> list[Search]:
+        """The search on each set of data, made once for all faults."""
+        found = []
+        for evidence in self.evidences:
+            data = evidence.data
+            found.append(Search(Trial(self.model, self.kernel.dims, data, data.cotangents), data))
+        return found
+
+    def cause(self, module: Any) -> Explanation | None:
+        """The first cause that is named for the gradients of a module: on the data that show most of them wrong."""
+        kernel = Kernel(module, self.cell.name)
+        wrong = [len(search.differing(kernel.gradients(e.data))) for e, search in zip(self.evidences, self.searches, strict=True)]
+        for k in sorted((k for k in range(len(wrong)) if wrong[k]), key=lambda k: -wrong[k]):
+            inquiry = Inquiry(replace(self.evidences[k], kernel=kernel), [], self.model, known=self.searches[k], together=0)
+            if inquiry.explanation is not None:
+                return inquiry.explanation
+        return None
+
+    def gives(self, found: Explanation, module: Any) -> bool:
+        """Whether a cause gives the gradients of a module: on all data, to the last digit."""
+        kernel = Kernel(module, self.cell.name)
+        if len(found.edits) != 1:
+            return False
+        for evidence, search in zip(self.evidences, self.searches, strict=True):
+            got, right = kernel.gradients(evidence.data), search.trial.gradients
+            expected = right | search.trial.run(found.edits[0])
+            for block, array in expected.items():
+                allowed = max(1e-3 * norm(got[block] - right[block]), 1e-9 * norm(right[block]))
+                if not norm(got[block] - array) <= allowed:
+                    return False
+        return True
+
+    def named(self, module: Any, edit: Edit | None = None) -> tuple[bool, str]:
+        """(whether the first cause named is the planted one or gives the same gradients, that cause)."""
+        found = self.cause(module)
+        if found is None:
+            return False, ""
+        said = "; ".join(described(one, self.model.derivation.notation(EditNotation)) for one in found.edits)
+        same = edit is not None and len(found.edits) == 1 and found.edits[0].changed == edit.changed
+        return same or self.gives(found, module), said
+
+    def broken(self, module: Any, check: str) -> tuple[bool, str]:
+        """(whether the first of the checks of calls that fails is the one that a fault breaks, its cause)."""
+        failed = [finding for finding in self.calls(Kernel(module, self.cell.name)) if finding.verdict == FAIL]
+        first = failed[0] if failed else None
+        return first is not None and first.check == check, first.line() if first else ""
 
     # ---- catching
 
@@ -233,22 +303,21 @@ class Bench:
     # ---- all of it
 
     def count(self, every: bool) -> int:
-        return len(self.mutants(None if every else PER_CELL)) + len(list(faults(self.module)))
+        return len(self.planted(None if every else PER_CELL)) + len(list(faults(self.module)))
 
     def outcomes(self, every: bool, torch: bool) -> Iterator[Outcome]:
         """Every fault of this cell."""
-        notation = self.model.derivation.notation()
+        notation = self.model.derivation.notation(EditNotation)
         with np.errstate(all="ignore"):
-            for mutant in self.mutants(None if every else PER_CELL):
-                proof = self.judge.proof(mutant)
-                said = f"{described(mutant, notation)} (becomes {notation.equation(mutant.changed)})"
+            for kind, edit in self.planted(None if every else PER_CELL):
+                proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
+                said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
                 if proof == "equivalent":
-                    yield Outcome(self.cell.name, mutant.kind, said, proof, ())
+                    yield Outcome(self.cell.name, kind, said, proof, ())
                     continue
-                module = self.emitted(mutant)
-                yield Outcome(
-                    self.cell.name, mutant.kind, said, proof, tuple(self.caught(module)), self.others(module, False, torch)
-                )
+                module = self.emitted(edit)
+                caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
+                yield Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
             for fault in faults(self.module):
                 yield self.outcome(fault, torch)
 
@@ -256,14 +325,10 @@ class Bench:
         exact = ExactKernel(self.model, self.judge.dims)
         proof = "different" if self.judge.differs(fault.spoil(exact), fault.steps) else "undecided"
         caught = tuple(self.caught(fault.spoil(self.module)))
-        return Outcome(
-            self.cell.name,
-            fault.kind,
-            fault.said,
-            proof,
-            caught,
-            self.others(fault.spoil(self.module), "cut" in fault.kind, torch),
-        )
+        others = self.others(fault.spoil(self.module), "cut" in fault.kind, torch)
+        spoilt = fault.spoil(self.module)
+        named = self.broken(spoilt, fault.breaks) if fault.breaks else self.named(spoilt)
+        return Outcome(self.cell.name, fault.kind, fault.said, proof, caught, others, *named)
 
 
 def torch_is_there() -> bool:

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import bounds
+from tests.verify.jacobian.runs import words_run
 from verify.jacobian.command import main
+from verify.jacobian.steps import Dense
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--hidden", "4", "--inputs", "3", "--steps", "8"]
+LIMIT = bounds.rounded(bounds.of_recurrence(steps=8, batch=1, fan_in=12 * 4))
+"""Of the largest singular value, which no cancellation makes worse."""
 
 
 def ran(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def test_the_record_holds_what_the_order_asks_for(capsys: pytest.CaptureFixture[
     assert got["exponents"] == sorted(got["exponents"], reverse=True)
     assert len(got["log10_norms"]) == 8
     assert got["singular_values"] == sorted(got["singular_values"], reverse=True)
-    assert got["singular_values"][0] == pytest.approx(got["log10_norms"][-1], abs=1e-12)
+    assert got["singular_values"][0] == pytest.approx(got["log10_norms"][-1], abs=LIMIT)
     assert got["bound_log10"] is None
     assert len(got["bound"]["trajectory_log10"]) == 8
     assert {"i", "f", "o", "c_tilde", "carousel c", "P_o"} <= set(got["paths"])
@@ -99,7 +104,7 @@ def test_files_give_weights_sizes_inputs_and_states(capsys: pytest.CaptureFixtur
         U, state = w["U"], np.tanh(x[0, 0] @ w["W"].T + h[0] @ w["U"].T + w["b"])
     np.savez(tmp_path / "one.npz", x=x[:1, :1], h=h[:1])
     one = ran(capsys, "rnn", "--weights", str(file), "--inputs-file", str(tmp_path / "one.npz"))
-    assert one["log10_norms"][0] == pytest.approx(np.log10(np.linalg.norm((1 - state**2)[:, None] * U, 2)), abs=1e-12)
+    assert one["log10_norms"][0] == pytest.approx(np.log10(np.linalg.norm((1 - state**2)[:, None] * U, 2)), abs=LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,9 @@ def test_flags_that_contradict_a_file_are_refused(capsys: pytest.CaptureFixture[
 def test_a_kernel_file_is_served(capsys: pytest.CaptureFixture[str]) -> None:
     derived = ran(capsys, "gru", *SMALL)
     file = ran(capsys, str(ROOT / "generated" / "gru.py"), "--dim", "H=4", "--dim", "D=3", "--steps", "8")
-    np.testing.assert_allclose(file["exponents"], derived["exponents"], atol=1e-12)
+    run = words_run(" ".join(["gru", *SMALL]))
+    J = np.stack([Dense(run).jacobian(t)[0] for t in range(run.steps)])
+    np.testing.assert_allclose(file["exponents"], derived["exponents"], rtol=0, atol=bounds.exponents(J))
     assert file["paths"] is None
 
 
@@ -190,16 +197,26 @@ def test_a_person_reads_a_table_a_sentence_and_a_spark_line(capsys: pytest.Captu
 
 def test_cells_are_compared_and_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    for name in ("one.png", "two.svg"):
-        file = tmp_path / name
-        words = ["--compare", "rnn", "gru --reset after", "--plot", str(file), *SMALL, "--init", "forget-bias=2"]
-        got = ran(capsys, *words)
-        assert [cell["name"] for cell in got["cells"]] == ["rnn", "gru_reset_after"]
-        first = file.read_bytes()
-        ran(capsys, *words)
-        assert file.read_bytes() == first
-        assert len(first) > 10_000
+    words = ["--compare", "rnn", "gru --reset after", "--plot", str(tmp_path / "one.png"), *SMALL, "--init", "forget-bias=2"]
+    assert [cell["name"] for cell in ran(capsys, *words)["cells"]] == ["rnn", "gru_reset_after"]
+    assert (tmp_path / "one.png").stat().st_size > 10_000
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("kind", "first"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_a_picture_of_each_kind_has_the_same_bytes_each_time(kind: str, first: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from tests.verify.jacobian.runs import rnn
+    from verify.jacobian import analyse
+    from verify.jacobian.plot import draw
+
+    analysis, file = analyse(rnn(np.eye(2) / 2, 6)), tmp_path / f"one.{kind}"
+    drawn = []
+    for _ in range(2):
+        draw([analysis], file)
+        drawn.append(file.read_bytes())
+    assert drawn[0] == drawn[1]
+    assert drawn[0].startswith(first)
 
 
 def test_a_remedy_is_shown_beside_the_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,3 +224,68 @@ def test_a_remedy_is_shown_beside_the_cell(capsys: pytest.CaptureFixture[str]) -
     assert [cell["name"] for cell in got["cells"]] == ["rnn", "rnn_relu"]
     assert main(["lstm", *SMALL, "--remedy", "forget-bias=3"]) == 0
     assert "lstm, forget-bias=3" in capsys.readouterr().out
+
+
+def test_a_cell_in_quotes_is_a_cell_with_its_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "two cells.md"
+    page.write_text("# One\n$$h_t = \\tanh(W x_t + U h_{t-1})$$\n\n# Two\n$$c_t = \\sigma(W x_t) \\odot c_{t-1}$$\n")
+    plain = tmp_path / "plain.md"
+    plain.write_text(page.read_text())
+    assert ran(capsys, f"{plain} --cell Two", *SMALL)["states"] == {"c": 4}
+    assert ran(capsys, str(page), "--cell", "Two", *SMALL)["states"] == {"c": 4}
+    assert ran(capsys, "lstm --peephole", *SMALL)["name"] == "lstm_peephole"
+
+
+def test_a_file_with_the_batch_first_is_spoken_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 9, 3))
+    np.savez(tmp_path / "x.npz", x=x)
+    words = ["rnn", "--hidden", "4", "--inputs-file", str(tmp_path / "x.npz"), "--json"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "x: (1, 9, 3) is read time first, as T = 1 with B = 9 sequences. If the batch comes first, add --batch-first." in err
+    assert err.count("\n") == 1
+    assert json.loads(out)["notes"][0] in err
+    for quiet in (["--batch-first"], ["--steps", "1"]):
+        assert main([*words, *quiet]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert json.loads(out)["steps"] == (9 if quiet == ["--batch-first"] else 1)
+    assert "expected --inputs-file beside it" in refused(capsys, "rnn", "--batch-first")
+
+
+def test_missing_names_are_answered_with_those_that_were_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", kernel=np.zeros((4, 3)), recurrent=np.zeros((4, 4)))
+    err = refused(capsys, "rnn", "--weights", str(tmp_path / "w.npz"))
+    assert "parameter W, U, b are missing: expected W, U, b, got kernel, recurrent" in err
+    np.savez(tmp_path / "x.npz", x=np.zeros((5, 3)))
+    assert "Give it an axis for the batch" in refused(capsys, "rnn", "--inputs-file", str(tmp_path / "x.npz"))
+
+
+def test_every_key_of_the_record_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "jacobian.md").read_text(encoding="utf-8")
+    missing = [key for key in ran(capsys, "lstm", *SMALL) if f"`{key}`" not in text]
+    assert missing == []
+
+
+def test_warnings_of_libraries_stay_off_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    source = (ROOT / "generated" / "rnn.py").read_text()
+    file.write_text(
+        f"{source}\n\nimport warnings\n_forward = forward\n\ndef forward(*a, **k):\n    np.log(np.zeros(1))\n"
+        "    warnings.warn('a font is missing')\n    return _forward(*a, **k)\n"
+    )
+    assert main([str(file), *SMALL]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_takes_long_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pass calls the watch: the bar neither stops short nor runs over by more than a tenth."""
+    from tests.verify.jacobian.runs import words_run
+    from verify.jacobian import Wanted, analyse
+    from verify.jacobian.analysis import amount_of
+
+    run, calls = words_run("lstm --hidden 4 --inputs 3 --steps 30"), []
+    analyse(run, Wanted(), lambda: calls.append(1))
+    assert len(calls) == pytest.approx(amount_of(run, Wanted()), rel=0.1)

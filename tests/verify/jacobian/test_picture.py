@@ -61,3 +61,16 @@ def test_paths_are_drawn_as_far_as_they_can_be_told_apart() -> None:
     some = drawn(analysis)
     assert len(some) == len(analysis.paths or ()) > 7
     assert len({str((look["ls"], look.get("marker"))) for look in looks(some, 5)}) == len(some)
+
+
+def test_cells_are_told_apart_without_their_colours() -> None:
+    """Dashes differ between cells, and no two inks are as light as each other for a reader who sees none."""
+    (norm, *_) = panels(*["rnn"] * 6)
+    dashes = [str(line.get_linestyle()) + str(line._dash_pattern) for line in norm.lines if line.get_linewidth() > 2]
+    assert len(dashes) == len(set(dashes)) == 6
+
+
+def test_a_long_name_does_not_reach_into_the_next_panel() -> None:
+    _, first, _, second, *_ = panels("gru --reset after --update-gate state", "rnn", "rnn")
+    assert first._left_title.get_text().startswith("gru_reset_aft…")
+    assert first._left_title.get_window_extent().x1 < second.get_window_extent().x0

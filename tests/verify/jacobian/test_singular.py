@@ -6,10 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 
+from tests import bounds
 from tests.verify.jacobian.runs import rnn, run_of, words_run
 from verify.jacobian import Wanted, analyse
 from verify.jacobian.norms import log_norms, log_norms_from_frames
-from verify.jacobian.rotations import estimated_logs, log_singular_values
+from verify.jacobian.rotations import TOLERANCE, estimated_logs, log_singular_values
 from verify.jacobian.steps import Dense, Given
 from verify.jacobian.sweeps import estimated_singular_logs, forward_sweep, singular_logs, singular_sweeps, start_frame
 
@@ -32,12 +33,13 @@ def test_a_singular_step_leaves_the_other_singular_values_right(kind: str) -> No
     for _ in range(25):
         J = masked(kind, rng)
         exact = np.linalg.svd(np.linalg.multi_dot(J[::-1]))[1]
-        rank = int((exact > 1e-11 * max(exact[0], 1e-300)).sum())
+        limit = 5 * 6 * bounds.EPS * np.prod(np.linalg.norm(J, 2, axis=(1, 2)))  # of five products of six terms
+        rank = int((exact > limit).sum())
         steps = Given(J)
         last, _ = singular_sweeps(steps, forward_sweep(steps, start_frame(steps, 6)))
         found = singular_logs(last)[0][0]
         assert np.isfinite(found).sum() == rank
-        np.testing.assert_allclose(np.exp(found[:rank]), exact[:rank], rtol=1e-9)
+        np.testing.assert_allclose(np.exp(found[:rank]), exact[:rank], rtol=0, atol=limit)
 
 
 def test_identity_and_relu_keep_the_units_that_stay_alive() -> None:
@@ -48,7 +50,7 @@ def test_identity_and_relu_keep_the_units_that_stay_alive() -> None:
     last = start_frame(Dense(run), 4)[0, :, 3]
     assert result.exponents[3] == -np.inf
     # The volume that the first three columns keep when unit 2 dies is the part of their normal, the last column, along that unit.
-    assert result.exponents[:3].sum() == pytest.approx(np.log(abs(last[2])) / 36, abs=1e-13)
+    assert result.exponents[:3].sum() == pytest.approx(np.log(abs(last[2])) / 36, abs=bounds.rounded(40 * 4 * 4))
     assert result.log10_norms.tolist() == [0.0] * 40
     assert result.verdict == "stable"
 
@@ -67,9 +69,10 @@ def test_rotations_find_the_singular_values_of_a_plain_matrix(n: int) -> None:
     logs = np.linspace(0, -30, n)
     found, left = log_singular_values(logs, unit)
     exact = np.linalg.svd(np.exp(logs)[:, None] * unit)[1]
-    assert left < 1e-13
-    np.testing.assert_allclose(np.exp(found[: n // 2 + 1]), exact[: n // 2 + 1], rtol=1e-10)
-    assert found.sum() == pytest.approx(logs.sum() + np.linalg.slogdet(unit)[1], abs=1e-10)
+    assert left <= TOLERANCE * np.sqrt(n)
+    np.testing.assert_allclose(np.exp(found), exact, rtol=0, atol=n * bounds.EPS * exact[0])
+    limit = n * n * bounds.EPS * float(bounds.skeel(unit)) + n * bounds.EPS * np.abs(logs).sum()
+    assert found.sum() == pytest.approx(logs.sum() + np.linalg.slogdet(unit)[1], abs=limit)
 
 
 def test_lanczos_agrees_with_the_whole_svd_and_frames_come_close() -> None:
@@ -79,24 +82,31 @@ def test_lanczos_agrees_with_the_whole_svd_and_frames_come_close() -> None:
     product = np.eye(200)
     for lag in range(1, 41):
         product = product @ steps.jacobians[40 - lag, 0]
-        assert found[lag - 1] == pytest.approx(np.log(np.linalg.norm(product, 2)), abs=1e-9)
+        first, second = np.linalg.svd(product, compute_uv=False)[:2]
+        # Lanczos ends at a residual of 1e-8: squared over the gap to the next value it is its error; and the product's roundings
+        limit = 1e-16 / (1 - second / first) + bounds.rounded(lag * 200)
+        assert found[lag - 1] == pytest.approx(np.log(first), abs=limit)
     frames = log_norms_from_frames(steps)[:, 0]
-    assert (frames <= found + 1e-9).all()
+    assert (frames <= found + limit).all()
     assert (frames > found - 0.35).all()
 
 
 def test_a_batch_gives_means_and_spreads_of_its_sequences() -> None:
     both = run_of("lstm", steps=15, B=2)
+    J = np.stack([Dense(both).jacobian(t) for t in range(15)])
+    limit = max(bounds.singular_values(J[:, b]) for b in range(2))
     alone = [run_of("lstm", steps=15, B=2) for _ in range(2)]
     parts = [
         analyse(type(both)(one.name, one.kernel, one.parameters, cut(one.inputs, b, 1), cut(one.state, b, 0), one.derivation))
         for b, one in enumerate(alone)
     ]
     whole = analyse(both)
-    np.testing.assert_allclose(whole.log10_norms, np.mean([part.log10_norms for part in parts], axis=0), atol=1e-12)
-    np.testing.assert_allclose(whole.log10_norms_spread, np.std([part.log10_norms for part in parts], axis=0), atol=1e-12)
-    np.testing.assert_allclose(whole.exponents, np.mean([part.exponents for part in parts], axis=0), atol=1e-12)
-    np.testing.assert_allclose(whole.singular_values, np.mean([part.singular_values for part in parts], axis=0), atol=1e-10)
+    np.testing.assert_allclose(whole.log10_norms, np.mean([part.log10_norms for part in parts], axis=0), rtol=0, atol=limit)
+    np.testing.assert_allclose(whole.log10_norms_spread, np.std([part.log10_norms for part in parts], axis=0), rtol=0, atol=limit)
+    np.testing.assert_allclose(whole.exponents, np.mean([part.exponents for part in parts], axis=0), rtol=0, atol=limit)
+    np.testing.assert_allclose(
+        whole.singular_values, np.mean([part.singular_values for part in parts], axis=0), rtol=0, atol=limit
+    )
 
 
 def cut(arrays: dict[str, np.ndarray], b: int, axis: int) -> dict[str, np.ndarray]:
@@ -124,14 +134,14 @@ def test_above_the_size_of_full_sweeps_the_bound_holds(monkeypatch: pytest.Monke
     run = words_run("rnn --hidden 40 --steps 12 --seed 3 --inputs 4")
     only = Wanted(paths=False, gradient=False)
     full = analyse(run, only)
-    rounding = 2 * 12 * 40 * np.finfo(float).eps  # of the QR of S = 40 columns at each of 12 steps, on both sides
+    J = np.stack([Dense(run).jacobian(t)[0] for t in range(12)])
     for turns, sweeps in ((0, 0), (2, 0), (30, 3)):
         monkeypatch.setattr("verify.jacobian.analysis.FULL_ROTATIONS", 3)
         monkeypatch.setattr("verify.jacobian.sweeps.estimated_logs", lambda *a, of=(turns, sweeps): estimated_logs(*a, *of))
         early = analyse(run, only)
         off = np.abs(early.singular_values - full.singular_values).max()
-        assert off <= early.singular_values_error + rounding
-        np.testing.assert_allclose(early.exponents, full.exponents, atol=1e-13)
+        assert off <= early.singular_values_error + 2 * bounds.singular_values(J)  # of both
+        np.testing.assert_allclose(early.exponents, full.exponents, rtol=0, atol=bounds.exponents(J))
     assert early.singular_values_error < 1e-6
 
 

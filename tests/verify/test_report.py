@@ -1,0 +1,82 @@
+"""What a failing run prints: it fits a screen, says what is wrong first, in figures that a person reads; JSON has all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import verify
+from verify import report as printing
+from verify.data import ORDINARY
+from verify.examination import Report
+from verify.findings import FAIL, PASS, Finding
+from verify.kernel import load_text
+
+TEXT = (Path(__file__).parent / "foreign" / "plain_lstm.py").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def failing() -> Report:
+    text = TEXT.replace("z_c @ p.U_c + z_o @ p.U_o\n", "z_c @ p.U_c + z_o @ p.U_o\n        d_h = 0 * d_h\n")
+    return verify.check(load_text(text, "zeroed.py"), regimes=[ORDINARY], quick=True, name="zeroed")
+
+
+def test_a_failure_fits_a_screen_and_says_what_is_wrong_first(failing: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    printing.show(failing)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 130
+    text = "\n".join(lines)
+    assert lines[0] == "zeroed: FAIL: 15 of 15 gradients are wrong"
+    assert re.search(r"first wrong: ∂L/∂hₜ₋₁|ₜ", lines[1])
+    assert lines[2] == "  cause: the carry of h is zeroed"
+    assert re.search(r"~~U_iᵀ ∂L/∂a_iₜ~~", text)
+    assert "This explains all 15 blocks that differ, to the last digit." in text
+    for block in failing.failed_blocks():
+        assert printing.label_of(block) in text
+    assert not re.search(r"\d{4,}\.\d", text), "no figure of many digits"
+
+
+def test_verbose_prints_every_table_and_finding(failing: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    printing.show(failing, verbose=True)
+    out = capsys.readouterr().out
+    assert "tolerance of the table" in out
+    assert all(finding.line() in out for finding in failing.failures())
+
+
+def test_json_has_the_diagnosis_every_finding_and_every_comparison(failing: Report) -> None:
+    (record,) = json.loads(printing.as_json([failing]))
+    assert record["diagnosis"]["cause"] == "the carry of h is zeroed"
+    assert len(record["diagnosis"]["explained"]) == 15
+    assert len(record["findings"]) == len(failing.findings)
+    assert len(record["comparisons"]) == len(failing.comparisons)
+
+
+def test_one_line_names_the_cause(failing: Report) -> None:
+    line = failing.verdict()
+    assert "\n" not in line
+    assert re.search(r"15 gradients are wrong, first ∂L/∂hₜ₋₁.*likely cause: the carry of h is zeroed", line)
+
+
+def test_what_came_where_nothing_is_right_is_said_in_words() -> None:
+    finding = Finding("gradients", FAIL, "b_f", "regime ordinary", got=0.25, expected=0.0, error=float("inf"), tolerance=1e-12)
+    assert "backward 0.25, expected 0: where 0 is right, something came" in finding.line()
+    assert "inf" not in finding.line()
+    assert printing.how_far(finding) == "0.25, where 0 is right"
+
+
+def test_a_summary_without_kinks_ends_without_a_colon(failing: Report) -> None:
+    found = [Finding("central differences", PASS, block, said="settles") for block in ("W", "U")]
+    assert printing.summary(failing, "central differences", found) == "2 blocks"
+    kinked = [*found, Finding("central differences", PASS, "b", said="kink within 1e-5")]
+    assert printing.summary(failing, "central differences", kinked) == "3 blocks: kink within 1e-5"
+
+
+def test_a_failure_of_another_kind_stands_beside_the_gradients(failing: Report) -> None:
+    other = Finding("arguments unchanged", FAIL, said="forward changes inputs['x']")
+    lines = printing.brief(replace(failing, findings=(other, *failing.findings)))
+    assert any("forward changes inputs['x']" in line for line in lines)

@@ -1,0 +1,157 @@
+"""What is wrong with a kernel, in a few lines: the first wrong equation, the cause, the line of the formula, what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verify.cause import Explanation, Inquiry
+from verify.evidence import Evidence
+from verify.findings import label_of
+from verify.gradients import expected_gradient, relative
+
+if TYPE_CHECKING:
+    from verify.model import Model
+
+FAR = 4
+"""How many steps back the first wrong block is looked for."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The cause of a failure.
+
+    first: the earliest wrong gradient in the order of the backward pass, lag 0 before lag 1. cause: what explains it; empty where
+    nothing that was tried does. formulas: the equations as they are and as computed. explained, unexplained: blocks. tried: how many
+    slips were.
+    """
+
+    first: str
+    cause: str
+    formulas: tuple[str, ...] = ()
+    explained: tuple[str, ...] = ()
+    unexplained: tuple[str, ...] = ()
+    tried: int = 0
+
+    def lines(self) -> list[str]:
+        """For a person, the headline first."""
+        if not self.cause:
+            said = (
+                f"no single slip that was tried explains it ({self.tried} were)"
+                if self.tried
+                else "no cause that was tried fits it"
+            )
+            return [f"first wrong: {self.first}", *self.formulas, f"cause: {said}"]
+        return [f"first wrong: {self.first}", f"cause: {self.cause}", *self.formulas, self.follows()]
+
+    def line(self) -> str:
+        """On one line: how many blocks are wrong, which first, and why."""
+        count = len(self.explained) + len(self.unexplained)
+        cause = f"likely cause: {self.cause}" if self.cause else "no single slip that was tried explains it"
+        return f"{count} gradient{'s are' if count > 1 else ' is'} wrong, first {self.first}; {cause}"
+
+    def follows(self) -> str:
+        """What the cause accounts for."""
+        if not self.unexplained:
+            many = len(self.explained)
+            return f"This explains {'all ' * (many > 1)}{many} block{'s' * (many > 1)} that differ{'s' * (many == 1)}, to the last digit."
+        if not self.explained:
+            return "How it leads to the others wasn't found."
+        rest = ", ".join(label_of(block) for block in self.unexplained)
+        return f"This explains {', '.join(label_of(block) for block in self.explained)}; nothing that was tried explains {rest}."
+
+
+def diagnosed(inquiries: Sequence[Inquiry], blocks: Mapping[str, Inquiry]) -> tuple[dict[str, str], Diagnosis | None]:
+    """(what is wrong with each block, the diagnosis of them all).
+
+    inquiries: on the data that show something wrong, the most telling first; where the first explains all blocks the others aren't
+    asked. blocks: the wrong ones, each with the inquiry on data that show it.
+    """
+    if not blocks:
+        return {}, None
+    asked: list[Inquiry] = []
+    for inquiry in dict.fromkeys([*inquiries[:1], *blocks.values()]):
+        asked.append(inquiry)
+        if inquiry.explanation is not None and inquiry.explanation.explained >= set(blocks):
+            break
+    best = max(asked, key=lambda one: len(one.explanation.explained & set(blocks)) if one.explanation else 0)
+    causes = {}
+    for block, own in blocks.items():
+        known = best.explanation is not None and block in best.explanation.explained
+        causes[block] = (best if known else own).cause(block)
+    return causes, diagnosis_of(best, list(blocks), causes)
+
+
+def diagnosis_of(inquiry: Inquiry, failed: list[str], causes: dict[str, str]) -> Diagnosis:
+    """The diagnosis of the blocks that failed. causes: what was found for each of them."""
+    found = inquiry.explanation
+    block, lag = first_wrong(inquiry.evidence, failed, inquiry.elsewhere[1])
+    where = f"{label_of(block)} at lag {lag}" if lag is not None else label_of(block)
+    if found is None or not found.explained & set(failed):
+        cause = causes.get(block, "")
+        alike = tuple(one for one in failed if causes.get(one) == cause and cause)
+        lines = () if cause else tuple(inquiry.equations_of(block))
+        return Diagnosis(where, cause, lines, alike, tuple(b for b in failed if b not in alike), inquiry.tried)
+    explained = tuple(block for block in failed if block in found.explained)
+    rest = tuple(block for block in failed if block not in found.explained)
+    first = f"{equation_of(inquiry, found)}, seen first in {where}"
+    return Diagnosis(first, inquiry.headline(found), tuple(inquiry.formulas(found)), explained, rest, found.tried)
+
+
+def equation_of(inquiry: Inquiry, found: Explanation) -> str:
+    """The equation in which the slip is."""
+    edit = found.edits[0] if found.forward is None else found.forward.edit
+    return inquiry.notation.left(edit.equation)
+
+
+def first_wrong(evidence: Evidence, failed: list[str], model: Model | None) -> tuple[str, int | None]:
+    """(the block that is wrong first in the order of the backward pass, the smallest lag at which it is).
+
+    With a cotangent at one step only, on runs of one, two, ... steps; lag None where none of those shows a fault.
+    """
+    order = {block: place for place, block in enumerate(ordered(evidence, model))}
+    data = evidence.data
+    with np.errstate(all="ignore"):
+        for steps in range(1, min(FAR, data.steps) + 1):
+            some = replace(
+                data,
+                inputs={name: array[:steps] for name, array in data.inputs.items()},
+                cotangents={name: array[:steps] for name, array in data.cotangents.items()},
+                steps=steps,
+            )
+            one = replace(evidence, data=some, known={}, shaken=())
+            cotangents = some.only_step(-1)
+            got = evidence.kernel.gradients(some, cotangents)
+            wrong = [block for block in failed if block in got and differs(one, block, got[block], cotangents)]
+            if wrong:
+                # the initial state counts as the step before the first
+                lag, _, block = min((steps - 1 + b.startswith("initial "), order.get(b, len(order)), b) for b in wrong)
+                return block, lag
+    return min(failed, key=lambda block: order.get(block, len(order)), default=""), None
+
+
+def differs(evidence: Evidence, block: str, got: np.ndarray, cotangents: dict[str, np.ndarray]) -> bool:  # type: ignore[type-arg]
+    expected, error = expected_gradient(block, evidence, cotangents)
+    if block not in evidence.data.parameters:
+        count = evidence.examples
+        got = got[:, :count] if block.startswith("input ") else got[:count]
+    allowed = 1e-9 + 4 * float(np.max(error, initial=0.0)) / max(float(np.abs(expected).max(initial=0.0)), 1e-300)
+    return not relative(got, expected) <= allowed
+
+
+def ordered(evidence: Evidence, model: Model | None) -> list[str]:
+    """The blocks in the order in which the backward pass has what they need."""
+    if model is None:
+        return list(evidence.data.flat())
+    program = model.derivation.backward
+    place = {equation.target: k for k, equation in enumerate(program.equations)}
+
+    def needs(equation: object) -> tuple[int, int]:
+        reads = [place[value] for value in equation.reads() if value in place]  # type: ignore[attr-defined]
+        return max(reads, default=-1), place[equation.target]  # type: ignore[attr-defined]
+
+    ends = [equation for equation in program.equations if equation.target in program.results]
+    return [model.label(equation.target) for equation in sorted(ends, key=needs)]

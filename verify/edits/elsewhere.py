@@ -1,0 +1,85 @@
+"""Values that only an edited program reads: those of another step, and weights of steps, filled in from a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from derive.language import Value
+from derive.program import Equation
+from verify.interpreter import Environment, Evaluator
+
+Array = NDArray[Any]
+
+STEPS: dict[str, Callable[[int, int], int | None]] = {
+    "earlier": lambda t, T: t - 1 if t else None,
+    "wrapped": lambda t, T: t - 1,
+    "later": lambda t, T: t + 1 if t + 1 < T else None,
+    "first": lambda t, T: 0,
+    "final": lambda t, T: T - 1,
+}
+"""kind -> the step that is read at step t of T; None: zeros. `wrapped` is what x[t - 1] reads at t = 0."""
+
+WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
+    "first only": lambda t, T, B: sp.Integer(t == 0),
+    "last only": lambda t, T, B: sp.Integer(t == T - 1),
+    "not first": lambda t, T, B: sp.Integer(t > 0),
+    "not last": lambda t, T, B: sp.Integer(t < T - 1),
+    "mean over steps": lambda t, T, B: sp.Rational(1, T),
+    "mean over examples": lambda t, T, B: sp.Rational(1, B),
+    "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
+}
+"""What a weight is at step t of T with B examples; besides these `keep K`, `stop K`, `past K`, `first times F`."""
+
+
+def weight(kind: str, like: sp.MatrixExpr) -> Value:
+    """A value of that shape which is one number at each step."""
+    rows, cols = like.shape
+    return Value("weight", rows, cols, True, f"weight:{kind}")
+
+
+def is_elsewhere(value: Value) -> bool:
+    return value.kind in STEPS or value.kind.startswith("weight:")
+
+
+def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
+    """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `stop K`: 1 on the
+    last K steps, `past K`: 1 on those before them. `first times F`: F at the first step, else 1.
+    """
+    if kind in WEIGHTS:
+        return WEIGHTS[kind](t, steps, examples)
+    what, _, by = kind.rpartition(" ")
+    if what == "first times":
+        return sp.Float(by) if t == 0 else sp.S.One
+    if what == "keep":
+        return sp.Integer((steps - 1 - t) % int(by) != 0)
+    return sp.Integer((t >= steps - int(by)) == (what == "stop"))
+
+
+def read_elsewhere(equations: Sequence[Equation]) -> list[Value]:
+    """The values of that kind that equations read."""
+    return list(dict.fromkeys(value for equation in equations for value in equation.reads() if is_elsewhere(value)))
+
+
+def filled(values: Sequence[Value], environments: list[Environment], evaluate: Evaluator) -> list[Environment]:
+    """The environments with the values of other steps and the weights that are read."""
+    if not values:
+        return environments
+    steps = len(environments)
+    examples = max(array.shape[0] for value, array in environments[0].items() if value.timed)
+    found = []
+    for t, env in enumerate(environments):
+        step: dict[Value, Array] = {}
+        for value in values:
+            if value.kind in STEPS:
+                at, plain = STEPS[value.kind](t, steps), value.like(kind="primal")
+                step[value] = 0 * env[plain] if at is None else environments[at][plain]
+            else:
+                one = evaluate.number(number(value.kind.removeprefix("weight:"), t, steps, examples))
+                step[value] = np.full((1, 1), one, evaluate.numbers.dtype)
+        found.append(env | step)
+    return found

@@ -1,0 +1,85 @@
+"""Slips of a forward pass: a summand, a parameter, a function, a step, taken for another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+
+import sympy as sp
+
+from derive.functions import FUNCTIONS
+from derive.language import Apply, Hadamard, Ones, Plus, Value, add, apply, hadamard, scale, transpose
+from derive.program import Program, Term
+from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
+from verify.edits.reads import gates, old_for_new, parameters, transposes
+from verify.edits.terms import dropped, signs
+
+
+def split(forward: Program) -> Program:
+    """The forward program with the summands of each equation as terms of their own."""
+    return replace(
+        forward,
+        equations=tuple(
+            replace(one, terms=tuple(Term(part) for part in one.value.args)) if isinstance(one.value, Plus) else one
+            for one in forward.equations
+        ),
+    )
+
+
+def other_functions(program: Program, forward: Program) -> Iterator[Edit]:
+    """Another function, or none."""
+    for scalar in dict.fromkeys(one.value.scalar for one in program.equations if isinstance(one.value, Apply)):
+        for name in ("sigma", "tanh", "relu", "softplus", "identity"):
+            other = FUNCTIONS[name]
+            if other == scalar:
+                continue
+
+            def change(value: sp.MatrixExpr, scalar: sp.Expr = scalar, other: sp.Expr = other) -> sp.MatrixExpr:
+                return apply(other, value.expr) if isinstance(value, Apply) and value.scalar == scalar else value
+
+            said = "the function is missing" if name == "identity" else f"another function: {name}"
+            yield from edits(of_terms("another function", said, change), program)
+
+
+def other_factors(program: Program, forward: Program) -> Iterator[Edit]:
+    """A factor left out; 1 - z for z and the reverse, at one place or two that change their parts."""
+    for equation in program.equations:
+        for value in equation.reads():
+            if value.timed:
+                less = add(Ones(*value.shape), scale(-1, value))
+                both = {value: less, less: value}
+                for kind, match in (
+                    ("1 - {0} for {0}", {value: less}),
+                    ("{0} for 1 - {0}", {less: value}),
+                    ("{0} and 1 - {0} exchanged", both),
+                ):
+                    yield from edits(of_nodes("another factor", kind.format(value.name), match.get, reads=value), program)
+
+                def without(node: sp.MatrixExpr, value: Value = value) -> sp.MatrixExpr:
+                    if not isinstance(node, Hadamard) or value not in node.args:
+                        return node
+                    return hadamard(*[part for part in node.args if part != value])
+
+                yield from edits(of_terms("dropped factor", "missing factor", without), program)
+
+
+def exchanged(program: Program, forward: Program) -> Iterator[Edit]:
+    """Parameters that are transposed, or change places, throughout: a wrong `--map`, gates in another order."""
+    for value in forward.given:
+        if not value.timed and value.shape[0] == value.shape[1] != 1:
+            turned = {value: transpose(value)}
+            changes = {k: one.substituted(turned.get) for k, one in enumerate(program.equations) if one.is_reading(value)}
+            yield from edited("another parameter", f"{value.name} transposed", program, changes, 1)
+    for first, second in combinations([value for value in forward.given if not value.timed], 2):
+        if first.shape == second.shape:
+            match = {first: second, second: first}.get
+            changes = {
+                k: one.substituted(match)
+                for k, one in enumerate(program.equations)
+                if one.is_reading(first) or one.is_reading(second)
+            }
+            yield from edited("another parameter", f"{first.name} and {second.name} exchanged", program, changes, 1)
+
+
+CLASSES = (dropped, signs, parameters, exchanged, old_for_new, other_functions, gates, other_factors, transposes)

@@ -1,0 +1,156 @@
+"""Edited backward programs run on one set of data: only what an edit changes is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from derive.language import Value
+from derive.program import Equation, Program
+from verify.data import Data, Dims
+from verify.edits.edit import Edit
+from verify.edits.elsewhere import filled, read_elsewhere
+from verify.interpreter import Environment, Evaluator, right_side
+from verify.model import Model, block_of
+
+Array = NDArray[Any]
+
+
+class Trial:
+    """The backward program of a cell on some data, and what edits of it give there.
+
+    environments: those of the forward pass; by default of the cell's own equations.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        dims: Dims,
+        data: Data,
+        cotangents: Mapping[str, Array],
+        program: Program | None = None,
+        environments: list[Environment] | None = None,
+    ) -> None:
+        self.model, self.evaluate = model, model.evaluator(dims)
+        self.program = program or model.derivation.backward
+        environments = environments or model.filled(dims, data)
+        elsewhere = read_elsewhere(self.program.equations)
+        self.at, self.dims = model.names.at(dims), dims
+        self.given = model.given(self.program, dims, data, cotangents, environments, self.evaluate)
+        self.environments = filled(elsewhere, environments, self.evaluate)
+        self.examples = max(array.shape[0] for value, array in environments[0].items() if value.timed)
+
+    @cached_property
+    def base(self) -> Run:
+        return Run(self, self.program, {one.target for one in self.program.equations}, None)
+
+    @cached_property
+    def gradients(self) -> dict[str, Array]:
+        """By block of the kernel, as derived."""
+        return self.at.gradients(self.ours)
+
+    @cached_property
+    def ours(self) -> dict[str, Array]:
+        """By block of the cell."""
+        return self.base.results(self.program.results)
+
+    @cached_property
+    def makes(self) -> dict[str, list[str]]:
+        """block of the cell -> the blocks of the kernel that hold it."""
+        found = {}
+        for block, array in self.ours.items():
+            marked = self.at.gradients({name: one * 0 for name, one in self.ours.items()} | {block: array * 0 + 1})
+            found[block] = [name for name, one in marked.items() if one.any()]
+        return found
+
+    @cached_property
+    def readers(self) -> dict[Value, list[Equation]]:
+        found: dict[Value, list[Equation]] = {}
+        for equation in self.program.equations:
+            for value in equation.reads():
+                found.setdefault(value, []).append(equation)
+        return found
+
+    def touched(self, edit: Edit) -> set[Value]:
+        """The values that an edit changes, through what reads them and through the carries."""
+        next_step = {written: read for read, written in self.program.carries}
+        waiting = [old.target for old, _ in edit.changed]
+        found: set[Value] = set(waiting)
+        while waiting:
+            value = waiting.pop()
+            after = [one.target for one in self.readers.get(value, ())]
+            if value in next_step:
+                after += [one.target for one in self.readers.get(next_step[value], ())]
+            waiting += (new := [target for target in after if target not in found])
+            found.update(new)
+        return found
+
+    def run(self, edit: Edit) -> dict[str, Array]:
+        """The gradients that an edit changes, by block. Raises KeyError where it reads what isn't there yet."""
+        touched = self.touched(edit)
+        some = [value for value in self.program.results if value in touched]
+        new = Run(self, edit.program, touched, self.base).results(some)
+        changed = {name for block in new for name in self.makes[block]}
+        return {name: array for name, array in self.at.gradients(self.ours | new).items() if name in changed}
+
+
+class Run:
+    """One run: what each step and the sums over them came to. touched: what is computed; the rest is taken from `base`."""
+
+    def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
+        self.trial = trial
+        special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
+        environments = filled(special, trial.environments, trial.evaluate)
+        evaluate, count = trial.evaluate, len(environments)
+        changed = [one for one in program.equations if one.target in touched]
+        places = {
+            place: [one for one in changed if one.place in place]
+            for place in (("once", "before"), ("step", "after"), ("finish",))
+        }
+        self.once: Environment = dict(base.once) if base else {v: a for v, a in environments[0].items() if not v.timed}
+        for equation in places["once", "before"]:
+            self.once[equation.target] = right_side(equation, evaluate, {**environments[0], **self.once}, None, 0)
+        carry = {read: np.zeros_like(environments[0][read.like(kind="primal", lag=0)]) for read, _ in program.carries}
+        totals: Environment = {}
+        self.steps: list[Environment] = [{} for _ in environments]
+        for t in reversed(range(count)):
+            env = {
+                **(base.steps[t] if base else {value: arrays[t] for value, arrays in trial.given.items()}),
+                **environments[t],
+                **self.once,
+                **carry,
+            }
+            for equation in places["step", "after"]:
+                value = right_side(equation, evaluate, env, None, t)
+                if equation.target.timed and value.ndim == 2:
+                    value = np.broadcast_to(value, (trial.examples, *value.shape))
+                if equation.accumulate:
+                    value = value.sum(axis=0) if value.ndim == 3 else value
+                    totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
+                else:
+                    env[equation.target] = value
+            carry = {read: env[written] for read, written in program.carries}
+            self.steps[t] = env
+        self.final: Environment = {**(base.final if base else self.once), **totals}
+        for equation in places["finish",]:
+            self.final[equation.target] = right_side(equation, evaluate, self.final, None, 0)
+
+    def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
+        found = {}
+        for value in values:
+            array = np.stack([step[value] for step in self.steps]) if value.timed else self.final[value]
+            found[block_of(value)] = self.trial.model.shaped(value, array)
+        return found
+
+
+def gradients_of(edit: Edit, model: Model, dims: Dims, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:
+    """All gradients of an edited program, by block."""
+    trial = Trial(model, dims, data, cotangents)
+    return trial.gradients | trial.run(edit)
+
+
+__all__ = ["Evaluator", "Run", "Trial", "gradients_of"]
