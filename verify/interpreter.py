@@ -72,12 +72,17 @@ def float_functions() -> dict[str, Callable[[Array], Array]]:
 
 
 def error_function(z: Array) -> Array:
-    """erf by the standard library; of complex numbers by mpmath, one at a time."""
+    """erf by the standard library. Of a complex number near the axis, as a complex step takes, by its slope: y**2 < 1e-20 is left out,
+    and mpmath's imaginary part is as exact as the whole, not as itself; farther out by mpmath."""
     if not np.iscomplexobj(z):
         return np.asarray(np.vectorize(math.erf, otypes=[float])(z))
     import mpmath
 
-    return np.asarray(np.vectorize(mpmath.erf, otypes=[complex])(z))
+    def one(z: complex) -> complex:
+        slope = 2 / math.sqrt(math.pi) * math.exp(-z.real * z.real)
+        return complex(math.erf(z.real), z.imag * slope) if abs(z.imag) < 1e-10 else complex(mpmath.erf(z))
+
+    return np.asarray(np.vectorize(one, otypes=[complex])(z))
 
 
 def floats() -> Numbers:
