@@ -604,6 +604,17 @@ def test_nan_goes_through_functions_and_slopes(name: str, dtype: Any) -> None:
             np.testing.assert_array_equal(np.isnan(array.ravel()), [True, False])
 
 
+@pytest.mark.parametrize("passes", [(), FAST])
+def test_a_cotangent_that_no_gradient_reads_is_checked(passes: Any) -> None:
+    """Through sign no gradient goes; what the caller hands over is looked at all the same."""
+    x, y = sequence("x", D), sequence("y", D)
+    module = kernel_of_cell(cell_of(Eq(y, function("sign")(x))), passes)
+    _, tape = module.forward({}, {"x": np.ones((3, 2, 4))})
+    assert not module.backward({}, tape, {"y": np.ones((3, 2, 4))}).inputs["x"].any()
+    with pytest.raises(ValueError, match="cotangents"):
+        module.backward({}, tape, {"y": np.ones((3, 2, 5))})
+
+
 def test_nan_in_an_argument_reaches_loss_and_gradients_through_relu() -> None:
     module = kernel_of("rnn --activation relu")
     call = draw(module)

@@ -251,11 +251,11 @@ def emit_backward(
     used = {value for e in program.equations for value in e.reads()}
     head_lines += [f"{names.of(value)} = tape.{names.of(value)}" for value in tape if not value.timed and value in used]
     for value in program.given:
-        if value.kind == "given" and value in used:
+        if value.kind == "given":
             table = "STATES" if any(read.name == value.name for read in program.carried()) else "OUTPUTS"
+            target = f"{names.of(value)}_all = " if value in used else ""  # what no gradient reads is checked all the same
             head_lines.append(
-                f'{names.of(value)}_all = _sequence("backward", "cotangents", cotangents, '
-                f'"{value.name}", {table}["{value.name}"], sizes, dtype)'
+                f'{target}_sequence("backward", "cotangents", cotangents, "{value.name}", {table}["{value.name}"], sizes, dtype)'
             )
     head_lines += w.once_lines()
     carries = [read for read, _ in program.carries]

@@ -299,6 +299,12 @@ def emit_backward(
     parameters = [value for value in writer.used() if not value.timed and value.kind == "primal" and value not in tape]
     read_parameters(writer, parameters)
     read_tape(writer, tape)
+    for value in program.given:  # what no gradient reads is checked all the same
+        if value.kind == "given" and value not in writer.used():
+            table = "STATES" if any(read.name == value.name for read in program.carried()) else "OUTPUTS"
+            writer.lines.add(
+                f'_sequence("backward", "cotangents", cotangents, "{value.name}", {table}["{value.name}"], sizes, dtype)'
+            )
     for value in writer.used():
         if value.kind == "given":
             table = "STATES" if any(read.name == value.name for read in program.carried()) else "OUTPUTS"
