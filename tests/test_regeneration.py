@@ -215,7 +215,7 @@ def test_a_sign_changed_in_a_built_in_cell(
     assert f"equation {equation} changed" in stale.stdout
     assert run("verify", words).returncode == 1
     assert run("derive", "--all", "--no-verify").returncode == 0
-    wrong = run("verify", words)
+    wrong = run("verify", words, "--verbose")
     assert wrong.returncode == 1
     assert "hand-written" in wrong.stdout
     assert block in wrong.stdout
