@@ -12,6 +12,9 @@ from verify.jacobian.run import Array
 NOISE = 16 * float(np.finfo(float).eps)
 """What rounding leaves of a number that should be 0, relative to the numbers that it came from, times the root of how many they are."""
 
+NEAR_ZERO = 1e-8
+"""Where less than this is left of a column, it is asked how much of it is rounding."""
+
 LOST = 1e4
 """How much a column may lose before it is made orthonormal again: rounding leaves LOST eps of it, 2e-12, far below the 1e-10 wanted."""
 
@@ -70,12 +73,27 @@ def householder(frame: Array, order: Array) -> Turned:
     sorted_back[each, by_size] = Q
     diagonal = np.diagonal(R, axis1=-2, axis2=-1)
     sign = np.where(diagonal < 0, -1.0, 1.0)
-    columns = np.sqrt(squares.sum(axis=-2))
-    sizes = np.minimum(rows[each, by_size][:, : frame.shape[-1]], columns)
-    noise = NOISE * np.sqrt(frame.shape[-2]) * sizes
+    before = rows[each, by_size][:, : frame.shape[-1]]
+    noise = NOISE * np.sqrt(frame.shape[-2]) * subtracted(R, before, np.sqrt(squares.sum(axis=-2)))
     logs = np.full(diagonal.shape, -np.inf)
     np.log(np.abs(diagonal), out=logs, where=np.abs(diagonal) > noise)
     return Turned(sorted_back * sign[..., None, :], R * sign[..., None], logs, order)
+
+
+def subtracted(R: Array, rows: Array, columns: Array) -> Array:
+    """(B, k), the size of what each element of R's diagonal is a difference of: of the row or of the columns, whichever is less.
+
+    The columns before one are taken from it with the coefficients R[:j, :j]⁻¹ R[:j, j], which are large where those are nearly dependent.
+    """
+    diagonal = np.abs(np.diagonal(R, axis1=-2, axis2=-1))
+    gone = diagonal <= NEAR_ZERO * np.minimum(rows, columns)
+    if not gone.any():
+        return np.asarray(np.minimum(rows, columns))
+    whole = np.where(gone, np.where(columns > 0, columns, 1.0), diagonal)
+    scaled = np.triu(R, 1) / whole[..., None] + np.eye(R.shape[-1])
+    coefficients = np.triu(np.abs(np.linalg.inv(scaled)) * whole[:, None, :] / whole[..., None], 1) * gone[:, None, :]
+    by_columns = columns + (coefficients * columns[..., None]).sum(axis=-2)
+    return np.asarray(np.minimum(rows * (1 + coefficients.sum(axis=-2)), by_columns))
 
 
 # ---- quickly, where little is lost
