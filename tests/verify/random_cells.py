@@ -12,8 +12,12 @@ from derive.functions import FUNCTIONS, function
 from derive.language import Eq, Value, dimension, matrix, rows, sequence, softmax, stack, vector
 
 D, E, H, K = (dimension(name) for name in "DEHK")
-SMOOTH = ("sigma", "tanh", "softplus", "sin", "cos", "gelu", "elu", "identity", "relu")
-assert set(FUNCTIONS) <= {*SMOOTH, "exp", "log", "sqrt"}, "an activation that no random cell has: add it here"
+ANYWHERE = (
+    "sigma", "tanh", "softplus", "sin", "cos", "gelu", "elu", "identity", "relu", "abs", "hardtanh", "hardsigmoid", "silu",
+    "leakyrelu", "softsign", "selu", "mish", "arctan", "erf",
+)  # fmt: skip
+GROWING = ("exp", "sinh", "cosh")
+assert set(FUNCTIONS) == {*ANYWHERE, *GROWING, "log", "sqrt", "sign"}, "an activation that no random cell has: add it here"
 
 
 class Builder:
@@ -49,10 +53,12 @@ class Builder:
 
     def activated(self, expression: sp.MatrixExpr) -> sp.MatrixExpr:
         """Any activation, those that aren't defined everywhere on what they are defined on."""
-        name = self.choose(*SMOOTH, "exp", "log", "sqrt", "quotient")
+        name = self.choose(*ANYWHERE, *GROWING, "log", "sqrt", "sign", "quotient")
         match name:
-            case "exp":
-                return function("exp")(function("tanh")(expression))
+            case "exp" | "sinh" | "cosh":
+                return function(name)(function("tanh")(expression))
+            case "sign":  # has no slope of its own: what it multiplies has one
+                return function("sign")(expression) * (expression + 1)
             case "log":
                 return function("log")(function("softplus")(expression) + 1)
             case "sqrt":

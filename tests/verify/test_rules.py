@@ -58,8 +58,7 @@ NODES = {
     "softmax": softmax(u),
     **{name: coefficient(apply(scalar, u))[1] for name, scalar in FUNCTIONS.items() if scalar != X},
 }
-CALLED = ("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu")
-KNOWN = {name: getattr(sp, name, None) or getattr(functions, name) for name in CALLED}
+KNOWN = {one.__name__: one for one in functions.NUMPY} | {"sqrt": sp.sqrt}
 
 
 def symbols(value: Value, evaluate: Evaluator) -> Any:
