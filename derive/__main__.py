@@ -88,6 +88,7 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
         allow_abbrev=False,
     )
     common_options(parser)
+    parser.hint = " See `python -m derive --help`."
     if not declared:
         page = parser.add_argument_group("for a page")
         page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")

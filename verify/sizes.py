@@ -306,7 +306,7 @@ def of_sizes(
         said = f"{len(silent)} of {len(trials)} sets of sizes decide nothing: {silent[0].undecided}"
         yield Finding("sizes", INCONCLUSIVE, where=silent[0].where, said=said)
     if not groups and not silent:
-        yield Finding("sizes", PASS, said=f"{len(trials)} sets, {told('large', sets)}")
+        yield Finding("sizes", PASS, said=f"{len(trials)} set{'s' * (len(trials) > 1)}, {told('large', sets)}")
 
 
 def told(what: str, sets: Sequence[Sizes]) -> str:
