@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 try:
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
 
 def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) -> Report:
     held = model or one.model
-    return check(
+    found = check(
         one.module,
         held,
         name=one.name,
@@ -128,8 +129,9 @@ def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) 
         batch_first=options.batch_first,
         sizes=chosen(options.sizes),
         contract=options.contract or one.model is not None,
-        progress=step,  # type: ignore[arg-type]
+        progress=step,
     )
+    return replace(found, given=one.model is None)
 
 
 @contextlib.contextmanager

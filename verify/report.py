@@ -9,7 +9,7 @@ from itertools import combinations
 from textwrap import wrap
 from typing import Any
 
-from verify.compare import Row, fault
+from verify.compare import Row, called, fault
 from verify.examination import Report
 from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding, label_of
 from verify.gradients import Comparison
@@ -32,8 +32,9 @@ def table(report: Report) -> Any:
     out = Table(title=report.name, title_justify="left", box=None, pad_edge=False)
     out.add_column("block", no_wrap=True)
     pairs = list(combinations(report.routes, 2))
+    heads = {route: called(SHORT[route], report.given) for route in report.routes}
     for first, second in pairs:
-        out.add_column(f"{SHORT[first]}\n{SHORT[second]}", justify="right", no_wrap=True)
+        out.add_column(f"{heads[first]}\n{heads[second]}", justify="right", no_wrap=True)
     out.add_column("verdict")
     failed = {finding.block: finding.verdict for finding in reversed(report.failures()) if finding.block}
     for row in report.rows:
@@ -120,7 +121,7 @@ def in_full(report: Report) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     if report.rows:
         whole(table(report))
-    if "hand-written" not in report.routes:
+    if "hand-written" not in report.routes and not report.given:
         console.print("hand-written: none exists for this cell.")
     if report.note:
         console.print(report.note)

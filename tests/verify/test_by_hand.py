@@ -147,6 +147,8 @@ def test_a_right_kernel_without_checks_exits_0_and_its_missing_promises_are_name
     out = capsys.readouterr().out
     assert re.search(r"refuses integers +not kept", out)
     assert "FAIL" not in out, "nothing fails where the exit code is 0"
+    assert "verified: backward, complex step and" in out
+    assert "emitted" not in out, "it is a kernel by hand"
     said = next(line for line in out.splitlines() if line.startswith("contract: "))
     for promise in ("integers are refused", "mixed dtypes are refused", "a cotangent that isn't given", "there is a jvp"):
         assert promise in said
