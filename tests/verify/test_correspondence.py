@@ -255,6 +255,11 @@ def test_a_batch_first_kernel_is_told_from_one_that_raises() -> None:
         verify.check(edited(*BATCH_FIRST), quick=True)
 
 
+def test_a_kernel_that_has_time_first_is_told_so() -> None:
+    with pytest.raises(KernelError, match=r"It runs with \(T, B, n\): leave out --batch-first\."):
+        verify.check(edited(), quick=True, batch_first=True)
+
+
 def test_a_fault_of_a_batch_first_kernel_is_found() -> None:
     report = held(edited(*BATCH_FIRST, ('d["b"] += d_a.sum', 'd["b"] += 2 * d_a.sum')), against="rnn", batch_first=True)
     assert {finding.block for finding in report.failures()} == {"b"}
