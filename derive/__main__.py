@@ -88,6 +88,7 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
         allow_abbrev=False,
     )
     common_options(parser)
+    parser.hint = " See `python -m derive --help`."
     if not declared:
         page = parser.add_argument_group("for a page")
         page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")
@@ -237,8 +238,13 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
 
     passes, suffix = schedule_of(options.schedule)
     name = name_of(cell.name + suffix if options.name is None else options.name)
-    if options.out == "":
-        raise DeriveError("derive: --out: expected a folder, got nothing. Leave it out for generated/.")
+    if options.out == "" or (options.out or "").endswith(".py"):
+        got = (
+            f"the name of a file, {options.out}. The file's name is --name"
+            if options.out
+            else "nothing. Leave it out for generated/"
+        )
+        raise DeriveError(f"derive: --out: expected a folder, got {got}.")
     derivation = compiler.derive(cell)
     if options.cost:
         streams.say("\n".join(cost.report(derivation, passes)))

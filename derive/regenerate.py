@@ -20,7 +20,7 @@ def check() -> int:
     for state in stale:
         say(state.diff, end="")
     if not stale:
-        say(f"{len(states)} kernels are as their equations say.")
+        say(f"{len(states)} kernels are as their equations say." if len(states) > 1 else "1 kernel is as its equations say.")
     _, unlisted = keep.orphans(project, {state.path.stem for state in states})
     for path in unlisted:
         say(f"{project.shown(path)}: emitted and not listed in pyproject.toml: not checked.")

@@ -229,6 +229,20 @@ def test_a_cell_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "python -m derive own.py --twice`" in Path("generated/mgu_twice.py").read_text(encoding="utf-8").splitlines()[0]
 
 
+def test_the_cell_that_contributing_shows_is_derived_as_it_stands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = page.partition("the tests find it.\n")[2].partition("\nTo keep its kernel")[0].splitlines()
+    Path("unit.py").write_text("\n".join(line[4:] for line in lines), encoding="utf-8")
+    assert derive(["unit.py"]) == 0
+    assert "generated/mgu.py: written" in capsys.readouterr().out
+
+
+def test_out_is_a_folder_and_a_file_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert derive(["gru", "--out", "some/gru.py"]) == 2
+    assert "--out: expected a folder, got the name of a file, some/gru.py. The file's name is --name." in capsys.readouterr().err
+    assert files(folder) == []
+
+
 TWO = (
     "from derive.cells.registry import Flag, cell\nfrom derive.functions import function\nfrom derive.language import *\n"
     "D, H = dimension('D'), dimension('H')\nx, h = sequence('x', D), sequence('h', H)\n"

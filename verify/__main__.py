@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 try:
@@ -28,9 +29,11 @@ def parser() -> argparse.ArgumentParser:
         prog="verify",
         usage="python -m verify [CELL [cell options] | path/to/kernel.py] [--against WORDS] [--json]",
         description="Hold a kernel's gradients against its own forward pass, hand-written ones and the derived cell.",
-        epilog="exit codes: 0 all pass, 1 a check failed or stayed inconclusive, 2 the call is wrong or the file no kernel",
+        epilog="exit codes: 0 all pass, 1 a check failed or stayed inconclusive, 2 the call is wrong or the file no kernel; "
+        "where gradients vanish and explode: `python -m verify jacobian --help`",
         allow_abbrev=False,
     )
+    out.hint = " See `python -m verify --help`."
     out.add_argument("--json", action="store_true", help="the whole record, for machines")
     out.add_argument("--verbose", action="store_true", help="of a failure too every table, finding and bound")
     out.add_argument("--seed", type=int, default=0, help="of the data (0)")
@@ -106,7 +109,7 @@ def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
         raise KernelError(
             "verify: --batch-first: expected the path of a kernel, got a cell, whose kernel has time first. Leave it out."
         )
-    with progress(len(found), options) as step:
+    with progress(options) as step:
         reports = []
         for one in found:
             with quiet():
@@ -116,7 +119,7 @@ def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
 
 def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) -> Report:
     held = model or one.model
-    return check(
+    found = check(
         one.module,
         held,
         name=one.name,
@@ -126,8 +129,9 @@ def examine(one: Candidate, options: argparse.Namespace, model: Any, step: Any) 
         batch_first=options.batch_first,
         sizes=chosen(options.sizes),
         contract=options.contract or one.model is not None,
-        progress=step,  # type: ignore[arg-type]
+        progress=step,
     )
+    return replace(found, given=one.model is None)
 
 
 @contextlib.contextmanager
@@ -155,9 +159,9 @@ def only_ours(as_json: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(count: int, options: argparse.Namespace) -> Iterator[object]:
+def progress(options: argparse.Namespace) -> Iterator[object]:
     """A function to call with what is being done; on a terminal it moves a bar."""
-    if options.json or not sys.stderr.isatty() or (count < 2 and not options.thorough):
+    if options.json or not sys.stderr.isatty():
         yield lambda what: None
         return
     from rich.console import Console

@@ -21,6 +21,11 @@ Pair = tuple[str, str]
 ROUTES = ("emitted", "hand-written", "complex step", "central")
 
 
+def called(route: str, given: bool) -> str:
+    """A route's name where a person reads it: the backward pass of a kernel that somebody brought isn't an emitted one."""
+    return "backward" if given and route == "emitted" else route
+
+
 @dataclass(frozen=True)
 class Row:
     """One block compared over the regimes: the worst relative error of each pair of routes."""

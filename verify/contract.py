@@ -26,15 +26,16 @@ PROMISES = {
 
 @dataclass(frozen=True)
 class Contract:
-    """How many of the promises that were looked at a kernel keeps, and those that it doesn't, each with what was seen."""
+    """How many of the promises that were looked at a kernel keeps, and those that it doesn't: the promises, and with what was seen."""
 
     kept: int
     of: int
     missing: tuple[str, ...]
+    promises: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """`contract: 12 of 14 kept; missing: ...`."""
-        return f"contract: {self.kept} of {self.of} kept" + (f"; missing: {'; '.join(self.missing)}" if self.missing else "")
+        """`contract: 12 of 14 kept; missing: ...`, the promises alone."""
+        return f"contract: {self.kept} of {self.of} kept" + (f"; missing: {'; '.join(self.promises)}" if self.promises else "")
 
 
 def contract_of(findings: Iterable[Finding]) -> Contract:
@@ -44,8 +45,9 @@ def contract_of(findings: Iterable[Finding]) -> Contract:
         if finding.check in PROMISES:
             broken = finding.verdict == FAIL
             looked_at[finding.check] = looked_at.get(finding.check) or (finding.said or finding.where if broken else "")
-    missing = tuple(f"{PROMISES[check]} ({said})" for check, said in looked_at.items() if said)
-    return Contract(len(looked_at) - len(missing), len(looked_at), missing)
+    unkept = {PROMISES[check]: said for check, said in looked_at.items() if said}
+    missing = tuple(f"{promise} ({said})" for promise, said in unkept.items())
+    return Contract(len(looked_at) - len(missing), len(looked_at), missing, tuple(unkept))
 
 
 def broken(check: str, said: str) -> Finding:

@@ -96,13 +96,13 @@ class Correspondence:
             missing = [n for n in ours if needed and n not in {m for one in found[table] for m in one.ours.names}]
             extra = [n for n in theirs if needed and n not in {m for one in found[table] for m in one.theirs.names}]
             if missing or (extra and table != "outputs"):
-                said = [f"nothing stands for {', '.join(missing)}"] * bool(missing) + [f"{', '.join(extra)} is extra"] * bool(
-                    extra
-                )
+                said = [f"nothing stands for {', '.join(missing)}"] * bool(missing)
+                said += [f"{', '.join(extra)} {'is' if len(extra) == 1 else 'are'} extra"] * bool(extra)
+                stacked = " (several in one as theirs=first/second, docs/verify.md)" if 0 < len(extra) < len(missing) else ""
                 raise KernelError(
                     f"verify: {where}: {table} differ from those of `{self.cell.command}`: {' and '.join(said)}: expected "
-                    f"{', '.join(sorted(ours)) or 'none'}, got {', '.join(sorted(theirs)) or 'none'}. "
-                    "Say which is which with --map THEIRS=OURS."
+                    f"{', '.join(ours) or 'none'}, got {', '.join(theirs) or 'none'}. "
+                    f"Say which is which with --map THEIRS=OURS{stacked}."
                 )
         if not found["states"] and not found["outputs"]:
             ours_all, theirs_all = {**self.tables["states"], **self.tables["outputs"]}, dims.outputs

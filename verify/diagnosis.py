@@ -42,7 +42,7 @@ class Diagnosis:
             said = (
                 f"no single slip that was tried explains it ({self.tried} were)"
                 if self.tried
-                else "no cause that was tried fits it"
+                else "no equations to seek it in: name the cell with --against (and --map where names differ)"
             )
             return [f"first wrong: {self.first}", *self.formulas, f"cause: {said}"]
         return [f"first wrong: {self.first}", f"cause: {self.cause}", *self.formulas, self.follows()]

@@ -12,7 +12,7 @@ import numpy as np
 
 from verify import against, behaviour, central, compare, continuation, gradients, refusals, sizes, tangents
 from verify.bookkeeping import bookkeeping, followed
-from verify.compare import Row, fault
+from verify.compare import Row, called, fault
 from verify.contract import PROMISES, Contract, broken, contract_of
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.diagnosis import Diagnosis
@@ -50,7 +50,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found of one kernel. strict: whether a promise of the contract that isn't kept fails it too."""
+    """Everything that was found of one kernel. strict: whether a broken promise fails it too; given: somebody brought it."""
 
     name: str
     routes: tuple[str, ...]
@@ -63,6 +63,7 @@ class Report:
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
     strict: bool = False
     diagnosis: Diagnosis | None = None
+    given: bool = False
 
     @property
     def passed(self) -> bool:
@@ -103,8 +104,8 @@ class Report:
         pairs = [pair for pair in (self.rows[0].errors if self.rows else {}) if "central" not in pair]
         exact = max((self.worst(pair) for pair in pairs), default=0.0)
         near = max((self.worst(pair) for pair in (self.rows[0].errors if self.rows else {}) if "central" in pair), default=0.0)
-        routes = ", ".join(self.routes[:-1])
-        note = "" if "hand-written" in self.routes else " (no hand-written gradient exists)"
+        routes = ", ".join(called(route, self.given) for route in self.routes[:-1])
+        note = "" if self.given or "hand-written" in self.routes else " (no hand-written gradient exists)"
         steps = max((sight.steps for sight in self.sights), default=0)
         return (
             f"verified: {routes} and {self.routes[-1]} differences agree in {len(self.rows)} blocks, lag by lag to {steps - 1} "

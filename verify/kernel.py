@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import wraps
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,12 @@ def one_line(error: BaseException) -> str:
     """An exception as one line: its type and what it says."""
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def line_of(error: BaseException, file: object) -> str:
+    """The line of a file in which an exception came up, as ` (line 48)`; nothing where it passed none."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def load(path: Path) -> types.ModuleType:
@@ -64,7 +71,9 @@ def load_text(text: str, where: str) -> types.ModuleType:
         module = executed(code, where)
         SOURCES[module] = code, neighbours(where)
     except (Exception, SystemExit) as error:
-        raise KernelError(f"verify: {where}: can't be imported: {one_line(error)}. Mend the module.") from None
+        raise KernelError(
+            f"verify: {where}: can't be imported: {one_line(error)}{line_of(error, where)}. Mend the module."
+        ) from None
     checked(module, where)
     return module
 
@@ -191,8 +200,13 @@ class Kernel:
         return BatchFirst(Guarded(module)) if self.batch_first else Guarded(module)
 
     def turned(self) -> Kernel:
-        """The same kernel, whose arrays are (B, T, n)."""
-        return Kernel(self.raw, self.name, True)
+        """The same kernel with arrays (B, T, n) where they were (T, B, n), and the reverse."""
+        return Kernel(self.raw, self.name, not self.batch_first)
+
+    @property
+    def file(self) -> str | None:
+        """The file that the module is from, as it was named."""
+        return getattr(self.raw, "__file__", None)
 
     @property
     def renewable(self) -> bool:

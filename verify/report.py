@@ -6,9 +6,10 @@ import json
 import sys
 from dataclasses import asdict
 from itertools import combinations
+from textwrap import wrap
 from typing import Any
 
-from verify.compare import Row, fault
+from verify.compare import Row, called, fault
 from verify.examination import Report
 from verify.findings import FAIL, INCONCLUSIVE, NUMBERS, PASS, Finding, label_of
 from verify.gradients import Comparison
@@ -17,7 +18,11 @@ from verify.verdicts import excess
 
 SHORT = {"emitted": "emitted", "hand-written": "hand", "complex step": "complex", "central": "central"}
 """The routes as the heads of narrow columns."""
-MARKS = {"pass": "[green]pass[/]", FAIL: "[bold red]FAIL[/]", INCONCLUSIVE: "[yellow]inconclusive[/]"}
+NOT_KEPT = "not kept"
+"""The verdict on a promise of the contract that isn't kept, where that fails nothing."""
+MARKS = {
+    "pass": "[green]pass[/]", FAIL: "[bold red]FAIL[/]", INCONCLUSIVE: "[yellow]inconclusive[/]", NOT_KEPT: f"[yellow]{NOT_KEPT}[/]"
+}  # fmt: skip
 
 
 def table(report: Report) -> Any:
@@ -27,8 +32,9 @@ def table(report: Report) -> Any:
     out = Table(title=report.name, title_justify="left", box=None, pad_edge=False)
     out.add_column("block", no_wrap=True)
     pairs = list(combinations(report.routes, 2))
+    heads = {route: called(SHORT[route], report.given) for route in report.routes}
     for first, second in pairs:
-        out.add_column(f"{SHORT[first]}\n{SHORT[second]}", justify="right", no_wrap=True)
+        out.add_column(f"{heads[first]}\n{heads[second]}", justify="right", no_wrap=True)
     out.add_column("verdict")
     failed = {finding.block: finding.verdict for finding in reversed(report.failures()) if finding.block}
     for row in report.rows:
@@ -53,9 +59,15 @@ def checks(report: Report) -> Any:
         out.add_column(head, overflow="fold")
     for name in dict.fromkeys(finding.check for finding in report.findings):
         found = [finding for finding in report.findings if finding.check == name]
-        worst = next((v for v in (FAIL, INCONCLUSIVE) if any(f.verdict == v for f in found)), "pass")
-        out.add_row(name, MARKS[worst], summary(report, name, found))
+        out.add_row(name, MARKS[worst_of(report, found)], summary(report, name, found))
     return out
+
+
+def worst_of(report: Report, found: list[Finding]) -> str:
+    """The verdict on a check: a failure is one that counts."""
+    counts = [finding for finding in found if report.strict or finding.kind == NUMBERS]
+    worst = next((v for v in (FAIL, INCONCLUSIVE) if any(f.verdict == v for f in counts)), PASS)
+    return NOT_KEPT if worst == PASS and any(not finding.passed for finding in found) else worst
 
 
 def summary(report: Report, name: str, found: list[Finding]) -> str:
@@ -109,7 +121,7 @@ def in_full(report: Report) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     if report.rows:
         whole(table(report))
-    if "hand-written" not in report.routes:
+    if "hand-written" not in report.routes and not report.given:
         console.print("hand-written: none exists for this cell.")
     if report.note:
         console.print(report.note)
@@ -132,8 +144,8 @@ def in_full(report: Report) -> None:
 
 # ---- a failure on a screen
 
-WIDTH, COLUMNS, ROWS, OTHERS = 128, 3, 7, 4
-"""Of a screen: its width, how many blocks stand side by side, how many lines of them, and of checks that fail besides."""
+WIDTH, COLUMNS, ROWS, OTHERS = 100, 3, 9, 3
+"""Of a screen: its width, how many blocks stand side by side, how many lines of them, and how many checks that fail besides."""
 
 
 def brief(report: Report, shortened: bool = True) -> list[str]:
@@ -148,10 +160,11 @@ def brief(report: Report, shortened: bool = True) -> list[str]:
     if report.diagnosis is not None:
         lines += [f"  {line}" for line in report.diagnosis.lines()]
     lines += block_lines(report, [blocks[b] for b in dict.fromkeys(f.block for f in failures) if b in blocks])
-    lines += other_lines([finding for finding in failures if finding not in blocks.values()], set(blocks))
+    bad = {block for block, finding in blocks.items() if finding.verdict == FAIL}
+    lines += other_lines([finding for finding in failures if finding not in blocks.values()], bad)
     if not shortened:
         return lines
-    contract = [cut(report.contract.line())] if report.contract.missing else []
+    contract = folded(report.contract.line()) if report.contract.missing else []
     return [*lines, *contract, "Everything that was found: --verbose, or --json."]
 
 
@@ -190,12 +203,11 @@ def how_far(finding: Finding) -> str:
 def other_lines(others: list[Finding], blocks: set[str]) -> list[str]:
     """What fails besides: first what doesn't follow from wrong gradients, then the names of the checks that may."""
     alone = [finding for finding in others if not blocks or not follows(finding, blocks)]
-    lines = [
-        cut(f"{finding.verdict.upper() if finding.verdict == FAIL else finding.verdict}: {finding.line()}") for finding in alone
-    ]
-    more = [f"and {len(lines) - OTHERS} more"] if len(lines) > OTHERS else []
+    said = [f"{finding.verdict.upper() if finding.verdict == FAIL else finding.verdict}: {finding.line()}" for finding in alone]
+    lines = [line for text in said[:OTHERS] for line in folded(text)]
+    more = [f"and {len(said) - OTHERS} more"] if len(said) > OTHERS else []
     after = list(dict.fromkeys(finding.check for finding in others if finding not in alone))
-    return [*lines[:OTHERS], *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
+    return [*lines, *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
 
 
 def follows(finding: Finding, blocks: set[str]) -> bool:
@@ -203,9 +215,9 @@ def follows(finding: Finding, blocks: set[str]) -> bool:
     return finding.block in blocks or finding.check in ("adjoint", "step_jacobian", "central differences", "routes")
 
 
-def cut(line: str) -> str:
-    """A line that fits; the rest of it is in the full record."""
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 2].rstrip()} …"
+def folded(line: str) -> list[str]:
+    """A line in as many as it takes: what it says last is often the cause."""
+    return wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def whole(table: Any) -> None:

@@ -10,7 +10,7 @@ from verify.data import LONG, ORDINARY, TANH_LIMIT, Data, Regime, draw
 from verify.differences import NotAnalytic
 from verify.evidence import CHAINED, EXACT, WHOLE, Array, Evidence
 from verify.gradients import bound, norm
-from verify.kernel import Kernel, KernelError, one_line
+from verify.kernel import Kernel, KernelError, line_of, one_line
 from verify.tolerances import CENTRAL
 
 FELT = 1e-3
@@ -29,8 +29,14 @@ def first_data(kernel: Kernel, seed: int) -> Data:
         except KernelError:
             raise
         except Exception as error:
-            mend = "It runs with (B, T, n): add --batch-first" if runs_turned(kernel, data) else "Mend the kernel"
-            raise KernelError(f"verify: {kernel.name}: forward raises {one_line(error)} on plain data. {mend}.") from None
+            turn = (
+                "It runs with (T, B, n): leave out --batch-first"
+                if kernel.batch_first
+                else "It runs with (B, T, n): add --batch-first"
+            )
+            mend = turn if runs_turned(kernel, data) else "Mend the kernel"
+            said = one_line(error) + line_of(error, kernel.file)
+            raise KernelError(f"verify: {kernel.name}: forward raises {said} on plain data. {mend}.") from None
         if all(np.isfinite(array).all() for array in outputs.values()):
             try:
                 with np.errstate(all="ignore"):
@@ -38,17 +44,16 @@ def first_data(kernel: Kernel, seed: int) -> Data:
             except KernelError:
                 raise
             except Exception as error:
-                raise KernelError(
-                    f"verify: {kernel.name}: backward raises {one_line(error)} on plain data. Mend the kernel."
-                ) from None
+                said = one_line(error) + line_of(error, kernel.file)
+                raise KernelError(f"verify: {kernel.name}: backward raises {said} on plain data. Mend the kernel.") from None
             return data
     return data
 
 
 def runs_turned(kernel: Kernel, data: Data) -> bool:
-    """Whether forward takes the data with the batch before time."""
+    """Whether forward takes the data with time and batch exchanged."""
     try:
-        return not kernel.batch_first and bool(kernel.turned().outputs(data))
+        return bool(kernel.turned().outputs(data))
     except Exception:
         return False
 

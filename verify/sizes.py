@@ -315,7 +315,7 @@ def of_sizes(
         yield Finding("sizes", INCONCLUSIVE, where=silent[0].where, said=said)
     if not groups and not silent:
         without = f"; {told('left out', left_out)}, where outputs grow beyond all bounds, by the formula" if left_out else ""
-        yield Finding("sizes", PASS, said=f"{len(trials)} sets, {told('large', sets)}{without}")
+        yield Finding("sizes", PASS, said=f"{len(trials)} set{'s' * (len(trials) > 1)}, {told('large', sets)}{without}")
 
 
 def told(what: str, sets: Sequence[Sizes]) -> str:

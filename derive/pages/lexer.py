@@ -22,7 +22,7 @@ LEXER = re.compile(
     |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     |(?P<named>[A-Za-z]{{2,}}(?:\\_(?:[A-Za-z0-9]{{2,}}|[0-9]))+|[A-Za-z](?:\\_[A-Za-z0-9]{{2,}})+)
     |(?P<letters>[A-Za-z]+)
-    |(?P<space>[\s~\u200b\u2009\u200a\u202f\u00a0\u2061-\u2064\ufeff]+)
+    |(?P<space>(?:[\s\u200b\u2009\u200a\u202f\u00a0\u2061-\u2064\ufeff]|~(?![_^]))+)
     |(?P<assign>:=)
     |(?P<other>.)""",
     re.VERBOSE | re.DOTALL,

@@ -43,6 +43,18 @@ def test_a_new_that_may_be_either_is_asked_about(text, said):
 # ---- names
 
 
+@pytest.mark.parametrize(("name", "text"), [
+    ("notes.txt", "h_t = tanh(W x_t + V x~_t + U h_{t-1})"), ("page.md", r"$$h_t = \tanh(W x_t + V x~_t + U h_{t-1})$$"),
+])  # fmt: skip
+def test_a_tilde_behind_a_letter_with_an_index_is_no_space(name, text):
+    with pytest.raises(PageError, match=r"`~` isn't read"):
+        read(name, text=text)
+
+
+def test_a_tilde_between_factors_is_a_space():
+    assert equations(r"$$h_t = \tanh(W~x_t + U~h_{t-1}~+~b)$$") == ("hₜ = tanh(W xₜ + U hₜ₋₁ + b)",)
+
+
 @pytest.mark.parametrize(("written", "name"), [
     (r"forget\_bias", "forget_bias"), (r"\text{forget\_bias}", "forget_bias"), (r"\mathrm{b\_ih}", "b_ih"), (r"b\_ih", "b_ih"),
     (r"b\_{ih}", "b_ih"), (r"bias\_1", "bias_1"), (r"\text{forget_bias}", "forget_bias"),

@@ -144,7 +144,12 @@ def test_a_right_kernel_without_checks_exits_0_and_its_missing_promises_are_name
     path = tmp_path / "plain.py"
     path.write_text(text_of("tanh", kind="x.dtype", times="3"))
     assert main([str(path)]) == 0
-    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("contract: "))
+    out = capsys.readouterr().out
+    assert re.search(r"refuses integers +not kept", out)
+    assert "FAIL" not in out, "nothing fails where the exit code is 0"
+    assert "verified: backward, complex step and" in out
+    assert "emitted" not in out, "it is a kernel by hand"
+    said = next(line for line in out.splitlines() if line.startswith("contract: "))
     for promise in ("integers are refused", "mixed dtypes are refused", "a cotangent that isn't given", "there is a jvp"):
         assert promise in said
     assert main([str(path), "--contract", "--json"]) == 1

@@ -147,7 +147,7 @@ def test_what_is_put_together_is_taken_apart(text: str) -> None:
         ("Wx=W_i|W_f/W_c", r"expected names joined by \| \(side by side\) or by / \(below each other\), .* Write for example"),
         ("Wx", r"expected THEIRS=OURS, got `Wx`\. Write the kernel's name first\."),
         ("Wx=W_i/W_i", r"W_i is mapped twice\. Drop one\."),
-        ("Wx=W_i/W_f/W_c/W_o", r"parameters differ from those of `lstm`: nothing stands for .*b_i.* and Wh, b is extra: .* with --map THEIRS=OURS\."),  # noqa: E501
+        ("Wx=W_i/W_f/W_c/W_o", r"parameters differ from those of `lstm`: nothing stands for .*b_i.* and Wh, b are extra: .* with --map THEIRS=OURS \(several in one as theirs=first/second"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_line_that_says_what_would(said: str, message: str) -> None:
@@ -253,6 +253,11 @@ def test_a_batch_first_kernel_passes_where_it_is_said_to_be_one() -> None:
 def test_a_batch_first_kernel_is_told_from_one_that_raises() -> None:
     with pytest.raises(KernelError, match=r"It runs with \(B, T, n\): add --batch-first\."):
         verify.check(edited(*BATCH_FIRST), quick=True)
+
+
+def test_a_kernel_that_has_time_first_is_told_so() -> None:
+    with pytest.raises(KernelError, match=r"It runs with \(T, B, n\): leave out --batch-first\."):
+        verify.check(edited(), quick=True, batch_first=True)
 
 
 def test_a_fault_of_a_batch_first_kernel_is_found() -> None:

@@ -12,8 +12,9 @@ import pytest
 import verify
 from verify import report as printing
 from verify.data import ORDINARY
+from verify.diagnosis import Diagnosis
 from verify.examination import Report
-from verify.findings import FAIL, PASS, Finding
+from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
 from verify.kernel import load_text
 
 TEXT = (Path(__file__).parent / "foreign" / "plain_lstm.py").read_text(encoding="utf-8")
@@ -80,3 +81,25 @@ def test_a_failure_of_another_kind_stands_beside_the_gradients(failing: Report) 
     other = Finding("arguments unchanged", FAIL, said="forward changes inputs['x']")
     lines = printing.brief(replace(failing, findings=(other, *failing.findings)))
     assert any("forward changes inputs['x']" in line for line in lines)
+
+
+def test_the_cause_at_the_end_of_a_long_line_is_not_cut_off(failing: Report) -> None:
+    reason = "forward passes of one equation differ by rounding only; 1e-10 leaves room for growth over the steps"
+    finding = Finding(
+        "against", FAIL, where="forward: output h", error=0.3, tolerance=1e-10, reason=reason, cause="W_f and W_o exchanged"
+    )
+    lines = printing.brief(replace(failing, findings=(finding,), diagnosis=None))
+    assert "likely cause: W_f and W_o exchanged" in " ".join(line.strip() for line in lines)
+    assert max(map(len, lines)) <= printing.WIDTH
+
+
+def test_what_fails_beside_an_inconclusive_gradient_does_not_follow_from_it(failing: Report) -> None:
+    absent = Finding("shapes", FAIL, "W", said="backward doesn't return this gradient")
+    unseen = Finding("gradients", INCONCLUSIVE, "W", said="no comparison was possible")
+    text = "\n".join(printing.brief(replace(failing, findings=(absent, unseen), diagnosis=None)))
+    assert "FAIL: shapes: d_W: backward doesn't return this gradient" in text
+    assert "as wrong gradients make them" not in text
+
+
+def test_a_diagnosis_without_equations_says_how_to_name_them() -> None:
+    assert "name the cell with --against" in Diagnosis("d_W at lag 0", "").lines()[-1]

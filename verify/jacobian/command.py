@@ -31,6 +31,7 @@ USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H
 def parser() -> OneLineParser:
     about = "Jacobian products: where gradients vanish and explode."
     out = OneLineParser(prog="jacobian", usage=USAGE, allow_abbrev=False, description=about)
+    out.hint = " See `python -m verify jacobian --help`."
     out.add_argument("--steps", type=int, help="T (100)")
     out.add_argument("--hidden", type=int, help="the size of the states (32)")
     out.add_argument("--inputs", type=int, help="the size of the inputs (16)")

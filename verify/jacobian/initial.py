@@ -131,9 +131,16 @@ def with_recurrent(
     """The parameters with scale times an orthogonal or the identity matrix in each square block that multiplies a state.
 
     The orthogonal factor is that of the block itself, its signs fixed (Mezzadri 2007), so a gaussian block gives a uniform one.
+    Raises RunError where there is no such block: gates that are stacked in one matrix aren't told apart.
     """
     out = {name: array.copy() for name, array in parameters.items()}
-    for name, columns in recurrent_blocks(kernel, derivation, parameters):
+    blocks = recurrent_blocks(kernel, derivation, parameters)
+    if not blocks:
+        got = ", ".join(f"{name} {array.shape}" for name, array in parameters.items())
+        raise RunError(
+            f"jacobian: {kind} start: expected a square matrix that multiplies a state, got {got}. Give --weights instead."
+        )
+    for name, columns in blocks:
         block = out[name][:, columns]
         if kind == "identity":
             out[name][:, columns] = scale * np.eye(len(block))

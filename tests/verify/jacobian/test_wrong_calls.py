@@ -43,6 +43,12 @@ def test_words_that_contradict_each_other_or_say_nothing_are_refused(
     assert text in refused(capsys, *words)
 
 
+@pytest.mark.parametrize("words", [("--init", "recurrent=orthogonal"), ("--remedy", "identity")])
+def test_a_start_that_no_matrix_of_a_kernel_takes_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, str(ROOT / "examples" / "kernels" / "lstm_stacked.py"), *SMALL, *words)
+    assert "expected a square matrix that multiplies a state, got Wx (3, 16), Wh (4, 16), b (16,)" in said
+
+
 def test_a_size_said_twice_alike_is_no_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rnn", *SMALL, "--dim", "H=4", "--dim", "H=4", "--json"]) == 0
     assert '"size": 4' in capsys.readouterr().out
