@@ -88,7 +88,7 @@ class Uses:
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in (*LOOSE, "cross") for sign in signs) and not any(map(is_quotient, node.items))
+            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
             if all(numbers):
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)

@@ -26,9 +26,11 @@ class Kinds:
             self.known[name] = (MATRIX if kind == MATRIX else VECTOR, None)
         self.declared = set(declared)
         self.changed = True
+        self.ending: set[str] = set()  # symbols that are vectors since a product that has to be one ends in them
+        self.any_case = False  # whether a symbol in lower case beside a vector is a matrix too
         self.beside_numbers = self.added_to_numbers()
         self.settle()
-        for hint in (self.by_context, self.by_default):
+        for hint in (self.by_context, self.in_any_case, self.by_default):
             while self.unknown() and hint():
                 self.settle()
         self.refuse_open()
@@ -158,7 +160,7 @@ class Kinds:
         for run in runs(node):
             kinds = [self.kind(item) for item in run]
             for item in run if VECTOR in kinds else ():
-                if self.kind(item) is None:
+                if self.kind(item) is None and (self.any_case or not is_lower(item)):
                     self.need(item, MATRIX, node.span)
 
     # ---- hints, when the uses alone leave something open
@@ -180,8 +182,14 @@ class Kinds:
                 open_items = [item for item in node.items if self.kind(item) != NUMBER]
                 if len(open_items) > 1 and self.kind(open_items[-1]) is None:
                     self.need(open_items[-1], VECTOR, place)
+                    self.ending |= {item.name for item in open_items[-1:] if isinstance(item, Ref)}
                     return True
         return False
+
+    def in_any_case(self) -> bool:
+        """`z x`, where no other use says what x is, as `W x` would."""
+        before, self.any_case = self.any_case, True
+        return not before
 
     def vectors_needed(self) -> Iterator[tuple[Span, Core]]:
         for definition in self.definitions:
@@ -235,7 +243,7 @@ class Kinds:
                     if (
                         before is not None
                         and self.kind(item) == VECTOR
-                        and name not in defined | self.beside_numbers | self.declared
+                        and name not in defined | self.beside_numbers | self.declared | self.ending
                     ):
                         raise self.conflict(item, MATRIX, node.span, before)
 
@@ -267,6 +275,10 @@ class Kinds:
         self.mixed = bool(rows and columns)
         self.silent = not rows and not columns
         return rows > 0 and columns == 0
+
+
+def is_lower(node: Core) -> bool:
+    return isinstance(node, Ref) and node.name[0].islower()
 
 
 def number_or_vector(node: Core) -> str:

@@ -180,7 +180,7 @@ def settled_cell(
                 raise
             out = [*again, *needless][0]
             entries = [one for one in entries if one is not out]
-            passed.append((out.span, "said again, by a word that is no function" if again else reason_of(out, error)))
+            passed.append((out.span, "said again, in general" if again else reason_of(out, error)))
 
 
 def refuse_unread(source: Source, one: PageCell, unread: Sequence[Entry], reader: Reader) -> None:

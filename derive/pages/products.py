@@ -18,9 +18,9 @@ OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Core, Core]) -> str:
     """The sign between two factors: `dot` where a matrix product is meant, `hadamard` for an elementwise one. Raises PageError where a
     star or `\\otimes` beside a symbol that may be a weight leaves that open."""
-    if sign not in (*PRODUCTS, "dot") or any(isinstance(one, Const) for one in pair):
-        return sign
-    if sign == "hadamard":
+    if sign == "cross":
+        return "dot"  # `W \\times x` and `f_t \\times c_{t-1}`: the product of whatever the two are
+    if sign == "hadamard" or any(isinstance(one, Const) for one in pair):
         return sign
     if sign == "dot":
         refuse_inner_product(names, signs, pair)
