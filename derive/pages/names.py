@@ -131,7 +131,7 @@ class Names:
         if one.symbol in self.defined:
             before = self.defined[one.symbol].span
             what = f"{one.symbol.name} is defined twice: expected one definition."
-            todo = "Give each a name of its own, or put the cells under headings of their own."
+            todo = "Give each a name of its own, or put the cells under headings of their own; `derive: skip` in a comment passes one over."
             raise self.source.error(one.span, what, todo, (before, "the first definition:"))
         self.defined[one.symbol] = one
 

@@ -351,11 +351,17 @@ def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definit
         if (
             name not in (*meaning.plain, *STEPS)
             and name not in known.kinds
-            and like_an_argument(inside, {d.name for d in definitions})
+            and (like_an_argument(inside, {d.name for d in definitions}) or is_threshold(inside, meaning.names))
         ):
             what = f"unknown function `{name}`, or a matrix: expected to know which."
             todo = f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.'
             raise source.error(span, what, todo + (f' A number is --let "{name}=0.1".' if name.islower() else ""))
+
+
+def is_threshold(node: Core, names: Names) -> bool:
+    """`u_t - \\theta`: a value and a parameter, which a step function is printed of, and hardly a matrix."""
+    terms = node.terms if isinstance(node, Add) else ()
+    return len(terms) > 1 and any(isinstance(term, Ref) and names.is_free(term.name) for term in terms)
 
 
 def like_an_argument(node: Core, defined: set[str]) -> bool:

@@ -16,6 +16,7 @@ from derive.pages.tree import Bracket, Chain, Letter, Node
 
 SUMS = tuple(f"`\\{name}`" for name in ("sum", "prod", "int"))
 """Commands that aren't read and say nothing of what something is."""
+COMMAND = "unknown command"
 
 
 def reader_for(source: Source, entries: Sequence[Entry], time: str | None) -> Reader:
@@ -61,6 +62,8 @@ def is_timed(reader: Reader, node: Node) -> bool:
 
 def is_mere_expression(tokens: Sequence[Token], undefined: set[str]) -> bool:
     """Words, or a formula without a sign that may say what something is; it doesn't begin with a name that the step needs."""
+    if len(tokens) == 1 and tokens[0].value.startswith(COMMAND):
+        return True  # an arrow between two equations
     depth, things = 0, 0
     for at, token in enumerate(tokens):
         things += depth == 0 and token.kind not in ("SUB", "SUP", "FONT", "DECORATION", "BEGIN_GROUP")
