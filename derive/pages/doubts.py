@@ -13,6 +13,7 @@ from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 
 FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
@@ -138,6 +139,40 @@ def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, o
     return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 
+# ---- functions that nobody has named
+
+
+def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definition]) -> None:
+    """`f(W x + U h)` with f undeclared is a function that nobody has named; `U(r ∘ h)` is a product."""
+    for name, (span, inside) in meaning.calls.items():
+        if (
+            name not in (*meaning.plain, *STEPS)
+            and name not in meaning.names.declared.kinds
+            and (like_an_argument(inside, {d.name for d in definitions}) or is_threshold(inside, meaning.names))
+        ):
+            what = f"unknown function `{name}`, or a matrix: expected to know which."
+            todo = f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.'
+            raise source.error(span, what, todo + (f' A number is --let "{name}=0.1".' if name.islower() else ""))
+
+
+def is_threshold(node: Core, names: Names) -> bool:
+    """`u_t - \\theta`: a value and a parameter, which a step function is printed of, and hardly a matrix."""
+    terms = node.terms if isinstance(node, Add) else ()
+    return len(terms) > 1 and any(isinstance(term, Ref) and names.is_free(term.name) for term in terms)
+
+
+def like_an_argument(node: Core, defined: set[str]) -> bool:
+    """One symbol, several things, or a formula with a matrix product in it."""
+    if isinstance(node, (Ref, Concat)):
+        return True
+    if isinstance(node, Product):
+        open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
+        return bool(open_items) and any(sign in ("side", "dot") for sign in node.signs)
+    return isinstance(node, (Add, Call)) and any(
+        like_an_argument(part, defined) for part in parts_of(node) if not isinstance(part, Ref)
+    )
+
+
 # ---- the identity, and matrices of a step
 
 
@@ -159,6 +194,40 @@ def refuse_identity(names: Names, definitions: Sequence[Definition]) -> None:
                 f'parameter, --let "{node.name}=input" for an input.'
             )
             raise names.source.error(node.span, what, todo)
+
+
+def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition], inputs: Sequence[str]) -> None:
+    """`\\exp(A) h`, `\\exp(\\Delta_t A) h`: raises PageError where what a function in front of a value is applied to may be a vector, or a
+    matrix, whose exponential is another thing. So where the function has a name of its own, `\\bar{A} = \\exp(A)`."""
+    named = {one.name: one.body for one in definitions if not names.is_timed(one.name)}
+    for node in nodes(definitions):
+        for run in runs(node) if isinstance(node, Product) else ():
+            if len([item for item in run if not isinstance(item, Const)]) < 2:
+                continue
+            for item in run:
+                function = named.get(item.name) if isinstance(item, Ref) else item
+                name = capital_of(names, function.body, inputs) if isinstance(function, Call) else None
+                if name is None or (isinstance(function, Call) and function.function in SPECIAL):
+                    continue
+                assert function is not None
+                written = names.source.written(function.span)
+                what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
+                todo = (
+                    f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
+                    "isn't read: give its value a symbol of its own."
+                )
+                raise names.source.error(function.span, what, todo)
+
+
+def capital_of(names: Names, body: Core, inputs: Sequence[str]) -> str | None:
+    """A parameter in upper case of which nothing is said, in a formula of parameters and steps of time without an elementwise sign."""
+    parts = list(nodes([Definition("", body, body.span)]))
+    if any(isinstance(one, Product) and not set(one.signs) <= set(LOOSE) for one in parts):
+        return None
+    leaves = [one.name for one in parts if isinstance(one, Ref)]
+    if not all((names.is_free(name) and name not in inputs) or name in STEPS for name in leaves):
+        return None
+    return next((name for name in leaves if name[0].isupper() and name not in STEPS), None)
 
 
 def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:

@@ -52,7 +52,7 @@ class Kinds:
             case Concat() | Part():
                 return VECTOR
             case Call():
-                return MATRIX if node.function == "diag" else NUMBER if isinstance(node.body, Const) else VECTOR
+                return MATRIX if node.function == "diag" else NUMBER if self.kind(node.body) == NUMBER else VECTOR
             case Add():
                 kinds = {self.kind(term) for term in node.terms} - {NUMBER}
                 return MATRIX if MATRIX in kinds else VECTOR if VECTOR in kinds else None if kinds else NUMBER
@@ -81,9 +81,7 @@ class Kinds:
             case Product() if kind == MATRIX:
                 for item in node.items:
                     self.need(item, kind, place)
-            case Const():
-                pass
-            case _ if self.kind(node) not in (None, kind):
+            case _ if self.kind(node) not in (None, kind, NUMBER):
                 raise self.conflict(node, kind, place)
 
     def need_symbol(self, node: Ref, kind: str, place: Span) -> None:
@@ -127,7 +125,7 @@ class Kinds:
         for part in parts_of(node):
             self.visit(part)
         match node:
-            case Call() | Part():
+            case Call() | Part() if self.kind(node.body) != NUMBER:
                 self.need(node.body, VECTOR, node.span)
             case Concat():
                 for part in node.parts:

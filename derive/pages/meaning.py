@@ -358,9 +358,9 @@ class Meaning:
             return self.resolve(node, argument)
         known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
         refuse_word(self.names.source, node, one.symbol, following, known)
-        opens = isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None
-        alone = opens and self.names.reader.read(following.parts[0]) is not None
-        if not opens or (argument and not alone):
+        if not (isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None):
+            return self.resolve(node, argument)
+        if argument and self.names.reader.read(following.parts[0]) is None:
             return self.resolve(node, argument)
         before = set(self.plain)
         core = self.resolve(node, argument)

@@ -111,10 +111,7 @@ def said_again(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Co
     read = set(names_in(reader, right.items[-1]))
     earlier = any(name == target and time != at for name, time in read for target, at in own)
     return (
-        bool(own)
-        and {name for name, _ in own} <= defined
-        and not read & set(own)
-        and (earlier or len(right.items[-1].parts) > 1)
+        bool(own) and {name for name, _ in own} <= defined and not read & set(own) and (earlier or len(right.items[-1].parts) > 1)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from derive.pages.alphabet import PRODUCTS, SIGNS
+from derive.pages.alphabet import SIGNS
 from derive.pages.core import Const, Core, Product, Ref
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX
