@@ -50,6 +50,13 @@ def unknown(source: Source, span: Span, name: str, sure: bool = False) -> PageEr
     return source.error(span, what, hint + sayings(name, sure))
 
 
+def unknown_of_several(source: Source, span: Span, name: str, count: int) -> PageError:
+    """For `\\mathrm{GRU}(x_t, h_{t-1})`: no function of the table takes several things, but those that have signs of their own."""
+    what = f"unknown function `{name}` of {count} things: expected equations of products, sums and functions of one thing."
+    todo = f'Write its equations out. --let "{name}=concat" reads it as [a; b], its arguments one above the other.'
+    return source.error(span, what, todo)
+
+
 def sayings(name: str, sure: bool = False) -> str:
     """What can be said of a name that may be a function: the forms, not a guess."""
     others = "" if sure else f'; --let "{name}=matrix"; or --let "{name}=0.5", a number'
@@ -74,6 +81,8 @@ def refuse_word(source: Source, node: Node, symbol: Symbol, following: Node, kno
     if marked and function_name(symbol.base) and following.opener == "(":
         name = symbol.name
         raise source.error(node.span, f"unknown function `{name}`: which one is it?", sayings(name))
+    if word and len(following.parts) > 1:
+        raise unknown_of_several(source, node.span, symbol.name, len(following.parts))
     if word:
         raise unknown(source, node.span, symbol.name)
     if symbol.font:
@@ -148,7 +157,7 @@ def refuse_marks(source: Source, node: Node, parts: Parts) -> None:
     what = f"`{source.written(node.span)}` isn't read: expected the function {parts.letter.name} without an index or a mark."
     todo = (
         "A logarithm to another base is \\log divided by a number, the prime of a function its derivative, written out; "
-        "an index that only says over what a function runs is left out."
+        "an index that only says over what a function runs is left out, a function with a number of its own written out."
     )
     raise source.error(node.span, what, todo)
 

@@ -6,6 +6,7 @@ readings differ and no use decides, the page is asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
+from derive.pages.products import declared_as
+from derive.pages.turned import plain_of
 
 FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
 """What a use says of a symbol: nothing, that it is no matrix, that it is a vector."""
@@ -86,6 +89,7 @@ class Uses:
 
     def product(self, node: Product, says: str, place: Span) -> None:
         numbers = [self.like_a_number(item) for item in node.items]
+        quotient = any(is_quotient(item) and not self.like_a_number(item) for item in node.items)
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
@@ -94,7 +98,8 @@ class Uses:
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
             else:
-                self.visit(item, DECIDED if numbers[at] and elementwise else FACTOR, node.span)
+                says_here = BESIDE_NUMBERS if quotient and numbers[at] else FACTOR
+                self.visit(item, DECIDED if numbers[at] and elementwise else says_here, node.span)
 
     def open(self) -> dict[str, tuple[Ref, Span, set[str]]]:
         return {name: one for name, one in self.found.items() if DECIDED not in one[2]}
@@ -124,18 +129,15 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], given: 
     raise open_symbol(names, declared_as(name), node, place, BESIDE_NUMBERS not in said, others)
 
 
-def declared_as(name: str) -> str:
-    """A name as a declaration spells it: `Delta t`."""
-    return name.replace("_t", " t") if name in STEPS else name.rstrip("_")
-
-
 def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, others: Sequence[str]) -> PageError:
     written, shown = names.source.written(node.span), names.source.written(place)[:80]
     written = written[1:-1] if written.startswith("{") else written
+    exponential = f" Write \\exp(...) for the exponential function of {name[2:]}." if re.match(r"e\s*\^", written) else ""
     kinds = "a number, a vector or a matrix" if matrix else "a number or a vector"
     what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {kinds}."
     todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit'
     todo += f', --let "{name}=matrix" for a matrix that is learned.' if matrix else "."
+    todo += exponential
     return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 
@@ -186,14 +188,23 @@ def nodes(definitions: Sequence[Definition]) -> Iterator[Core]:
 
 def refuse_identity(names: Names, definitions: Sequence[Definition]) -> None:
     """`W - \\gamma I`: raises PageError where a letter that mostly says the identity is declared neither as it nor as a parameter."""
+    beside = {
+        id(term) for node in nodes(definitions) if isinstance(node, Add) and holds_value(names, node) for term in node.terms
+    }
     for node in nodes(definitions):
         if isinstance(node, Ref) and node.name in IDENTITIES and names.is_free(node.name):
-            what = f"`{names.source.written(node.span)}` can be read in two ways: expected the identity matrix, or a parameter."
-            todo = (
-                f'Say --let "{node.name}=identity" for the identity, --let "{node.name}=matrix" or --let "{node.name}=vector" for a '
-                f'parameter, --let "{node.name}=input" for an input.'
-            )
-            raise names.source.error(node.span, what, todo)
+            name, written = node.name, names.source.written(node.span)
+            what = f"`{written}` can be read in two ways: expected the identity matrix, or a parameter."
+            todo = f'Say --let "{name}=identity" for the identity, --let "{name}=matrix" or --let "{name}=vector" for a parameter'
+            if id(node) in beside:
+                what = f"`{written}` beside a vector can be read in two ways: expected 1 in each place, or a parameter."
+                todo = f'Say --let "{name}=1" for ones, --let "{name}=vector" for a parameter'
+            raise names.source.error(node.span, what, f'{todo}, --let "{name}=input" for an input.')
+
+
+def holds_value(names: Names, node: Add) -> bool:
+    """Whether one of the terms is a value of a step: `I - z_t`."""
+    return any(isinstance(term, Ref) and names.is_timed(term.name) for term in node.terms)
 
 
 def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition], inputs: Sequence[str]) -> None:
@@ -265,8 +276,9 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
             step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
             if (kinds.mixed or step) and [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
                 vector, matrix = (source.written(item.span) for item in factors)
+                plain = plain_of(vector)
                 what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
-                todo = f"Write `{matrix}^\\top {vector}` for the product, or `\\operatorname{{diag}}({vector}) {matrix}` for scaled rows."
+                todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
                 raise source.error(node.span, what, todo)
 
 

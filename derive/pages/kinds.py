@@ -20,7 +20,7 @@ class Kinds:
     """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides."""
 
     def __init__(self, source: Source, definitions: Sequence[Definition], timed: set[str], declared: Mapping[str, str]) -> None:
-        self.source, self.definitions = source, definitions
+        self.source, self.definitions, self.timed = source, definitions, timed
         self.known: dict[str, tuple[str, Span | None]] = dict.fromkeys(timed, (VECTOR, None))
         for name, kind in declared.items():
             self.known[name] = (MATRIX if kind == MATRIX else VECTOR, None)

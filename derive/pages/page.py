@@ -253,7 +253,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
-    refuse_idle_transpositions(source, definitions, kinds)
+    names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
     shapes = Shapes(source, kinds, definitions, known.dims)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)

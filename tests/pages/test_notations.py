@@ -56,7 +56,7 @@ def test_one_step_in_many_notations(text):
 FORMULAS = {
     r"f_t x_t": "fₜ ∘ xₜ",
     r"x_t \times h_{t-1}": "xₜ ∘ hₜ₋₁",
-    r"x_t * a": "xₜ ∘ a",
+    r"x_t * a": None,
     r"A \cdot x_t + h_{t-1}": "A xₜ + hₜ₋₁",
     r"x_t \tanh(h_{t-1})": "xₜ ∘ tanh(hₜ₋₁)",
     r"x_t \tanh h_{t-1}": "xₜ ∘ tanh(hₜ₋₁)",
