@@ -126,11 +126,8 @@ class Notation:
         number, rest = coefficient(node)
         if number != 1:
             if isinstance(rest, Ones):
-                return (self.number(number), ATOM if number >= 0 else SUM)
-            text = self.within(rest, shift, PRODUCT)
-            if number.is_negative:
-                return f"{self.minus}{text}" if number == -1 else f"{self.minus}{self.number(-number)} {text}", SUM
-            return f"{self.number(number)} {text}", FACTOR
+                return self.number(number), SUM if number < 0 or isinstance(number, sp.Add) else ATOM
+            return self.scaled(number, self.within(rest, shift, PRODUCT))[0], SUM if number < 0 else FACTOR
         match rest:
             case Value():
                 return self.value(rest, shift), ATOM
@@ -234,7 +231,8 @@ class Notation:
 
     def scaled(self, number: sp.Expr, text: str) -> tuple[str, int]:
         """A number in front of a product, its sign first."""
-        size = "" if abs(number) == 1 else f"{self.number(abs(number))} "
+        size = self.number(abs(number))
+        size = "" if size == "1" else f"{self.parentheses(size) if isinstance(abs(number), sp.Add) else size} "
         return (f"{self.minus}{size}{text}", SUM) if number < 0 else (f"{size}{text}", PRODUCT)
 
     def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
@@ -260,9 +258,8 @@ class Notation:
         return f"{text}^({exponent})"
 
     def number(self, number: sp.Expr) -> str:
-        if isinstance(number, sp.Rational) and number.q not in (1,) and number.q > 1:
-            decimal = sp.Rational(str(float(number)))
-            return str(float(number)) if decimal == number else f"({number.p}/{number.q})"
+        if isinstance(number, sp.Rational) and number.q > 1:
+            return str(float(number)) if sp.Rational(str(float(number))) == number else f"({number.p}/{number.q})"
         if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
             return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")

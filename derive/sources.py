@@ -60,14 +60,19 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
     return new
 
 
-def cells_of(words: Sequence[str], root: Path | None = None) -> list[Cell]:
-    """The cells that words name. Raises DeriveError in one line."""
+def cells_of(words: Sequence[str], root: Path | None = None, unread: list[DeriveError] | None = None) -> list[Cell]:
+    """The cells that words name. unread: where to put why sections of a page can't be read, which stops nothing then.
+
+    Raises DeriveError.
+    """
     first, *rest = words
     if is_page(first):
         page = first if root is None or first == "-" else str(root / first)
         cells, refused = page_cells(page, page_parser().parse_args(list(rest)))
-        if refused:
+        if refused and unread is None:
             raise refused[0]
+        if unread is not None:
+            unread += refused
         return [one.cell for one in cells]
     if is_python(first):
         path = (root / first) if root else Path(first)

@@ -74,9 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KernelError(f"verify: --seed {options.seed}: expected a number from 0 up, got {options.seed}. Choose one.")
         if options.power:
             return power(options, cell)
+        unread: list[DeriveError] = []
         with only_ours(options.json):
-            reports = run(options, cell)
+            reports = run(options, cell, unread)
             show(reports, options.json, bool(cell), options.verbose)
+        for section in unread:
+            print(str(section), file=sys.stderr)
     except (DeriveError, KernelError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("verify: interrupted.", file=sys.stderr)
         return 130
-    return 0 if all(report.passed for report in reports) else 1
+    return 0 if all(report.passed for report in reports) and not unread else 1
 
 
 def power(options: argparse.Namespace, cell: list[str]) -> int:
@@ -95,8 +98,9 @@ def power(options: argparse.Namespace, cell: list[str]) -> int:
     return measure(cell, options.json, options.thorough)
 
 
-def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
-    """The reports, with a progress bar on a terminal where there is much to do; what kernels print is kept off the output."""
+def run(options: argparse.Namespace, cell: list[str], unread: list[DeriveError]) -> list[Report]:
+    """The reports, with a progress bar on a terminal where there is much to do; what kernels print is kept off the output. unread: where
+    to put why sections of a page can't be read."""
     names = options.map
     if not cell and (options.against or names):
         raise KernelError(
@@ -104,7 +108,7 @@ def run(options: argparse.Namespace, cell: list[str]) -> list[Report]:
         )
     with quiet():
         model = model_for(options.against, names)
-        found = candidates(cell) if cell else kept_kernels()
+        found = candidates(cell, unread) if cell else kept_kernels()
     if options.batch_first and any(one.model is not None for one in found):
         raise KernelError(
             "verify: --batch-first: expected the path of a kernel, got a cell, whose kernel has time first. Leave it out."

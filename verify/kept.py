@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from derive.errors import DeriveError
 from verify.examination import Report, check
 from verify.handwritten import CASES
 from verify.kernel import Kernel, KernelError, checked, load, load_text
@@ -56,8 +57,9 @@ def compare_text(text: str, cell: Cell) -> Report:
     return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
 
-def candidates(words: Sequence[str]) -> list[Candidate]:
-    """The kernels that words name: a file by its path, a cell's kept kernel, or the cell derived in memory.
+def candidates(words: Sequence[str], unread: list[DeriveError] | None = None) -> list[Candidate]:
+    """The kernels that words name: a file by its path, a cell's kept kernel, or the cell derived in memory. unread: where to put why
+    sections of a page can't be read, which stops nothing then.
 
     Raises StaleError on a kept kernel that isn't what its equations give, KernelError and DeriveError on wrong words.
     """
@@ -73,7 +75,7 @@ def candidates(words: Sequence[str]) -> list[Candidate]:
         return [Candidate(path.stem, load(path))]
     project = keep.Project.here()
     found = []
-    for cell in cells_of(words):
+    for cell in cells_of(words, unread=unread):
         text, kept = compile_cell(cell), project.path(cell.name)
         if kept.exists():
             state = keep.state_of(kept, text, project.shown(kept), f"Run `python -m derive {cell.command}`.")

@@ -13,7 +13,7 @@ from derive.pages.alphabet import SPECIAL, STEPS, function_name
 from derive.pages.core import Add, Call, Concat, Const, Core
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import called
-from derive.pages.symbols import Parts, Symbol, exponent, take_apart, walk
+from derive.pages.symbols import Parts, Reader, Symbol, exponent, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Letter, Mark, Node, Number, Scripted
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
@@ -50,6 +50,13 @@ def unknown(source: Source, span: Span, name: str, sure: bool = False) -> PageEr
     return source.error(span, what, hint + sayings(name, sure))
 
 
+def unknown_of_several(source: Source, span: Span, name: str, count: int) -> PageError:
+    """For `\\mathrm{GRU}(x_t, h_{t-1})`: no function of the table takes several things, but those that have signs of their own."""
+    what = f"unknown function `{name}` of {count} things: expected equations of products, sums and functions of one thing."
+    todo = f'Write its equations out. --let "{name}=concat" reads it as [a; b], its arguments one above the other.'
+    return source.error(span, what, todo)
+
+
 def sayings(name: str, sure: bool = False) -> str:
     """What can be said of a name that may be a function: the forms, not a guess."""
     others = "" if sure else f'; --let "{name}=matrix"; or --let "{name}=0.5", a number'
@@ -74,6 +81,8 @@ def refuse_word(source: Source, node: Node, symbol: Symbol, following: Node, kno
     if marked and function_name(symbol.base) and following.opener == "(":
         name = symbol.name
         raise source.error(node.span, f"unknown function `{name}`: which one is it?", sayings(name))
+    if word and len(following.parts) > 1:
+        raise unknown_of_several(source, node.span, symbol.name, len(following.parts))
     if word:
         raise unknown(source, node.span, symbol.name)
     if symbol.font:
@@ -95,25 +104,28 @@ def refuse_capitals(source: Source, trees: Sequence[Node], counted: Mapping[str,
     counted: how often each symbol stands in the trees. A letter that stands elsewhere too is a symbol.
     """
     found = [run for tree in trees for node in walk(tree) if isinstance(node, Chain) for run in called_capitals(node)]
-    within = Counter(letter.name for run in found for letter in run)
+    within = Counter(name_of(letter) for run in found for letter in run)
     for run in found:
-        letters = [letter.name for letter in run]
+        letters = [name_of(letter) for letter in run]
         if not set(letters) & set(known) and any(counted.get(letter, 0) == within[letter] for letter in letters):
-            word, product = "".join(letters), " ".join(letters)
+            place = run[0].span[0], run[-1].span[1]
+            last = run[-1].body if isinstance(run[-1], Scripted) else run[-1]
+            word, product = source.written(place), " ".join(letters)
+            upright = f"\\mathrm{{{source.written((place[0], last.span[1]))}}}{source.written((last.span[1], place[1]))}"
             what = f"`{word}` in front of a bracket can be read in two ways: expected a function, or the product {product}."
-            todo = f'Write `\\mathrm{{{word}}}(...)` for a function; say --let "{letters[0]}=matrix" for the product.'
-            raise source.error((run[0].span[0], run[-1].span[1]), what, todo)
+            said = "; ".join(f"{letter}=matrix" for letter in dict.fromkeys(letters))
+            raise source.error(place, what, f'Write `{upright}(...)` for a function; say --let "{said}" for the product.')
 
 
-def called_capitals(node: Chain) -> Iterator[list[Letter]]:
-    """Capitals side by side, without a space between them, in front of a round or square bracket."""
+def called_capitals(node: Chain) -> Iterator[list[Node]]:
+    """Capitals side by side, without a space between them, in front of a round or square bracket; the last may have an index."""
     for at, item in enumerate(node.items[1:], 1):
         if isinstance(item, Bracket) and item.opener in "([":
-            run: list[Letter] = []
+            run: list[Node] = []
             for letter in reversed(capitals(node.items[at - 1]) or node.items[:at]):
-                if not (is_capital(letter) and (not run or letter.span[1] == run[0].span[0])):
+                plain = letter.body if isinstance(letter, Scripted) and not run else letter
+                if not (is_capital(plain) and (not run or letter.span[1] == run[0].span[0])):
                     break
-                assert isinstance(letter, Letter)
                 run.insert(0, letter)
             if len(run) > 1:
                 yield run
@@ -128,6 +140,11 @@ def capitals(node: Node) -> tuple[Node, ...]:
     return node.items if isinstance(node, Chain) else ()
 
 
+def name_of(node: Node) -> str:
+    one = Reader(None).read(node)
+    return one.symbol.name if one else ""
+
+
 def is_capital(node: Node) -> bool:
     return isinstance(node, Letter) and len(node.name) == 1 and node.name.isupper()
 
@@ -140,7 +157,7 @@ def refuse_marks(source: Source, node: Node, parts: Parts) -> None:
     what = f"`{source.written(node.span)}` isn't read: expected the function {parts.letter.name} without an index or a mark."
     todo = (
         "A logarithm to another base is \\log divided by a number, the prime of a function its derivative, written out; "
-        "an index that only says over what a function runs is left out."
+        "an index that only says over what a function runs is left out, a function with a number of its own written out."
     )
     raise source.error(node.span, what, todo)
 

@@ -47,7 +47,7 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """`signs[i]` stands between item i and i + 1: side (juxtaposition), dot, cross, hadamard."""
+    """`signs[i]` stands between item i and i + 1: side (juxtaposition), dot, hadamard."""
 
     items: tuple[Core, ...]
     signs: tuple[str, ...]

@@ -6,6 +6,7 @@ readings differ and no use decides, the page is asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,10 @@ from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.meaning import Meaning
 from derive.pages.names import Names
+from derive.pages.products import declared_as
+from derive.pages.turned import plain_of
 
 FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
 """What a use says of a symbol: nothing, that it is no matrix, that it is a vector."""
@@ -85,15 +89,17 @@ class Uses:
 
     def product(self, node: Product, says: str, place: Span) -> None:
         numbers = [self.like_a_number(item) for item in node.items]
+        quotient = any(is_quotient(item) and not self.like_a_number(item) for item in node.items)
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in (*LOOSE, "cross") for sign in signs) and not any(map(is_quotient, node.items))
+            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
             if all(numbers):
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
             else:
-                self.visit(item, DECIDED if numbers[at] and elementwise else FACTOR, node.span)
+                says_here = BESIDE_NUMBERS if quotient and numbers[at] else FACTOR
+                self.visit(item, DECIDED if numbers[at] and elementwise else says_here, node.span)
 
     def open(self) -> dict[str, tuple[Ref, Span, set[str]]]:
         return {name: one for name, one in self.found.items() if DECIDED not in one[2]}
@@ -123,19 +129,50 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], given: 
     raise open_symbol(names, declared_as(name), node, place, BESIDE_NUMBERS not in said, others)
 
 
-def declared_as(name: str) -> str:
-    """A name as a declaration spells it: `Delta t`."""
-    return name.replace("_t", " t") if name in STEPS else name.rstrip("_")
-
-
 def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, others: Sequence[str]) -> PageError:
     written, shown = names.source.written(node.span), names.source.written(place)[:80]
     written = written[1:-1] if written.startswith("{") else written
+    exponential = f" Write \\exp(...) for the exponential function of {name[2:]}." if re.match(r"e\s*\^", written) else ""
     kinds = "a number, a vector or a matrix" if matrix else "a number or a vector"
     what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {kinds}."
     todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit'
     todo += f', --let "{name}=matrix" for a matrix that is learned.' if matrix else "."
+    todo += exponential
     return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+
+
+# ---- functions that nobody has named
+
+
+def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definition]) -> None:
+    """`f(W x + U h)` with f undeclared is a function that nobody has named; `U(r ∘ h)` is a product."""
+    for name, (span, inside) in meaning.calls.items():
+        if (
+            name not in (*meaning.plain, *STEPS)
+            and name not in meaning.names.declared.kinds
+            and (like_an_argument(inside, {d.name for d in definitions}) or is_threshold(inside, meaning.names))
+        ):
+            what = f"unknown function `{name}`, or a matrix: expected to know which."
+            todo = f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.'
+            raise source.error(span, what, todo + (f' A number is --let "{name}=0.1".' if name.islower() else ""))
+
+
+def is_threshold(node: Core, names: Names) -> bool:
+    """`u_t - \\theta`: a value and a parameter, which a step function is printed of, and hardly a matrix."""
+    terms = node.terms if isinstance(node, Add) else ()
+    return len(terms) > 1 and any(isinstance(term, Ref) and names.is_free(term.name) for term in terms)
+
+
+def like_an_argument(node: Core, defined: set[str]) -> bool:
+    """One symbol, several things, or a formula with a matrix product in it."""
+    if isinstance(node, (Ref, Concat)):
+        return True
+    if isinstance(node, Product):
+        open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
+        return bool(open_items) and any(sign in ("side", "dot") for sign in node.signs)
+    return isinstance(node, (Add, Call)) and any(
+        like_an_argument(part, defined) for part in parts_of(node) if not isinstance(part, Ref)
+    )
 
 
 # ---- the identity, and matrices of a step
@@ -151,14 +188,57 @@ def nodes(definitions: Sequence[Definition]) -> Iterator[Core]:
 
 def refuse_identity(names: Names, definitions: Sequence[Definition]) -> None:
     """`W - \\gamma I`: raises PageError where a letter that mostly says the identity is declared neither as it nor as a parameter."""
+    beside = {
+        id(term) for node in nodes(definitions) if isinstance(node, Add) and holds_value(names, node) for term in node.terms
+    }
     for node in nodes(definitions):
         if isinstance(node, Ref) and node.name in IDENTITIES and names.is_free(node.name):
-            what = f"`{names.source.written(node.span)}` can be read in two ways: expected the identity matrix, or a parameter."
-            todo = (
-                f'Say --let "{node.name}=identity" for the identity, --let "{node.name}=matrix" or --let "{node.name}=vector" for a '
-                f'parameter, --let "{node.name}=input" for an input.'
-            )
-            raise names.source.error(node.span, what, todo)
+            name, written = node.name, names.source.written(node.span)
+            what = f"`{written}` can be read in two ways: expected the identity matrix, or a parameter."
+            todo = f'Say --let "{name}=identity" for the identity, --let "{name}=matrix" or --let "{name}=vector" for a parameter'
+            if id(node) in beside:
+                what = f"`{written}` beside a vector can be read in two ways: expected 1 in each place, or a parameter."
+                todo = f'Say --let "{name}=1" for ones, --let "{name}=vector" for a parameter'
+            raise names.source.error(node.span, what, f'{todo}, --let "{name}=input" for an input.')
+
+
+def holds_value(names: Names, node: Add) -> bool:
+    """Whether one of the terms is a value of a step: `I - z_t`."""
+    return any(isinstance(term, Ref) and names.is_timed(term.name) for term in node.terms)
+
+
+def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition], inputs: Sequence[str]) -> None:
+    """`\\exp(A) h`, `\\exp(\\Delta_t A) h`: raises PageError where what a function in front of a value is applied to may be a vector, or a
+    matrix, whose exponential is another thing. So where the function has a name of its own, `\\bar{A} = \\exp(A)`."""
+    named = {one.name: one.body for one in definitions if not names.is_timed(one.name)}
+    for node in nodes(definitions):
+        for run in runs(node) if isinstance(node, Product) else ():
+            if len([item for item in run if not isinstance(item, Const)]) < 2:
+                continue
+            for item in run:
+                function = named.get(item.name) if isinstance(item, Ref) else item
+                name = capital_of(names, function.body, inputs) if isinstance(function, Call) else None
+                if name is None or (isinstance(function, Call) and function.function in SPECIAL):
+                    continue
+                assert function is not None
+                written = names.source.written(function.span)
+                what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
+                todo = (
+                    f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
+                    "isn't read: give its value a symbol of its own."
+                )
+                raise names.source.error(function.span, what, todo)
+
+
+def capital_of(names: Names, body: Core, inputs: Sequence[str]) -> str | None:
+    """A parameter in upper case of which nothing is said, in a formula of parameters and steps of time without an elementwise sign."""
+    parts = list(nodes([Definition("", body, body.span)]))
+    if any(isinstance(one, Product) and not set(one.signs) <= set(LOOSE) for one in parts):
+        return None
+    leaves = [one.name for one in parts if isinstance(one, Ref)]
+    if not all((names.is_free(name) and name not in inputs) or name in STEPS for name in leaves):
+        return None
+    return next((name for name in leaves if name[0].isupper() and name not in STEPS), None)
 
 
 def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:
@@ -196,8 +276,9 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
             step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
             if (kinds.mixed or step) and [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
                 vector, matrix = (source.written(item.span) for item in factors)
+                plain = plain_of(vector)
                 what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
-                todo = f"Write `{matrix}^\\top {vector}` for the product, or `\\operatorname{{diag}}({vector}) {matrix}` for scaled rows."
+                todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
                 raise source.error(node.span, what, todo)
 
 

@@ -17,6 +17,8 @@ JOINED = re.compile(r"[A-Za-z]{1,3}t")
 EARLIER = re.compile(r"(?<![\w^{\\])[A-Za-z]{1,3}t[-−]1(?!\w)")
 """Left sides of a plain text, `Ht` as one, and `Ht-1`."""
 
+LETTER, WORD = re.compile("[A-Za-z]"), re.compile(r"[A-Za-z]{4,}")
+
 Span = tuple[int, int]
 """Where something stands in the text of its page: from, up to."""
 
@@ -95,11 +97,19 @@ class Source:
         carets = "^" * max(1, min(span[1] - span[0], offset + len(shown) - column))
         return f"    {shown}\n    {' ' * (column - offset)}{carets}"
 
+    def in_a_word(self, span: Span) -> str:
+        """For one letter of `leak` in bare letters: how the word is written, which TeX and this reader take letter by letter."""
+        start = next((at for at in range(span[0], max(-1, span[0] - 30), -1) if not LETTER.match(self.text, at - 1)), span[0])
+        word = WORD.match(self.text, start)
+        if word is None or span[1] - span[0] != 1 or start < 1 or self.text[start - 1] in "\\_^{":
+            return ""
+        return f" `{word[0]}` is read letter by letter: one name is written \\mathrm{{{word[0]}}}, words \\text{{...}}."
+
     def error(self, span: Span, what: str, todo: str, other: tuple[Span, str] | None = None) -> PageError:
         """The error that points at a place; `other` is a second place with what is said of it."""
         lines = [f"{self.where(span[0])}: {what}", self.pointer(span)]
         if other:
             lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
-        error = PageError("\n".join([*lines, todo]))
+        error = PageError("\n".join([*lines, todo + self.in_a_word(span)]))
         error.places = (span, *([other[0]] if other else []))
         return error

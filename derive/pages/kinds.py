@@ -20,15 +20,17 @@ class Kinds:
     """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides."""
 
     def __init__(self, source: Source, definitions: Sequence[Definition], timed: set[str], declared: Mapping[str, str]) -> None:
-        self.source, self.definitions = source, definitions
+        self.source, self.definitions, self.timed = source, definitions, timed
         self.known: dict[str, tuple[str, Span | None]] = dict.fromkeys(timed, (VECTOR, None))
         for name, kind in declared.items():
             self.known[name] = (MATRIX if kind == MATRIX else VECTOR, None)
         self.declared = set(declared)
         self.changed = True
+        self.ending: set[str] = set()  # symbols that are vectors since a product that has to be one ends in them
+        self.any_case = False  # whether a symbol in lower case beside a vector is a matrix too
         self.beside_numbers = self.added_to_numbers()
         self.settle()
-        for hint in (self.by_context, self.by_default):
+        for hint in (self.by_context, self.in_any_case, self.by_default):
             while self.unknown() and hint():
                 self.settle()
         self.refuse_open()
@@ -50,7 +52,7 @@ class Kinds:
             case Concat() | Part():
                 return VECTOR
             case Call():
-                return MATRIX if node.function == "diag" else NUMBER if isinstance(node.body, Const) else VECTOR
+                return MATRIX if node.function == "diag" else NUMBER if self.kind(node.body) == NUMBER else VECTOR
             case Add():
                 kinds = {self.kind(term) for term in node.terms} - {NUMBER}
                 return MATRIX if MATRIX in kinds else VECTOR if VECTOR in kinds else None if kinds else NUMBER
@@ -79,9 +81,7 @@ class Kinds:
             case Product() if kind == MATRIX:
                 for item in node.items:
                     self.need(item, kind, place)
-            case Const():
-                pass
-            case _ if self.kind(node) not in (None, kind):
+            case _ if self.kind(node) not in (None, kind, NUMBER):
                 raise self.conflict(node, kind, place)
 
     def need_symbol(self, node: Ref, kind: str, place: Span) -> None:
@@ -125,7 +125,7 @@ class Kinds:
         for part in parts_of(node):
             self.visit(part)
         match node:
-            case Call() | Part():
+            case Call() | Part() if self.kind(node.body) != NUMBER:
                 self.need(node.body, VECTOR, node.span)
             case Concat():
                 for part in node.parts:
@@ -158,7 +158,7 @@ class Kinds:
         for run in runs(node):
             kinds = [self.kind(item) for item in run]
             for item in run if VECTOR in kinds else ():
-                if self.kind(item) is None:
+                if self.kind(item) is None and (self.any_case or not is_lower(item)):
                     self.need(item, MATRIX, node.span)
 
     # ---- hints, when the uses alone leave something open
@@ -180,8 +180,14 @@ class Kinds:
                 open_items = [item for item in node.items if self.kind(item) != NUMBER]
                 if len(open_items) > 1 and self.kind(open_items[-1]) is None:
                     self.need(open_items[-1], VECTOR, place)
+                    self.ending |= {item.name for item in open_items[-1:] if isinstance(item, Ref)}
                     return True
         return False
+
+    def in_any_case(self) -> bool:
+        """`z x`, where no other use says what x is, as `W x` would."""
+        before, self.any_case = self.any_case, True
+        return not before
 
     def vectors_needed(self) -> Iterator[tuple[Span, Core]]:
         for definition in self.definitions:
@@ -235,7 +241,7 @@ class Kinds:
                     if (
                         before is not None
                         and self.kind(item) == VECTOR
-                        and name not in defined | self.beside_numbers | self.declared
+                        and name not in defined | self.beside_numbers | self.declared | self.ending
                     ):
                         raise self.conflict(item, MATRIX, node.span, before)
 
@@ -267,6 +273,10 @@ class Kinds:
         self.mixed = bool(rows and columns)
         self.silent = not rows and not columns
         return rows > 0 and columns == 0
+
+
+def is_lower(node: Core) -> bool:
+    return isinstance(node, Ref) and node.name[0].islower()
 
 
 def number_or_vector(node: Core) -> str:

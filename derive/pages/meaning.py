@@ -261,7 +261,7 @@ class Meaning:
         inner = node.body if isinstance(node, Scripted) and not self.names.reader.read(node) else node
         if isinstance(inner, Bracket) and len(inner.parts) > 1:
             name = (self.function_of(function) or (Letter("", function.span), None))[0]
-            if isinstance(name, Letter) and function_name(name.name) in ("max", "min", "concat"):
+            if isinstance(name, Letter) and self.known_as(name.name) in ("max", "min", "concat"):
                 return Concat(tuple(self.resolve(part, True) for part in inner.parts), inner.span)
             if inner.opener != "[":
                 what = f"`{self.written(function)}` of {len(inner.parts)} things: expected one."
@@ -269,6 +269,10 @@ class Meaning:
         if isinstance(inner, Bracket) and len(inner.parts) == 1 and inner.opener != "|":
             inner = inner.parts[0]  # a function's own brackets say nothing of what stands in them
         return self.resolve(inner, argument=True)
+
+    def known_as(self, name: str) -> str | None:
+        """The function of the table that a word stands for, by declaration or by itself."""
+        return function_name(self.names.declared.functions.get(name, name))
 
     def function_of(self, node: Node) -> tuple[Node, Fraction | None] | None:
         """(the function, the power that it is raised to) where a node is a function without its argument."""
@@ -354,11 +358,12 @@ class Meaning:
             return self.resolve(node, argument)
         known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
         refuse_word(self.names.source, node, one.symbol, following, known)
-        opens = isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None
-        if argument or not opens:
+        if not (isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None):
+            return self.resolve(node, argument)
+        if argument and self.names.reader.read(following.parts[0]) is None:
             return self.resolve(node, argument)
         before = set(self.plain)
-        core = self.resolve(node)
+        core = self.resolve(node, argument)
         if isinstance(core, Ref) and core.name not in self.targets and at + 2 == len(items):
             self.plain.intersection_update(before)
             self.calls.setdefault(core.name, (node.span, self.resolve(following)))

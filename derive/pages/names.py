@@ -10,7 +10,7 @@ from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.surface import Line
-from derive.pages.symbols import Occurrence, Reader, Symbol, children, take_apart, walk
+from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
 from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
@@ -79,8 +79,10 @@ class Names:
         if isinstance(node, Scripted) and take_apart(node) and not self.reader.is_exponential(node):
             for above in filter(self.reader.is_formula, node.sup):
                 raise no_exponent(self.source, above)
+        marks = [above for above in node.sup if is_transposition(above)] if isinstance(node, Scripted) else []
         for child in children(node):
-            yield from self.occurrences(child)
+            if child not in marks:  # the T of `[h, x]^T` is no quantity
+                yield from self.occurrences(child)
 
     def refuse_other_steps(self, node: Node) -> None:
         """`x_{t-\\tau}`, `h_{2t}`: an index that counts from the time, and isn't this step or one near it."""
@@ -131,7 +133,7 @@ class Names:
         if one.symbol in self.defined:
             before = self.defined[one.symbol].span
             what = f"{one.symbol.name} is defined twice: expected one definition."
-            todo = "Give each a name of its own, or put the cells under headings of their own."
+            todo = "Give each a name of its own, or put the cells under headings of their own; `derive: skip` in a comment passes one over."
             raise self.source.error(one.span, what, todo, (before, "the first definition:"))
         self.defined[one.symbol] = one
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import sympy as sp
 
 from derive.functions import FUNCTIONS
 from derive.language import X
-from derive.pages.core import Add, Call, Const, Core, Power, Product, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
 from derive.pages.errors import PageError, Source, Span
 
 MOST_DIGITS = 300
@@ -97,6 +99,51 @@ def called(source: Source, name: str, body: Core, span: Span) -> Core:
     if found != 0 and abs(sp.log(abs(found), 10)) > MOST_DIGITS:
         raise too_long(source, span)
     return Call(name, body, span)
+
+
+def without_numbers(
+    source: Source, definitions: Sequence[Definition], timed: set[str]
+) -> tuple[list[Definition], dict[str, str]]:
+    """The equations with what is defined as a number, `\\alpha = \\exp(-1/5)`, put in where it is read; (those, the numbers).
+
+    A number that no equation reads stays what it is, an output.
+    """
+    kept, numbers = list(definitions), dict[str, str]()
+    while True:
+        read = {part.name for one in kept for part in every(one.body) if isinstance(part, Ref)}
+        found = next((one for one in kept if one.name in read - timed and value(one.body) is not None), None)
+        if found is None:
+            return kept, numbers
+        numbers[found.name] = f"{float(value(found.body) or 0):.6g}"
+        put = {found.name: found.body}
+        kept = [replace(one, body=replaced(source, one.body, put)) for one in kept if one is not found]
+
+
+def every(core: Core) -> Iterator[Core]:
+    waiting = [core]
+    while waiting:
+        yield (one := waiting.pop())
+        waiting.extend(parts_of(one))
+
+
+def replaced(source: Source, core: Core, put: Mapping[str, Core]) -> Core:
+    """A formula with numbers in the place of names."""
+    match core:
+        case Ref() if core.name in put:
+            return replace(put[core.name], span=core.span)
+        case Call():
+            return called(source, core.function, replaced(source, core.body, put), core.span)
+        case Power():
+            return power(source, replaced(source, core.body, put), core.exponent, core.span)
+        case Turned() | Part():
+            return replace(core, body=replaced(source, core.body, put))
+        case Add():
+            return folded(replace(core, terms=tuple(replaced(source, term, put) for term in core.terms)))
+        case Product():
+            return folded(replace(core, items=tuple(replaced(source, item, put) for item in core.items)))
+        case Concat():
+            return replace(core, parts=tuple(replaced(source, part, put) for part in core.parts))
+    return core
 
 
 def is_zero(core: Core) -> bool:

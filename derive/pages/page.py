@@ -25,16 +25,18 @@ from pathlib import Path
 from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
-from derive.pages.alphabet import STEPS, function_name
+from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
-from derive.pages.core import Add, Call, Concat, Core, Definition, Product, Ref, parts_of
+from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, parts_of
 from derive.pages.declarations import Declared, declared
 from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.doubts import (
     notes_on_inputs,
     refuse_both_ways,
+    refuse_calls,
+    refuse_functions_of_matrices,
     refuse_identity,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
@@ -46,6 +48,7 @@ from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
+from derive.pages.numbers import without_numbers
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
@@ -180,7 +183,7 @@ def settled_cell(
                 raise
             out = [*again, *needless][0]
             entries = [one for one in entries if one is not out]
-            passed.append((out.span, "said again, by a word that is no function" if again else reason_of(out, error)))
+            passed.append((out.span, "said again, in general" if again else reason_of(out, error)))
 
 
 def refuse_unread(source: Source, one: PageCell, unread: Sequence[Entry], reader: Reader) -> None:
@@ -226,7 +229,9 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
-    refuse_calls(source, meaning, definitions, known)
+    refuse_calls(source, meaning, definitions)
+    definitions, numbers = without_numbers(source, definitions, timed)
+    names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
     called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
     names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
     if reader.letter is not None:
@@ -241,13 +246,14 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
         refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+    refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
-    refuse_idle_transpositions(source, definitions, kinds)
+    names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
     shapes = Shapes(source, kinds, definitions, known.dims)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
@@ -343,31 +349,6 @@ def operands(node: Core, kinds: Kinds) -> set[str]:
 
 
 # ---- refusals that need the whole cell
-
-
-def refuse_calls(source: Source, meaning: Meaning, definitions: Sequence[Definition], known: Declared) -> None:
-    """`f(W x + U h)` with f undeclared is a function that nobody has named; `U(r ∘ h)` is a product."""
-    for name, (span, inside) in meaning.calls.items():
-        if (
-            name not in (*meaning.plain, *STEPS)
-            and name not in known.kinds
-            and like_an_argument(inside, {d.name for d in definitions})
-        ):
-            what = f"unknown function `{name}`, or a matrix: expected to know which."
-            todo = f'Say: --let "{name}=tanh" for a function, --let "{name}=matrix" for a matrix.'
-            raise source.error(span, what, todo + (f' A number is --let "{name}=0.1".' if name.islower() else ""))
-
-
-def like_an_argument(node: Core, defined: set[str]) -> bool:
-    """One symbol, several things, or a formula with a matrix product in it."""
-    if isinstance(node, (Ref, Concat)):
-        return True
-    if isinstance(node, Product):
-        open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
-        return bool(open_items) and any(sign in ("side", "dot") for sign in node.signs)
-    return isinstance(node, (Add, Call)) and any(
-        like_an_argument(part, defined) for part in parts_of(node) if not isinstance(part, Ref)
-    )
 
 
 def refuse_shapeless(source: Source, definitions: Sequence[Definition], inputs: Sequence[str], names: Names) -> None:

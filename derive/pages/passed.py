@@ -16,6 +16,7 @@ from derive.pages.tree import Bracket, Chain, Letter, Node
 
 SUMS = tuple(f"`\\{name}`" for name in ("sum", "prod", "int"))
 """Commands that aren't read and say nothing of what something is."""
+COMMAND = "unknown command"
 
 
 def reader_for(source: Source, entries: Sequence[Entry], time: str | None) -> Reader:
@@ -61,6 +62,8 @@ def is_timed(reader: Reader, node: Node) -> bool:
 
 def is_mere_expression(tokens: Sequence[Token], undefined: set[str]) -> bool:
     """Words, or a formula without a sign that may say what something is; it doesn't begin with a name that the step needs."""
+    if len(tokens) == 1 and tokens[0].value.startswith(COMMAND):
+        return True  # an arrow between two equations
     depth, things = 0, 0
     for at, token in enumerate(tokens):
         things += depth == 0 and token.kind not in ("SUB", "SUP", "FONT", "DECORATION", "BEGIN_GROUP")
@@ -92,16 +95,37 @@ def is_mere_result(reader: Reader, left: Node, read: set[str], defined: set[str]
 
 
 def said_again(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str]) -> bool:
-    """`h_t = \\mathrm{LSTM}(x_t, h_{t-1})` beside the equations of h: a word that is no function, for what is defined already."""
+    """`h_t = \\mathrm{LSTM}(x_t, h_{t-1})`, `h_t = f(h_{t-1}, x_t)` beside the equations of h: what is defined already, in general.
+
+    Such a line names what the step reads: several things, or the value of the step before. A line that reads what it defines at the same
+    step, `h_t = \\mathrm{LayerNorm}(h_t)`, is a part of the step.
+    """
     right = with_call_indices(entry.right, reader.letter)
-    if entry.is_function or not (isinstance(right, Chain) and len(right.items) == 2 and isinstance(right.items[1], Bracket)):
+    if entry.is_function or not (isinstance(right, Chain) and isinstance(right.items[-1], Bracket)):
         return False
-    parts = take_apart(right.items[0])
-    if parts is None or len(parts.letter.name) < 3 or function_name(parts.letter.name) or parts.letter.name in known:
+    if not is_general(right.items[:-1], right.items[-1], reader, known):
         return False
     others = [target for one in entries if one is not entry and one.problem is None for target in one.targets]
     defined = {name for target in others for name, _ in names_in(reader, target)}
-    return bool(entry.targets) and all({*dict(names_in(reader, target))} <= defined for target in entry.targets)
+    own = [pair for target in entry.targets for pair in names_in(reader, target)]
+    read = set(names_in(reader, right.items[-1]))
+    earlier = any(name == target and time != at for name, time in read for target, at in own)
+    return (
+        bool(own) and {name for name, _ in own} <= defined and not read & set(own) and (earlier or len(right.items[-1].parts) > 1)
+    )
+
+
+def is_general(head: Sequence[Node], arguments: Bracket, reader: Reader, known: Collection[str]) -> bool:
+    """Whether what stands in front of a bracket is a function that nobody has named: a word, capitals, a letter of several things."""
+    one = reader.read(head[0]) if len(head) == 1 else None
+    parts = take_apart(head[0]) if len(head) == 1 else None
+    if parts is None:
+        letters = [item.name for item in head if isinstance(item, Letter)]
+        return len(letters) == len(head) > 1 and "".join(letters).isupper() and not set(letters) & set(known)
+    name = parts.letter.name
+    if function_name(name) or {name, one.symbol.name if one else name} & set(known):
+        return False
+    return len(name) > 2 or (len(arguments.parts) > 1 and (bool(parts.font) or name[0].islower()))
 
 
 def reason_of(entry: Entry, error: PageError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from derive.pages.alphabet import PRODUCTS, SIGNS
+from derive.pages.alphabet import SIGNS, STEPS
 from derive.pages.core import Const, Core, Product, Ref
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX
@@ -18,9 +18,9 @@ OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Core, Core]) -> str:
     """The sign between two factors: `dot` where a matrix product is meant, `hadamard` for an elementwise one. Raises PageError where a
     star or `\\otimes` beside a symbol that may be a weight leaves that open."""
-    if sign not in (*PRODUCTS, "dot") or any(isinstance(one, Const) for one in pair):
-        return sign
-    if sign == "hadamard":
+    if sign == "cross":
+        return "dot"  # `W \\times x` and `f_t \\times c_{t-1}`: the product of whatever the two are
+    if sign == "hadamard" or any(isinstance(one, Const) for one in pair):
         return sign
     if sign == "dot":
         refuse_inner_product(names, signs, pair)
@@ -40,10 +40,19 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
             )
             raise names.source.error(span, what, todo)
         if isinstance(one, Ref) and names.is_free(one.name):
-            names.notes[f"`{written}` is read elementwise, {one.name} as a vector; a number is declared as such"] = None
+            name = declared_as(one.name)
+            written = f"`{names.source.written(one.span)}` in `{written}`"
+            what = f"{written} can be read in several ways: expected to know whether {name} is a number or a vector."
+            todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit.'
+            raise names.source.error(one.span, what, todo)
     if sign == "tensor" and "hadamard" in signs:
         raise names.source.error(span, what, "Write `\\odot` for the elementwise product; the other isn't read.")
     return "hadamard"
+
+
+def declared_as(name: str) -> str:
+    """A name as a declaration spells it: `Delta t`."""
+    return name.replace("_t", " t") if name in STEPS else name.rstrip("_")
 
 
 def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core, Core]) -> None:

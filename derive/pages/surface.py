@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
+from derive.pages.scripts import without_whole_axes
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|"}
@@ -39,7 +40,7 @@ class Line:
 
 def equations(source: Source, tokens: list[Token]) -> list[Line]:
     """The equations of a display, in order, those that can't be read with the reason. Raises PageError on brackets that don't match."""
-    tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
+    tokens = without_whole_axes(without_braced_signs(without_labels_of_braces(without_sizes(tokens))))
     tokens = balanced(source, with_absolute_values(source, tokens))
     rows = joined_rows([row for row in split_rows(tokens) if row])
     return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))]

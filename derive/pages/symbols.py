@@ -244,11 +244,14 @@ class Reader:
         return isinstance(strip(node.body), Number) or any(self.time(script) is not None for script in (*node.sub, *node.sup))
 
     def is_exponential(self, node: Node) -> bool:
-        """`e^{-x_t}`: the constant e under an exponent that is a formula, not a number, an index or a name."""
+        """`e^{-x_t}`, `e^{-0.5}`: the constant e under an exponent that is a formula or no natural number, not an index or a name."""
         if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "e"):
             return False
-        if node.sub or len(node.sup) != 1 or self.time(node.sup[0]) is not None or exponent(node.sup[0]) is not None:
+        if node.sub or len(node.sup) != 1 or self.time(node.sup[0]) is not None:
             return False
+        number = exponent(node.sup[0])
+        if number is not None:
+            return number < 0 or number.denominator > 1
         above = strip(node.sup[0])
         return isinstance(above, Sum) or any(isinstance(one, Scripted) for one in walk(above))
 

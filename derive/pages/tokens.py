@@ -312,7 +312,8 @@ class Tokenizer:
         if name in TEXT_FONTS or name.rstrip("*") == "operatorname":
             self.words(name.rstrip("*"), span)
         elif name in SEPARATE_FONTS or name in PLAIN_FONTS:
-            self.skip_color(name)
+            if name == "textcolor":
+                self.skip_argument()
             self.add("FONT", SEPARATE_FONTS.get(name, ""), span)
         elif name in WITH_ARGUMENT or name in ("underset", "overset", "stackrel"):
             self.skip_argument()
@@ -324,9 +325,9 @@ class Tokenizer:
             self.add("DOTS", "...", span)
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
+        elif name in ("sum", "prod", "int"):
+            self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
         else:
-            if name in ("sum", "prod", "int"):
-                return self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`."
             self.unread(span, what, todo)
@@ -340,10 +341,6 @@ class Tokenizer:
         """`\\\\[2pt]`."""
         found = re.compile(r"\*?(?:\[-?[0-9.]+ *[a-z]+\])?").match(self.source.text, self.at, self.end)
         self.at = found.end() if found else self.at
-
-    def skip_color(self, name: str) -> None:
-        if name == "textcolor":
-            self.skip_argument()
 
     def argument(self) -> Span | None:
         """What stands between the braces that come next."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from derive.pages.alphabet import PRODUCTS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Power, Product, Ref, Turned
-from derive.pages.errors import PageError, Source
-from derive.pages.kinds import MATRIX, NUMBER, Kinds
+from derive.pages.errors import PageError, Source, Span
+from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.names import Names
+from derive.pages.numbers import every
 
 
-def refuse_idle_transpositions(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:
-    """Raises PageError on a transposed number, on a transposed vector that stands beside others that aren't, and on one alone."""
+def refuse_idle_transpositions(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> Iterator[str]:
+    """What is noted; raises PageError on a transposed number, on a transposed vector that stands beside others that aren't, and on one
+    alone."""
+    yield from notes_on_columns(source, definitions, kinds)
     for definition in definitions:
         Side(source, kinds).of(definition.body)
         body = definition.body
@@ -21,6 +24,25 @@ def refuse_idle_transpositions(source: Source, definitions: Sequence[Definition]
             body = body.body
         if isinstance(body, Turned) and is_symbol(body.body) and kinds.kind(body) != MATRIX:
             raise idle(source, body)
+
+
+def notes_on_columns(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> Iterator[str]:
+    """`W x_t^T + U h_{t-1}^T`: rows throughout, turned in front of each product, are noted; raises PageError where others stand as they
+    are."""
+    turned: dict[Span, tuple[Core, Turned]] = {}
+    plain = False
+    for node in (one for definition in definitions for one in every(definition.body)):
+        for run in runs(node) if isinstance(node, Product) else ():
+            if kinds.kind(run[0]) == MATRIX and kinds.kind(run[-1]) == VECTOR:
+                last = run[-1]
+                plain |= isinstance(last, Ref)
+                if isinstance(last, Turned) and is_symbol(last.body):
+                    turned[last.span] = node, last
+        plain |= isinstance(node, Add) and any(isinstance(term, Ref) and term.name in kinds.timed for term in node.terms)
+    for node, last in turned.values():
+        if plain:
+            raise column(source, node, last)
+        yield f"`{source.written(node.span)}` is read without the transposition of the vector, as every other product"
 
 
 class Side:
@@ -82,6 +104,21 @@ def idle(source: Source, node: Core) -> PageError:
     what = f"`{written}` can't be a transposition: expected one that a product with a matrix needs."
     todo = "Leave it out where a vector is meant; a power is written with \\exp and \\log; a last step is none of this one."
     return source.error(node.span, what, todo)
+
+
+def column(source: Source, node: Core, item: Turned) -> PageError:
+    """The error for `U h_{t-1}^T`."""
+    written, plain = source.written(item.span), source.written(item.body.span)
+    what = f"`{written}` in `{source.written(node.span)[:80]}` can't be a transposition: expected a column behind a matrix."
+    todo = f"Write `{plain_of(plain)}` for the product of the matrix and the vector; another product isn't read."
+    return source.error(item.span, what, todo)
+
+
+def plain_of(written: str) -> str:
+    """A symbol without its mark of transposition."""
+    return re.sub(
+        r"\s*\^\s*(?:\{\s*)?(?:\\(?:top|intercal|mathsf\s*\{?T\}?|mathrm\s*\{T\}|text\s*\{T\})|T)(?:\s*\})?|[ᵀ⊤]", "", written
+    )
 
 
 def refuse_two_meanings(source: Source, names: Names) -> None:

@@ -70,7 +70,7 @@ BROKEN = {
         "  page.md:1: the first definition:\n"
         "    $$h_t = \\tanh(W x_t + U h_{t-1})$$\n"
         "      ^^^\n"
-        "Give each a name of its own, or put the cells under headings of their own.",
+        "Give each a name of its own, or put the cells under headings of their own; `derive: skip` in a comment passes one over.",
     ),
     "empty page": (
         "Nothing but prose, and $h_t = x_t$ in a sentence.\n",

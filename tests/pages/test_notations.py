@@ -56,7 +56,7 @@ def test_one_step_in_many_notations(text):
 FORMULAS = {
     r"f_t x_t": "fₜ ∘ xₜ",
     r"x_t \times h_{t-1}": "xₜ ∘ hₜ₋₁",
-    r"x_t * a": "xₜ ∘ a",
+    r"x_t * a": None,
     r"A \cdot x_t + h_{t-1}": "A xₜ + hₜ₋₁",
     r"x_t \tanh(h_{t-1})": "xₜ ∘ tanh(hₜ₋₁)",
     r"x_t \tanh h_{t-1}": "xₜ ∘ tanh(hₜ₋₁)",
@@ -85,7 +85,7 @@ FORMULAS = {
     r"(x_t^\top h_{t-1}) x_t": None,
     r"\sigma_g(W x_t) + h_{t-1}": None,
     r"\mathrm{Linear}(x_t) + h_{t-1}": None,
-    r"A \times x_t + h_{t-1}": None,
+    r"A \times x_t + h_{t-1}": "A xₜ + hₜ₋₁",
     r"x_{t-1} + h_{t-1}": None,
     r"x_t + h_{t-2}": None,
     r"x_t + h_{t-1} + A h_{t-1} + A \odot x_t": None,
