@@ -1,4 +1,4 @@
-"""Names as letters with decorations and subscripts, dimensions as text, and how wide a text is."""
+"""Names as letters with decorations and subscripts, dimensions and fractions as text, and how wide a text is."""
 
 from __future__ import annotations
 
@@ -58,3 +58,11 @@ def dim(size: sp.Expr) -> str:
 def width(text: str) -> int:
     """Columns that a text takes in a terminal: combining marks take none."""
     return sum(1 for character in text if not unicodedata.combining(character))
+
+
+def decimal(number: sp.Expr) -> str:
+    """A fraction in decimals, where these are exact or it is too long to be read: then with all the digits that a kernel has."""
+    if not isinstance(number, sp.Rational) or number.q == 1:
+        return ""
+    exact = sp.Rational(str(float(number))) == number
+    return str(float(number)) if exact or number.q > 10**6 else ""

@@ -27,7 +27,7 @@ from derive.language import (
     coefficient,
     hadamard,
 )
-from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, dim, split_name, width
+from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
 from derive.program import Equation
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
@@ -259,7 +259,7 @@ class Notation:
 
     def number(self, number: sp.Expr) -> str:
         if isinstance(number, sp.Rational) and number.q > 1:
-            return str(float(number)) if sp.Rational(str(float(number))) == number else f"({number.p}/{number.q})"
+            return decimal(number) or f"({number.p}/{number.q})"
         if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
             return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
@@ -390,9 +390,7 @@ class LaTeX(Notation):
         return rf"{text}^{{{sp.latex(exponent)}}}"
 
     def number(self, number: sp.Expr) -> str:
-        if isinstance(number, sp.Rational) and sp.Rational(str(float(number))) == number and number.q > 1:
-            return str(float(number))
-        return str(sp.latex(number))
+        return decimal(number) or str(sp.latex(number))
 
 
 __all__ = ["LaTeX", "Notation", "dim", "split_name", "width"]

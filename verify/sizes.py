@@ -131,7 +131,7 @@ class Trial:
         outputs, tape = self.kernel.forward(data)
         got = self.kernel.backward(data, tape, data.cotangents)
         if stated is not None:
-            self.of_forward(self.kernel.outputs(stated.at.shared(data)), stated.outputs(stated.at.shared(data)))
+            self.of_forward(stated, stated.at.shared(data))
         primal = {block: array for block, array in data.flat().items() if block not in self.known}
         got = {block: got[block] for block, array in primal.items() if block in got and got[block].shape == array.shape}
         if self.fails(data, got, list(got)):
@@ -139,10 +139,18 @@ class Trial:
             self.failing |= {block: self.localised(data, got, block) for block in bad}
         self.of_single(data, {f"output {name}": array for name, array in outputs.items()} | got)
 
-    def of_forward(self, outputs: dict[str, Array], expected: dict[str, Array]) -> None:
-        for name, array in expected.items():
+    def of_forward(self, stated: Stated, data: Data) -> None:
+        """Outputs against the equations; where the run makes much of its last bits, no closer than it does."""
+        outputs, moved = self.kernel.outputs(data), None
+        for name, array in stated.outputs(data).items():
             errors = [relative(outputs[name][t], array[t]) for t in range(len(array))]
-            step = next((t for t, error in enumerate(errors) if not error <= SETTLED.value), None)
+            if all(error <= SETTLED.value for error in errors):
+                continue
+            moved = moved or [
+                self.kernel.outputs(data.moved(4 * EPS, np.random.default_rng([self.seed, 53, k]))) for k in range(2)
+            ]
+            own = [max(relative(other[name][t], outputs[name][t]) for other in moved) for t in range(len(array))]
+            step = next((t for t, error in enumerate(errors) if not error <= SETTLED.value + 8 * own[t]), None)
             if step is not None:
                 where = f"{self.where}, forward: output {name}, step {step}"
                 self.failing.setdefault("", Finding(

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sympy as sp
 
 from derive import sheet
 from derive.cell import Cell
 from derive.cells.registry import build, declarations, variants
 from derive.compiler import derive
-from derive.functions import function
+from derive.functions import FUNCTIONS, function
 from derive.language import Eq, matrix, sequence, vector
+from derive.notation import Notation
 from tests.odd_cells import ODD, D, H, cell_of
 from tests.odd_cells import cell as odd_cell
 
@@ -226,3 +228,11 @@ def test_markdown_shows_the_same_formulas(name: str) -> None:
     tex = shown(name, "latex")
     assert bodies
     assert all(body in tex for body in bodies)
+
+
+def test_a_fraction_too_long_to_read_is_shown_as_the_decimals_that_a_kernel_has() -> None:
+    third, selu = sp.Rational(1, 3), FUNCTIONS["selu"]
+    assert Notation().number(third) == "(1/3)"
+    numbers = [Notation().number(n) for n in selu.atoms(sp.Rational) if n.q > 1]
+    assert sorted(map(len, numbers))[-1] < 25
+    assert all(float(text.replace("−", "-")) for text in numbers)
