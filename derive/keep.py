@@ -232,9 +232,11 @@ def state_of(path: Path, text: str, shown: str, mend: str = MEND) -> State:
 
 
 def what_changed(old: str, new: str) -> str:
-    """Which equations differ between two emitted files; the derivation, where none does."""
+    """Which equations differ between two emitted files; where none does, the command or the derivation."""
     before, after = equations_in(old), equations_in(new)
     changed = [name for name in (*before, *[n for n in after if n not in before]) if before.get(name) != after.get(name)]
+    if not changed and command_in(old) != command_in(new):
+        return f"it was emitted by `python -m derive {command_in(old)}`"
     if not changed:
         return "the derivation changed since it was emitted"
     return f"equation{'s' * (len(changed) > 1)} {', '.join(changed)} changed since it was emitted"

@@ -429,6 +429,14 @@ def test_a_wrong_call_of_verify_is_one_line_and_exit_2(words: str, folder: Path,
     assert len(err.splitlines()) == 1
 
 
+def test_a_kernel_of_another_command_is_stale_by_that_name(folder: Path) -> None:
+    Path("page.md").write_text(r"$$h_t = \tanh(W x_t + U h_{t-1} + b)$$", encoding="utf-8")
+    assert derive(["page.md", "--no-verify", "--let", "b=vector"]) == 0
+    found = run("verify", "page.md")
+    assert found.returncode == 1
+    assert "stale: it was emitted by `python -m derive page.md --let b=vector`. Run `python -m derive page.md`." in found.stderr
+
+
 def test_verify_of_a_stale_kernel_is_exit_1_and_names_it(folder: Path) -> None:
     derive(["rnn", "--no-verify"])
     path = Path("generated/rnn.py")

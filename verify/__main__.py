@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show(reports, options.json, bool(cell), options.verbose)
         for section in unread:
             print(str(section), file=sys.stderr)
-    except (DeriveError, KernelError) as error:
+    except DeriveError as error:  # of a page with the line and a caret under what is wrong
+        print(error, file=sys.stderr)
+        return 2
+    except KernelError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     except StaleError as error:

@@ -68,6 +68,8 @@ def candidates(words: Sequence[str], unread: list[DeriveError] | None = None) ->
     from derive.sources import cells_of
     from verify.model import model_of
 
+    if len(words) == 1 and not Path(words[0]).is_file():
+        words = split(words[0]) or words  # a cell with its options in one word, in quotes
     path = Path(words[0])
     if path.suffix == ".py" and not declares_cells(path):
         if len(words) > 1:
@@ -128,7 +130,7 @@ def model_for(against: str | Sequence[str] | Model | None, names: Names = None) 
     from derive.sources import cells_of
     from verify.model import model_of
 
-    words = split(against) if isinstance(against, str) else list(against)
+    words = split(against, "--against ") if isinstance(against, str) else list(against)
     if not words:
         raise KernelError(
             "verify: --against: expected the words that name a cell, such as `lstm --peephole diagonal`, got nothing."
@@ -141,11 +143,12 @@ def model_for(against: str | Sequence[str] | Model | None, names: Names = None) 
     return model_of(found[0], said)
 
 
-def split(words: str) -> list[str]:
+def split(words: str, option: str = "") -> list[str]:
+    """A cell with its options as words. option: what they were given to. Raises KernelError."""
     try:
         return shlex.split(words)
     except ValueError as error:
-        raise KernelError(f"verify: --against {words}: {error}. Close the quotation.") from None
+        raise KernelError(f"verify: {option}{words}: {error}. Close the quotation.") from None
 
 
 def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:

@@ -71,6 +71,20 @@ def test_a_wrong_call_is_exit_2_and_one_line(words: tuple[str, ...], capsys: pyt
     assert "Traceback" not in err
 
 
+def test_a_cell_with_its_options_may_stand_in_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "rnn --no-bias")
+    assert (code, err) == (0, ""), err
+    assert out.startswith("rnn_no_bias")
+
+
+def test_a_page_that_cannot_be_read_is_shown_with_its_caret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.md").write_text(r"$$h_t = \tanh(W x_t + U h_{t-1} + b$$")
+    code, _, err = run(capsys, str(tmp_path / "page.md"))
+    assert code == 2
+    line, caret = err.splitlines()[1:3]
+    assert line[caret.index("^")] == "("
+
+
 def test_json_is_json_only_even_where_a_kernel_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "chatty.py"
     path.write_text(

@@ -70,7 +70,10 @@ def main(words: list[str]) -> int:
                 print(f"jacobian: {note}", file=sys.stderr)
             with may_leave():
                 show(analyses, options, words)
-    except (RunError, DeriveError, ValueError) as error:
+    except DeriveError as error:  # of a page with the line and a caret under what is wrong
+        print(error, file=sys.stderr)
+        return 2
+    except (RunError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
     return 0
