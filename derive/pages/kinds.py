@@ -305,6 +305,8 @@ def groups(source: Source, kinds: Kinds, node: Product) -> list[list[Core]]:
     A group is matrices and one vector; several groups are multiplied elementwise. Raises PageError where that can't be told.
     """
     items = [item for item in node.items if kinds.kind(item) != NUMBER]
+    if not items:
+        return []
     vectors = [kinds.kind(item) == VECTOR for item in items]
     if all(vectors) or not any(vectors):
         return [[item] for item in items] if any(vectors) else [items]
