@@ -94,7 +94,7 @@ class Uses:
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
+            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(divides, node.items))
             if all(numbers):
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
@@ -109,6 +109,11 @@ class Uses:
 def root(node: Core) -> Core:
     """What stands under powers."""
     return root(node.body) if isinstance(node, Power) else node
+
+
+def divides(node: Core) -> bool:
+    """`1/\\tau`, `dt/\\tau`."""
+    return is_quotient(node) or (isinstance(node, Product) and any(map(is_quotient, node.items)))
 
 
 def is_quotient(node: Core) -> bool:

@@ -218,7 +218,10 @@ class Kinds:
         for node in self.nodes():
             if isinstance(node, Ref) and node.name not in self.known:
                 what = f"ambiguous product: nothing says whether {node.name} is a matrix or a vector."
-                raise self.source.error(node.span, what, f'Say: --let "{node.name}=matrix" or --let "{node.name}=vector".')
+                todo = f'Say: --let "{node.name}=matrix" or --let "{node.name}=vector"'
+                raise self.source.error(
+                    node.span, what, todo + (f', or --let "{node.name}=0.1", a number.' if is_lower(node) else ".")
+                )
 
     def added_to_numbers(self) -> set[str]:
         """Symbols as in `1 - a`: vectors, whatever they stand beside."""
