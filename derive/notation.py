@@ -262,6 +262,8 @@ class Notation:
             return decimal(number) or f"({number.p}/{number.q})"
         if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
             return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
+        if isinstance(number, sp.Mul):
+            return " ".join(f"({self.number(one)})" if isinstance(one, sp.Add) else self.number(one) for one in number.args)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
 
     @staticmethod

@@ -16,6 +16,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
+from derive.pages.numbers import every
 from derive.pages.products import declared_as
 from derive.pages.turned import plain_of
 
@@ -93,7 +94,7 @@ class Uses:
         several = sum(not isinstance(item, Const) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(is_quotient, node.items))
+            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(divides, node.items))
             if all(numbers):
                 open_factor = several and isinstance(item, Ref) and not elementwise
                 self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
@@ -108,6 +109,11 @@ class Uses:
 def root(node: Core) -> Core:
     """What stands under powers."""
     return root(node.body) if isinstance(node, Power) else node
+
+
+def divides(node: Core) -> bool:
+    """`1/\\tau`, `dt/\\tau`."""
+    return is_quotient(node) or (isinstance(node, Product) and any(map(is_quotient, node.items)))
 
 
 def is_quotient(node: Core) -> bool:
@@ -210,35 +216,53 @@ def holds_value(names: Names, node: Add) -> bool:
 def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition], inputs: Sequence[str]) -> None:
     """`\\exp(A) h`, `\\exp(\\Delta_t A) h`: raises PageError where what a function in front of a value is applied to may be a vector, or a
     matrix, whose exponential is another thing. So where the function has a name of its own, `\\bar{A} = \\exp(A)`."""
-    named = {one.name: one.body for one in definitions if not names.is_timed(one.name)}
+    values = {one.symbol.name for one in names.reads if one.time is not None} | {*inputs} | {one.name for one in definitions}
+    named = {one.name: one.body for one in definitions if not (names.is_timed(one.name) or read_in(one.body) & values)}
+    values -= {*STEPS, *named}
     for node in nodes(definitions):
         for run in runs(node) if isinstance(node, Product) else ():
-            if len([item for item in run if not isinstance(item, Const)]) < 2:
-                continue
-            for item in run:
+            for item in run if any(read_in(one) & values for one in run) else ():
                 function = named.get(item.name) if isinstance(item, Ref) else item
-                name = capital_of(names, function.body, inputs) if isinstance(function, Call) else None
-                if name is None or (isinstance(function, Call) and function.function in SPECIAL):
+                if not isinstance(function, Call) or function.function in SPECIAL or read_in(function) & values:
                     continue
-                assert function is not None
-                written = names.source.written(function.span)
-                what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
-                todo = (
-                    f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
-                    "isn't read: give its value a symbol of its own."
-                )
-                raise names.source.error(function.span, what, todo)
+                name = capital_of(names, function.body)
+                if name is not None:
+                    written = names.source.written(function.span)
+                    what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
+                    todo = (
+                        f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
+                        "isn't read: give its value a symbol of its own."
+                    )
+                    raise names.source.error(function.span, what, todo)
 
 
-def capital_of(names: Names, body: Core, inputs: Sequence[str]) -> str | None:
-    """A parameter in upper case of which nothing is said, in a formula of parameters and steps of time without an elementwise sign."""
-    parts = list(nodes([Definition("", body, body.span)]))
-    if any(isinstance(one, Product) and not set(one.signs) <= set(LOOSE) for one in parts):
+def read_in(node: Core) -> set[str]:
+    return {one.name for one in every(node) if isinstance(one, Ref)}
+
+
+def capital_of(names: Names, body: Core) -> str | None:
+    """A parameter in upper case of which nothing is said, in a formula without an elementwise sign."""
+    if any(isinstance(one, Product) and not set(one.signs) <= set(LOOSE) for one in every(body)):
         return None
-    leaves = [one.name for one in parts if isinstance(one, Ref)]
-    if not all((names.is_free(name) and name not in inputs) or name in STEPS for name in leaves):
-        return None
-    return next((name for name in leaves if name[0].isupper() and name not in STEPS), None)
+    found = (name for name in sorted(read_in(body)) if name[0].isupper() and name not in STEPS)
+    return next((name for name in found if names.is_free(name)), None)
+
+
+def refuse_inner_products(names: Names, definitions: Sequence[Definition], kinds: Kinds) -> None:
+    """`w^\\top x_t` with w in lower case: raises PageError, as that is mostly the product of two vectors, one number. What is read
+    nowhere else is a readout of as many numbers as somebody likes, also of one."""
+    read = {name for one in definitions for name in read_in(one.body)}
+    for node in nodes([one for one in definitions if one.name in read]):
+        for run in runs(node) if isinstance(node, Product) else ():
+            first = run[0].body if isinstance(run[0], Turned) else None
+            if not (
+                isinstance(first, Ref) and first.name[0].islower() and names.is_free(first.name) and kinds.kind(run[-1]) == VECTOR
+            ):
+                continue
+            name, written = first.name, names.source.written(node.span)
+            what = f"`{written}` can be read in two ways: expected the product of a matrix and a vector, or an inner product."
+            todo = f'Say --let "{name}=matrix" for a matrix, one of one column for a single number; inner products aren\'t read.'
+            raise names.source.error(node.span, what, todo)
 
 
 def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:

@@ -218,7 +218,10 @@ class Kinds:
         for node in self.nodes():
             if isinstance(node, Ref) and node.name not in self.known:
                 what = f"ambiguous product: nothing says whether {node.name} is a matrix or a vector."
-                raise self.source.error(node.span, what, f'Say: --let "{node.name}=matrix" or --let "{node.name}=vector".')
+                todo = f'Say: --let "{node.name}=matrix" or --let "{node.name}=vector"'
+                raise self.source.error(
+                    node.span, what, todo + (f', or --let "{node.name}=0.1", a number.' if is_lower(node) else ".")
+                )
 
     def added_to_numbers(self) -> set[str]:
         """Symbols as in `1 - a`: vectors, whatever they stand beside."""
@@ -305,6 +308,8 @@ def groups(source: Source, kinds: Kinds, node: Product) -> list[list[Core]]:
     A group is matrices and one vector; several groups are multiplied elementwise. Raises PageError where that can't be told.
     """
     items = [item for item in node.items if kinds.kind(item) != NUMBER]
+    if not items:
+        return []
     vectors = [kinds.kind(item) == VECTOR for item in items]
     if all(vectors) or not any(vectors):
         return [[item] for item in items] if any(vectors) else [items]

@@ -20,7 +20,7 @@ from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, 
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
-from derive.pages.products import product_sign, refuse_angles, refuse_circled_plus, refuse_divided_product, refuse_unseparated
+from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_product, refuse_rows, refuse_unseparated
 from derive.pages.stacks import cells_of, first, grid_of, rest
 from derive.pages.symbols import exponent, is_positive_part, is_transposition, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
@@ -179,7 +179,7 @@ class Meaning:
                 refuse_unseparated(self.names, node)
             inside = self.resolve(node.parts[0], argument or node.opener == "|")
             return applied(self.names.source, "abs", inside, node.span) if node.opener == "|" else inside
-        refuse_angles(self.names.source, node)
+        refuse_rows(self.names, node)
         if node.opener in "{|":
             where = "bars" if node.opener == "|" else "braces"
             todo = "Write (a, b) or [a; b] for one above the other."
@@ -190,6 +190,7 @@ class Meaning:
         if len(node.rows) > 1 and any(len(row) > 1 for row in node.rows):
             what = "a matrix of blocks isn't read: expected one column or one row of vectors."
             raise self.error(node, what, "Write the product out: one term a block.")
+        refuse_rows(self.names, node)
         return node
 
     def scripted(self, node: Scripted, argument: bool) -> Core:

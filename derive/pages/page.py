@@ -38,6 +38,7 @@ from derive.pages.doubts import (
     refuse_calls,
     refuse_functions_of_matrices,
     refuse_identity,
+    refuse_inner_products,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
     refuse_open_symbols,
@@ -248,6 +249,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
+    refuse_inner_products(names, definitions, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))

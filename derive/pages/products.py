@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from derive.pages.alphabet import SIGNS, STEPS
 from derive.pages.core import Const, Core, Product, Ref
@@ -10,7 +10,7 @@ from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX
 from derive.pages.names import Names
 from derive.pages.symbols import children
-from derive.pages.tree import Bracket, Chain, Node, Signed, Sum
+from derive.pages.tree import Bracket, Chain, Grid, Node, Signed, Sum
 
 OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 
@@ -86,9 +86,14 @@ def refuse_divided_product(source: Source, node: Signed, divisor: Node, value: C
         raise source.error(node.span, what, todo)
 
 
-def refuse_angles(source: Source, node: Bracket) -> None:
-    """`\\langle q, k \\rangle`: an inner product, or two vectors one above the other."""
-    if node.opener == "<":
+def refuse_rows(names: Names, node: Bracket | Grid) -> None:
+    """`\\langle q, k \\rangle`: an inner product, or two vectors one above the other; `[W, U]`: blocks of a matrix, or vectors."""
+    source = names.source
+    if isinstance(node, Grid):
+        refuse_rows_of_matrices(names, node, node.rows[0] if len(node.rows) == 1 else ())
+    elif node.opener != "<":
+        refuse_rows_of_matrices(names, node, node.parts)
+    else:
         a, b = source.written(node.parts[0].span), source.written(node.parts[-1].span)
         what = (
             f"`{source.written(node.span)}` can be read in two ways: expected an inner product, or vectors one above the other."
@@ -99,6 +104,7 @@ def refuse_angles(source: Source, node: Bracket) -> None:
 def refuse_unseparated(names: Names, node: Bracket) -> None:
     """`W [x_t h_{t-1}]`: a product, or two vectors one above the other with a space between them."""
     inner = node.parts[0]
+    refuse_rows_of_matrices(names, node, inner.items if isinstance(inner, Chain) else ())
     items = [names.reader.read(item) for item in inner.items] if isinstance(inner, Chain) else []
     if items and all(one is not None and one.time is not None for one in items):
         what = f"`{names.source.written(node.span)}` can be read in two ways: expected a comma or a sign between its parts."
@@ -106,3 +112,16 @@ def refuse_unseparated(names: Names, node: Bracket) -> None:
         product = r" \odot ".join(written)
         todo = f"Write `[{', '.join(written)}]` for one above the other, `{product}` for a product."
         raise names.source.error(inner.span, what, todo)
+
+
+def refuse_rows_of_matrices(names: Names, node: Node, parts: Sequence[Node]) -> None:
+    """`[W, U] [x_t; h_{t-1}]`: parameters in upper case side by side are blocks of a matrix, or vectors. Where a page has no letter of
+    time, they may be inputs."""
+    found = [names.reader.read(part) for part in parts]
+    blocks = [one.symbol.name for one in found if one and one.time is None and names.is_free(one.symbol.name)]
+    if len(parts) < 2 or names.reader.letter is None or len(blocks) < len(parts) or not all(name[0].isupper() for name in blocks):
+        return
+    said = "; ".join(f"{name}=vector" for name in dict.fromkeys(blocks))
+    what = f"`{names.source.written(node.span)}` can be read in two ways: expected blocks of a matrix, or vectors."
+    todo = f'A matrix of blocks isn\'t read: write the product out, one term a block; say --let "{said}" for vectors.'
+    raise names.source.error(node.span, what, todo)

@@ -172,10 +172,14 @@ class Shapes:
 
     def fix(self, name: str, sizes: tuple[str, ...]) -> None:
         """A dimension that the caller names. Raises PageError where it names nothing or two different ones."""
-        if name not in self.shapes or len(self.shapes[name]) != len(sizes):
+        if name not in self.shapes:
             known = ", ".join(f"{one} ({len(shape)})" for one, shape in self.shapes.items())
-            raise PageError(f"{self.source.name}: dim {name}: expected a symbol of the page and one size for each of its axes ({known}), "
-                            f"got {len(sizes)}. Name the sizes of one of these.")  # fmt: skip
+            what = f"expected a symbol of the page, with the number of its sizes: {known}; got `{name}`. Name the sizes of one of these."
+            raise PageError(f"{self.source.name}: dim {name}: {what}")
+        if len(self.shapes[name]) != len(sizes):
+            kind, count, form = ("matrix", "two sizes", "N, M") if len(self.shapes[name]) == 2 else ("vector", "one size", "N")
+            what = f"{name} is a {kind}: expected {count}, as in `dim {name} = {form}`, got `{', '.join(sizes)}`."
+            raise PageError(f"{self.source.name}: dim {name}: {what} Name {count}.")
         before = [self.expand(size) for size in self.shapes[name]]
         if not all(self.equal(size, (wanted,)) for size, wanted in zip(self.shapes[name], sizes, strict=True)):
             names = Letters()

@@ -9,6 +9,9 @@ from pathlib import Path
 from derive.pages.errors import PageError, Source
 
 GRADIENTS = "Gradients are derived here: write the equations that they are gradients of."
+STEPS = "A differential equation is written as a step, such as h_t = h_{t-1} + \\Delta t (...)."
+BY_TIME = re.compile(r"[/{]\s*(?:\\mathrm\s*\{d\}|d)\s*t\b")
+"""`\\frac{dx}{dt}`, `dx/dt`."""
 UPDATES = "If it is the step itself, write `=`; updates of weights are no part of a step."
 
 
@@ -16,8 +19,9 @@ def nothing(source: Source, skipped: tuple[str, ...], blocks: bool) -> PageError
     """The error for a page without forward equations."""
     if skipped:
         first = skipped[0].split(": ", 1)
+        todo = UPDATES if "an update" in first[1] else STEPS if BY_TIME.search(first[1]) else GRADIENTS
         return PageError(f"{first[0]}: the page holds no forward equations: expected the step itself, got {first[1]}\n"
-                         f"{UPDATES if 'an update' in first[1] else GRADIENTS}")  # fmt: skip
+                         f"{todo}")  # fmt: skip
     got = "displays without one" if blocks else "a page without display mathematics"
     return PageError(f"{source.name}:1: no equations: expected display mathematics such as `$$h_t = \\tanh(W x_t + U h_{{t-1}})$$`, "
                      f"got {got}. Inline mathematics and code aren't read.")  # fmt: skip

@@ -329,7 +329,8 @@ class Tokenizer:
             self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
         else:
             what = f"unknown command `\\{name}`: expected mathematics."
-            todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`."
+            todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`"
+            todo += "; `derive: skip` in a comment passes the line over."
             self.unread(span, what, todo)
 
     def vanish(self, name: str, span: Span) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from derive.__main__ import main
 from derive.pages import PageError, read
+from verify.kept import candidates
 
 STEP = r"$$h_t = \tanh(W x_t + U h_{t-1} + b)$$"
 UNDERSTOOD = ("hₜ = tanh(W xₜ + U hₜ₋₁ + b)",)
@@ -26,6 +27,10 @@ NEEDLESS = [
     r"\frac{d L}{d W} = \sum_t g_t",
     r"h_T = \mathrm{RNN}(x_1, \dots, x_T)",
     r"h_t = \mathrm{RNN}(x_t, h_{t-1})",
+    r"h_t = RNN(x_t, h_{t-1})",
+    r"h_t = f_W(h_{t-1}, x_t)",
+    r"h_t = \mathcal{F}(h_{t-1}, x_t; \theta)",
+    r"\downarrow",
     r"p(y_t | x_{1:t})",
     r"\text{The step of the lecture:}",
     r"\begin{aligned} Forget \; gate \\ Input \; gate \end{aligned}",
@@ -136,3 +141,29 @@ def test_json_of_one_cell_is_one_object(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["name"] == "page_c"
     assert main(["page.md", "--cell", "B", "--format", "json", "--no-verify"]) == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"h_t = \mathrm{LayerNorm}(h_t)",
+        r"h_t = \mathrm{Zoneout}(h_{t-1}, h_t)",
+        r"h_t = W(h_{t-1}, x_t)",
+        r"h_t = \mathrm{Dropout}(x_t)",
+        r"h_t = \tanh(h_t)",
+    ],
+)
+def test_what_may_be_a_part_of_the_step_is_never_passed_over(formula):
+    with pytest.raises(PageError, match="h is defined twice"):
+        read("page.md", text=f"{STEP}\n\n$${formula}$$")
+
+
+def test_the_verifier_goes_on_where_a_section_cannot_be_read(tmp_path, monkeypatch):
+    """Its cells are those of the other sections; why that one can't be read is kept for the end."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{LN}}(V x_t + R s_{{t-1}})$$\n")
+    unread = []
+    assert [one.name for one in candidates(["page.md"], unread)] == ["page_first"]
+    assert ["unknown function `LN`" in str(error) for error in unread] == [True]
+    with pytest.raises(PageError, match="unknown function `LN`"):
+        candidates(["page.md"])

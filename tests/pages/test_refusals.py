@@ -128,3 +128,8 @@ def test_hostile_text_takes_bounded_memory(name):
         assert tracemalloc.get_traced_memory()[1] < 100_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("left", [r"\frac{dx}{dt}", r"\tau \frac{\mathrm{d} x(t)}{\mathrm{d} t}"])
+def test_a_differential_equation_is_asked_for_as_a_step(left):
+    assert "A differential equation is written as a step" in message(f"$${left} = -x + W r$$")

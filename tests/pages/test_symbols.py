@@ -133,3 +133,13 @@ def test_a_gate_that_is_read_in_a_name_alone_is_noted(power):
     notes = cell(rf"$$g_t = \sigma(W x_t)$$ $$h_t = {power} \odot h_{{t-1}} + x_t$$").reading.notes
     assert any(note.startswith(f"`{power}` is read as the name gamma_") for note in notes)
     assert not cell(r"$$z_t = \sigma(W^z x_t)$$ $$h_t = z_t h_{t-1}$$ $$y_t = W^y h_t$$").reading.notes
+
+
+def test_sizes_that_do_not_fit_a_symbol_are_asked_for_by_its_kind():
+    page = r"$$h_t = \tanh(w_z x_t + U h_{t-1})$$"
+    assert "w_z is a matrix: expected two sizes, as in `dim w_z = N, M`, got `D`" in refusal(
+        page, let={"w_z": "matrix"}, dims={"w_z": "D"}
+    )
+    assert "x is a vector: expected one size, as in `dim x = N`, got `N, M`" in refusal(
+        page, let={"w_z": "matrix"}, dims={"x": "N, M"}
+    )
