@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -99,12 +99,20 @@ class Inquiry:
     def said(self, found: Explanation) -> str:
         if found.forward is not None:
             return found.forward.said
-        return "; and ".join(described(edit, self.notation) for edit in found.edits)
+        return "; and ".join(described(replace(edit, said=self.told(edit)), self.notation) for edit in found.edits)
+
+    def told(self, edit: Edit) -> str:
+        """What was done; of a loop that stops one step early, which is K = T - 1 on these data, whether it is so on longer ones too."""
+        steps = self.evidence.data.steps
+        early = edit.said.endswith(f"the loop stops {steps - 1} steps before the end")
+        if early and self.long and not any(f"K = {steps - 1}:" in said for said in self.recurrence.values()):
+            return "the first step is left out: the loop stops before it"
+        return edit.said
 
     def headline(self, found: Explanation) -> str:
         """What was done, without the equations."""
         edits = found.edits if found.forward is None else (found.forward.edit,)
-        said = "; and ".join(edit.said for edit in edits)
+        said = "; and ".join(self.told(edit) for edit in edits)
         if found.forward is None:
             return said
         names = "" if self.model is not None else f" (its names are those of `{found.forward.command}`)"

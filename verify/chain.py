@@ -30,6 +30,10 @@ SLOPE = 32
 """How many eps of a slope of order one a slope may be off by: four roundings in each of a few factors, and a steeper one not found."""
 TAMED = tuple(4.0**-k for k in range(6))
 """What arguments are multiplied by to find slopes of order one: a unit at |z| = 1000 has them at |z| = 1."""
+SPREAD = tuple(sign * 2.0**k for k in range(2, 10) for sign in (1, -1))
+"""How large parameters times inputs are made to find them where a constant saturates a unit, sigma(z + 100)."""
+SPREAD_EXAMPLES = 256
+"""At least so many examples are tried at each of these: a few of them have a unit that isn't saturated."""
 
 
 def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator) -> Data:
@@ -134,14 +138,52 @@ class Chain:
             direction = {block: rng.choice([-1.0, 1.0], self.single.flat()[block].shape)}
             carried = max((float(np.abs(array).max(initial=0.0)) for array in self.single.state.values()), default=0.0)
             largest: dict[str, float] = {}
-            for by in TAMED:
-                for tamed in (parameters_times(self.single, by), all_but_matrices_times(self.single, by)):
-                    value, _ = self.tangents(partial(self.at, tamed), tamed.flat(), direction)
-                    for name, array in value.items():
-                        size = float(np.abs(array).max(initial=0.0))
-                        largest[name] = max(largest.get(name, 0.0), size if np.isfinite(size) else 0.0)
+            points = [one for by in TAMED for one in (parameters_times(self.single, by), all_but_matrices_times(self.single, by))]
+            for point in points:
+                for name, array in self.tangents(partial(self.at, point), point.flat(), direction)[0].items():
+                    largest[name] = max(largest.get(name, 0.0), largest_finite(array))
+            if max(largest.values(), default=0.0) < self.order_one(block) / (2 * SLOPE):
+                largest = {name: max(size, self.far_slopes(block)[name]) for name, size in largest.items()}
             self.steepest[block] = {name: size * max(1.0, carried) for name, size in largest.items()}
         return self.steepest[block]
+
+    def order_one(self, block: str) -> float:
+        """What multiplies the slope of a unit in the derivative along a block: what a matrix is multiplied with, or matrices."""
+        array = self.single.flat()[block]
+        if block not in self.single.parameters:
+            return self.largest_of(self.single.parameters)
+        return self.largest_of(self.single.inputs | self.single.state) if array.ndim > 1 else 1.0
+
+    def far_slopes(self, block: str) -> dict[str, float]:
+        """How steeply outputs move with a block where parameters are so large that they undo what a constant does, sigma(z + 100).
+
+        Only where an output isn't much larger than in the run: a slope that grows with it, as that of exp, isn't one of order one.
+        """
+        rng = np.random.default_rng([5, *block.encode()])
+        data, count = self.single, max(SPREAD_EXAMPLES, self.single.batch)
+        by, rows = rng.choice([-1.0, 1.0], count) * rng.uniform(0.25, 1.0, count), np.arange(count) % data.batch
+        moved = replace(
+            data,
+            inputs={name: (array[:, rows].swapaxes(1, -1) * by).swapaxes(1, -1) for name, array in data.inputs.items()},
+            state={name: (array[rows].swapaxes(0, -1) * by).swapaxes(0, -1) for name, array in data.state.items()},
+            cotangents={name: array[:, rows] for name, array in data.cotangents.items()},
+            batch=count,
+        )
+        direction = {block: rng.choice([-1.0, 1.0], moved.flat()[block].shape)}
+        here = self.kernel.outputs(data)
+        found, read = dict.fromkeys(here, 0.0), self.largest_of(data.inputs | data.state) or 1.0
+        matrices = self.largest_of({name: array for name, array in data.parameters.items() if array.ndim > 1}) or 1.0
+        for size in SPREAD:
+            far = replace(moved, parameters={name: sized(array, size, read) for name, array in data.parameters.items()})
+            value, _ = self.tangents(partial(self.at, far), far.flat(), direction)
+            for name, array in self.kernel.outputs(far).items():
+                small = np.abs(array) <= 2 * max(1.0, float(np.abs(here[name]).max(initial=0.0)))
+                slope = largest_finite(value[name][small]) / (1.0 if block in data.parameters else abs(size) / read / matrices)
+                found[name] = max(found[name], slope)
+        return found
+
+    def largest_of(self, arrays: Mapping[str, Array]) -> float:
+        return max((float(np.abs(array).max(initial=0.0)) for array in arrays.values()), default=0.0)
 
     @cached_property
     def jacobian(self) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -207,6 +249,17 @@ class Chain:
             between = np.concatenate([np.concatenate([ways[name] for name in self.data.state], 2), unit])
             brought = np.concatenate([brought, np.concatenate([new[name] for name in self.data.state], 1)[None]])
         return value, error
+
+
+def largest_finite(array: Array) -> float:
+    """The largest size of an element; 0 where there is none that is finite."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def sized(array: Array, size: float, read: float) -> Array:
+    """A parameter so large that it adds `size` or so to a sum: a vector by itself, a matrix times what it reads."""
+    largest = float(np.abs(array).max(initial=0.0)) * (read if array.ndim > 1 else 1.0)
+    return array * (size / largest) if largest else array
 
 
 def parameters_times(data: Data, by: float) -> Data:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.cause import Explanation, Inquiry
+from verify.edits.words import shown
 from verify.evidence import Evidence
 from verify.findings import label_of
 from verify.gradients import expected_gradient, relative
@@ -90,7 +91,7 @@ def diagnosis_of(inquiry: Inquiry, failed: list[str], causes: dict[str, str]) ->
     found = inquiry.explanation
     block, lag = first_wrong(inquiry.evidence, failed, inquiry.elsewhere[1])
     where = f"{label_of(block)} at lag {lag}" if lag is not None else label_of(block)
-    if found is None or not found.explained & set(failed):
+    if found is None or (found.forward is None and not found.explained & set(failed)):
         cause = causes.get(block, "")
         alike = tuple(one for one in failed if causes.get(one) == cause and cause)
         lines = () if cause else tuple(inquiry.equations_of(block))
@@ -104,7 +105,7 @@ def diagnosis_of(inquiry: Inquiry, failed: list[str], causes: dict[str, str]) ->
 def equation_of(inquiry: Inquiry, found: Explanation) -> str:
     """The equation in which the slip is."""
     edit = found.edits[0] if found.forward is None else found.forward.edit
-    return inquiry.notation.left(edit.equation)
+    return inquiry.notation.left(shown(edit, inquiry.notation)[0][0])
 
 
 def first_wrong(evidence: Evidence, failed: list[str], model: Model | None) -> tuple[str, int | None]:

@@ -16,6 +16,7 @@ from verify.tolerances import COARSE, RESOLUTION, UNDERFLOW, VANISHED, Tolerance
 
 BELOW = "below the resolution of the route"
 TINY = "so small that float64 underflows"
+GROWS = "derivatives grow beyond what float64 holds"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Comparison:
 
     decided: whether the evidence is sharp enough to say; why, where it isn't. spot: (the only step with a cotangent, None for all;
     the element) of the largest difference. lags: those that fail. resolutions: of lags, the size of the smallest fault that would be
-    seen, next to the gradient of that lag; 0 where that has vanished below what float64 has digits for.
+    seen, next to the gradient of that lag; 0 where that has vanished below what float64 has digits for. size, apart, doubt: of the
+    gradient by the evidence, of the difference, and four times the error of the evidence, absolute.
     """
 
     block: str
@@ -40,6 +42,9 @@ class Comparison:
     spot: tuple[int | None, tuple[int, ...]] | None = None
     lags: tuple[int, ...] = ()
     resolutions: Mapping[int, float] = field(default_factory=dict)
+    size: float = 0.0
+    apart: float = 0.0
+    doubt: float = 0.0
 
     @property
     def decided_lags(self) -> frozenset[int]:
@@ -88,20 +93,50 @@ def blocks(
 ) -> Iterator[Comparison]:
     """Every block, for each of the cotangents. localised: blocks whose faulty element is known already."""
     _, tape = kernel.forward(evidence.data)
-    primal = evidence.data.flat()
     for name, cotangents in cotangents_of(evidence):
         found = kernel.backward(evidence.data, tape, cotangents)
-        digits = lost(kernel.gradients, replace(evidence.data, cotangents=cotangents)) if evidence.shaken else {}
-        for block in primal:
-            taken = norm(digits[block]) if block in digits else 0.0
-            if block not in found or found[block].shape != primal[block].shape:
-                continue  # said by the check of shapes
-            if block not in evidence.data.parameters:
-                yield whole(block, name, crop(found[block], block, evidence), evidence, cotangents, taken)
-            elif elementwise:
-                yield whole(block, name, found[block], evidence, cotangents, taken)
-            else:
-                yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised, taken)
+        each = of_cotangents(kernel, evidence, name, cotangents, found, elementwise, directions, localised)
+        yield from vanishing(list(each), bound(evidence))
+
+
+def vanishing(ones: list[Comparison], rounded: Tolerance) -> Iterator[Comparison]:
+    """A gradient of which float64 has no digits, as that of sigma(z + 100), is held to be as good as zero beside the largest one."""
+    largest = max((one.size for one in ones if np.isfinite(one.size)), default=0.0)
+    limit = max(VANISHED, rounded.value)
+    for one in ones:
+        blunt = one.why == BELOW if not one.decided else not one.failed and one.tolerance.value > RESOLUTION.value
+        unseen = one.size + one.doubt if not one.decided else one.tolerance.value * one.size
+        if blunt and one.doubt > 0 and unseen <= limit * largest:
+            said = Tolerance(
+                limit, "of the largest gradient: this one is as good as zero beside it, and float64 has no digits of it"
+            )
+            one = replace(one, error=one.apart / largest, tolerance=said, decided=True, why="")
+        yield one
+
+
+def of_cotangents(
+    kernel: Kernel,
+    evidence: Evidence,
+    name: str,
+    cotangents: dict[str, Array],
+    found: dict[str, Array],
+    elementwise: bool,
+    directions: int,
+    localised: Container[str],
+) -> Iterator[Comparison]:
+    """Every block for one of the cotangents."""
+    primal = evidence.data.flat()
+    digits = lost(kernel.gradients, replace(evidence.data, cotangents=cotangents)) if evidence.shaken else {}
+    for block in primal:
+        taken = norm(digits[block]) if block in digits else 0.0
+        if block not in found or found[block].shape != primal[block].shape:
+            continue  # said by the check of shapes
+        if block not in evidence.data.parameters:
+            yield whole(block, name, crop(found[block], block, evidence), evidence, cotangents, taken)
+        elif elementwise:
+            yield whole(block, name, found[block], evidence, cotangents, taken)
+        else:
+            yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised, taken)
 
 
 def crop(array: Array, block: str, evidence: Evidence) -> Array:
@@ -127,7 +162,11 @@ def whole(
     had, wanted = (float(got[worst].real), float(expected[worst])) if expected.size else (None, None)
     step = evidence.data.steps - 1 if "last step" in name else None
     spot = (step, tuple(int(k) for k in worst))
-    return Comparison(block, evidence.regime.name, name, relative(got, expected), allowed, where, had, wanted, decided, why, spot)
+    apart = norm(got - expected) if got.shape == expected.shape else np.inf
+    return Comparison(
+        block, evidence.regime.name, name, relative(got, expected), allowed, where, had, wanted, decided, why, spot,
+        size=norm(expected), apart=apart, doubt=4 * (norm(error) + taken),
+    )  # fmt: skip
 
 
 def worst_element(got: Array, expected: Array) -> int:
@@ -139,6 +178,8 @@ def judged(error: float, size: float, rounding_bound: Tolerance) -> tuple[Tolera
     """(tolerance with the evidence's own error added, whether it decides, why not)."""
     if 0 < size < UNDERFLOW:
         return rounding_bound, False, TINY
+    if not np.isfinite(rounding_bound.value):
+        return rounding_bound, False, GROWS
     if error == 0:
         return rounding_bound, True, ""
     if size == 0 or not 4 * error <= COARSE * size:
@@ -170,15 +211,16 @@ def screened(
         size = max(norm(got), abs(expected)) if np.isfinite(norm(got)) else abs(expected)
         error = abs(along - expected) / size if size else abs(along - expected)
         allowed, decided, why = judged(own + taken, size, bound(evidence))
+        sizes: Any = {"size": abs(expected), "apart": abs(along - expected), "doubt": 4 * (own + taken)}
         if not decided:
             undecided += 1
-            worst = worst if k else Comparison(block, evidence.regime.name, name, error, allowed, decided=False, why=why)
+            worst = worst if k else Comparison(block, evidence.regime.name, name, error, allowed, decided=False, why=why, **sizes)
         elif not error <= allowed.value:
             found = whole(block, name, got, evidence, cotangents, taken) if localise else None
             along_one = Comparison(block, evidence.regime.name, name, error, allowed, f"random direction {k}", along, expected)
             return found if found is not None and found.failed else along_one
         elif error >= worst.error or not worst.decided:
-            worst = Comparison(block, evidence.regime.name, name, error, allowed, f"direction {k}", along, expected)
+            worst = Comparison(block, evidence.regime.name, name, error, allowed, f"direction {k}", along, expected, **sizes)
     return worst
 
 
@@ -248,7 +290,7 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
         cancelled = np.maximum(1.0, np.nan_to_num(terms.max(axis=axes) / size, posinf=1.0))
     one = bound(evidence, 0)
     allowed = one.value * (np.maximum(lag, 0) + 2) / 2 * cancelled + resolution
-    decided = np.where(size == 0, resolution == 0, (size > UNDERFLOW) & (resolution <= COARSE))
+    decided = np.where(size == 0, resolution == 0, (size > UNDERFLOW) & (resolution <= COARSE)) & np.isfinite(allowed)
     failing = decided & ~(error <= allowed)
     ratio = np.where(decided, np.where(np.isnan(error), np.inf, error) / allowed, -1.0)
     s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))

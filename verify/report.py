@@ -157,11 +157,15 @@ def brief(report: Report, shortened: bool = True) -> list[str]:
     lines = [f"{report.name}: FAIL" + (f": {wrong} of {total} gradients are wrong" if wrong else "")]
     if all(finding.verdict != FAIL for finding in failures):
         lines = [f"{report.name}: inconclusive"]
-    if report.diagnosis is not None:
+    calls = [finding for finding in failures if finding.check in CALLS]
+    if blocks:  # before the gradients, which they make wrong
+        lines += other_lines(calls, set(blocks))
+    if report.diagnosis is not None and (report.diagnosis.cause or not calls):
         lines += [f"  {line}" for line in report.diagnosis.lines()]
     lines += block_lines(report, [blocks[b] for b in dict.fromkeys(f.block for f in failures) if b in blocks])
+    shown = [*blocks.values(), *(calls if blocks else [])]
     bad = {block for block, finding in blocks.items() if finding.verdict == FAIL}
-    lines += other_lines([finding for finding in failures if finding not in blocks.values()], bad)
+    lines += other_lines([finding for finding in failures if finding not in shown], bad)
     if not shortened:
         return lines
     contract = folded(report.contract.line()) if report.contract.missing else []
@@ -210,9 +214,15 @@ def other_lines(others: list[Finding], blocks: set[str]) -> list[str]:
     return [*lines, *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
 
 
+CALLS = ("repeatable", "tape", "arguments unchanged")
+"""What calls leave behind is seen before any gradient is compared: it makes gradients wrong, and isn't made by them."""
+
+
 def follows(finding: Finding, blocks: set[str]) -> bool:
     """Whether a check fails as it does where those gradients are wrong."""
-    return finding.block in blocks or finding.check in ("adjoint", "step_jacobian", "central differences", "routes")
+    return finding.check not in CALLS and (
+        finding.block in blocks or finding.check in ("adjoint", "step_jacobian", "central differences", "routes")
+    )
 
 
 def folded(line: str) -> list[str]:

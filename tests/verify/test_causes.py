@@ -15,6 +15,7 @@ from verify.data import ORDINARY, SHORT, draw
 from verify.diagnosis import diagnosed
 from verify.edits.run import Trial
 from verify.evidence import Evidence
+from verify.forward_cause import forward_fault
 from verify.kept import recognised
 from verify.kernel import Kernel, load_text
 from verify.model import model_of
@@ -171,3 +172,35 @@ def test_edits_run_in_part_give_what_the_whole_program_gives() -> None:
         for block, array in whole.items():
             # the same sums in another order: rounding of at most a few hundred of them
             assert np.allclose((trial.gradients | new)[block], array, rtol=1e-12, atol=1e-13), (edit.said, block)
+
+
+def test_a_forward_pass_without_its_function_is_named_in_the_equation_that_reads_it_even_where_no_block_follows() -> None:
+    inquiry = inquiry_into("plain_lstm", ("        h = o * y\n", "        h = o * c\n"))
+    inquiry = Inquiry(inquiry.evidence, [], None, [right("plain_lstm")[1].trial.model])
+    blocks = list(inquiry.evidence.data.flat())
+    _, found = diagnosed([inquiry], dict.fromkeys(blocks, inquiry))
+    assert found is not None
+    assert found.cause == "forward: the function is missing (its names are those of `lstm`)"
+    assert found.formulas == ("right: hₜ = oₜ ∘ tanh(cₜ)", "here:  hₜ = oₜ ∘ cₜ")
+
+
+def test_a_gate_after_the_product_for_one_before_it_is_named() -> None:
+    before, after = (model_of(build(words)) for words in ("gru", "gru --reset after"))
+    text = (Path(__file__).parents[2] / "generated" / "gru_reset_after.py").read_text(encoding="utf-8")
+    evidence = evidence_of(Kernel(load_text(text, "gru_reset_after.py"), "gru_reset_after"))
+    fault = forward_fault(evidence.kernel, before, evidence)
+    assert fault is not None
+    assert fault.said.startswith("forward: a factor before the product for one after it, or the reverse")
+    assert forward_fault(evidence.kernel, after, evidence) is None
+
+
+def test_the_function_of_an_output_for_its_slope_is_named() -> None:
+    inquiry = inquiry_into("plain_lstm", ("z_f = d_c * c_prev * f * (1 - f)", "z_f = d_c * c_prev * sigmoid(f)"))
+    assert inquiry.headline(explanation_of(inquiry)) == "sigma of its output once more, for its slope: f(y) for f'(a)"
+
+
+def test_a_loop_that_stops_before_the_first_step_isnt_called_truncated() -> None:
+    inquiry = inquiry_into("plain_lstm", ("for t in reversed(range(len(steps))):", "for t in range(len(steps) - 1, 0, -1):"))
+    long = Evidence(inquiry.kernel, SHORT, draw(inquiry.kernel.dims, SHORT, 0))
+    inquiry = Inquiry(inquiry.evidence, [long], inquiry.model, known=inquiry.known)
+    assert inquiry.headline(explanation_of(inquiry)) == "the first step is left out: the loop stops before it"

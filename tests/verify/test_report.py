@@ -103,3 +103,20 @@ def test_what_fails_beside_an_inconclusive_gradient_does_not_follow_from_it(fail
 
 def test_a_diagnosis_without_equations_says_how_to_name_them() -> None:
     assert "name the cell with --against" in Diagnosis("d_W at lag 0", "").lines()[-1]
+
+
+def test_noise_is_said_before_the_gradients_that_it_makes_wrong_and_no_cause_is_denied(failing: Report) -> None:
+    assert failing.diagnosis is not None
+    noise = Finding("repeatable", FAIL, "W_i", said="backward gives other bits in another freshly loaded module")
+    unexplained = replace(failing.diagnosis, cause="", formulas=())
+    lines = printing.brief(replace(failing, findings=(noise, *failing.findings), diagnosis=unexplained))
+    assert lines[1].startswith("FAIL: repeatable")
+    assert not any("no single slip" in line for line in lines)
+    assert not any("as wrong gradients make them" in line and "repeatable" in line for line in lines)
+
+
+def test_a_carry_added_to_itself_for_what_the_loss_gives_is_named() -> None:
+    text = TEXT.replace("d_c = d_c + top_c[t]", "d_c = d_c + d_c")
+    found = verify.check(load_text(text, "twice.py"), regimes=[ORDINARY], quick=True)
+    assert found.diagnosis is not None
+    assert found.diagnosis.cause == "what came from the next step twice, for what the loss gives directly"

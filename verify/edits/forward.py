@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 
 import sympy as sp
 
 from derive.functions import FUNCTIONS
-from derive.language import Apply, Hadamard, Ones, Plus, Value, add, apply, hadamard, scale, transpose
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, add, apply, hadamard, matmul, scale, transpose
 from derive.program import Program, Term
-from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
+from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms, with_term
 from verify.edits.reads import gates, old_for_new, parameters, transposes
 from verify.edits.terms import dropped, signs
 
@@ -64,6 +64,39 @@ def other_factors(program: Program, forward: Program) -> Iterator[Edit]:
                 yield from edits(of_terms("dropped factor", "missing factor", without), program)
 
 
+def product_orders(program: Program, forward: Program) -> Iterator[Edit]:
+    """A factor outside of a matrix product for one inside, U (r ∘ h) and r ∘ (U h): a gate before or after the product."""
+    parts = {
+        one.target: one.value.args for one in forward.equations if isinstance(one.value, Hadamard) and len(one.value.args) == 2
+    }
+    products = {
+        one.target: one.value.args for one in forward.equations if isinstance(one.value, Times) and len(one.value.args) == 2
+    }
+    for k, equation in enumerate(program.equations):
+        for index, term in enumerate(equation.terms):
+            for new in moved_factors(term.value, parts, products):
+                said = "a factor before the product for one after it, or the reverse"
+                yield from edited("product order", said, program, {k: with_term(equation, index, new)}, 1)
+
+
+def moved_factors(
+    value: sp.MatrixExpr,
+    parts: Mapping[sp.MatrixExpr, tuple[sp.MatrixExpr, ...]],
+    products: Mapping[sp.MatrixExpr, tuple[sp.MatrixExpr, ...]],
+) -> Iterator[sp.MatrixExpr]:
+    """U (u ∘ v) as u ∘ (U v) and v ∘ (U u); u ∘ (U v) as U (u ∘ v)."""
+    if isinstance(value, Times) and len(value.args) == 2:
+        matrix, read = value.args
+        for one, other in permutations(parts.get(read, getattr(read, "args", ()) if isinstance(read, Hadamard) else ()), 2):
+            if one.shape == (matrix * other).shape:
+                yield hadamard(one, matmul(matrix, other))
+    elif isinstance(value, Hadamard) and len(value.args) == 2:
+        for one, other in permutations(value.args):
+            matrix, read = products.get(other, other.args if isinstance(other, Times) and len(other.args) == 2 else (None, None))
+            if matrix is not None and read.shape == one.shape:
+                yield matmul(matrix, hadamard(one, read))
+
+
 def exchanged(program: Program, forward: Program) -> Iterator[Edit]:
     """Parameters that are transposed, or change places, throughout: a wrong `--map`, gates in another order."""
     for value in forward.given:
@@ -82,4 +115,4 @@ def exchanged(program: Program, forward: Program) -> Iterator[Edit]:
             yield from edited("another parameter", f"{first.name} and {second.name} exchanged", program, changes, 1)
 
 
-CLASSES = (dropped, signs, parameters, exchanged, old_for_new, other_functions, gates, other_factors, transposes)
+CLASSES = (dropped, signs, parameters, exchanged, old_for_new, other_functions, gates, other_factors, transposes, product_orders)

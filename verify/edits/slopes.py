@@ -83,6 +83,7 @@ def wrong_slopes(scalar: sp.Expr) -> list[tuple[str, New]]:
         (f"the slope of {name} taken of its output once more: f'(y) for f'(a)", lambda one: apply(one.slope, one.y)),
         (f"the slope of {name} is there twice", lambda one: hadamard(one.present()[0], one.present()[0])),
         (f"the value of {name} for its slope", lambda one: one.y),
+        (f"{name} of its output once more, for its slope: f(y) for f'(a)", lambda one: apply(one.scalar, one.y)),
     ]  # fmt: skip
     if written is None:
         return found

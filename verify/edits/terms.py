@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 
 import sympy as sp
 
@@ -50,6 +50,16 @@ def carries(program: Program, forward: Program) -> Iterator[Edit]:
         yield from edited("carry", said, program, {k: one for k, one in touched.items() if one.terms}, 1)
     came = {k: kept(one, "carry") for k, one in enumerate(program.equations) if any(is_kind(t.value, "carry") for t in one.terms)}
     yield from edited("= for +=", "what came from the next step is lost, for every state", program, came, 1)
+
+
+def read_twice(program: Program, forward: Program) -> Iterator[Edit]:
+    """`dc += dc`: what came from the next step added to itself, where what the loss gives was to be added; and the reverse."""
+    for k, equation in enumerate(program.equations):
+        ends = {term.value.kind: term.value for term in equation.terms if is_kind(term.value, "given", "carry")}
+        for kind, other in permutations(ends, 2):
+            new = equation.substituted({ends[kind]: ends[other]}.get)
+            what = {"given": "what the loss gives directly", "carry": "what came from the next step"}
+            yield from edited("another summand", f"{what[other]} twice, for {what[kind]}", program, {k: new}, 1)
 
 
 def is_kind(value: sp.MatrixExpr, *kinds: str) -> bool:
@@ -141,4 +151,4 @@ def some_of(count: int) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([*combinations(range(count), count - 1), *combinations(range(count), 1)]))
 
 
-__all__ = ["GONE", "carries", "dropped", "factors", "signs", "stale"]
+__all__ = ["GONE", "carries", "dropped", "factors", "read_twice", "signs", "stale"]

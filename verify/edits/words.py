@@ -41,9 +41,20 @@ class EditNotation(Notation):
         return NEAR[lag]
 
 
+def shown(edit: Edit, notation: Notation) -> list[tuple[Equation, Equation]]:
+    """The changed equations; of one that only names a part of another, as tanh(c) is in o ∘ tanh(c), that other one."""
+    found = []
+    for right, wrong in edit.changed:
+        reader = next((one for one in edit.program.equations if one.is_reading(right.target)), None)
+        if notation.left(right) == notation.formula(right.value) and reader is not None:
+            right, wrong = (reader.substituted({right.target: one.value}.get) for one in (right, wrong))
+        found.append((right, wrong))
+    return found
+
+
 def described(edit: Edit, notation: Notation) -> str:
     """What was done, and to which equation, on one line."""
-    where = notation.equation(edit.equation)
+    where = notation.equation(shown(edit, notation)[0][0])
     rest = len(edit.changed) - 1
     return f"{edit.said}, in {where}" + (f" and {rest} other equation{'s' * (rest > 1)}" if rest else "")
 
@@ -51,7 +62,7 @@ def described(edit: Edit, notation: Notation) -> str:
 def formulas(edit: Edit, notation: Notation) -> list[str]:
     """Each changed equation as it is derived and as it was computed; what was left out is struck through."""
     lines = []
-    for right, wrong in edit.changed[:SHOWN]:
+    for right, wrong in shown(edit, notation)[:SHOWN]:
         struck = left_out(right, wrong, notation)
         lines += [f"right: {notation.equation(right)}", f"here:  {struck or notation.equation(wrong)}"]
     rest = len(edit.changed) - SHOWN
