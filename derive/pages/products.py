@@ -39,7 +39,7 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
                 "vector; convolutions and products of all pairs aren't read."
             )
             raise names.source.error(span, what, todo)
-        if isinstance(one, Ref) and names.is_free(one.name):
+        if isinstance(one, Ref) and names.is_free(one.name) and (sign == "star" or one.name in STEPS):
             name = declared_as(one.name)
             written = f"`{names.source.written(one.span)}` in `{written}`"
             what = f"{written} can be read in several ways: expected to know whether {name} is a number or a vector."

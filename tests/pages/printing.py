@@ -110,11 +110,11 @@ class Printer:
         self.font = self.choice("", "", r"\mathbf", r"\boldsymbol", r"\bm")
         self.bracketed = self.choice(True, False)
         self.sign = self.choice(r"\odot", r"\circ", r"\otimes", "*", r"\cdot", "⊙", "∘", r"\times")
-        self.elementwise = self.choice(r"\odot", r"\circ", r"\otimes", "*", "⊙", "∗")
-        if self.sign not in (r"\cdot", r"\times"):
-            self.elementwise = self.sign  # two signs side by side would say two products
-        elif self.elementwise not in ("*", "∗"):
-            self.elementwise = r"\otimes"  # a dot beside a circle is an inner product
+        self.elementwise = self.sign  # two signs side by side would say two products
+        if self.sign in ("*", r"\cdot", r"\times"):
+            self.elementwise = (
+                r"\otimes"  # a dot beside a circle is an inner product; a star beside a parameter may mean a number
+            )
         self.join = self.choice("[,]", "[;]", "pmatrix", "bmatrix", "(,)")
         self.dot = self.choice("", "", r"\cdot")
         self.words = {name: self.choice(*forms) for name, forms in WORDS.items()}
