@@ -53,7 +53,7 @@ def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     what = f"`{a}` and `{b}` are one quantity at two layers: layers aren't joined yet, expected one layer."
     todo = (
         f'Say --let "{name}=input" to read one layer alone, with `{a}` as an input of its own; or write one layer, with a symbol of its '
-        "own for what comes from below, and derive it with --layers."
+        "own for what comes from below."
     )
     return names.source.error(one.span, what, todo, (other.span, "the other:"))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from derive.pages.alphabet import SIGNS, STEPS
-from derive.pages.core import Const, Core, Product, Ref
+from derive.pages.core import Call, Const, Core, Product, Ref
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX
 from derive.pages.names import Names
 from derive.pages.symbols import children
 from derive.pages.tree import Bracket, Chain, Grid, Node, Signed, Sum
 
+COMPOSED = (r"\circ", "∘", "◦")
+FUNCTION_LETTERS = ("f", "g", "F", "G", "phi", "psi", "rho")
 OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
 
 
@@ -20,6 +22,8 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
     star or `\\otimes` beside a symbol that may be a weight leaves that open."""
     if sign == "cross":
         return "dot"  # `W \\times x` and `f_t \\times c_{t-1}`: the product of whatever the two are
+    if sign == "hadamard":
+        refuse_composition(names, pair)
     if sign == "hadamard" or any(isinstance(one, Const) for one in pair):
         return sign
     if sign == "dot":
@@ -53,6 +57,19 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
 def declared_as(name: str) -> str:
     """A name as a declaration spells it: `Delta t`."""
     return name.replace("_t", " t") if name in STEPS else name.rstrip("_")
+
+
+def refuse_composition(names: Names, pair: tuple[Core, Core]) -> None:
+    """`f \\circ g(x)`: f of g(x), or the vector f times g(x), where f is a letter of functions that nothing on the page decides."""
+    left, right = pair
+    sign = names.source.text[left.span[1] : right.span[0]].strip()
+    if not (isinstance(left, Ref) and isinstance(right, Call) and sign in COMPOSED and left.name in FUNCTION_LETTERS):
+        return
+    if names.is_free(left.name) and left.name not in names.declared.kinds:
+        written, inner = names.source.written((left.span[0], right.span[1])), names.source.written(right.span)
+        what = f"`{written}` can be read in two ways: expected to know whether {left.name} is applied to the rest, or a factor of it."
+        todo = f'Write `{left.name}({inner})` for the function; say --let "{left.name}=vector" for the elementwise product.'
+        raise names.source.error(left.span, what, todo)
 
 
 def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core, Core]) -> None:
