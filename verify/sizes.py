@@ -86,8 +86,8 @@ def check_names(kernel: Kernel, sets: Sequence[Sizes]) -> None:
 @dataclass
 class Trial:
     """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. undecided: why nothing is said.
-    bursts: whether the equations of its cell give no finite outputs there either.
-    dull: outputs and blocks of which float32 has no digits at small sizes either.
+    dull: outputs and blocks of which float32 has no digits at small sizes either. bursts: whether the equations of its cell give no
+    finite outputs there either.
     """
 
     kernel: Kernel
@@ -99,6 +99,7 @@ class Trial:
     failing: dict[str, Finding] = field(default_factory=dict)
     undecided: str = ""
     bursts: bool = False
+    chain: Chain | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
@@ -214,7 +215,11 @@ class Trial:
     def worth(self, data: Data, direction: dict[str, Array]) -> float:
         """What rounding may take of the derivative along a direction, where units are saturated; 0 where that is too much to find."""
         width = sum(array.shape[-1] for array in data.state.values())
-        chain = Chain(self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True)
+        if self.chain is None or self.chain.data is not data:  # all blocks share what it finds
+            self.chain = Chain(
+                self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True
+            )
+        chain = self.chain
         if data.steps * data.batch * width**2 > LARGE or not chain.holds:
             return 0.0
         errors = chain.along(direction)[1]

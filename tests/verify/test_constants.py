@@ -7,9 +7,11 @@ import pytest
 
 import verify
 from verify.data import NEAR_ZERO, ORDINARY, SUSTAINED
+from verify.evidence import EXACT
 from verify.examination import Report
 from verify.gradients import BELOW, GROWS, Comparison, judged, vanishing
-from verify.kernel import load_text
+from verify.kernel import Kernel, load_text
+from verify.sizes import Trial
 from verify.tolerances import Tolerance
 
 GATE = '''
@@ -85,6 +87,13 @@ def test_a_gradient_as_good_as_zero_is_held_to_be_small_beside_the_largest() -> 
         (True, False),
         (True, True),
     ]
+
+
+def test_what_float32_has_no_digits_of_at_small_sizes_is_not_held_against_large_ones() -> None:
+    kernel = Kernel(load_text(GATE.replace("CONSTANT", "16"), "constant.py"), "constant")
+    trial = Trial(kernel, {"T": 3, "B": 2, **kernel.dims.sizes}, EXACT, 0)
+    assert {"U", "b"} <= set(trial.lost_at_small_sizes())
+    assert "W" not in trial.lost_at_small_sizes()
 
 
 def test_nothing_is_decided_where_derivatives_grow_beyond_what_float64_holds() -> None:
