@@ -101,16 +101,17 @@ class Report:
             shown = [f"{self.name}: {finding.verdict}: {finding.line()}" for finding in self.failures()]
             more = ", ".join(dict.fromkeys(label_of(finding.block) or finding.check for finding in self.failures()[2:]))
             return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more: {more}" if more else "")
-        pairs = [pair for pair in (self.rows[0].errors if self.rows else {}) if "central" not in pair]
-        exact = max((self.worst(pair) for pair in pairs), default=0.0)
-        near = max((self.worst(pair) for pair in (self.rows[0].errors if self.rows else {}) if "central" in pair), default=0.0)
-        routes = ", ".join(called(route, self.given) for route in self.routes[:-1])
+        pairs = self.rows[0].errors if self.rows else {}
+        exact, near = (
+            max((self.worst(p) for p in pairs if ("central" in p) is central), default=0.0) for central in (False, True)
+        )
+        routes = ", ".join(called(r, self.given) for r in self.routes[:-1])
+        if self.method != EXACT:
+            routes, exact = f"{routes}, {self.method}", max((one.error for one in self.comparisons if one.decided), default=0.0)
         note = "" if self.given or "hand-written" in self.routes else " (no hand-written gradient exists)"
         steps = max((sight.steps for sight in self.sights), default=0)
-        return (
-            f"verified: {routes} and {self.routes[-1]} differences agree in {len(self.rows)} blocks, lag by lag to {steps - 1} "
-            f"(worst {exact:.0e}; central {near:.0e}){note}"
-        )
+        agree = f"{routes} and {self.routes[-1]} differences agree in {len(self.rows)} blocks"
+        return f"verified: {agree}, lag by lag to {steps - 1} (worst {exact:.0e}; central {near:.0e}){note}"
 
 
 def check(
