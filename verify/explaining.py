@@ -38,9 +38,13 @@ class Explaining:
         result = [self.decided(finding) if is_wrong(finding) else finding for finding in found]
         wrong = [finding.block for finding in result if is_wrong(finding)]
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
-        inquiries = [Inquiry(one, long, self.model, self.namesakes, self.progress) for one in self.evidences]
+        failing = self.telling(wrong)
+        inquiries = [
+            Inquiry(one, long, self.model, self.namesakes, self.progress, again=[self.evidences[j] for j in failing if j != k])
+            for k, one in enumerate(self.evidences)
+        ]
         with np.errstate(all="ignore"):
-            telling = [inquiries[k] for k in self.telling(wrong)]
+            telling = [inquiries[k] for k in failing]
             causes, diagnosis = diagnosed(telling, {block: inquiries[self.showing(block)] for block in wrong})
             for k, finding in enumerate(result):
                 if is_wrong(finding):
