@@ -11,10 +11,11 @@ from verify import central, compare, differences, gradients
 from verify.cause import Inquiry
 from verify.diagnosis import Diagnosis, diagnosed
 from verify.evidence import EXACT, Evidence
-from verify.findings import FAIL, PASS, Finding
+from verify.findings import FAIL, PASS, Finding, label_of
 from verify.gradients import Comparison
 from verify.kernel import Kernel
 from verify.model import Model
+from verify.size_cause import size_fault
 from verify.tolerances import CENTRAL
 from verify.verdicts import worst_of
 
@@ -32,12 +33,17 @@ class Explaining:
     method: str
     comparisons: list[Comparison]
     progress: Callable[[str], None]
+    seed: int = 0
 
     def explained(self, found: list[Finding]) -> tuple[list[Finding], Diagnosis | None]:
         """(the findings with the arbiter's word and the likely cause, the diagnosis)."""
         result = [self.decided(finding) if is_wrong(finding) else finding for finding in found]
         wrong = [finding.block for finding in result if is_wrong(finding)]
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
+        sized = self.of_size(wrong)
+        if sized is not None:
+            cause = sized.cause
+            return [replace(one, cause=cause) if is_wrong(one) else one for one in result], sized
         failing = self.telling(wrong)
         inquiries = [
             Inquiry(one, long, self.model, self.namesakes, self.progress, again=[self.evidences[j] for j in failing if j != k])
@@ -51,6 +57,17 @@ class Explaining:
                     agree = finding.agree or self.agreement(finding.block)
                     result[k] = replace(finding, agree=agree, cause=causes[finding.block])
         return result, diagnosis
+
+    def of_size(self, wrong: Sequence[str]) -> Diagnosis | None:
+        """The diagnosis where all that failed has a size in common that nothing else has."""
+        if not wrong:
+            return None
+        with np.errstate(all="ignore"):
+            fault = size_fault(self.kernel, self.evidences, self.comparisons, self.method, self.seed)
+        if fault is None:
+            return None
+        cause = f"the size {fault.name}: gradients are wrong {fault.said}, right at every other size that was tried"
+        return Diagnosis(label_of(wrong[0]), cause, explained=tuple(wrong), size=fault.said)
 
     def decided(self, finding: Finding) -> Finding:
         """The finding after the arbiter was asked, where there is a cell to ask."""

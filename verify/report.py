@@ -155,6 +155,8 @@ def brief(report: Report, shortened: bool = True) -> list[str]:
     total = len({one.block for one in report.comparisons}) or len(blocks)
     wrong = sum(f.verdict == FAIL for f in blocks.values())
     lines = [f"{report.name}: FAIL" + (f": {wrong} of {total} gradients are wrong" if wrong else "")]
+    if report.diagnosis is not None and report.diagnosis.size:
+        lines = [f"{report.name}: FAIL: gradients are wrong {report.diagnosis.size}"]
     if all(finding.verdict != FAIL for finding in failures):
         lines = [f"{report.name}: inconclusive"]
     calls = [finding for finding in failures if finding.check in CALLS]
