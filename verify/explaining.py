@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from verify import central, compare, differences, gradients
+from verify.block_cause import simple
 from verify.cause import Inquiry
 from verify.diagnosis import Diagnosis, diagnosed
 from verify.evidence import EXACT, Evidence
@@ -42,8 +43,7 @@ class Explaining:
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
         sized = self.of_size(wrong)
         if sized is not None:
-            cause = sized.cause
-            return [replace(one, cause=cause) if is_wrong(one) else one for one in result], sized
+            return [replace(one, cause=self.at_size(one.block, sized)) if is_wrong(one) else one for one in result], sized
         failing = self.telling(wrong)
         inquiries = [
             Inquiry(one, long, self.model, self.namesakes, self.progress, again=[self.evidences[j] for j in failing if j != k])
@@ -68,6 +68,14 @@ class Explaining:
             return None
         cause = f"the size {fault.name}: gradients are wrong {fault.said}, right at every other size that was tried"
         return Diagnosis(label_of(wrong[0]), cause, explained=tuple(wrong), size=fault.said)
+
+    def at_size(self, block: str, sized: Diagnosis) -> str:
+        """What is wrong with a block at such sizes, where that shows in it."""
+        inquiry = Inquiry(self.evidences[self.showing(block)], [], None)
+        if block not in inquiry.got or not inquiry.differs(block):
+            return sized.cause
+        said = simple(inquiry.got[block], inquiry.expected[block], inquiry.evidence.data)
+        return f"{sized.cause}; there: {said}" if said else sized.cause
 
     def decided(self, finding: Finding) -> Finding:
         """The finding after the arbiter was asked, where there is a cell to ask."""

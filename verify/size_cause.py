@@ -87,12 +87,17 @@ def wrong_at(kernel: Kernel, sizes: Mapping[str, int], method: str, seed: int) -
 
 
 def sharp(kernel: Kernel, fault: SizeFault, method: str, seed: int) -> bool:
-    """Whether other draws are right and wrong on the same sides of the edge."""
+    """Whether other draws, at other sizes of all other dimensions, are right and wrong on the same sides of the edge."""
     return all(
-        wrong_at(kernel, {fault.name: size}, method, seed + k) == (size == fault.edge[1])
+        wrong_at(kernel, {**grown(kernel, k), fault.name: size}, method, seed + k) == (size == fault.edge[1])
         for k in range(1, OTHERS + 1)
         for size in fault.edge
     )
+
+
+def grown(kernel: Kernel, by: int) -> dict[str, int]:
+    """Larger sizes of all dimensions, each by another number: a fault where D > H has its edge elsewhere there."""
+    return {name: size + by * (2 + k) for k, (name, size) in enumerate({**SMALL, **kernel.dims.sizes}.items())}
 
 
 def accounted(fault: SizeFault, one: Comparison, evidences: Sequence[Evidence]) -> bool:

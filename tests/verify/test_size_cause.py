@@ -12,7 +12,7 @@ from verify import report as printing
 from verify.data import LARGE_T, ORDINARY, QUICK
 from verify.evidence import EXACT
 from verify.kernel import Kernel
-from verify.size_cause import along
+from verify.size_cause import along, sharp
 
 RETURN = "    return SimpleNamespace(parameters=d"
 ONE = replace(ORDINARY, name="one example", batch=1)
@@ -46,6 +46,7 @@ OTHERS = {
     "a mean for a sum over the examples": ('d["b"] += d_a.sum(axis=0)', 'd["b"] += d_a.mean(axis=0)'),
     "a transpose too few": ("d_h = d_a @ U\n", "d_h = d_a @ U.T\n"),
     "a norm that is clipped": (RETURN, f'    d["W"] /= max(1, np.linalg.norm(d["W"]) / 9)\n{RETURN}'),
+    "more inputs than units": (RETURN, f'    d["W"] *= 1 + (W.shape[1] > len(b))\n{RETURN}'),
     "nothing": (RETURN, RETURN),
 }
 
@@ -53,4 +54,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_shows_at_most_sizes_or_depends_on_the_data_is_no_size(name: str) -> None:
     found = verify.check(edited(OTHERS[name]), regimes=[*QUICK[:2], replace(ONE, scale=0.1, size=0.1)], quick=True)
+    kernel = Kernel(edited(OTHERS[name]), "edited")
+    faults = [fault for dim in ("B", "H", "D") for fault in [along(kernel, dim, EXACT, 0)] if fault]
+    assert not any(sharp(kernel, fault, EXACT, 0) for fault in faults)
     assert found.diagnosis is None or not found.diagnosis.size
