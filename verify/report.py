@@ -170,7 +170,9 @@ def told(report: Report, rows: int, others: int) -> list[str]:
     """What failed, with so many lines of blocks and so many checks besides."""
     failures = report.failures()
     blocks = {f.block: f for f in reversed(failures) if f.check == "gradients" and f.block}
-    calls = [finding for finding in failures if finding.check in CALLS]
+    calls = [finding for finding in failures if finding.check in CALLS or is_forward(finding)]
+    if report.diagnosis is not None and report.diagnosis.cause.startswith("forward: "):
+        calls = [finding for finding in calls if not is_forward(finding)]
     lines = [headline(report)]
     if blocks:  # before the gradients, which they make wrong
         lines += other_lines(calls, set(blocks), others)
@@ -238,6 +240,11 @@ def other_lines(others: list[Finding], blocks: set[str], most: int) -> list[str]
 
 CALLS = ("repeatable", "tape", "arguments unchanged")
 """What calls leave behind is seen before any gradient is compared: it makes gradients wrong, and isn't made by them."""
+
+
+def is_forward(finding: Finding) -> bool:
+    """Whether the forward pass isn't that of the cell which it is held against: what gradients are compared with is another function's."""
+    return finding.check == "against" and finding.where.startswith("forward")
 
 
 def follows(finding: Finding, blocks: set[str]) -> bool:

@@ -225,3 +225,16 @@ def test_a_slip_that_explains_the_searched_data_alone_is_no_cause() -> None:
     long = Evidence(kernel, SHORT, draw(kernel.dims, SHORT, 0))
     found = explanation_of(Inquiry(evidence_of(kernel), [], search.trial.model, known=search, again=[long]))
     assert found.explained == {"initial h"}, "nothing comes to it from beyond the second step, however long the data are"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_bias_that_forward_takes_twice_is_a_fault_of_forward_not_of_its_gradient(told: bool) -> None:
+    text, search = right("plain_lstm")
+    model = search.trial.model
+    kernel = Kernel(load_text(text.replace("h @ p.U_f.T + p.b_f", "h @ p.U_f.T + 2 * p.b_f"), "edited.py"), "edited")
+    inquiry = Inquiry(evidence_of(kernel), [], model if told else None, [model], known=search if told else None)
+    assert inquiry.differs("b_f")
+    found = explanation_of(inquiry)
+    assert inquiry.headline(found).startswith("forward: factor 2")
+    assert "b_f" in found.explained
+    assert inquiry.formulas(found)[1].endswith("+ 2 b_f")

@@ -136,3 +136,15 @@ def test_a_failure_with_many_blocks_formulas_and_broken_promises_fits_a_screen_t
         assert max(map(len, lines)) <= printing.SCREEN[1]
         assert any(line.startswith("contract: 0 of ") for line in lines)
         assert any(re.fullmatch(r"  and \d+ more", line) for line in lines), "how many blocks aren't shown"
+
+
+def test_a_forward_pass_that_differs_from_its_cell_stands_before_the_gradients_unless_it_is_the_cause(failing: Report) -> None:
+    assert failing.diagnosis is not None
+    forward = Finding("against", FAIL, where="forward: output h, step 0", said="differs from `lstm`")
+    lines = printing.brief(replace(failing, findings=(*failing.findings, forward)))
+    assert lines[1].startswith("FAIL: against: forward")
+    named = replace(failing.diagnosis, cause="forward: factor 2")
+    assert (
+        printing.brief(replace(failing, findings=(*failing.findings, forward), diagnosis=named))[2]
+        == "  cause: forward: factor 2"
+    )
