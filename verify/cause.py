@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verify.block_cause import fits, shifted, simple, single, step_parts, truncation
+from derive.program import Equation
+from verify.block_cause import FITS, fits, shifted, simple, single, step_parts, truncation
 from verify.edits.edit import Edit
 from verify.edits.run import Trial
 from verify.edits.words import EditNotation, described, formulas
@@ -42,7 +43,7 @@ class Inquiry:
 
     long: data of T >= 40 for the recurrence. model: the cell that the kernel is, or is held against. others: cells of its names, asked
     where the model isn't known. known: the search on these data, where it was made for another kernel already. together: how many
-    edits that explain a part are tried with a second one.
+    edits that explain a part are tried with a second one. again: other data on which it fails, where a slip has to be the cause too.
     """
 
     evidence: Evidence
@@ -52,6 +53,7 @@ class Inquiry:
     progress: Callable[[str], None] = field(default=lambda what: None, repr=False)
     known: Search | None = field(default=None, repr=False)
     together: int = WORTH
+    again: Sequence[Evidence] = ()
 
     @property
     def kernel(self) -> Kernel:
@@ -185,9 +187,9 @@ class Inquiry:
             found = [*search.fits_at_first(self.whole, self.kernel), *found]
         tried = len(search.table)
         for one in found:
-            if one.explains(wrong) and self.confirmed(one.edit, model):
+            if one.explains(wrong) and self.confirmed(one.edit, model) and self.elsewhere_too(model, (one.edit,)):
                 return Explanation((one.edit,), one.explained, tried)
-        return self.paired(found, wrong, search, model) or self.partial(found, tried)
+        return self.paired(found, wrong, search, model) or self.partial(found, tried, model)
 
     def confirmed(self, edit: Edit, model: Model) -> bool:
         """Whether an edit gives the kernel's gradients with a cotangent on the last step only, too."""
@@ -201,6 +203,22 @@ class Inquiry:
             for block, array in found.items()
         )
 
+    def elsewhere_too(self, model: Model, edits: Sequence[Edit], blocks: Collection[str] | None = None) -> bool:
+        """Whether edits, the later ones on top of the earlier, give what the kernel gives on the other data on which it fails.
+
+        blocks: those that they are to explain; by default all. The longest data come first: short ones tell the fewest slips apart.
+        """
+        for evidence in sorted(self.again, key=lambda one: -one.data.steps):
+            data, kernel = evidence.data, evidence.kernel
+            some = [lasting(edit, self.evidence.data.steps, data.steps) for edit in edits]
+            base = some[-2].program if len(some) > 1 else None
+            right = Trial(model, kernel.dims, data, data.cotangents).gradients
+            trial = Trial(model, kernel.dims, data, data.cotangents, base)
+            found, got = trial.gradients | trial.run(some[-1]), kernel.gradients(data)
+            if any(not accounted(got.get(b), found[b], right[b]) for b in (right if blocks is None else blocks)):
+                return False
+        return True
+
     def paired(self, found: list[Fit], wrong: list[str], search: Search, model: Model) -> Explanation | None:
         """Two slips: one that explains a part, and a second one on top of it."""
         data = self.evidence.data
@@ -212,17 +230,18 @@ class Inquiry:
             second = Search(trial, data, self.progress)
             rest = second.differing(self.whole)
             for two in second.fits(self.whole)[:1]:
-                if two.explains(rest):
+                if two.explains(rest) and self.elsewhere_too(model, (one.edit, two.edit)):
                     edits = (one.edit, two.edit)
                     return Explanation(edits, frozenset(wrong), len(search.table) + len(second.table))
         return None
 
-    def partial(self, found: list[Fit], tried: int) -> Explanation | None:
+    def partial(self, found: list[Fit], tried: int, model: Model) -> Explanation | None:
         """The slips that explain some of the blocks each, and spoil none."""
         explained: set[str] = set()
         edits = []
         for one in found:
-            if not one.spoiled and one.explained - explained:
+            more = one.explained - explained
+            if not one.spoiled and more and self.elsewhere_too(model, (one.edit,), more):
                 edits.append(one.edit)
                 explained |= one.explained
         return Explanation(tuple(edits), frozenset(explained), tried) if edits else None
@@ -235,11 +254,10 @@ class Inquiry:
         found: dict[str, str] = {}
         for evidence in self.long:
             got = step_gradients(evidence.kernel, evidence)
-            for block, array in got.items():
-                if block not in found:
-                    said = truncation(array, evidence.per_step(block, evidence.data.cotangents), block)
-                    if said:
-                        found[block] = said
+            said = {b: truncation(a, evidence.per_step(b, evidence.data.cotangents), b) for b, a in got.items()}
+            # of an initial state a carry cut in pieces leaves the first piece alone, however long that is
+            cut = next((one for one in said.values() if "cut every" in one), "")
+            found = {block: cut or one for block, one in said.items() if one} | found
         return found
 
     # ---- one block
@@ -271,6 +289,28 @@ class Inquiry:
                     count = "step only" if k == 1 else "steps only"
                     return f"gathered from {said.removesuffix(' 1') if k == 1 else said} {count}"
         return ""
+
+
+def lasting(edit: Edit, steps: int, other: int) -> Edit:
+    """The edit on data of other length: a loop that stops before the first step stops there however long the data are."""
+    stop = {f"weight:{what} {steps - 1}": f"weight:{what} {other - 1}" for what in ("stop", "past")}
+
+    def moved(equation: Equation) -> Equation:
+        return equation.substituted(lambda part: part.like(kind=stop[part.kind]) if getattr(part, "kind", "") in stop else None)
+
+    changed = tuple((old, moved(new)) for old, new in edit.changed)
+    new = {one.target: one for _, one in changed}
+    equations = tuple(new.get(one.target, one) for one in edit.program.equations)
+    return replace(edit, program=replace(edit.program, equations=equations), changed=changed)
+
+
+def accounted(got: Array | None, found: Array, right: Array) -> bool:
+    """Whether what came is what was found, beside how far it is from what is right; where nothing is a number nothing is denied."""
+    if got is None or got.shape != found.shape:
+        return False
+    if not np.isfinite(right).all() or not (np.isfinite(found).all() or np.isfinite(got).all()):
+        return True
+    return norm(got - found) <= max(1e-3 * norm(got - right), FITS * norm(right))
 
 
 __all__ = ["Explanation", "Inquiry"]

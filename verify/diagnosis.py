@@ -27,7 +27,7 @@ class Diagnosis:
 
     first: the earliest wrong gradient in the order of the backward pass, lag 0 before lag 1. cause: what explains it; empty where
     nothing that was tried does. formulas: the equations as they are and as computed. explained, unexplained: blocks. tried: how many
-    slips were.
+    slips were. size: at which sizes gradients are wrong, where that is the cause: `for B > 64`.
     """
 
     first: str
@@ -36,9 +36,12 @@ class Diagnosis:
     explained: tuple[str, ...] = ()
     unexplained: tuple[str, ...] = ()
     tried: int = 0
+    size: str = ""
 
     def lines(self) -> list[str]:
         """For a person, the headline first."""
+        if self.size:
+            return [f"cause: {self.cause}"]
         if not self.cause:
             said = (
                 f"no single slip that was tried explains it ({self.tried} were)"
@@ -51,6 +54,8 @@ class Diagnosis:
     def line(self) -> str:
         """On one line: how many blocks are wrong, which first, and why."""
         count = len(self.explained) + len(self.unexplained)
+        if self.size:
+            return f"gradients are wrong {self.size}, first {self.first}; likely cause: {self.cause}"
         cause = f"likely cause: {self.cause}" if self.cause else "no single slip that was tried explains it"
         return f"{count} gradient{'s are' if count > 1 else ' is'} wrong, first {self.first}; {cause}"
 

@@ -352,7 +352,7 @@ class Examination:
             return found
         self.progress("causes")
         explaining = Explaining(
-            self.kernel, self.evidences, self.asked or self.recognised, self.method, comparisons, self.progress
+            self.kernel, self.evidences, self.asked or self.recognised, self.method, comparisons, self.progress, self.seed
         )
         result, self.diagnosis = explaining.explained(found)
         return result

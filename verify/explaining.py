@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from verify import central, compare, differences, gradients
+from verify.block_cause import simple
 from verify.cause import Inquiry
 from verify.diagnosis import Diagnosis, diagnosed
 from verify.evidence import EXACT, Evidence
-from verify.findings import FAIL, PASS, Finding
+from verify.findings import FAIL, PASS, Finding, label_of
 from verify.gradients import Comparison
 from verify.kernel import Kernel
 from verify.model import Model
+from verify.size_cause import size_fault
 from verify.tolerances import CENTRAL
 from verify.verdicts import worst_of
 
@@ -32,21 +34,48 @@ class Explaining:
     method: str
     comparisons: list[Comparison]
     progress: Callable[[str], None]
+    seed: int = 0
 
     def explained(self, found: list[Finding]) -> tuple[list[Finding], Diagnosis | None]:
         """(the findings with the arbiter's word and the likely cause, the diagnosis)."""
         result = [self.decided(finding) if is_wrong(finding) else finding for finding in found]
         wrong = [finding.block for finding in result if is_wrong(finding)]
         long = [evidence for evidence in self.evidences if evidence.data.steps >= 40]
-        inquiries = [Inquiry(one, long, self.model, self.namesakes, self.progress) for one in self.evidences]
+        sized = self.of_size(wrong)
+        if sized is not None:
+            return [replace(one, cause=self.at_size(one.block, sized)) if is_wrong(one) else one for one in result], sized
+        failing = self.telling(wrong)
+        inquiries = [
+            Inquiry(one, long, self.model, self.namesakes, self.progress, again=[self.evidences[j] for j in failing if j != k])
+            for k, one in enumerate(self.evidences)
+        ]
         with np.errstate(all="ignore"):
-            telling = [inquiries[k] for k in self.telling(wrong)]
+            telling = [inquiries[k] for k in failing]
             causes, diagnosis = diagnosed(telling, {block: inquiries[self.showing(block)] for block in wrong})
             for k, finding in enumerate(result):
                 if is_wrong(finding):
                     agree = finding.agree or self.agreement(finding.block)
                     result[k] = replace(finding, agree=agree, cause=causes[finding.block])
         return result, diagnosis
+
+    def of_size(self, wrong: Sequence[str]) -> Diagnosis | None:
+        """The diagnosis where all that failed has a size in common that nothing else has."""
+        if not wrong:
+            return None
+        with np.errstate(all="ignore"):
+            fault = size_fault(self.kernel, self.evidences, self.comparisons, self.method, self.seed)
+        if fault is None:
+            return None
+        cause = f"the size {fault.name}: gradients are wrong {fault.said}, right at every other size that was tried"
+        return Diagnosis(label_of(wrong[0]), cause, explained=tuple(wrong), size=fault.said)
+
+    def at_size(self, block: str, sized: Diagnosis) -> str:
+        """What is wrong with a block at such sizes, where that shows in it."""
+        inquiry = Inquiry(self.evidences[self.showing(block)], [], None)
+        if block not in inquiry.got or not inquiry.differs(block):
+            return sized.cause
+        said = simple(inquiry.got[block], inquiry.expected[block], inquiry.evidence.data)
+        return f"{sized.cause}; there: {said}" if said else sized.cause
 
     def decided(self, finding: Finding) -> Finding:
         """The finding after the arbiter was asked, where there is a cell to ask."""

@@ -19,6 +19,9 @@ TINY = "so small that float64 underflows"
 GROWS = "derivatives grow beyond what float64 holds"
 
 
+BY_LAG = "cotangent at one step only"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One block, one cotangent (or one lag), one regime: how far backward is from the evidence.
@@ -302,7 +305,7 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
     sharp = np.where(vanished, 0.0, np.where(decided, np.where(size == 0, 0.0, allowed), np.inf))
     seen = {int(k): float(sharp[lag == k].min()) for k in np.unique(lag[lag >= 0])}
     return Comparison(
-        block, evidence.regime.name, "cotangent at one step only", float(error[s, t]),
+        block, evidence.regime.name, BY_LAG, float(error[s, t]),
         within(evidence, int(lag[s, t]), float(allowed[s, t])), where,
         float(got[s, e, t, j].real), float(expected[s, e, t, j]), bool(decided.any()), "" if decided.any() else BELOW,
         (s, (int(t), int(e), int(j)) if to[t] >= 0 else (int(e), int(j))), tuple(sorted({int(k) for k in lag[failing]})), seen,

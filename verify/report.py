@@ -144,43 +144,67 @@ def in_full(report: Report) -> None:
 
 # ---- a failure on a screen
 
-WIDTH, COLUMNS, ROWS, OTHERS = 100, 3, 9, 3
-"""Of a screen: its width, how many blocks stand side by side, how many lines of them, and how many checks that fail besides."""
+WIDTH, SCREEN, COLUMNS = 100, (24, 130), 3
+"""How wide sentences are, what a screen holds, and how many blocks stand side by side."""
+ROOM = ((9, 3), (6, 3), (4, 2), (2, 1), (1, 1))
+"""How many lines of blocks, and how many checks that fail besides: what a screen has room for, the first that fits."""
 
 
 def brief(report: Report, shortened: bool = True) -> list[str]:
-    """The headline, the diagnosis, the blocks that fail, what else does."""
+    """The headline, the diagnosis, the blocks that fail, what else does; shortened: so that it fits a screen."""
+    missing = bool(report.contract.missing)
+    found = told(report, *ROOM[0])
+    if not shortened:
+        return found
+    promises = folded(report.contract.line()) if missing else []
+    count = [f"contract: {report.contract.kept} of {report.contract.of} kept (--verbose names the others)"] if missing else []
+    end = "Everything that was found: --verbose, or --json."
+    for room, contract in ((ROOM[0], promises), *[(room, count) for room in ROOM]):
+        lines = [*told(report, *room), *contract, end]
+        if len(lines) <= SCREEN[0]:
+            break
+    return lines
+
+
+def told(report: Report, rows: int, others: int) -> list[str]:
+    """What failed, with so many lines of blocks and so many checks besides."""
     failures = report.failures()
     blocks = {f.block: f for f in reversed(failures) if f.check == "gradients" and f.block}
-    total = len({one.block for one in report.comparisons}) or len(blocks)
-    wrong = sum(f.verdict == FAIL for f in blocks.values())
-    lines = [f"{report.name}: FAIL" + (f": {wrong} of {total} gradients are wrong" if wrong else "")]
-    if all(finding.verdict != FAIL for finding in failures):
-        lines = [f"{report.name}: inconclusive"]
-    calls = [finding for finding in failures if finding.check in CALLS]
+    calls = [finding for finding in failures if finding.check in CALLS or is_forward(finding)]
+    if report.diagnosis is not None and report.diagnosis.cause.startswith("forward: "):
+        calls = [finding for finding in calls if not is_forward(finding)]
+    lines = [headline(report)]
     if blocks:  # before the gradients, which they make wrong
-        lines += other_lines(calls, set(blocks))
+        lines += other_lines(calls, set(blocks), others)
     if report.diagnosis is not None and (report.diagnosis.cause or not calls):
-        lines += [f"  {line}" for line in report.diagnosis.lines()]
-    lines += block_lines(report, [blocks[b] for b in dict.fromkeys(f.block for f in failures) if b in blocks])
+        lines += [part for line in report.diagnosis.lines() for part in indented(line)]
+    lines += block_lines(report, [blocks[b] for b in dict.fromkeys(f.block for f in failures) if b in blocks], rows)
     shown = [*blocks.values(), *(calls if blocks else [])]
     bad = {block for block, finding in blocks.items() if finding.verdict == FAIL}
-    lines += other_lines([finding for finding in failures if finding not in shown], bad)
-    if not shortened:
-        return lines
-    contract = folded(report.contract.line()) if report.contract.missing else []
-    return [*lines, *contract, "Everything that was found: --verbose, or --json."]
+    return lines + other_lines([finding for finding in failures if finding not in shown], bad, others)
 
 
-def block_lines(report: Report, failing: list[Finding]) -> list[str]:
+def headline(report: Report) -> str:
+    failures = report.failures()
+    if all(finding.verdict != FAIL for finding in failures):
+        return f"{report.name}: inconclusive"
+    if report.diagnosis is not None and report.diagnosis.size:
+        return f"{report.name}: FAIL: gradients are wrong {report.diagnosis.size}"
+    blocks = {f.block: f.verdict for f in reversed(failures) if f.check == "gradients" and f.block}
+    total = len({one.block for one in report.comparisons}) or len(blocks)
+    wrong = sum(verdict == FAIL for verdict in blocks.values())
+    return f"{report.name}: FAIL" + (f": {wrong} of {total} gradients are wrong" if wrong else "")
+
+
+def block_lines(report: Report, failing: list[Finding], rows: int) -> list[str]:
     """The blocks that fail side by side: the gradient, its error, the lags at which it is wrong."""
-    cells = [block_cell(report, finding) for finding in failing[: COLUMNS * ROWS]]
+    cells = [block_cell(report, finding) for finding in failing[: COLUMNS * rows]]
     width = max(map(len, cells), default=0) + 3
-    count = max(1, min(COLUMNS, WIDTH // width)) if width else 1
+    count = max(1, min(COLUMNS, SCREEN[1] // width)) if width else 1
     lines = ["  " + "".join(one.ljust(width) for one in cells[k : k + count]).rstrip() for k in range(0, len(cells), count)][
-        :ROWS
+        :rows
     ]
-    rest = len(failing) - count * len(lines)
+    rest = len(failing) - min(len(cells), count * len(lines))
     return ["", *lines, *([f"  and {rest} more"] if rest > 0 else []), ""] if lines else []
 
 
@@ -204,18 +228,23 @@ def how_far(finding: Finding) -> str:
     return f"off by {finding.error:.1e}"
 
 
-def other_lines(others: list[Finding], blocks: set[str]) -> list[str]:
+def other_lines(others: list[Finding], blocks: set[str], most: int) -> list[str]:
     """What fails besides: first what doesn't follow from wrong gradients, then the names of the checks that may."""
     alone = [finding for finding in others if not blocks or not follows(finding, blocks)]
     said = [f"{finding.verdict.upper() if finding.verdict == FAIL else finding.verdict}: {finding.line()}" for finding in alone]
-    lines = [line for text in said[:OTHERS] for line in folded(text)]
-    more = [f"and {len(said) - OTHERS} more"] if len(said) > OTHERS else []
+    lines = [line for text in said[:most] for line in folded(text)]
+    more = [f"and {len(said) - most} more"] if len(said) > most else []
     after = list(dict.fromkeys(finding.check for finding in others if finding not in alone))
     return [*lines, *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
 
 
 CALLS = ("repeatable", "tape", "arguments unchanged")
 """What calls leave behind is seen before any gradient is compared: it makes gradients wrong, and isn't made by them."""
+
+
+def is_forward(finding: Finding) -> bool:
+    """Whether the forward pass isn't that of the cell which it is held against: what gradients are compared with is another function's."""
+    return finding.check == "against" and finding.where.startswith("forward")
 
 
 def follows(finding: Finding, blocks: set[str]) -> bool:
@@ -228,6 +257,11 @@ def follows(finding: Finding, blocks: set[str]) -> bool:
 def folded(line: str) -> list[str]:
     """A line in as many as it takes: what it says last is often the cause."""
     return wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def indented(line: str) -> list[str]:
+    """A line of the diagnosis, in as many as a screen needs for it."""
+    return wrap(line, SCREEN[1], initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
 
 
 def whole(table: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
-from verify.gradients import Comparison
+from verify.gradients import BY_LAG, Comparison
 from verify.tolerances import COARSE, RESOLUTION
 
 
@@ -36,7 +36,7 @@ def of_block(block: str, comparisons: list[Comparison], method: str, far: int = 
         yield Finding("gradients", INCONCLUSIVE, block, said=f"{method} see faults above {sharpest:.0e} of the gradient only")
         return
     lags_seen = {lag for one in comparisons for lag in one.decided_lags}
-    by_lag = [one for one in comparisons if one.cotangent == "cotangent at one step only"]
+    by_lag = [one for one in comparisons if one.cotangent == BY_LAG]
     missing = [lag for lag in range(1, far + 1) if lag not in lags_seen]
     if by_lag and missing:
         size = max(min((one.resolutions.get(lag, np.inf) for one in by_lag), default=np.inf) for lag in missing)

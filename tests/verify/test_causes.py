@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -204,3 +205,36 @@ def test_a_loop_that_stops_before_the_first_step_isnt_called_truncated() -> None
     long = Evidence(inquiry.kernel, SHORT, draw(inquiry.kernel.dims, SHORT, 0))
     inquiry = Inquiry(inquiry.evidence, [long], inquiry.model, known=inquiry.known)
     assert inquiry.headline(explanation_of(inquiry)) == "the first step is left out: the loop stops before it"
+
+
+def test_a_carry_cut_every_four_steps_is_no_missing_first_step_though_both_fit_runs_of_five_steps() -> None:
+    text, search = right("elman")
+    kernel = Kernel(load_text(text.replace("d_h = d_a @ U", "d_h = d_a @ U * ((len(x) - t) % 4 != 0)"), "edited.py"), "edited")
+    long = Evidence(kernel, SHORT, draw(kernel.dims, replace(SHORT, steps=42), 0))
+    inquiry = Inquiry(evidence_of(kernel), [long], search.trial.model, known=search, again=[long])
+    found = explanation_of(inquiry)
+    assert inquiry.headline(found) == "truncated recurrence at K = 4: the carry is cut every 4 steps"
+    assert set(inquiry.recurrence.values()) == {inquiry.headline(found)}
+
+
+def test_a_slip_that_explains_the_searched_data_alone_is_no_cause() -> None:
+    text, search = right("elman")
+    kernel = Kernel(load_text(text.replace("d_h = d_a @ U", "d_h = d_a @ U * ((t - 1) * (t - 7) != 0)"), "edited.py"), "edited")
+    alone = explanation_of(Inquiry(evidence_of(kernel), [], search.trial.model, known=search))
+    assert alone.explained == set(search.trial.gradients)
+    long = Evidence(kernel, SHORT, draw(kernel.dims, SHORT, 0))
+    found = explanation_of(Inquiry(evidence_of(kernel), [], search.trial.model, known=search, again=[long]))
+    assert found.explained == {"initial h"}, "nothing comes to it from beyond the second step, however long the data are"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_bias_that_forward_takes_twice_is_a_fault_of_forward_not_of_its_gradient(told: bool) -> None:
+    text, search = right("plain_lstm")
+    model = search.trial.model
+    kernel = Kernel(load_text(text.replace("h @ p.U_f.T + p.b_f", "h @ p.U_f.T + 2 * p.b_f"), "edited.py"), "edited")
+    inquiry = Inquiry(evidence_of(kernel), [], model if told else None, [model], known=search if told else None)
+    assert inquiry.differs("b_f")
+    found = explanation_of(inquiry)
+    assert inquiry.headline(found).startswith("forward: factor 2")
+    assert "b_f" in found.explained
+    assert inquiry.formulas(found)[1].endswith("+ 2 b_f")

@@ -11,10 +11,11 @@ import pytest
 
 import verify
 from verify import report as printing
+from verify.contract import PROMISES
 from verify.data import ORDINARY
 from verify.diagnosis import Diagnosis
 from verify.examination import Report
-from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
+from verify.findings import CONTRACT, FAIL, INCONCLUSIVE, PASS, Finding
 from verify.kernel import load_text
 
 TEXT = (Path(__file__).parent / "foreign" / "plain_lstm.py").read_text(encoding="utf-8")
@@ -120,3 +121,30 @@ def test_a_carry_added_to_itself_for_what_the_loss_gives_is_named() -> None:
     found = verify.check(load_text(text, "twice.py"), regimes=[ORDINARY], quick=True)
     assert found.diagnosis is not None
     assert found.diagnosis.cause == "what came from the next step twice, for what the loss gives directly"
+
+
+def test_a_failure_with_many_blocks_formulas_and_broken_promises_fits_a_screen_too(failing: Report) -> None:
+    assert failing.diagnosis is not None
+    many = tuple(f"W_{k}" for k in range(40))
+    wrong = [Finding("gradients", FAIL, block, error=1.0, tolerance=1e-12) for block in many]
+    besides = [Finding(f"check {k}", FAIL, said="something long is wrong with it " * 9) for k in range(5)]
+    unkept = [Finding(check, FAIL, said="raises", kind=CONTRACT) for check in PROMISES]
+    diagnosis = replace(failing.diagnosis, formulas=("right: hₜ = cₜ + iₜ",) * 7, explained=many[:1], unexplained=many[1:])
+    for others in ([], besides):
+        lines = printing.brief(replace(failing, findings=(*wrong, *others, *unkept), diagnosis=diagnosis))
+        assert len(lines) <= printing.SCREEN[0]
+        assert max(map(len, lines)) <= printing.SCREEN[1]
+        assert any(line.startswith("contract: 0 of ") for line in lines)
+        assert any(re.fullmatch(r"  and \d+ more", line) for line in lines), "how many blocks aren't shown"
+
+
+def test_a_forward_pass_that_differs_from_its_cell_stands_before_the_gradients_unless_it_is_the_cause(failing: Report) -> None:
+    assert failing.diagnosis is not None
+    forward = Finding("against", FAIL, where="forward: output h, step 0", said="differs from `lstm`")
+    lines = printing.brief(replace(failing, findings=(*failing.findings, forward)))
+    assert lines[1].startswith("FAIL: against: forward")
+    named = replace(failing.diagnosis, cause="forward: factor 2")
+    assert (
+        printing.brief(replace(failing, findings=(*failing.findings, forward), diagnosis=named))[2]
+        == "  cause: forward: factor 2"
+    )

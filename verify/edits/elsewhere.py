@@ -33,7 +33,7 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K`, `stop K`, `past K`, `first times F`."""
+"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`."""
 
 
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
@@ -47,8 +47,9 @@ def is_elsewhere(value: Value) -> bool:
 
 
 def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
-    """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `stop K`: 1 on the
-    last K steps, `past K`: 1 on those before them. `first times F`: F at the first step, else 1.
+    """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `hand K`: 0 where
+    nothing is handed on to the step before, every K steps. `stop K`: 1 on the last K steps, `past K`: 1 on those before them.
+    `first times F`: F at the first step, else 1.
     """
     if kind in WEIGHTS:
         return WEIGHTS[kind](t, steps, examples)
@@ -57,6 +58,8 @@ def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
         return sp.Float(by) if t == 0 else sp.S.One
     if what == "keep":
         return sp.Integer((steps - 1 - t) % int(by) != 0)
+    if what == "hand":
+        return sp.Integer((steps - t) % int(by) != 0)
     return sp.Integer((t >= steps - int(by)) == (what == "stop"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, permutations
 
 import sympy as sp
@@ -64,6 +65,12 @@ def other_factors(program: Program, forward: Program) -> Iterator[Edit]:
                 yield from edits(of_terms("dropped factor", "missing factor", without), program)
 
 
+def multiples(program: Program, forward: Program) -> Iterator[Edit]:
+    """A summand twice, or half of it."""
+    for said, by in (("2", sp.Integer(2)), ("1/2", sp.Rational(1, 2))):
+        yield from edits(of_terms("factor", f"factor {said}", partial(scale, by)), program)
+
+
 def product_orders(program: Program, forward: Program) -> Iterator[Edit]:
     """A factor outside of a matrix product for one inside, U (r ∘ h) and r ∘ (U h): a gate before or after the product."""
     parts = {
@@ -115,4 +122,16 @@ def exchanged(program: Program, forward: Program) -> Iterator[Edit]:
             yield from edited("another parameter", f"{first.name} and {second.name} exchanged", program, changes, 1)
 
 
-CLASSES = (dropped, signs, parameters, exchanged, old_for_new, other_functions, gates, other_factors, transposes, product_orders)
+CLASSES = (
+    dropped,
+    signs,
+    parameters,
+    exchanged,
+    old_for_new,
+    other_functions,
+    gates,
+    other_factors,
+    transposes,
+    product_orders,
+    multiples,
+)

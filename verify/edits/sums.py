@@ -63,6 +63,13 @@ def cuts(program: Program, forward: Program, upto: int = 5) -> Iterator[Edit]:
             for edit in edits(of_nodes("cut recurrence", said, match), program):
                 if sum(value in {v for _, new in edit.changed for v in new.reads()} for value in some) == len(some):
                     yield edit
+            ends = {written for value, written in program.carries if value in some}
+            handed = {
+                k: replace(equation, factor=weight(f"hand {K}", equation.target))
+                for k, equation in enumerate(program.equations)
+                if K > 1 and equation.target in ends and equation.factor is None
+            }
+            yield from edited("cut recurrence", said, program, handed, 1)
         yield from stopped(program, K)
 
 

@@ -26,6 +26,7 @@ class EditNotation(Notation):
             what, _, by = kind.rpartition(" ")
             more = {
                 "keep": f"[unless cut, every {by}]",
+                "hand": f"[unless cut, every {by}]",
                 "stop": f"[t > T − {by}]",
                 "past": f"[t ≤ T − {by}]",
                 "first times": f"[{by} at the first]",
