@@ -7,7 +7,7 @@ however small they are, unlike differences through the whole run. The errors go 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -196,9 +196,18 @@ class Chain:
 
     def along(self, direction: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """How the outputs move along a direction given by block, (T, B, n), and the error."""
-        before = [direction.get(f"initial {name}", np.zeros(array.shape))[..., None] for name, array in self.data.state.items()]
-        value, error = self.carried(*self.direct(direction), np.concatenate(before, 1))
+        value, error = self.along_each([direction])
         return {name: array[..., 0] for name, array in value.items()}, {name: array[..., 0] for name, array in error.items()}
+
+    def along_each(self, directions: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The same along several directions, (T, B, n, directions): what the Jacobians between make is found once."""
+        direct = [self.direct(direction) for direction in directions]
+        value, error = ({name: np.concatenate([one[k][name] for one in direct], -1) for name in direct[0][k]} for k in (0, 1))
+        before = [
+            np.stack([direction.get(f"initial {name}", np.zeros(array.shape)) for direction in directions], -1)
+            for name, array in self.data.state.items()
+        ]
+        return self.carried(value, error, np.concatenate(before, 1))
 
     def wide(self, columns: Mapping[str, slice], examples: int) -> tuple[dict[str, Array], dict[str, Array]]:
         """Along every element of every input step and initial state: {name: (T, examples, columns, n)}; columns: block -> which."""

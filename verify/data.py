@@ -23,8 +23,8 @@ class Regime:
     """How data are drawn.
 
     scale: standard deviation of matrices times sqrt(fan in). shift: added to vectors of parameters, sign: to random ones of their
-    elements with either sign. pattern: of signs that whole vectors take, 0 for all plus. orthogonal: square matrices keep lengths.
-    size: of inputs and states.
+    elements with either sign, thirds: to every third element, other ones of the next vector, with alternating signs. pattern: of signs
+    that whole vectors take, 0 for all plus. orthogonal: square matrices keep lengths. size: of inputs and states.
     reach: |z| of the draws, for the rounding bound.
     """
 
@@ -39,6 +39,7 @@ class Regime:
     either_sign: bool = False
     orthogonal: bool = False
     pattern: int = 0
+    thirds: bool = False
 
 
 ORDINARY = Regime("ordinary", 5, 0.8)
@@ -52,7 +53,11 @@ LARGE_T = Regime("large T", 100, 0.6, spread=0.4, reach=3.5, batch=1)
 SUSTAINED = Regime("sustained", 42, 0.3, spread=0.1, size=0.3, reach=3.0, orthogonal=True)
 REGIMES = (ORDINARY, SHORT, LONG, SUSTAINED, SATURATED, FAR, NEAR_ZERO, LARGE_T)
 QUICK = (ORDINARY, SHORT, LONG)
+BEYOND = Regime("beyond saturation", 4, 0.8, shift=20.0, spread=0.4, reach=30.0, batch=3, thirds=True)
+"""Some units at |z| = 20 or so, where the slope of a gate is 2e-9: a slope that is cut off beyond some |z| is missed by that much of a
+gradient of order one, a thousand times what rounding takes of it. The other units' gates let it be felt; of tanh nothing is left there."""
 OTHER_SIZES = (
+    (BEYOND, (6, 2, 5, 3, 8, 7, 9, 10, 11)),
     (Regime("wide input", 4, 0.8, batch=3), (4, 9, 7, 6, 5, 8, 10, 3, 2)),
     (Regime("square", 3, 0.8, batch=2), (4,) * 9),
     (Regime("ones", 1, 0.8, batch=1), (1,) * 9),
@@ -204,15 +209,24 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
         values = np.clip(rng.standard_normal(shape), -2.0, 2.0) * shrink
         return np.asarray(np.abs(values) + 0.1 if positive else values)
 
-    def parameter(names: tuple[str, ...]) -> Array:
+    def signs_of(array: Array, place: int) -> Any:
+        """What the shift of a vector is multiplied by; place: of the vector among all. No learned number is one of the thirds."""
+        if regime.thirds:
+            unit = np.arange(array.size).reshape(array.shape)
+            return np.where((unit + place) % 3 == 0, 1.0 - 2.0 * (unit // 3 % 2), 0.0) * array.ndim
+        signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
+        return signed.choice([-1.0, 1.0]) if regime.pattern else signs
+
+    vectors = [name for name, names in dims.parameters.items() if len(names) < 2]
+
+    def parameter(name: str, names: tuple[str, ...]) -> Array:
         array = bounded(dims.shape(names))
         if len(names) == 2 and regime.orthogonal and array.shape[0] == array.shape[1] and not positive:
             return np.asarray(shrink * np.linalg.qr(array)[0], order="C")
         if len(names) == 2:
             return np.asarray(regime.scale * array / np.sqrt(array.shape[1]))
         shift = regime.shift * shrink
-        signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
-        signs = signed.choice([-1.0, 1.0]) if regime.pattern else signs
+        signs = signs_of(array, vectors.index(name))
         return regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift)
 
     def cotangent(names: tuple[str, ...]) -> Array:
@@ -220,7 +234,7 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
         return values + np.sign(values) * 0.2
 
     return Data(
-        {name: parameter(names) for name, names in dims.parameters.items()},
+        {name: parameter(name, names) for name, names in dims.parameters.items()},
         {name: regime.size * bounded((regime.steps, regime.batch, *dims.shape(names))) for name, names in dims.inputs.items()},
         {name: 0.5 * regime.size * bounded((regime.batch, *dims.shape(names))) for name, names in dims.states.items()},
         {name: cotangent(names) for name, names in dims.outputs.items()},

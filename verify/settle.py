@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from verify.data import LONG, ORDINARY, TANH_LIMIT, Data, Regime, draw
+from verify.data import LONG, ORDINARY, SIGMA_LIMIT, TANH_LIMIT, Data, Regime, draw
 from verify.differences import NotAnalytic
 from verify.evidence import CHAINED, EXACT, WHOLE, Array, Evidence
 from verify.gradients import bound, norm
@@ -15,6 +15,8 @@ from verify.tolerances import CENTRAL
 
 FELT = 1e-3
 """Memory is long where the start is felt at the end by this much of what is felt most."""
+SATURATES = 0.8
+"""How usable data are, at least, whose only fault is that units are saturated."""
 PATTERNS = 10
 """Signs of biases that are tried for it: which of them open a forget gate isn't known."""
 
@@ -101,6 +103,8 @@ def settled(kernel: Kernel, regime: Regime, seed: int, method: str) -> Evidence:
             continue
         if good == 1.0 and regime.name == LONG.name:
             good = min(1.0, 0.9 + 0.1 * reach_of(evidence) / FELT)
+        if good >= SATURATES and abs(regime.shift) > SIGMA_LIMIT:
+            good = 1.0  # what is to be saturated isn't drawn smaller for that
         found.append((good, evidence))
         if good == 1.0:
             break
@@ -123,7 +127,7 @@ def usable(evidence: Evidence) -> float:
         return 0.5
     sizes = [float(np.abs(array).max(initial=0.0)) for array in outputs.values()]
     if max(sizes) > TANH_LIMIT:
-        return 0.8
+        return SATURATES
     return 0.9 if any(np.tanh(TANH_LIMIT) < size <= 1 for size in sizes) else 1.0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,9 +86,9 @@ def check_names(kernel: Kernel, sets: Sequence[Sizes]) -> None:
 
 @dataclass
 class Trial:
-    """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. undecided: why nothing is said.
-    dull: outputs and blocks of which float32 has no digits at small sizes either. bursts: whether the equations of its cell give no
-    finite outputs there either.
+    """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. looks: block -> what
+    finds where, which is slow. undecided: why nothing is said. dull: outputs and blocks of which float32 has no digits at small sizes
+    either. bursts: whether the equations of its cell give no finite outputs there either.
     """
 
     kernel: Kernel
@@ -97,9 +98,9 @@ class Trial:
     known: Container[str] = ()
     dull: Container[str] = ()
     failing: dict[str, Finding] = field(default_factory=dict)
+    looks: dict[str, Callable[[], Finding]] = field(default_factory=dict)
     undecided: str = ""
     bursts: bool = False
-    chain: Chain | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
@@ -138,9 +139,10 @@ class Trial:
             self.of_forward(stated, stated.at.shared(data))
         primal = {block: array for block, array in data.flat().items() if block not in self.known}
         got = {block: got[block] for block, array in primal.items() if block in got and got[block].shape == array.shape}
-        if self.fails(data, got, list(got)):
-            bad = [block for block in got if self.fails(data, got, [block])]
-            self.failing |= {block: self.localised(data, got, block) for block in bad}
+        if not self.agrees(data, got, list(got)):
+            for block in self.wrong(data, got):
+                self.failing[block] = Finding("sizes", FAIL, block, self.where)
+                self.looks[block] = partial(self.localised, data, got, block)
         self.of_single(data, {f"output {name}": array for name, array in outputs.items()} | got)
 
     def of_forward(self, stated: Stated, data: Data) -> None:
@@ -164,21 +166,34 @@ class Trial:
 
     # ---- float64: along one direction of many blocks
 
-    def fails(self, data: Data, got: dict[str, Array], blocks: Sequence[str]) -> bool:
-        """Whether gradients differ along a direction, by more than the last bits of the data change the difference."""
+    def agrees(self, data: Data, got: dict[str, Array], blocks: Sequence[str]) -> bool:
+        """Whether gradients are right along a direction, or nothing can be said of them."""
         error, own = self.apart(data, got, self.direction(data, got, blocks))
         if own > BLUNT:
             self.undecided = "differences of real numbers resolve nothing"
-            return False
-        if error <= SETTLED.value + 4 * own or error <= SETTLED.value + 4 * self.worth(data, self.direction(data, got, blocks)):
-            return False
+        return own > BLUNT or error <= SETTLED.value + 4 * own
+
+    def wrong(self, data: Data, got: dict[str, Array]) -> list[str]:
+        """The blocks that differ by more than the last bits of the data change the difference, and than rounding may take."""
+        bad = [block for block in got if not self.agrees(data, got, [block])]
+        if not bad:
+            return []
+        worth = self.worth(data, {block: self.direction(data, got, [block]) for block in bad})
         rng = np.random.default_rng([self.seed, 41])
-        others = []
-        for _ in range(2):
-            moved = data.moved(4 * EPS, rng)
-            others.append(self.apart(moved, self.kernel.gradients(moved), self.direction(data, got, blocks), signed=True)[0])
-        first = self.apart(data, got, self.direction(data, got, blocks), signed=True)[0]
-        return not max(abs(first - other) for other in others) > abs(first) / 4
+        moved = [data.moved(4 * EPS, rng) for _ in range(2)]
+        others = [(other, self.kernel.gradients(other)) for other in moved]
+        return [block for block in bad if self.stays_wrong(data, got, block, worth[block], others)]
+
+    def stays_wrong(
+        self, data: Data, got: dict[str, Array], block: str, worth: float, others: Sequence[tuple[Data, dict[str, Array]]]
+    ) -> bool:
+        """Whether a block differs by more than what rounding may take, and alike on data that differ in their last bits."""
+        direction = self.direction(data, got, [block])
+        first, _ = self.apart(data, got, direction, signed=True)
+        if abs(first) <= SETTLED.value + 4 * worth:
+            return False
+        there = [self.apart(other, found, direction, signed=True)[0] for other, found in others]
+        return not max(abs(first - one) for one in there) > abs(first) / 4
 
     def direction(
         self, data: Data, got: dict[str, Array], blocks: Sequence[str], keep: Mapping[str, Array] | None = None
@@ -212,18 +227,15 @@ class Trial:
         moves, errors = differences.extrapolated_tangents(run, data.flat(), along)
         return largest * total(moves, np.asarray), largest * total(errors, np.abs)
 
-    def worth(self, data: Data, direction: dict[str, Array]) -> float:
-        """What rounding may take of the derivative along a direction, where units are saturated; 0 where that is too much to find."""
+    def worth(self, data: Data, directions: Mapping[str, dict[str, Array]]) -> dict[str, float]:
+        """What rounding may take of the derivative along each direction, where units are saturated; 0 where that is too much to find."""
         width = sum(array.shape[-1] for array in data.state.values())
-        if self.chain is None or self.chain.data is not data:  # all blocks share what it finds
-            self.chain = Chain(
-                self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True
-            )
-        chain = self.chain
-        if data.steps * data.batch * width**2 > LARGE or not chain.holds:
-            return 0.0
-        errors = chain.along(direction)[1]
-        return float(np.sqrt(sum(((data.cotangents[name] * error) ** 2).sum() for name, error in errors.items())))
+        chain = Chain(self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True)
+        if data.steps * data.batch * width * max(width, len(directions)) > LARGE or not chain.holds:
+            return dict.fromkeys(directions, 0.0)
+        errors = chain.along_each(list(directions.values()))[1]
+        squares = sum(((data.cotangents[name][..., None] * error) ** 2).sum(axis=(0, 1, 2)) for name, error in errors.items())
+        return dict(zip(directions, np.sqrt(squares).tolist(), strict=True))
 
     def localised(self, data: Data, got: dict[str, Array], block: str) -> Finding:
         """The failure of a block, with the first place along each axis from which on it is wrong."""
@@ -334,7 +346,8 @@ def of_sizes(
     for block in dict.fromkeys(block for trial in trials for block in trial.failing):
         groups.setdefault(tuple(k for k, trial in enumerate(trials) if block in trial.failing), []).append(block)
     for wrong, blocks in groups.items():
-        found = trials[wrong[0]].failing[blocks[0]]
+        first, block = trials[wrong[0]], blocks[0]
+        found = first.looks[block]() if block in first.looks else first.failing[block]
         right = [k for k, trial in enumerate(trials) if k not in wrong and not trial.undecided]
         alike = f"; so {'are' if len(blocks) > 2 else 'is'} {', '.join(map(label_of, blocks[1:]))}" if blocks[1:] else ""
         yield replace(found, said=f"{found.said}{alike}; {seen([sets[k] for k in wrong], [sets[k] for k in right])}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
+import numpy as np
 import pytest
 
 import verify
 from tests.verify.edits import edited
 from verify.__main__ import main
-from verify.evidence import CHAINED, EXACT
+from verify.chain import Chain
+from verify.data import ORDINARY, draw
+from verify.evidence import CHAINED, EXACT, exact
 from verify.findings import Finding
 from verify.kernel import Kernel, KernelError
-from verify.sizes import EVERY, FEW, USUAL, check_names, chosen, of_sizes, usual
+from verify.sizes import EVERY, FEW, USUAL, Trial, check_names, chosen, of_sizes, usual
 
 RETURN = "    return SimpleNamespace(parameters=d"
 TANH = "        h = np.tanh("
@@ -43,6 +47,33 @@ def test_a_fault_beyond_some_size_is_found_where_it_begins(name: str) -> None:
     new, said = FAULTS[name]
     (finding,) = findings((RETURN, new))
     assert re.search(said, finding.line()), finding.line()
+
+
+def test_many_sizes_that_fail_take_one_product_of_jacobians_each_and_one_search_for_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: Counter[str] = Counter()
+    for owner, name in ((Chain, "carried"), (Trial, "localised")):
+        run = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, name=name, run=run: calls.update([name]) or run(*a))
+    (finding,) = findings(
+        (RETURN, f"    if len(b) > 8:\n        d = {{k: 2 * v for k, v in d.items()}}\n        d_x = 2 * d_x\n{RETURN}")
+    )
+    assert "so are d_U, d_b, d_x" in finding.said
+    assert calls == {"carried": len(USUAL) + 1, "localised": 1}
+
+
+def test_what_digits_are_worth_along_many_directions_is_that_along_each() -> None:
+    kernel = Kernel(edited(), "edited")
+    data = draw(kernel.dims, ORDINARY)
+    rng = np.random.default_rng(0)
+    directions = [{block: rng.standard_normal(array.shape)} for block, array in data.flat().items()]
+    chain = Chain(kernel, data, exact, digits=True)
+    together = chain.along_each(directions)
+    for k, direction in enumerate(directions):
+        for whole, alone in zip(together, chain.along(direction), strict=True):
+            for name, array in alone.items():
+                np.testing.assert_allclose(whole[name][..., k], array, rtol=1e-9, atol=1e-25)
 
 
 def test_a_right_kernel_passes_at_every_size() -> None:
