@@ -67,6 +67,7 @@ SLIPS = {
     "pre-activations on the tape": ("plain_lstm", [("(*before, i, f, g, o, c, y)", "(*before, z_i, z_f, z_c, z_o, c, y)")], "pre-activations are read as if they were the outputs", "∂L/∂a_o"),  # noqa: E501
     "the square forgotten, everywhere": ("plain_lstm", [("(1 - y**2)", "(1 - y)"), ("(1 - g**2)", "(1 - g)")], "slope of tanh without its square", "∂L/∂cₜ"),  # noqa: E501
     "the square forgotten, once": ("plain_lstm", [("(1 - g**2)", "(1 - g)")], "slope of tanh without its square", "∂L/∂a_c"),
+    "divided by the slope": ("elman", [("d_h * (1 - hs[t + 1] ** 2)", "d_h / (1 - hs[t + 1] ** 2)")], "slope of tanh as a divisor", "∂L/∂a_h"),  # noqa: E501
     "f left out of the carry": ("plain_lstm", [("        d_c = d_c * f\n", "")], "missing factor", "∂L/∂cₜ₋₁"),
     "another gate in the carry": ("plain_lstm", [("        d_c = d_c * f\n", "        d_c = d_c * i\n")], "i for f", "∂L/∂cₜ₋₁"),
     "another gate's value as factor": ("plain_lstm", [("z_i = d_c * g * i", "z_i = d_c * o * i")], "o for c_tilde", "∂L/∂i"),

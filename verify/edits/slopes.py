@@ -98,6 +98,7 @@ def wrong_slopes(scalar: sp.Expr) -> list[tuple[str, New]]:
     for what, other in (
         ("without its square", without_power),
         ("with a sign flipped", flipped),
+        ("as a divisor: 1/f'(a) for f'(a)", 1 / written),
         *[("in part", one) for one in half],
     ):
         if other != written:
