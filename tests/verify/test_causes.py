@@ -82,6 +82,7 @@ SLIPS = {
     "a mean over the examples": ("plain_lstm", [("z.sum(axis=0)", "z.mean(axis=0)")], "mean instead of sum over examples", "∂L/∂b_i"),
     "the carry cut every two steps": ("plain_lstm", [(LOOP_F, LOOP_F + "        if (len(steps) - t) % 2:\n            d_h, d_c = 0 * d_h, 0 * d_c\n")], "K = 2.*cut every 2", "∂L/∂h"),  # noqa: E501
     "only the direct part of the carry": ("plain_gru", [("d_h = a_z @ p.U_z + a_r @ p.U_r + d_u * r + d_h * (1 - z)", "d_h = d_u * r + d_h * (1 - z)")], "only the direct part of the carry of h", "∂L/∂hₜ₋₁"),  # noqa: E501
+    "the reset gate inside of the product": ("plain_gru", [("d_u = a_h @ p.U_h", "d_u = (a_h * r) @ p.U_h")], "a factor too many, inside of the product: r", "∂L/∂"),  # noqa: E501
     "z for 1 - z": ("plain_gru", [("d_u * r + d_h * (1 - z)", "d_u * r + d_h * z")], "z for 1 - z", "∂L/∂hₜ₋₁"),
     "the reset gate forgotten": ("plain_gru", [('("h", a_h, r * h_prev)', '("h", a_h, h_prev)')], "", "∂L/∂U_h"),
     "the candidate's sign": ("plain_gru", [("d_h * (g - h_prev)", "d_h * (g + h_prev)")], "sign flipped", "∂L/∂z"),

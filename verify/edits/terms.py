@@ -9,9 +9,9 @@ from itertools import combinations, permutations
 import sympy as sp
 
 from derive.expressions import values_in
-from derive.language import Hadamard, Ones, Value, add, coefficient, hadamard, scale
+from derive.language import Apply, Hadamard, Ones, Times, Value, add, coefficient, hadamard, matmul, scale
 from derive.program import Equation, Program
-from verify.edits.edit import GONE, Edit, edited, edits, of_nodes, of_terms
+from verify.edits.edit import GONE, Edit, edited, edits, of_nodes, of_terms, with_term
 
 MANY = 6
 """Sets of summands are tried in equations of at most so many."""
@@ -152,3 +152,18 @@ def some_of(count: int) -> list[tuple[int, ...]]:
 
 
 __all__ = ["GONE", "carries", "dropped", "factors", "read_twice", "signs", "stale"]
+
+
+def inner_factors(program: Program, forward: Program) -> Iterator[Edit]:
+    """A gate as a factor inside of a product with parameters, where none is: Uᵀ (r ∘ d) for Uᵀ d."""
+    gates = [one.target for one in forward.equations if isinstance(one.value, Apply)]
+    for k, equation in enumerate(program.equations):
+        for index, term in enumerate(equation.terms):
+            if equation.accumulate or not isinstance(term.value, Times) or len(term.value.args) != 2:
+                continue
+            matrix, read = term.value.args
+            for gate in gates:
+                if isinstance(matrix, sp.MatrixExpr) and gate.shape == read.shape:
+                    said = f"a factor too many, inside of the product: {gate.name}"
+                    new = with_term(equation, index, matmul(matrix, hadamard(gate, read)))
+                    yield from edited("inner factor", said, program, {k: new}, 1)
