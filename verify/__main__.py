@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     out.hint = " See `python -m verify --help`."
     out.add_argument("--json", action="store_true", help="the whole record, for machines")
-    out.add_argument("--verbose", action="store_true", help="of a failure too every table, finding and bound")
+    out.add_argument("--verbose", action="store_true", help="every table, finding and bound in full")
     out.add_argument("--seed", type=int, default=0, help="of the data (0)")
     out.add_argument("--against", metavar="WORDS", help='hold it against a derived cell too: "lstm --peephole diagonal"')
     out.add_argument(

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from itertools import combinations
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import Any
 
 from verify.compare import Row, called, fault
@@ -106,16 +106,49 @@ def regimes(report: Report) -> Any:
 
 
 def show(report: Report, verbose: bool = False) -> None:
-    """What passed in full; of a failure what fits a screen, or everything."""
-    if report.passed or verbose:
+    """What fits a screen, or everything."""
+    if verbose:
         in_full(report)
+    elif report.passed:
+        in_short(report)
     if not report.passed:
         for line in brief(report, not verbose):
             print(line)
 
 
-def in_full(report: Report) -> None:
-    """The tables, the tolerances with their reasons, every failure, the verdict."""
+def in_short(report: Report) -> None:
+    """What passed: the blocks, the checks by verdict, what is kept of the contract, the verdict."""
+    console = routes(report)
+    for mark, line in check_lines(report):
+        console.print(f"{mark} ", end="")
+        console.print(line, markup=False)
+    console.print()
+    for line in [*folded(report.contract.line()), report.verdict()]:
+        console.print(line, markup=False)
+
+
+def check_lines(report: Report) -> list[tuple[str, str]]:
+    """(verdict, text): a line or two for each passing check that says what it looked at, the names of the others together."""
+    named: dict[str, list[str]] = {}
+    texts = []
+    for name in dict.fromkeys(finding.check for finding in report.findings):
+        found = [finding for finding in report.findings if finding.check == name]
+        verdict = worst_of(report, found)
+        said = summary(report, name, found) if verdict == PASS else ""
+        if said:
+            texts.append((verdict, shorten(f"{name}: {said}", LONGEST, placeholder=" ...")))
+        else:
+            named.setdefault(verdict, []).append(name)
+    texts += [(verdict, ", ".join(names)) for verdict, names in named.items()]
+    return [
+        (MARKS[verdict] if k == 0 else " " * len(verdict), line)
+        for verdict, text in texts
+        for k, line in enumerate(wrap(text, WIDTH - len(verdict), break_long_words=False, break_on_hyphens=False))
+    ]
+
+
+def routes(report: Report) -> Any:
+    """Print the table of blocks and what is said of the routes; the console that does."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -126,6 +159,12 @@ def in_full(report: Report) -> None:
     if report.note:
         console.print(report.note)
     console.print()
+    return console
+
+
+def in_full(report: Report) -> None:
+    """The tables, the tolerances with their reasons, every failure, the verdict."""
+    console = routes(report)
     console.print(checks(report))
     console.print()
     whole(regimes(report))
@@ -144,8 +183,8 @@ def in_full(report: Report) -> None:
 
 # ---- a failure on a screen
 
-WIDTH, SCREEN, COLUMNS = 100, (24, 130), 3
-"""How wide sentences are, what a screen holds, and how many blocks stand side by side."""
+WIDTH, LONGEST, SCREEN, COLUMNS = 100, 190, (24, 130), 3
+"""How wide sentences are, how much a passing check may say, what a screen holds, and how many blocks stand side by side."""
 ROOM = ((9, 3), (6, 3), (4, 2), (2, 1), (1, 1))
 """How many lines of blocks, and how many checks that fail besides: what a screen has room for, the first that fits."""
 

@@ -9,7 +9,7 @@ import pytest
 
 import verify
 from tests.verify.edits import edited
-from verify.bookkeeping import bookkeeping
+from verify.bookkeeping import UNWRITTEN, WRITTEN, bookkeeping, tapes
 from verify.data import ORDINARY, draw
 from verify.findings import Finding
 from verify.kernel import Kernel, load
@@ -188,3 +188,12 @@ def test_gradients_that_a_written_tape_makes_wrong_are_said_to_follow_from_it() 
     causes = {finding.cause for finding in failures if finding.check == "gradients"}
     assert causes
     assert all("from the tape" in cause for cause in causes), causes
+
+
+def test_gradients_that_are_never_the_same_are_not_blamed_on_the_tape() -> None:
+    """As those of memory that nothing was written to are, which a kernel may get back as it left it, so that nothing else shows."""
+    noise = (RETURN, '    d["b"] = d["b"] + np.random.default_rng().standard_normal()\n' + RETURN)
+    writes = ("        d_h = d_a @ U\n", "        d_h = d_a @ U\n        hs[t + 1] = d_a\n")
+    for edit, cause in ((noise, UNWRITTEN), (writes, WRITTEN)):
+        kernel = Kernel(edited(edit), "edited")
+        assert next(tapes(kernel, draw(kernel.dims, ORDINARY))).cause == cause

@@ -145,11 +145,11 @@ def test_a_right_kernel_without_checks_exits_0_and_its_missing_promises_are_name
     path.write_text(text_of("tanh", kind="x.dtype", times="3"))
     assert main([str(path)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"refuses integers +not kept", out)
+    assert re.search(r"not kept [\w ,\n]*refuses integers", out)
     assert "FAIL" not in out, "nothing fails where the exit code is 0"
     assert "verified: backward, complex step and" in out
     assert "emitted" not in out, "it is a kernel by hand"
-    said = next(line for line in out.splitlines() if line.startswith("contract: "))
+    said = " ".join(out[out.index("contract: ") :].split())
     for promise in ("integers are refused", "mixed dtypes are refused", "a cotangent that isn't given", "there is a jvp"):
         assert promise in said
     assert main([str(path), "--contract", "--json"]) == 1

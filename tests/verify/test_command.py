@@ -114,7 +114,7 @@ def test_backward_raising_in_a_later_check_is_exit_1(tmp_path: Path, capsys: pyt
 
 
 def test_a_cell_is_verified_by_its_words(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "rnn", "--activation", "sigmoid")
+    code, out, err = run(capsys, "rnn", "--activation", "sigmoid", "--verbose")
     assert (code, err) == (0, ""), out
     assert "verified:" in out
     assert "6 of 6" in out or "8 of 8" in out

@@ -50,6 +50,21 @@ def test_verbose_prints_every_table_and_finding(failing: Report, capsys: pytest.
     assert all(finding.line() in out for finding in failing.failures())
 
 
+def test_what_passes_fits_a_screen_and_verbose_has_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    report = verify.check(load_text(TEXT, "right.py"), regimes=[ORDINARY], quick=True, name="right")
+    printing.show(report)
+    short = capsys.readouterr().out
+    printing.show(report, verbose=True)
+    full = capsys.readouterr().out
+    assert len(short.splitlines()) <= 40
+    assert all(finding.check in " ".join(short.split()) for finding in report.findings)
+    assert short.splitlines()[-1] == full.splitlines()[-1] == report.verdict()
+    assert "missing: T = 0 is taken" in short
+    for said in ("tolerance of the table", "start felt at the end", "parameters['W_i']"):
+        assert said in full
+        assert said not in short
+
+
 def test_json_has_the_diagnosis_every_finding_and_every_comparison(failing: Report) -> None:
     (record,) = json.loads(printing.as_json([failing]))
     assert record["diagnosis"]["cause"] == "the carry of h is zeroed"
