@@ -100,12 +100,12 @@ def test_a_gradient_from_the_future_is_a_failure() -> None:
     text = TEXT.replace(RETURN, f"    d_x[-1] += 1e-9 * d_x[0]\n{RETURN}").replace(
         "d_x[-1] += 1e-9 * d_x[0]", "d_x[-1] += 1e-6 * d_x[0]; d_x[1:] += 0 * d_x[:1]"
     )
-    assert not verify.check(load_text(text, "future.py")).passed
+    assert not verify.check(load_text(text, "future.py"), quick=True).passed
 
 
 def test_examples_that_know_of_each_other_are_a_failure() -> None:
     text = TEXT.replace("        h = o * y\n", "        h = o * y + 0 * h\n        h = h + 1e-6 * h.mean(axis=0)\n")
-    report = verify.check(load_text(text, "mixing.py"))
+    report = verify.check(load_text(text, "mixing.py"), quick=True)
     assert any(finding.check == "examples independent" for finding in report.failures())
 
 
@@ -122,7 +122,9 @@ def test_examples_that_know_of_each_other_are_a_failure() -> None:
 )  # fmt: skip
 def test_what_the_contract_says_of_calls_is_held(old: str, new: str, check: str, said: str) -> None:
     assert TEXT.count(old) == 1, old
-    assert re.search(said, failing(verify.check(load_text(TEXT.replace(old, new), "edited.py"), contract=True), check))
+    assert re.search(
+        said, failing(verify.check(load_text(TEXT.replace(old, new), "edited.py"), contract=True, quick=True), check)
+    )
 
 
 def test_a_jvp_that_differs_is_caught() -> None:

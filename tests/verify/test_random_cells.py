@@ -22,7 +22,7 @@ from verify.examination import check
 from verify.kernel import load_text
 from verify.model import model_of
 
-COUNT = 2500 if THOROUGH else 12
+COUNT = 2500 if THOROUGH else 8
 """How many cells go each way, plain and scheduled: those of the default run are always the same."""
 
 

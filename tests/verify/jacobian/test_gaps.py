@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests import bounds
+from tests.profiles import thorough
 from tests.verify.jacobian.runs import benettin, run_of, words_run
 from verify.jacobian import Wanted, analyse
 from verify.jacobian.frames import LOST, by_cholesky, inverse_of_lower, orthonormal
@@ -25,7 +26,7 @@ ONLY = Wanted(paths=False, gradient=False)
         "gru --hidden 32 --inputs 3 --seed 3 --init scale=3",
         "gru --reset after --hidden 8 --seed 5 --init scale=6",
         "rnn --hidden 16 --seed 1",
-        "rnn --init scale=3 --hidden 3 --inputs 2 --steps 2000",
+        thorough("rnn --init scale=3 --hidden 3 --inputs 2 --steps 2000"),
     ],
 )
 def test_exponents_and_singular_values_add_up_to_the_determinant(words: str) -> None:
