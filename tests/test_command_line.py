@@ -16,6 +16,7 @@ from derive.__main__ import main as derive
 from derive.cells.registry import build
 from tests.arguments import draw
 from tests.kernels import kernel_of
+from tests.profiles import thorough
 from verify.__main__ import main as verify
 
 ROOT = Path(__file__).parents[1]
@@ -351,7 +352,8 @@ def test_a_closed_pipe_is_no_error_and_the_kernel_is_written(folder: Path) -> No
 
 @pytest.mark.parametrize(
     "words",
-    ["verify rnn", "verify rnn --json", "verify jacobian rnn --steps 5 --hidden 3", "derive --list", "derive rnn --no-verify"],
+    [thorough("verify rnn"), "verify rnn --json", thorough("verify jacobian rnn --steps 5 --hidden 3"), "derive --list"]
+    + [thorough("derive rnn --no-verify")],
 )
 def test_a_reader_that_leaves_at_once_changes_no_exit_code(words: str, folder: Path) -> None:
     """The pipe is closed before anything is printed, so that every print meets it closed."""

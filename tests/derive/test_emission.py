@@ -23,6 +23,7 @@ from tests import bounds
 from tests.arguments import draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import ODD, D, H, cell, cell_of, h, x
+from tests.profiles import thorough
 
 ROOT = Path(__file__).parents[2]
 KEPT = Project.here(ROOT).listed
@@ -168,7 +169,7 @@ def test_the_functions_that_the_code_calls_are_the_only_ones_that_it_defines() -
 # ---- the same everywhere
 
 
-@every
+@pytest.mark.parametrize("name", [name if name in KEPT else thorough(name) for name in NAMES])
 def test_compiled_twice_is_the_same(name: str) -> None:
     text_of.cache_clear()
     assert text_of(name) == compile_cell(cell(name) if name in ODD else build(name))
