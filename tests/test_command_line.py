@@ -352,8 +352,13 @@ def test_a_closed_pipe_is_no_error_and_the_kernel_is_written(folder: Path) -> No
 
 @pytest.mark.parametrize(
     "words",
-    [thorough("verify rnn"), "verify rnn --json", thorough("verify jacobian rnn --steps 5 --hidden 3"), "derive --list"]
-    + [thorough("derive rnn --no-verify")],
+    [
+        thorough("verify rnn"),
+        "verify rnn --json",
+        thorough("verify jacobian rnn --steps 5 --hidden 3"),
+        "derive --list",
+        thorough("derive rnn --no-verify"),
+    ],
 )
 def test_a_reader_that_leaves_at_once_changes_no_exit_code(words: str, folder: Path) -> None:
     """The pipe is closed before anything is printed, so that every print meets it closed."""
