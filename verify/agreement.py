@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from verify.data import ORDINARY, Data
+from verify.data import REACH, Data
 from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import relative
@@ -15,7 +15,7 @@ from verify.tolerances import Tolerance, rounding
 
 
 def bound(kernel: Kernel, data: Data) -> Tolerance:
-    return rounding(data.steps, kernel.dims.fan_in(), ORDINARY.reach, 10.0)
+    return rounding(data.steps, kernel.dims.fan_in(), REACH, 10.0)
 
 
 def same(first: Mapping[str, Array], second: Mapping[str, Array]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from verify.agreement import close
 from verify.contract import broken
-from verify.data import ORDINARY, Data
+from verify.data import ORDINARY, REACH, Data
 from verify.evidence import CHAINED, Array, Evidence
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import crop, expected_gradient, norm, relative
@@ -21,7 +21,7 @@ from verify.tolerances import EPS, EPS32, Tolerance, single_precision
 def precision(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """float32 agrees with float64 within the bound of the operation count, and what the last bits of the data are worth"""
     single = data.astype(np.float32)
-    plain = single_precision(data.steps, kernel.dims.fan_in(), ORDINARY.reach / 2, 1.0)
+    plain = single_precision(data.steps, kernel.dims.fan_in(), REACH / 2, 1.0)
     outputs, tape = kernel.forward(single)
     got = kernel.backward(single, tape, single.cotangents)
     other = next((name for name, array in {**outputs, **got}.items() if array.dtype != np.float32), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.data import ORDINARY, Data
+from verify.data import REACH, Data
 from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
 from verify.rounding import lost
@@ -82,7 +82,7 @@ def bound(evidence: Evidence, lag: float | None = None) -> Tolerance:
     What is lost beyond it is measured: the error of the evidence that knows its digits.
     """
     factors = evidence.data.steps if lag is None else lag
-    return rounding(factors, evidence.kernel.dims.fan_in(), ORDINARY.reach, evidence.growth)
+    return rounding(factors, evidence.kernel.dims.fan_in(), REACH, evidence.growth)
 
 
 def cotangents_of(evidence: Evidence) -> Iterator[tuple[str, dict[str, Array]]]:
