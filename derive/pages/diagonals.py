@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from derive.pages.core import Add, Call, Concat, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.core import Add, Call, Core, Definition, Product, Ref, Turned, parts_of, with_parts
 from derive.pages.errors import Source, Span
 from derive.pages.kinds import LOOSE, VECTOR, Kinds
 
@@ -36,19 +36,6 @@ def entries(node: Core) -> Core:
     """The v of diag(v)."""
     assert isinstance(node, (Call, Turned))
     return node.body if isinstance(node, Call) else entries(node.body)
-
-
-def with_parts(node: Core, parts: Sequence[Core]) -> Core:
-    match node:
-        case Call() | Power() | Turned() | Part():
-            return replace(node, body=parts[0])
-        case Concat():
-            return replace(node, parts=tuple(parts))
-        case Add():
-            return replace(node, terms=tuple(parts))
-        case Product():
-            return replace(node, items=tuple(parts))
-    return node
 
 
 def substituted(node: Core, named: dict[str, Core]) -> Core:

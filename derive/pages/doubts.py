@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, MatMul, Part, Power, Product, Ref, Turned, parts_of
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.meaning import Meaning
@@ -171,7 +171,7 @@ def is_threshold(node: Core, names: Names) -> bool:
 
 def like_an_argument(node: Core, defined: set[str]) -> bool:
     """One symbol, several things, or a formula with a matrix product in it."""
-    if isinstance(node, (Ref, Concat)):
+    if isinstance(node, (Ref, Concat, MatMul)):
         return True
     if isinstance(node, Product):
         open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
