@@ -27,7 +27,7 @@ from derive.program import Program, ProgramError
 from derive.shapes import rank, shape_text
 
 BUFFERS = "buffers"
-"""Not a pass over a program but a way to print it: into arrays that are made once. It needs `defer`."""
+"""Not a pass over a program but a way to print it: into arrays that are made once. """
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
@@ -77,7 +77,7 @@ def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
 def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
     """(the derivation with its programs scheduled, the values on the tape)."""
     chosen = [SCHEDULE[name] for name in passes]
-    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
+    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
     backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
     jacobian = derivation.jacobian.live()
