@@ -23,6 +23,7 @@ from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
+from derive.passes.apart import apart
 from derive.program import Program, ProgramError
 from derive.shapes import rank, shape_text
 
@@ -79,7 +80,7 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
     jacobian = derivation.jacobian.live()
     tape = tape_values(plain, (backward, tangent, jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]

@@ -41,13 +41,13 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
     loop = in_loop(equations)
     behind = reached(equations, loop)
     totals = {one.target for one in equations if one.accumulate}
-    made_of_totals = reached(equations, totals)
+    made_of_totals = made_of(equations, totals)
     found = {}
     for equation in equations:
         target = equation.target
         if target in loop:
             found[target] = "step"
-        elif target in totals:
+        elif target in totals and target not in made_of_totals:
             found[target] = "after"
         elif target.axes:
             found[target] = "after" if target in behind else "before"
@@ -76,6 +76,15 @@ def reached(equations: Sequence[Equation], start: set[Value]) -> set[Value]:
             if equation.target not in found and any(value in found for value in equation.reads()):
                 found.add(equation.target)
     return found - start
+
+
+def made_of(equations: Sequence[Equation], totals: set[Value]) -> set[Value]:
+    """What reads totals, or what is made of them."""
+    found: set[Value] = set()
+    for equation in equations:
+        if any(value in totals or value in found for value in equation.reads()):
+            found.add(equation.target)
+    return found
 
 
 def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.equation import Equation
+from derive.expressions import axes_of
 from derive.language import Value
 from derive.program import Program
 from verify.interpreter import Environment, Evaluator
@@ -52,8 +53,8 @@ def backward(
             if value in env:
                 series.setdefault(value, []).append(env[value])
     final: Environment = {**once, **totals}
-    for equation in program.at("finish"):
-        final[equation.target] = right_side(equation, evaluate, final, record, 0)
+    for equation in program.equations:
+        finish(final, equation, evaluate, record)
     return {
         **{value: np.stack(arrays[::-1]) for value, arrays in series.items()},
         **{v: final[v] for v in program.results if v in final},
@@ -68,13 +69,29 @@ def nothing_behind(program: Program, step: Environment) -> Environment:
 def add_step(
     totals: Environment, equation: Equation, evaluate: Evaluator, env: Environment, record: Record | None, t: int
 ) -> None:
-    """Add the terms of a step, summed over the examples, to a total; those that are the same at every step are added once."""
-    steady = [term for term in equation.terms if not equation.is_summed(term.value)]
-    if equation.target in totals and steady and equation.factor is None:
-        equation = replace(equation, terms=tuple(term for term in equation.terms if term not in steady))
-    value = right_side(equation, evaluate, env, record, t)
+    """Add what a step gives to a total, summed over the examples; the terms that are the same at every step are left to `finish`."""
+    value = right_side(with_terms(equation, summed=True), evaluate, env, record, t)
     value = value.sum(axis=0) if value.ndim == 3 else value
     totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
+
+
+def finish(final: Environment, equation: Equation, evaluate: Evaluator, record: Record | None) -> None:
+    """What is made of totals, and the terms of a total that are the same at every step."""
+    if equation.target.timed or (equation.target in final and not equation.accumulate):
+        return
+    rest = with_terms(equation, summed=False)
+    if not equation.accumulate:
+        final[equation.target] = right_side(equation, evaluate, final, record, 0)
+    elif rest.terms:
+        final[equation.target] = final[equation.target] + right_side(rest, evaluate, final, record, 0)
+
+
+def with_terms(equation: Equation, summed: bool) -> Equation:
+    """A total with the terms alone that are summed over the steps, or with the others; all are where its factor is."""
+    if equation.factor is not None and axes_of(equation.factor):
+        return equation if summed else replace(equation, terms=())
+    terms = tuple(term for term in equation.terms if equation.is_summed(term.value) == summed)
+    return equation if len(terms) == len(equation.terms) else replace(equation, terms=terms)
 
 
 def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:

@@ -17,7 +17,7 @@ from verify.edits.edit import Edit
 from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator
 from verify.model import Model, block_of
-from verify.programs import add_step, nothing_behind, right_side
+from verify.programs import add_step, finish, nothing_behind, right_side
 
 Array = NDArray[Any]
 
@@ -107,11 +107,10 @@ class Run:
         evaluate, count = trial.evaluate, len(environments)
         changed = [one for one in program.equations if one.target in touched]
         each_step = [one for one in changed if one.target.timed or one.accumulate]
-        without_axes = [one for one in changed if one not in each_step]
+        early = [one for one in changed if program.place(one) == "once"]
         self.once: Environment = dict(base.once) if base else {v: a for v, a in environments[0].items() if not v.timed}
-        for equation in without_axes:
-            if program.place(equation) == "once":
-                self.once[equation.target] = right_side(equation, evaluate, self.once, None, 0)
+        for equation in early:
+            self.once[equation.target] = right_side(equation, evaluate, self.once, None, 0)
         carry = nothing_behind(program, environments[0])
         totals: Environment = {}
         self.steps: list[Environment] = [{} for _ in environments]
@@ -130,10 +129,10 @@ class Run:
                 env[equation.target] = np.broadcast_to(value, (trial.examples, *value.shape)) if value.ndim == 2 else value
             carry = {read: env[written] for read, written in program.carries}
             self.steps[t] = env
-        self.final: Environment = {**(base.final if base else self.once), **totals}
-        for equation in without_axes:
-            if program.place(equation) == "finish":
-                self.final[equation.target] = right_side(equation, evaluate, self.final, None, 0)
+        kept = {value: array for value, array in base.final.items() if value not in touched} if base else {}
+        self.final: Environment = {**kept, **self.once, **totals}
+        for equation in changed:
+            finish(self.final, equation, evaluate, None)
 
     def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
         found = {}
