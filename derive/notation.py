@@ -75,18 +75,19 @@ class Notation:
             primal = self.formula(self.shown[plain], lag)
         else:
             primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
-        match value.kind.split(":"):
-            case ["primal"]:
-                return primal
-            case ["cotangent"]:
-                return self.derivative("L", primal)
-            case ["given"]:
+        loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
+        match [mark.split(":") for mark in value.marks[:1]]:
+            case [["cotangent"]]:
+                return self.derivative(loss, primal)
+            case [["given"]]:
                 return self.derivative(self.timed("L", shift), primal)
-            case ["carry"]:
-                return self.at(self.derivative("L", primal), lag + 1)
-            case ["tangent"]:
+            case [["carry"]]:
+                return self.at(self.derivative(loss, primal), lag + 1)
+            case [["summed"]]:
+                return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
+            case [["tangent"]]:
                 return self.tangent(value, lag)
-            case ["jacobian", wrt]:
+            case [["jacobian", wrt]]:
                 return self.derivative(primal, self.timed(wrt, lag - 1))
         return primal
 
