@@ -70,7 +70,7 @@ class Notation:
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
         plain = value.like(marks=(), lag=0)
-        lag = value.lag + shift - (value.kind == "carry")
+        lag = value.lag + shift - (value.marks[:1] == ("carry",))
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
@@ -97,6 +97,10 @@ class Notation:
     def loss(self) -> str:
         """What L is."""
         return "L = Σₜ Lₜ"
+
+    def moving(self) -> str:
+        """What a dot on L is."""
+        return "how the gradients move along the tangents: L̇ is the derivative of L along them"
 
     def at(self, text: str, lag: int) -> str:
         """A derivative through one step only."""

@@ -176,7 +176,9 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     names = ", ".join(dict.fromkeys(target.name for target in part))
     if not lags - {0}:
         if len(part) > 1 or 0 in lags:
-            raise ScheduleError(f"{names}: need each other at the same step: expected an earlier or a later one. Read one of them at t-1.")
+            raise ScheduleError(
+                f"{names}: need each other at the same step: expected an earlier or a later one. Read one of them at t-1."
+            )
         return ""
     if min(lags) < 0 < max(lags):
         raise ScheduleError(f"{names}: need both an earlier and a later step: expected one way. Split them into two recurrences.")
