@@ -55,9 +55,9 @@ class Derivation:
 
     @cached_property
     def second(self) -> Program:
-        """How gradients move with the arguments: the backward program and its tangent, tidy."""
+        """How gradients move with the arguments: the tangent, the backward program and the tangent of that, tidy."""
         first = outputs(differentiate.backward(self.forward), self.forward)
-        return run(list(TIDY.values()), differentiate.second(first, self.tangent), self.forward)
+        return run(list(TIDY.values()), differentiate.second(self.forward, first), self.forward)
 
     def notation(self, kind: type[Notation] = Notation) -> Notation:
         """A notation in which an unnamed function of a value is written as such: tanh(c)."""

@@ -180,16 +180,19 @@ def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
 # ---- second order
 
 
-def second(first: Program, tangents: Program) -> Program:
-    """How gradients move: a backward program and its tangent together, the cotangents that the loss gives held.
+def second(forward: Program, first: Program) -> Program:
+    """How gradients move: the tangent, the backward program and the tangent of that together; what the loss gives directly is held.
 
-    tangents: of the forward program. Given: what that has. Results: the tangents of the gradients.
+    first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
+    tangents of the gradients.
     """
+    tangents = tangent(forward)
     known = {*tangents.defined(), *tangents.given}
     still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
     moved = tangent(first, still)
-    given = (*first.given, *tangents.carried(), *tangents.given, *tangents.defined())
-    return check(Program("second", (*first.equations, *moved.equations), tuple(dict.fromkeys(given)), moved.results))
+    equations = (*tangents.equations, *first.equations, *moved.equations)
+    given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
+    return Program("second", (), tuple(given), moved.results).with_equations(equations)
 
 
 # ---- the Jacobian of one step

@@ -7,7 +7,7 @@ gradients, right-to-left recurrences follow from that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from derive.equation import Equation
@@ -121,7 +121,7 @@ def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
         done |= chosen
         inside = [equation for equation in equations if equation.target in targets]
         loop = next((ways[k] for k in chosen if ways[k]), "")
-        found += [Stage(loop, tuple(in_step(inside)))] if loop else apart_from_steps(inside)
+        found += [Stage(loop, tuple(in_order(inside, (0,))))] if loop else apart_from_steps(in_order(inside, (-1, 0, 1)))
     return tuple(found)
 
 
@@ -185,14 +185,18 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     return "forwards" if min(lags) < 0 else "backwards"
 
 
-def in_step(equations: Sequence[Equation]) -> list[Equation]:
-    """Equations of one step in an order in which they can be computed, otherwise as they stand."""
+def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equation]:
+    """Equations in an order in which they can be computed, otherwise as they stand.
+
+    lags: the shifts at which one needs another: in a loop those of the same step, else any.
+    """
     defined = {equation.target: equation for equation in equations}
     placed: dict[Value, Equation] = {}
     waiting = list(reversed(equations))
     while waiting:
         equation = waiting[-1]
-        missing = [v for v in equation.reads() if v in defined and v not in placed and v != equation.target]
+        read = [value.like(lag=0) for value in equation.reads() if value.lag in lags]
+        missing = [value for value in read if value in defined and value not in placed]
         if missing:
             waiting += [defined[value] for value in reversed(missing)]
         else:
