@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.pages.errors import Span
@@ -47,10 +48,19 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """`signs[i]` stands between item i and i + 1: side (juxtaposition), dot, hadamard."""
+    """`signs[i]` stands between item i and i + 1: side (juxtaposition), dot, hadamard, tensor."""
 
     items: tuple[Core, ...]
     signs: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """The inner product of two vectors, `\\langle x, y \\rangle`."""
+
+    left: Core
+    right: Core
     span: Span
 
 
@@ -86,7 +96,23 @@ class Part:
     span: Span
 
 
-Core = Const | Ref | Call | Concat | Add | Product | Power | Turned | Unit | Part
+@dataclass(frozen=True, eq=False)
+class MatMul:
+    """A matrix product, its vectors columns and transposed where a row is meant: what `derive.pages.columns` makes of products."""
+
+    items: tuple[Core, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Elementwise:
+    """A product of each element; numbers scale."""
+
+    items: tuple[Core, ...]
+    span: Span
+
+
+Core = Const | Ref | Call | Concat | Add | Product | Inner | Power | Turned | Unit | Part | MatMul | Elementwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +132,36 @@ def parts_of(node: Core) -> tuple[Core, ...]:
             return node.parts
         case Add():
             return node.terms
-        case Product():
+        case Product() | MatMul() | Elementwise():
             return node.items
+        case Inner():
+            return node.left, node.right
     return ()
+
+
+def with_parts(node: Core, parts: Sequence[Core]) -> Core:
+    """The node with other parts."""
+    match node:
+        case Call() | Power() | Turned() | Part():
+            return replace(node, body=parts[0])
+        case Concat():
+            return replace(node, parts=tuple(parts))
+        case Add():
+            return replace(node, terms=tuple(parts))
+        case Product() | MatMul() | Elementwise():
+            return replace(node, items=tuple(parts))
+        case Inner():
+            return replace(node, left=parts[0], right=parts[1])
+    return node
+
+
+def every(node: Core) -> Iterator[Core]:
+    """The formula and all its parts, outermost first, left to right."""
+    waiting = [node]
+    while waiting:
+        yield (one := waiting.pop())
+        waiting.extend(reversed(parts_of(one)))
+
+
+def refs(node: Core) -> Iterator[Ref]:
+    return (one for one in every(node) if isinstance(one, Ref))

@@ -11,8 +11,13 @@ from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
-KINDS = ("matrix", "vector", "input", "parameter", "identity")
-FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+KINDS = ("number", "vector", "matrix", "input", "parameter", "identity")
+FORM = (
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+)
+SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
+SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
+"""A size: a name, or a sum of names, as a concatenated dimension has."""
 
 Wrong = Callable[[str, str], PageError]
 """From what is wrong and what to do to the error: it knows the place."""
@@ -54,10 +59,10 @@ class Declared:
 
     def dim(self, name: str, value: str, wrong: Wrong) -> None:
         sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
-        if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
-            expected = "a name such as `N`, or two for a matrix: `N, D`"
+        if not sizes or len(sizes) > 2 or not all(SIZE.fullmatch(size) for size in sizes):
+            expected = "a name such as `N` or a sum such as `2*H + D`, or two for a matrix: `N, D`"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{value.strip()[:30]}`.", "Name it.")
-        for size in set(sizes) & set(OF_A_CALL):
+        for size in set(re.findall(r"[A-Za-z]\w*", value)) & set(OF_A_CALL):
             expected = "a name other than T and B, which are the steps and the batch"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes

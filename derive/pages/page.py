@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,9 +29,9 @@ from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
-from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, parts_of
+from derive.pages.columns import Columns, without_names_of_diagonals
+from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, every, parts_of, refs
 from derive.pages.declarations import Declared, declared
-from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.doubts import (
     notes_on_inputs,
     refuse_both_ways,
@@ -42,6 +42,8 @@ from derive.pages.doubts import (
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
     refuse_open_symbols,
+    refuse_tensors,
+    with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
@@ -54,6 +56,7 @@ from derive.pages.passed import is_needless, may_define, reader_for, reason_of, 
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, outline
+from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
@@ -233,37 +236,41 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_calls(source, meaning, definitions)
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
-    called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
+    called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
     names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
-    if reader.letter is not None:
-        refuse_open_symbols(names, definitions, frozenset(known.dims))
-    refuse_identity(names, definitions)
+    definitions = without_names_of_diagonals(definitions)
     said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
-    kinds = Kinds(source, definitions, timed, said)
-    if any(holds_diagonal(definition.body) for definition in definitions):
-        definitions = without_diagonals(source, definitions, kinds)
-        kinds = Kinds(source, definitions, timed, said)
+    kinds = settled(source, definitions, timed, said)
+    with_units = with_identities(names, definitions, kinds)
+    if with_units != definitions:
+        definitions, kinds = with_units, settled(source, with_units, timed, said)
+    if reader.letter is not None:
+        refuse_open_symbols(names, definitions, kinds, frozenset(known.dims))
+    refuse_identity(names, definitions)
+    refuse_tensors(names, kinds, signs)
+    finish(kinds)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
-        refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
-    refuse_inner_products(names, definitions, kinds)
+    refuse_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
-    names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
+    names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
     names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
+    definitions = Columns(kinds).definitions()
     shapes = Shapes(source, kinds, definitions, known.dims)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
     shapes.name_all(states, inputs, outputs, {*shapes.shapes})
-    builder = Builder(source, kinds, shapes, steps)
+    builder = Builder(source, shapes, steps)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
@@ -306,17 +313,6 @@ def spelled_name(node: Node) -> str:
     """The name of a function's symbol, which carries no time."""
     one = Reader(None).read(node)
     return one.symbol.name if one else ""
-
-
-def nodes(node: Core) -> Iterator[Core]:
-    """The formula and all its parts."""
-    yield node
-    for part in parts_of(node):
-        yield from nodes(part)
-
-
-def refs(node: Core) -> list[Ref]:
-    return [one for one in nodes(node) if isinstance(one, Ref)]
 
 
 def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:
