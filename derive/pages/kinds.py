@@ -123,9 +123,9 @@ def solutions(parts: Sequence[Kind], tables: Sequence[Table], allowed: Kind) -> 
 class Kinds:
     """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides.
 
-    row: products are written `x W`; None for what isn't known, or says nothing. open: the symbols of which the uses leave several kinds, before
-    anything is taken for granted. mixed, silent: `x W` stands beside `U h`, neither of them stands anywhere. row_shapes: a matrix
-    stands as it is behind a row.
+    row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
+    kinds, before anything is taken for granted. mixed, silent: `x W` stands beside `U h`, neither of them stands anywhere. row_shapes: a
+    matrix stands as it is behind a row.
     """
 
     mixed = silent = row_shapes = False
@@ -212,9 +212,20 @@ class Kinds:
         return frozenset(found)
 
     def run_tables(self, run: Sequence[Core]) -> tuple[list[Kind], list[Table]]:
+        """(the kinds of each factor, the relations between them) of what stands side by side. Beside a vector a parameter in upper case is
+        a matrix."""
         kinds = [self.kinds(item) for item in run]
         strict = frozenset({ROW}) in kinds
+        vectors = sum(found <= VECTORS for found in kinds)
+        if vectors and len(run) > 1:
+            sure = [vectors - (found <= VECTORS) > 0 and self.is_weight(item) for item, found in zip(run, kinds, strict=True)]
+            kinds = [found & {MATRIX} if weight else found for found, weight in zip(kinds, sure, strict=True)]
         return kinds, [lambda a, b: product_of(a, b, self.row, strict)] * (len(run) - 1)
+
+    def is_weight(self, item: Core) -> bool:
+        """Whether a factor is a parameter in upper case of which nothing is said."""
+        name = item.name if isinstance(item, Ref) else ""
+        return bool(name) and not is_small(name) and self.is_parameter(name) and name not in (*self.declared, *self.divisors)
 
     def top(self, node: Product) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each run, the relations between them) of a product."""
@@ -281,25 +292,40 @@ class Kinds:
             name, body, place = definition.name, definition.body, definition.span
             if value(body) is not None:
                 continue
-            self.narrow(body, self.domains[name] | (VECTORS if VECTOR in self.domains[name] else frozenset()), place)
+            allowed = self.domains[name] | (VECTORS if VECTOR in self.domains[name] else frozenset())
+            self.narrow(body, allowed, place)
+            if not self.kinds(body) & allowed:  # what was left at one place contradicts another
+                raise self.conflict(body, allowed, place)
             found = frozenset(VECTOR if kind == ROW else kind for kind in self.kinds(body))
             self.set(Ref(name, 0, place), self.domains[name] & found)
 
     def conflict(self, node: Core, allowed: Kind, place: Span) -> PageError:
+        """The error for a formula that can't be what is asked of it, or whose parts can't stand together."""
+        while (part := next((one for one in parts_of(node) if not self.kinds(one)), None)) is not None:
+            node, place = part, node.span
+        got, wanted = named(self.kinds(node)), named(allowed)
+        if not got and (odd := self.odd_one(node)) is not None:
+            node, place = odd, node.span
+            got = named(self.kinds(node))
+            wanted = VECTOR if got == MATRIX else MATRIX
         written, shown = self.source.written(node.span), self.source.written(place)[:80]
-        got = " or ".join(sorted(VECTOR if one == ROW else one for one in self.kinds(node)))
-        wanted = " or ".join(sorted({VECTOR if one == ROW else one for one in allowed})) or "no such product"
         if not got:
-            what = f"shape conflict: the factors of `{written}` don't fit: expected numbers, vectors and matrices that do."
+            what = f"shape conflict: the parts of `{written}` don't fit: expected numbers, vectors and matrices that do."
             todo = "Beside a transposed vector, vectors are multiplied as matrices are; write \\odot for an elementwise product."
-            first = next((ref for ref in refs(node) if ref.name in self.places), None)
-            other = (first.span, f"`{self.source.written(first.span)}` is a {self.kind(first)} here:") if first else None
-            return self.source.error(node.span, what, todo + self.hints(node), other)
+            return self.source.error(node.span, what, todo + self.hints(node))
         what = f"shape conflict: `{written}` is a {got}: expected a {wanted} in `{shown}`."
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
         before = self.places.get(node.name) if isinstance(node, Ref) else None
         other = (before, f"here it is a {got}:") if before and before != node.span else None
         return self.source.error(node.span, what, todo, other)
+
+    def odd_one(self, node: Core) -> Ref | None:
+        """In a product or a sum whose parts don't fit, the weight that is a vector, or the only symbol that is a matrix beside vectors."""
+        found = [one for one in every(node) if isinstance(one, Ref)]
+        weights = [one for one in found if self.is_weight(one) and self.kind(one) == VECTOR]
+        matrices = [one for one in found if self.kind(one) == MATRIX]
+        vectors = any(self.kind(part) == VECTOR for part in parts_of(node))
+        return weights[0] if weights else matrices[0] if vectors and len(matrices) == 1 else None
 
     def hints(self, node: Core) -> str:
         vectors = [ref.name for ref in refs(node) if self.kind(ref) == VECTOR and is_small(ref.name)]
@@ -318,6 +344,10 @@ def is_lower(node: Core) -> bool:
 def is_quotient(source: Source, node: Core) -> bool:
     """`1 / \\tau`, and no `W^{-1}`."""
     return isinstance(node, Power) and node.exponent < 0 and "^" not in source.written(node.span)
+
+
+def named(kinds: Kind) -> str:
+    return " or ".join(sorted({VECTOR if kind == ROW else kind for kind in kinds}))
 
 
 def divisors(source: Source, node: Core) -> set[str]:

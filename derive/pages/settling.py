@@ -39,7 +39,6 @@ from derive.pages.kinds import (
     Kinds,
     is_lower,
     is_quotient,
-    is_small,
     runs,
 )
 from derive.pages.numbers import value
@@ -169,21 +168,21 @@ def given(kinds: Kinds) -> None:
 
 
 def weights(kinds: Kinds) -> None:
-    """`W x`: parameters in upper case beside a vector are matrices; `(W + V) x` too."""
+    """`(W + V) x`: what holds a parameter in upper case, beside a vector, is a matrix, as `W` alone is."""
     for node, run in products(kinds):
         if any(kinds.kinds(item) <= VECTORS for item in run):
             for item in run:
-                if is_weight(kinds, item):
+                if holds_weight(kinds, item):
                     prefer(kinds, item, ONE_MATRIX, node.span)
 
 
-def is_weight(kinds: Kinds, item: Core) -> bool:
-    """Whether what is open in a factor are parameters, one of them in upper case, in sums, products and transposed."""
+def holds_weight(kinds: Kinds, item: Core) -> bool:
+    """Whether an open parameter in upper case stands in sums, products and transpositions."""
     if isinstance(item, Call) or is_quotient(kinds.source, item):
         return False
     if isinstance(item, Ref):
-        return not is_small(item.name) and kinds.is_parameter(item.name) and len(kinds.domains[item.name]) > 1
-    return any(is_weight(kinds, part) for part in parts_of(item))
+        return kinds.is_weight(item) and len(kinds.domains[item.name]) > 1
+    return any(holds_weight(kinds, part) for part in parts_of(item))
 
 
 def alike(kinds: Kinds) -> None:
