@@ -16,7 +16,7 @@ from derive.pages.calls import (
     refuse_word,
     unknown,
 )
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Inner, Part, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import PageError, Span
 from derive.pages.names import Entry, Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
@@ -179,9 +179,11 @@ class Meaning:
                 refuse_unseparated(self.names, node)
             inside = self.resolve(node.parts[0], argument or node.opener == "|")
             return applied(self.names.source, "abs", inside, node.span) if node.opener == "|" else inside
+        if node.opener == "<" and len(node.parts) == 2:
+            return Inner(*[self.resolve(part, argument) for part in node.parts], node.span)
         refuse_rows(self.names, node)
-        if node.opener in "{|":
-            where = "bars" if node.opener == "|" else "braces"
+        if node.opener in "{|<":
+            where = {"|": "bars", "<": "angle brackets"}.get(node.opener, "braces")
             todo = "Write (a, b) or [a; b] for one above the other."
             raise self.error(node, f"a comma inside {where}: expected one formula.", todo)
         return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)

@@ -229,7 +229,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     meaning = Meaning(names, macros, signs)
     definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
+    definitions = with_carried(definitions, names)
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
@@ -269,10 +269,20 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
-    shapes.name_all(states, inputs, outputs, {*shapes.shapes})
+    own = [name for name in states if name not in names.carried]
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes})
     builder = Builder(source, shapes, steps)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
+
+
+def with_carried(definitions: list[Definition], names: Names) -> list[Definition]:
+    """The definitions with the states that carry older values, each behind what it delays."""
+    found = list(definitions)
+    for name, one in names.carried.items():
+        at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
+        found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
+    return found
 
 
 def with_declared(node: Node, known: Declared) -> Node:
