@@ -20,6 +20,7 @@ from derive.pages.core import (
     Product,
     Ref,
     Turned,
+    is_diagonal,
     parts_of,
     with_parts,
 )
@@ -37,11 +38,6 @@ def substituted(node: Core, named: dict[str, Core]) -> Core:
     if isinstance(node, Ref) and node.lag == 0 and node.name in named:
         return replace(named[node.name], span=node.span)
     return with_parts(node, [substituted(part, named) for part in parts_of(node)])
-
-
-def is_diagonal(node: Core) -> bool:
-    """diag(v), also transposed, which changes nothing."""
-    return (isinstance(node, Call) and node.function == "diag") or (isinstance(node, Turned) and is_diagonal(node.body))
 
 
 def entries(node: Core) -> Core:

@@ -165,3 +165,8 @@ def every(node: Core) -> Iterator[Core]:
 
 def refs(node: Core) -> Iterator[Ref]:
     return (one for one in every(node) if isinstance(one, Ref))
+
+
+def is_diagonal(node: Core) -> bool:
+    """diag(v), also transposed, which changes nothing."""
+    return (isinstance(node, Call) and node.function == "diag") or (isinstance(node, Turned) and is_diagonal(node.body))

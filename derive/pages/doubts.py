@@ -324,22 +324,25 @@ def refuse_tensors(names: Names, kinds: Kinds, signs: Collection[str]) -> None:
             if not isinstance(node, Product) or "tensor" not in node.signs or kinds.kinds(node) in ({MATRIX}, {NUMBER}):
                 continue
             name = definition.name
-            if "hadamard" in signs or (MATRIX in kinds.kinds(node) and not is_small(name)):
-                what = f"`{names.source.written(node.span)}` can be read in two ways: expected an elementwise product, or an outer product."
-                todo = f'Write `\\odot` for the elementwise product; say --let "{name}=matrix" for the outer product, a matrix.'
-                raise names.source.error(node.span, what, todo)
+            if "hadamard" in signs or (node in kinds.tensors and not is_small(name)):
+                written = names.source.written(node.span)
+                what = f"`{written}` can be read in two ways: expected to know whether it is an elementwise product or an outer product."
+                todo = f'Write `\\odot` for the elementwise product, or say --let "{name}=vector"; --let "{name}=matrix" for the outer one.'
+                if name not in names.declared.kinds:
+                    raise names.source.error(node.span, what, todo)
 
 
 def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:
     """`A_t h_{t-1}`: raises PageError where a symbol in upper case, given at each step, is only ever a factor of a vector."""
     places: dict[str, list[tuple[int, int, Span]]] = {}
     alone: set[str] = set()
+    beside: set[int] = set()
     for node in nodes(definitions):
-        beside: set[int] = set()
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
-            if sum(kinds.kind(item) == VECTOR for item in factors) > 1:
-                for at, item in enumerate(factors):
+            of_steps = any(kinds.kinds(item) == {MATRIX} and not is_parameter(kinds, item) for item in factors)
+            if of_steps or sum(kinds.kind(item) == VECTOR for item in factors) > 1:
+                for at, item in enumerate(one.body if isinstance(one, Turned) else one for one in factors):
                     if isinstance(item, Ref):
                         beside.add(id(item))
                         places.setdefault(item.name, []).append((at, len(factors) - 1 - at, node.span))
@@ -347,8 +350,9 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
     found = {
         name: uses[0][2]
         for name, uses in places.items()
-        if name[0].isupper()
+        if not is_small(name)
         and name in given - alone
+        and kinds.kinds(Ref(name, 0, uses[0][2])) == {VECTOR}
         and name not in names.declared.kinds
         and (all(one[1] for one in uses) or all(one[0] for one in uses))
     }
@@ -356,11 +360,15 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
         written = names.source.written(place)
         what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
         todo = (
-            f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector, multiplied elementwise. '
+            f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
             "A parameter, which is the same at every step, is written without the index of time."
         )
         others = [one for one in found if one != name]
         raise names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+
+
+def is_parameter(kinds: Kinds, item: Core) -> bool:
+    return all(kinds.is_parameter(one.name) for one in every(item) if isinstance(one, Ref))
 
 
 def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:

@@ -124,8 +124,8 @@ class Kinds:
     """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides.
 
     row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
-    kinds, before anything is taken for granted. mixed, silent: `x W` stands beside `U h`, neither of them stands anywhere. row_shapes: a
-    matrix stands as it is behind a row.
+    kinds, before anything is taken for granted; tensors: products with ⊗ that may be vectors or matrices then. mixed, silent: `x W` stands
+    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row.
     """
 
     mixed = silent = row_shapes = False
@@ -141,7 +141,8 @@ class Kinds:
         self.source, self.definitions, self.timed = source, definitions, set(timed)
         self.declared, self.row = dict(declared), row
         self.defined = {one.name for one in definitions}
-        self.open = {}
+        self.open: dict[str, Kind] = {}
+        self.tensors: frozenset[Core] = frozenset()
         self.domains: dict[str, Kind] = {}
         self.places: dict[str, Span] = {}
         self.left: dict[Core, Kind] = {}  # of a product, what its surroundings leave
@@ -213,19 +214,26 @@ class Kinds:
 
     def run_tables(self, run: Sequence[Core]) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each factor, the relations between them) of what stands side by side. Beside a vector a parameter in upper case is
-        a matrix."""
+        a matrix, and beside it what is given at a step is no number."""
         kinds = [self.kinds(item) for item in run]
         strict = frozenset({ROW}) in kinds
-        vectors = sum(found <= VECTORS for found in kinds)
-        if vectors and len(run) > 1:
-            sure = [vectors - (found <= VECTORS) > 0 and self.is_weight(item) for item, found in zip(run, kinds, strict=True)]
+        weights = [self.is_weight(item) for item in run]
+        if any(weights):
+            kinds = [found - {NUMBER} if self.is_given(item) else found for item, found in zip(run, kinds, strict=True)]
+            vectors = sum(found <= VECTORS for found in kinds)
+            sure = [weight and vectors > (found <= VECTORS) for weight, found in zip(weights, kinds, strict=True)]
             kinds = [found & {MATRIX} if weight else found for found, weight in zip(kinds, sure, strict=True)]
         return kinds, [lambda a, b: product_of(a, b, self.row, strict)] * (len(run) - 1)
 
     def is_weight(self, item: Core) -> bool:
-        """Whether a factor is a parameter in upper case of which nothing is said."""
+        """Whether a factor is a parameter in upper case of which nothing is said, also transposed."""
+        item = item.body if isinstance(item, Turned) else item
         name = item.name if isinstance(item, Ref) else ""
         return bool(name) and not is_small(name) and self.is_parameter(name) and name not in (*self.declared, *self.divisors)
+
+    def is_given(self, item: Core) -> bool:
+        """Whether a factor is a symbol that is given at a step, and of which nothing is said."""
+        return isinstance(item, Ref) and item.name in self.timed - self.defined and item.name not in self.declared
 
     def top(self, node: Product) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each run, the relations between them) of a product."""
@@ -329,7 +337,7 @@ class Kinds:
 
     def hints(self, node: Core) -> str:
         vectors = [ref.name for ref in refs(node) if self.kind(ref) == VECTOR and is_small(ref.name)]
-        return f' If {vectors[0]} is one number, say --let "{vectors[0]}=number".' if vectors else ""
+        return f" If {vectors[0]} is one number, write its equation as one: w^\\top x is, W x isn't." if vectors else ""
 
 
 def is_small(name: str) -> bool:

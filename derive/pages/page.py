@@ -30,7 +30,7 @@ from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
-from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, every, parts_of, refs
+from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
 from derive.pages.declarations import Declared, declared
 from derive.pages.doubts import (
     notes_on_inputs,
@@ -46,7 +46,7 @@ from derive.pages.doubts import (
     with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
@@ -336,23 +336,21 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    said = {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
-    found -= {name for name in said if not (name in timed and known.kinds[name] == "vector")}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}
+    found -= {name for name in said if not (name in timed and known.kinds[name] != "parameter")}
     return ordered(found, definitions)
 
 
 def operands(node: Core, kinds: Kinds) -> set[str]:
-    """Symbols that a matrix multiplies or that stand in a stack."""
+    """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
     found = {name for part in parts_of(node) for name in operands(part, kinds)}
     if isinstance(node, Concat):
         found |= {part.name for part in node.parts if isinstance(part, Ref)}
     for run in runs(node) if isinstance(node, Product) else ():
-        of = [(item, kinds.kind(item)) for item in run if kinds.kind(item) != NUMBER]
-        found |= (
-            {item.name for item, kind in of if isinstance(item, Ref) and kind == VECTOR}
-            if len({kind for _, kind in of}) > 1
-            else set()
-        )
+        of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
+        if len({frozenset(kind) for kind in of.values()}) > 1:
+            plain = [part.body if isinstance(part, Turned) else part for part, kind in of.items() if kind != {MATRIX}]
+            found |= {part.name for part in plain if isinstance(part, Ref)}
     return found
 
 

@@ -23,6 +23,7 @@ from derive.pages.core import (
     Ref,
     Turned,
     every,
+    is_diagonal,
     parts_of,
     refs,
 )
@@ -61,11 +62,11 @@ def settled(source: Source, definitions: Sequence[Definition], timed: Collection
     if not any(isinstance(node, Turned) for one in definitions for node in every(one.body)):
         return chosen(attempt(None))
     columns, rows = attempt(False), attempt(True)
-    if isinstance(columns, PageError) or isinstance(rows, PageError):
-        return chosen(rows if isinstance(columns, PageError) and not isinstance(rows, PageError) else columns)
-    if direction(columns)[1]:
+    if isinstance(rows, PageError) or isinstance(columns, PageError):
+        return chosen(columns if isinstance(rows, PageError) or direction(rows)[1] else rows)
+    if direction(columns)[1] and not direction(columns)[0]:
         return columns
-    return rows if direction(rows)[0] or sums(columns) > sums(rows) else columns
+    return rows if direction(rows)[0] and not direction(rows)[1] or sums(columns) > sums(rows) else columns
 
 
 def chosen(found: Kinds | PageError) -> Kinds:
@@ -85,12 +86,18 @@ def use(kinds: Kinds) -> None:
     """What uses say, until they say no more; `open` is what they leave before a value without a time is taken for a vector."""
     once(kinds, arguments, transposed, given)
     again(kinds)
+    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
     once(kinds, lambda all_: defined(all_, all_.timed))
     again(kinds)
     kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1}
     for step in (signed, lambda all_: defined(all_, all_.defined)):
         once(kinds, step)
         again(kinds)
+
+
+def is_open_tensor(kinds: Kinds, node: Core) -> bool:
+    """Whether `v \\otimes k` may be a vector or a matrix."""
+    return isinstance(node, Product) and "tensor" in node.signs and {VECTOR, MATRIX} <= kinds.kinds(node)
 
 
 def again(kinds: Kinds) -> None:
@@ -345,7 +352,7 @@ def direction(kinds: Kinds) -> tuple[int, int, bool]:
     """(products of a row and a matrix, of a matrix and a column, whether a matrix stands as it is behind a row)."""
     rows, columns, shapes = 0, 0, False
     for _, run in products(kinds):
-        items = [item for item in run if kinds.kind(item) != NUMBER]
+        items = [item for item in run if kinds.kind(item) != NUMBER and not is_diagonal(item)]
         found = [kinds.kind(item) for item in items]
         if found.count(VECTOR) != 1 or MATRIX not in found:
             continue

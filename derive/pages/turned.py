@@ -32,7 +32,8 @@ def notes_on_columns(source: Source, definitions: Sequence[Definition], kinds: K
     plain = False
     for node in (one for definition in definitions for one in every(definition.body)):
         for run in runs(node) if isinstance(node, Product) else ():
-            if kinds.kind(run[0]) == MATRIX and kinds.kind(run[-1]) == VECTOR:
+            vectors = sum(kinds.kind(item) == VECTOR for item in run)
+            if kinds.kind(run[0]) == MATRIX and kinds.kind(run[-1]) == VECTOR and vectors == 1:
                 last = run[-1]
                 plain |= isinstance(last, Ref)
                 if isinstance(last, Turned) and is_symbol(last.body):
