@@ -66,7 +66,7 @@ def settled(source: Source, definitions: Sequence[Definition], timed: Collection
         return chosen(columns if isinstance(rows, PageError) or direction(rows)[1] else rows)
     if direction(columns)[1] and not direction(columns)[0]:
         return columns
-    return rows if direction(rows)[0] and not direction(rows)[1] or sums(columns) > sums(rows) else columns
+    return rows if (direction(rows)[0] and not direction(rows)[1]) or sums(columns) > sums(rows) else columns
 
 
 def chosen(found: Kinds | PageError) -> Kinds:
