@@ -25,13 +25,14 @@ def bracket(names: Names, node: Bracket, argument: bool, resolve: Resolve) -> Co
         if node.opener == "‖":
             return norm(names.source, node, inside)
         return applied(names.source, "abs", inside, node.span) if node.opener == "|" else inside
+    if node.opener == "<" and len(node.parts) == 2:
+        return Inner(resolve(node.parts[0], argument), resolve(node.parts[1], argument), node.span)
     refuse_rows(names, node)
-    if node.opener in "{|‖":
-        where = "braces" if node.opener == "{" else "bars"
+    if node.opener in "{|‖<":
+        where = {"{": "braces", "<": "angle brackets"}.get(node.opener, "bars")
         todo = "Write (a, b) or [a; b] for one above the other."
         raise names.source.error(node.span, f"a comma inside {where}: expected one formula.", todo)
-    parts = tuple(resolve(part, argument) for part in node.parts)
-    return Inner(parts[0], parts[1], node.span) if node.opener == "<" else Concat(parts, node.span)
+    return Concat(tuple(resolve(part, argument) for part in node.parts), node.span)
 
 
 def column(names: Names, node: Grid) -> Grid:

@@ -189,6 +189,9 @@ def refuse_marks(source: Source, node: Node, parts: Parts) -> None:
     if not marks and not parts.decorations:
         return
     what = f"`{source.written(node.span)}` isn't read: expected the function {parts.letter.name} without an index or a mark."
+    if parts.letter.name in ("layernorm", "rmsnorm"):
+        todo = "Write its learned gain and offset out: `g \\odot \\operatorname{LN}(x) + b`, or `\\operatorname{LN}(x; g, b)`."
+        raise source.error(node.span, what, todo)
     todo = (
         "A logarithm to another base is \\log divided by a number, the prime of a function its derivative, written out; "
         "an index that only says over what a function runs is left out, a function with a number of its own written out."

@@ -24,8 +24,10 @@ from derive.pages.tree import (
     Node,
     Number,
     Raised,
+    Ratio,
     Reduced,
     Scripted,
+    Signed,
     Sum,
     with_parts,
 )
@@ -70,11 +72,15 @@ def over_steps(source: Source, node: Reduced) -> PageError:
 class Components:
     """The equations of one cell with components as nodes. Raises PageError where a letter may be an index or a part of a name.
 
-    declared: names of which a declaration says what they are.
+    declared: names of which a declaration says what they are; named: names of sizes that declarations give, which are sizes where
+    something is divided by them, `1/\\sqrt{d}`.
     """
 
-    def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str]) -> None:
-        self.source, self.reader, self.declared = source, reader, declared
+    def __init__(
+        self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str], named: Collection[str] = ()
+    ) -> None:
+        self.source, self.reader, self.named = source, reader, named
+        self.declared = {*declared, *[name for entry in entries if entry.is_function for name in arguments(entry.targets[0])]}
         self.times: dict[Symbol, bool] = {}  # whether a symbol stands with a time
         self.sizes = {name for entry in entries for node in walk(entry.right) for name in sizes_of(node)}
         self.bound = {letter for entry in entries for letter in bound_letters(entry.right)}
@@ -204,12 +210,26 @@ class Components:
 
     def formula(self, node: Node, letters: set[str], free: set[str]) -> Node:
         """What is no symbol: its parts, and a component of a bracket, `(W x_t)_i`."""
+        if isinstance(node, Ratio):
+            return replace(node, above=self.read(node.above, letters, free), below=self.divisor(node.below, letters, free))
+        if isinstance(node, Signed):
+            parts = zip(("", *node.signs), node.parts, strict=True)
+            read = (self.divisor if sign == "divide" else self.read for sign, _ in parts)
+            return replace(node, parts=tuple(one(part, letters, free) for one, part in zip(read, node.parts, strict=True)))
         if not isinstance(node, Scripted):
             return with_parts(node, lambda part: self.read(part, letters, free))
         inner, indices = self.split(node, letters)
         if not indices:
             return with_parts(node, lambda part: self.read(part, letters, free))
         return lifted(Component(with_parts(inner, lambda part: self.read(part, set(), set())), indices, node.span))
+
+    def divisor(self, node: Node, letters: set[str], free: set[str]) -> Node:
+        """What something is divided by: names of sizes in it are sizes."""
+        before, self.sizes = self.sizes, self.sizes | set(self.named)
+        try:
+            return self.read(node, letters, free)
+        finally:
+            self.sizes = before
 
     def chain(self, node: Chain, letters: set[str], free: set[str]) -> Node:
         """Factors; `\\operatorname{softmax}(x_t)_i` is a component of the whole, not of what the function is applied to."""
@@ -278,6 +298,12 @@ def without_indices(source: Source, reader: Reader, entries: Sequence[Entry]) ->
         return Components(source, reader, entries, ()).entries
     except PageError:
         return list(entries)
+
+
+def arguments(left: Node) -> Iterator[str]:
+    """The a of `f(a) = ...`."""
+    bracket = left.items[-1] if isinstance(left, Chain) else None
+    yield from (part.name for part in (bracket.parts if isinstance(bracket, Bracket) else ()) if isinstance(part, Letter))
 
 
 def bound_letters(node: Node) -> set[str]:

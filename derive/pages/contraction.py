@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from derive.functions import FUNCTIONS
+from derive.pages.columns import Columns
 from derive.pages.core import (
     Add,
     At,
@@ -32,7 +33,7 @@ from derive.pages.core import (
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds
-from derive.pages.shapes import Shapes
+from derive.pages.shapes import ONE, Shapes
 
 Indexed = tuple[Core, tuple[str, ...]]
 """A formula without indices, and the letters of its rows and columns."""
@@ -222,7 +223,7 @@ class Contraction:
                 self.measured(one, indices.index(letter), bound[letter])
         waiting = list(bound)
         while waiting:
-            letter = min(waiting, key=lambda one: len({indices for _, indices in left if one in indices and len(indices) == 2}))
+            letter = min(waiting, key=lambda one: order(one, left))
             waiting.remove(letter)
             held = [one for one in left if letter in one[1]]
             left = [one for one in left if letter not in one[1]] + [self.without(letter, held, bound[letter], node)]
@@ -262,11 +263,18 @@ class Contraction:
                 todo = f"Write its index too, or put it in front of the sum; of several vectors, one for each {letter}, write each term."
                 raise self.source.error(part.span, what, todo)
 
-    def unify(self, shapes: Shapes) -> None:
-        """Give the sizes their names. Raises PageError where one is another's, or where a name is the size of nothing."""
+    def unify(self, shapes: Shapes, columns: Columns) -> None:
+        """Give the sizes their names. Raises PageError where one is another's."""
         for body, axis, name in self.sizes:
-            shape = shapes.shape(body)
-            shapes.same((shape[axis],), ((name,),), body.span, body.span)
+            shape = shapes.shape(columns.of(body))
+            shapes.same((shape[axis], ONE), ((name,), ONE), body.span, body.span)
+            shapes.given.add(name)
+
+
+def order(letter: str, factors: Sequence[Indexed]) -> tuple[int, bool]:
+    """What to sum over first: the letter of the fewest matrices, of their columns before their rows."""
+    matrices = [indices for _, indices in factors if letter in indices and len(indices) == 2]
+    return len(matrices), any(indices[0] == letter for indices in matrices)
 
 
 def shown_indices(letters: Sequence[str]) -> str:

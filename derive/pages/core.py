@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -205,3 +205,20 @@ def with_parts(node: Core, parts: Sequence[Core]) -> Core:
         case Inner():
             return replace(node, left=parts[0], right=parts[1])
     return node
+
+
+def every(node: Core) -> Iterator[Core]:
+    """The formula and all its parts, outermost first, left to right."""
+    waiting = [node]
+    while waiting:
+        yield (one := waiting.pop())
+        waiting.extend(reversed(parts_of(one)))
+
+
+def refs(node: Core) -> Iterator[Ref]:
+    return (one for one in every(node) if isinstance(one, Ref))
+
+
+def is_diagonal(node: Core) -> bool:
+    """diag(v), also transposed, which changes nothing."""
+    return (isinstance(node, Call) and node.function == "diag") or (isinstance(node, Turned) and is_diagonal(node.body))

@@ -20,7 +20,8 @@ def with_powers(source: Source, node: Node, reader: Reader, quantities: Collecti
     if above is None:
         return node
     rest = tuple(one for one in node.sup if one is not above)
-    body = Scripted(node.body, node.sub, rest, node.span) if node.sub or rest else node.body
+    end = max((one.span[1] for one in (node.body, *node.sub, *rest)), default=node.span[1])
+    body = Scripted(node.body, node.sub, rest, (node.span[0], end)) if node.sub or rest else node.body
     sign, raised = signed(above)
     if sign == "tensor":
         what = (
