@@ -271,6 +271,7 @@ class Components:
         """Raises PageError on `h_s` in `\\sum_s a_{t,s} h_s`, no time and one index that a sum binds: a component, or one of several
         vectors; unless a declaration, a left side's index or the symbol without an index says which."""
         for one, uses in self.uses.items():
+            self.refuse_missing_times(one, [node for node, *_ in uses])
             alone = all(len(indices) == 1 and not free for _, indices, free in uses)
             if self.times[one] or not alone or one in self.plain or one.name in self.declared:
                 continue
@@ -279,6 +280,16 @@ class Components:
             what = f"`{written}` can be read in two ways: expected to know whether it is a component of a vector, or one of several values."
             todo = f'Say --let "{one.name}=vector" for a component; a sum over several values is written out, one term for each {letter}.'
             raise self.source.error(node.span, what, todo)
+
+    def refuse_missing_times(self, one: Symbol, nodes: Sequence[Node]) -> None:
+        """Raises PageError on `h_j` beside `h_t`: one of all steps, as in attention, or a component of this one."""
+        found = [self.reader.read(self.split(node, self.letters)[0]) for node in nodes]
+        for node, read in zip(nodes, found, strict=True):
+            if self.reader.letter is not None and self.times[one] and read is not None and read.time is None:
+                written, name = self.source.written(node.span), one.name
+                what = f"`{written}` carries an index and no time, and {name} has one elsewhere: expected both."
+                todo = f"Write `{name}_{{{self.reader.letter},j}}` for a component of this step; a sum over steps isn't read."
+                raise self.source.error(node.span, what, todo)
 
     def refuse_unbound(self, entry: Entry) -> None:
         """Raises PageError where what has components elsewhere carries such a letter, and nothing binds it."""

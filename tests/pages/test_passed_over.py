@@ -67,7 +67,7 @@ def test_what_may_be_part_of_a_step_is_not_passed_over(display):
 
 def test_a_page_without_a_time_passes_no_definition_over():
     with pytest.raises(PageError):
-        read("page.md", text=r"$$h = \tanh(W x + U h_{prev})$$ $$y = \sum_j h_j$$")
+        read("page.md", text=r"$$h = \tanh(W x + U h_{prev})$$ $$y = \prod_j h_j$$")
 
 
 @pytest.mark.parametrize("word", ["<!-- derive: skip -->", "% derive: skip"])
@@ -161,9 +161,9 @@ def test_what_may_be_a_part_of_the_step_is_never_passed_over(formula):
 def test_the_verifier_goes_on_where_a_section_cannot_be_read(tmp_path, monkeypatch):
     """Its cells are those of the other sections; why that one can't be read is kept for the end."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{LN}}(V x_t + R s_{{t-1}})$$\n")
+    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{BN}}(V x_t + R s_{{t-1}})$$\n")
     unread = []
     assert [one.name for one in candidates(["page.md"], unread)] == ["page_first"]
-    assert ["unknown function `LN`" in str(error) for error in unread] == [True]
-    with pytest.raises(PageError, match="unknown function `LN`"):
+    assert ["unknown function `BN`" in str(error) for error in unread] == [True]
+    with pytest.raises(PageError, match="unknown function `BN`"):
         candidates(["page.md"])
