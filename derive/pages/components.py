@@ -351,11 +351,13 @@ def small_letters(node: Node, above: Collection[str]) -> set[str]:
 
 def sizes_of(node: Node) -> Iterator[str]:
     """The names of sizes in the limits of a sum and in a range."""
-    limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop) if isinstance(node, Cut) else ()
+    limits: tuple[Node | None, ...] = ()
+    if isinstance(node, (Reduced, Cut)):
+        limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop)
     for limit in filter(None, limits):
-        terms = limit.terms if isinstance(limit, Sum) else (limit,)
-        factors = (one for term in terms for one in (term.items if isinstance(term, Chain) else (term,)))
-        yield from filter(None, map(size_name, factors))
+        for term in limit.terms if isinstance(limit, Sum) else (limit,):
+            factors: tuple[Node, ...] = term.items if isinstance(term, Chain) else (term,)
+            yield from (name for factor in factors if (name := size_name(factor)) is not None)
 
 
 def size_name(node: Node) -> str | None:
