@@ -354,7 +354,7 @@ def sizes_of(node: Node) -> Iterator[str]:
     limits: tuple[Node | None, ...] = ()
     if isinstance(node, (Reduced, Cut)):
         limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop)
-    for limit in filter(None, limits):
+    for limit in (one for one in limits if one is not None):
         for term in limit.terms if isinstance(limit, Sum) else (limit,):
             factors: tuple[Node, ...] = term.items if isinstance(term, Chain) else (term,)
             yield from (name for factor in factors if (name := size_name(factor)) is not None)
