@@ -12,7 +12,7 @@ from derive.program import Program
 from derive.reductions import Softmax
 
 if TYPE_CHECKING:
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 
 def products(node: sp.MatrixExpr) -> list[sp.Expr]:

@@ -12,7 +12,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from derive.cell import Cell, ordered
-from derive.compiler import Derivation, derive
+from derive.derivation import Derivation, derive
 from derive.equation import Equation
 from derive.language import Value
 from derive.latex import LaTeX

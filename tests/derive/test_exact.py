@@ -20,7 +20,8 @@ import sympy as sp
 from derive.blocks import rows
 from derive.cell import Cell, CellError
 from derive.cells.registry import build, declarations, variants
-from derive.compiler import Derivation, derive, schedule
+from derive.compiler import schedule
+from derive.derivation import Derivation, derive
 from derive.equation import Equation, Term
 from derive.expressions import LEGAL, matrix_parts, rebuild
 from derive.functions import FUNCTIONS, function
