@@ -58,11 +58,11 @@ def draw(kernel: Any, T: int = 4, B: int = 3, seed: int = 0, scale: float = 1.0,
     known = SIZES | (sizes or {}) | {"T": T, "B": B}
 
     def normal(*dims: str) -> Array:
-        return rng.standard_normal([size_of(dim, known) for dim in dims])
+        return np.asarray(rng.standard_normal([size_of(dim, known) for dim in dims]))
 
     def parameter(dims: tuple[str, ...]) -> Array:
         array = normal(*dims)
-        return scale * array / np.sqrt(max(array.shape[-1], 1)) if array.ndim == 2 else scale * array
+        return np.asarray(scale * array / np.sqrt(max(array.shape[-1], 1)) if array.ndim == 2 else scale * array)
 
     return Call(
         {name: parameter(dims) for name, dims in kernel.PARAMETERS.items()},

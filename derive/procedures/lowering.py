@@ -96,7 +96,7 @@ def joined_axes(operands: Sequence[Operand]) -> tuple[str, ...]:
     return tuple(axis for axis in ORDER if axis in found)
 
 
-def part(operand: Operand, *index: Index) -> Operand:
+def indexed(operand: Operand, *index: Index) -> Operand:
     """A part of an operand, by the indices of its sizes."""
     return operand if all(one == ALL for one in index) else View(operand, (*[ALL] * len(operand.axes), *index))
 
@@ -106,7 +106,7 @@ def with_rank(operand: Operand, rank: int) -> Operand:
     missing = rank - len(operand.dims)
     if missing <= 0 or not operand.axes:
         return operand
-    return part(operand, *[NEW] * missing, *[ALL] * len(operand.dims))
+    return indexed(operand, *[NEW] * missing, *[ALL] * len(operand.dims))
 
 
 def with_axes(operand: Operand, axes: tuple[str, ...], rank: int) -> Operand:
@@ -280,14 +280,14 @@ def column(operand: Operand, cols: sp.Expr) -> Operand:
     """A vector as the columns of a matrix; as it is where one column is asked for."""
     if cols == 1 or not operand.dims:
         return operand
-    return part(operand, ALL, NEW)
+    return indexed(operand, ALL, NEW)
 
 
 def row(operand: Operand, rows: sp.Expr) -> Operand:
     """A vector as the rows of a matrix; as it is where one row is asked for, or where nothing stands in front of it."""
     if rows == 1 or not operand.dims or not operand.axes:
         return operand
-    return part(operand, NEW, ALL)
+    return indexed(operand, NEW, ALL)
 
 
 def of_ones(operand: Operand, rows: sp.Expr, cols: sp.Expr, first: bool, keep: bool) -> Operand:
@@ -331,8 +331,8 @@ def matrix_vector(A: Operand, v: Operand) -> Operand:
     if not v.axes:
         return Call("matmul", (A, v), axes, (size,))
     A, v = with_axes(A, axes, 2), with_axes(v, axes, 1)
-    found = Call("matmul", (A, part(v, ALL, NEW)), axes, (size, sp.S.One))
-    return part(found, ALL, At(sp.S.Zero))
+    found = Call("matmul", (A, indexed(v, ALL, NEW)), axes, (size, sp.S.One))
+    return indexed(found, ALL, At(sp.S.Zero))
 
 
 def matmul(a: Operand, b: Operand, dims: Dims) -> Operand:
@@ -369,7 +369,7 @@ def standing(part: sp.MatrixExpr, operand: Operand, flat: bool) -> Operand:
     """A number as a vector of one element, a row as a matrix of one row."""
     if part.shape[0] != 1 or isinstance(operand, Number):
         return operand
-    return part(operand, NEW, *[ALL] * len(operand.dims))
+    return indexed(operand, NEW, *[ALL] * len(operand.dims))
 
 
 @lowers(Rows)
@@ -378,7 +378,7 @@ def rows(node: Rows, lower: Lowering) -> Operand:
     inner, start, stop = node.args
     operand = lower.whole(inner)
     one = At(start) if node.shape[0] == 1 else Cut(None if start == 0 else start, None if stop == inner.shape[0] else stop)
-    return part(operand, one, *[ALL] * (len(operand.dims) - 1))
+    return indexed(operand, one, *[ALL] * (len(operand.dims) - 1))
 
 
 @lowers(Repeat)

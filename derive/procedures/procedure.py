@@ -14,7 +14,7 @@ mappings. A `Call` is an operation of `OPERATIONS` on arguments, which may be ca
 its `out`: the textbook's policy makes the first two, the fast one the third, with one operation each. A `Loop` binds its `reads`, views
 at the position `index`, at the start of each step; a target may make those views once for all steps. Its `invariant` statements are
 done once, in front. `Blocks` runs its body over pieces of an axis, between the positions `start` and `stop`, `count` of them.
-Positions are SymPy expressions in the symbols of the loops and in sizes.
+Positions are SymPy expressions in `Position`s, the variables of the loops, and in sizes.
 
 A `Procedure` is a function of the kernel: its statements, and what it returns. `buffers` are arrays that are made once, before the
 first statement or in a workspace; other arrays are made where they are assigned.
@@ -50,16 +50,21 @@ OPERATIONS: dict[str, str] = {
     "concatenate": "one behind the other along the place `along`", "broadcast": "the same element many times: a view",
     "copy": "memory of its own", "move": "the axes in another order, `order`: a view",
     # new arrays
-    "empty": "memory as it comes", "zeros": "zeros", "full": "one number everywhere", "eye": "the identity",
+    "empty": "memory as it comes, with `more` positions along the first axis", "zeros": "zeros, likewise",
+    "full": "one number everywhere", "eye": "the identity", "array": "a number as an array without axes",
 }  # fmt: skip
 """Every operation that a call may name, and what it is. A target has one entry for each."""
 
-VIEWS = frozenset({"transpose", "reshape", "broadcast", "move"})
-"""Operations whose result shares the memory of their argument."""
+VIEWS = frozenset({"transpose", "reshape", "move"})
+"""Operations whose result is the memory of their argument, each element once."""
 
 
 class ProcedureError(DeriveError):
     """Operands that don't fit together: a fault of a policy or of the lowering, never of a cell."""
+
+
+class Position(sp.Symbol):  # type: ignore[misc]
+    """A variable of a loop, by its name in the text: a dimension of a cell may have the same one."""
 
 
 # ---- operands
@@ -195,7 +200,7 @@ def is_fresh(operand: Operand) -> bool:
     """Whether a value has memory of its own once it is computed: no array, nor a view of one."""
     if isinstance(operand, Call) and operand.operation in VIEWS:
         return is_fresh(operand.arguments[0])
-    return isinstance(operand, Call)
+    return isinstance(operand, Call) and operand.operation != "broadcast"
 
 
 # ---- statements
@@ -235,14 +240,14 @@ class Do:
 class Loop:
     """A body for each step, first to last or, `backwards`, last to first."""
 
-    index: sp.Symbol
+    index: Position
     axis: str
     body: tuple[Statement, ...]
     reads: tuple[tuple[Array, View], ...] = ()
     invariant: tuple[Statement, ...] = ()
     backwards: bool = False
-    start: sp.Symbol | None = None
-    stop: sp.Symbol | None = None
+    start: Position | None = None
+    stop: Position | None = None
 
 
 @dataclass(frozen=True)
@@ -251,9 +256,9 @@ class Blocks:
 
     axis: str
     size: str
-    start: sp.Symbol
-    stop: sp.Symbol
-    count: sp.Symbol
+    start: Position
+    stop: Position
+    count: Position
     body: tuple[Statement, ...]
     backwards: bool = False
 
@@ -266,13 +271,15 @@ class Procedure:
     """One function of a kernel.
 
     results: what it returns, as mappings by name, in the order of the caller's tables; what a target makes of them is its own matter
-    (`outputs`; `parameters`, `inputs` and `state` of gradients; `tape`). buffers: arrays that are made once and kept.
+    (`outputs`; `parameters`, `inputs` and `state` of gradients; `tape`). buffers: arrays that are made once and kept. lengths: of axes
+    that no array of the caller's has.
     """
 
     name: str
     statements: tuple[Statement, ...]
     results: tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
     buffers: tuple[Array, ...] = ()
+    lengths: tuple[tuple[str, sp.Expr], ...] = ()
 
 
 # ---- looking at procedures
