@@ -290,7 +290,7 @@ def name_of(name: str) -> str:
 
 def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
     """(the passes, what they add to the kernel's name). Raises DeriveError on an unknown pass."""
-    from derive.compiler import BUFFERS, FAST
+    from derive.compiler import FAST
 
     if words in (None, "fast"):
         return FAST, ""
@@ -298,8 +298,6 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
     unknown = [name for name in chosen if name not in FAST]
     if unknown:
         raise DeriveError(f"derive: --schedule: unknown pass `{unknown[0]}`: expected fast, plain, or some of {', '.join(FAST)}.")
-    if BUFFERS in chosen and "defer" not in chosen:
-        raise DeriveError("derive: --schedule: `buffers` needs `defer`: expected both, got one. Add it.")
     ordered = tuple(name for name in FAST if name in chosen)
     return ordered, "_schedule_" + ("_".join(ordered) or "plain")
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
 from derive.functions import FUNCTIONS, composed, repeating
@@ -31,7 +32,7 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.program import Equation, Program, Term, check
+from derive.program import Program, check
 from derive.reductions import Softmax
 from derive.shapes import OF_A_CALL, rank, shape_text
 
@@ -205,14 +206,13 @@ class Namer:
             while name in self.taken:
                 name, count = f"{wanted}_{count}", count + 1
             self.taken.add(name)
-            value = Value(name, *expression.shape, axes=axes_of(expression))
+            value = Value(name, expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
 
     def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
-        place = "step" if target.timed else "once"
-        self.equations.append(Equation(target, (Term(expression),), place=place, auxiliary=auxiliary))
+        self.equations.append(Equation(target, (Term(expression),), auxiliary=auxiliary))
 
 
 def flatten(cell: Cell) -> Program:
@@ -230,9 +230,8 @@ def flatten(cell: Cell) -> Program:
             right = inline(right, target, namer)
         namer.define(target, right)
     given = (*cell.parameters, *cell.inputs)
-    carries = tuple((state.prev, state) for state in cell.states)
-    equations = sorted(namer.equations, key=lambda equation: equation.place == "step")
-    return check(Program("forward", tuple(equations), given, carries, (*cell.states, *cell.outputs)))
+    equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
+    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:

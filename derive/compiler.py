@@ -23,11 +23,12 @@ from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
+from derive.passes.apart import apart
 from derive.program import Program, ProgramError
 from derive.shapes import rank, shape_text
 
 BUFFERS = "buffers"
-"""Not a pass over a program but a way to print it: into arrays that are made once. It needs `defer`."""
+"""Not a pass over a program but a way to print it: into arrays that are made once. """
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
@@ -77,9 +78,9 @@ def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
 def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
     """(the derivation with its programs scheduled, the values on the tape)."""
     chosen = [SCHEDULE[name] for name in passes]
-    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
+    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
     jacobian = derivation.jacobian.live()
     tape = tape_values(plain, (backward, tangent, jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]

@@ -8,6 +8,7 @@ from typing import ClassVar
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.equation import Equation
 from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
@@ -25,7 +26,6 @@ from derive.language import (
     hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
-from derive.program import Equation
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
@@ -69,8 +69,8 @@ class Notation:
 
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
-        plain = value.like(kind="primal", lag=0)
-        lag = value.lag + shift
+        plain = value.like(marks=(), lag=0)
+        lag = value.lag + shift - (value.kind == "carry")
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
@@ -80,8 +80,6 @@ class Notation:
                 return primal
             case ["cotangent"]:
                 return self.derivative("L", primal)
-            case ["gathered"]:
-                return f"{self.each_step} {self.at(self.derivative('L', primal), 0)}"
             case ["given"]:
                 return self.derivative(self.timed("L", shift), primal)
             case ["carry"]:

@@ -1,0 +1,99 @@
+"""When the equations of a program are computed, found from what reads what.
+
+Equations that need each other across a shift of the steps form a recurrence, computed in a loop whose way follows from the sign of the
+shift. Everything outside is computed for all steps at once, in front of the loop or behind it: products with inputs, weight
+gradients, right-to-left recurrences follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from derive.equation import Equation
+from derive.errors import DeriveError
+from derive.language import Value
+
+PLACES = ("once", "before", "step", "after", "finish")
+"""Once from the parameters; for all steps at once in front of the loop; in the loop; for all steps at once behind it; at the end."""
+
+
+class ScheduleError(DeriveError):
+    """Equations that no order of the steps computes."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Equations that are computed together, in their order.
+
+    way: `once` (they vary along no axis), `steps` (for all steps at once), `forwards` or `backwards` (step by step in a loop).
+    """
+
+    way: str
+    equations: tuple[Equation, ...]
+
+
+# ---- the places around one loop
+
+
+def places(equations: Sequence[Equation]) -> dict[Value, str]:
+    """Target -> place, where all that is computed step by step stands in one loop."""
+    loop = in_loop(equations)
+    behind = reached(equations, loop)
+    totals = {one.target for one in equations if one.accumulate}
+    made_of_totals = made_of(equations, totals)
+    found = {}
+    for equation in equations:
+        target = equation.target
+        if target in loop:
+            found[target] = "step"
+        elif target in totals and target not in made_of_totals:
+            found[target] = "after"
+        elif target.axes:
+            found[target] = "after" if target in behind else "before"
+        else:
+            found[target] = "finish" if target in made_of_totals else "once"
+    return found
+
+
+def in_loop(equations: Sequence[Equation]) -> set[Value]:
+    """What is computed step by step: what another step reads, and what lies between that and what reads it."""
+    targets = {equation.target for equation in equations}
+    shifted = {value.like(lag=0) for equation in equations for value in equation.reads() if value.lag} & targets
+    if not shifted:
+        return set()
+    readers = {one.target for one in equations if any(value.lag and value.like(lag=0) in shifted for value in one.reads())}
+    downstream = reached(equations, readers) | readers
+    return (downstream & sources(equations, shifted)) | shifted
+
+
+def reached(equations: Sequence[Equation], start: set[Value]) -> set[Value]:
+    """What reads some values at the same step, directly or not."""
+    found, size = set(start), -1
+    while size != len(found):
+        size = len(found)
+        for equation in equations:
+            if equation.target not in found and any(value in found for value in equation.reads()):
+                found.add(equation.target)
+    return found - start
+
+
+def made_of(equations: Sequence[Equation], totals: set[Value]) -> set[Value]:
+    """What reads totals, or what is made of them."""
+    found: set[Value] = set()
+    for equation in equations:
+        if any(value in totals or value in found for value in equation.reads()):
+            found.add(equation.target)
+    return found
+
+
+def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
+    """What some values are made of at the same step, directly or not, themselves among it."""
+    defined = {equation.target: equation for equation in equations}
+    waiting, found = list(ends), set[Value]()
+    while waiting:
+        value = waiting.pop()
+        if value in defined and value not in found:
+            found.add(value)
+            waiting += defined[value].reads()
+    return found
