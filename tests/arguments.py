@@ -105,7 +105,7 @@ def by_complex_step(kernel: Any, call: Call) -> dict[tuple[int, str], Array]:
 def tangents_by_complex_step(kernel: Any, call: Call, direction: Call) -> Arrays:
     """{name: (T, B, n)}: how the outputs move along a direction."""
     along = [
-        {name: array + 1j * STEP * moves[name] for name, array in group.items()}
+        {name: np.asarray(array + 1j * STEP * moves[name]) for name, array in group.items()}
         for group, moves in zip(call.groups(), direction.groups(), strict=True)
     ]
     return {name: output.imag / STEP for name, output in kernel.forward(*along)[0].items()}

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derive.expressions import axes_of
+from derive.equation import Equation
 from derive.language import coefficient
 from derive.procedures.lowering import Lowering, elementwise, filled, sizes, summed_up
 from derive.procedures.procedure import Number, Operand
 from derive.procedures.sums import summed
-from derive.program import Equation
 
 
-def right_side(equation: Equation, lower: Lowering, axes: tuple[str, ...]) -> Operand:
-    """The value of an equation's target along axes: its own, less those that a loop runs over."""
+def right_side(equation: Equation, lower: Lowering) -> Operand:
+    """The value of an equation's target along its axes, less those that a loop runs over; of a sum over steps, what one step adds."""
     target = equation.target
+    if equation.factor is not None and equation.is_summed(equation.factor):
+        total = term_of(equation, equation.value, lower)
+    elif equation.terms:
+        terms = [(coefficient(one.value)[0], one.value) for one in equation.terms]
+        total = summed_up(terms, lambda node: term_of(equation, node, lower))
+        if equation.factor is not None:
+            total = elementwise("multiply", lower(equation.factor), total)
+    else:
+        total = Number(sp.S.Zero)
+    return filled(total, lower.remaining(target.axes), sizes(target))
 
-    def term(node: sp.MatrixExpr) -> Operand:
-        over = tuple(axis for axis in axes_of(node) if axis not in target.axes)
-        return summed(node, over, lower) if over else lower(node)
 
-    terms = [(coefficient(one.value)[0], one.value) for one in equation.terms]
-    total = summed_up(terms, term) if terms else Number(sp.S.Zero)
-    if equation.factor is not None and terms:
-        total = elementwise("multiply", lower(equation.factor), total)
-    return filled(total, axes, sizes(target))
+def term_of(equation: Equation, node: sp.MatrixExpr, lower: Lowering) -> Operand:
+    """A term, summed along the axes that the target doesn't have."""
+    over = tuple(axis for axis in lower.axes(node) if axis not in equation.target.axes)
+    return summed(node, over, lower) if over else lower(node)

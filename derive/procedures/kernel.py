@@ -8,14 +8,16 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.cell import Cell
+from derive.equation import Equation
 from derive.language import Value, Zeros
 from derive.notation import Notation
 from derive.procedures.lowering import sizes
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
-from derive.procedures.stages import Stage, carried, stages
-from derive.procedures.textbook import STEPS, Surroundings, Textbook
-from derive.program import Equation, Program
+from derive.procedures.stages import STEPS, stages
+from derive.procedures.textbook import Surroundings, Textbook
+from derive.program import Program, needed
+from derive.schedule import Stage
 from derive.shapes import STEPS_AND_EXAMPLES, rank
 
 SEEDS = "S"
@@ -89,12 +91,11 @@ class Kernel:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
         text = Textbook(stages(program), self.names, self.around(given), program.results)
-        names = carried(program)
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         gradients = [
             (table, tuple((str(v.name), text.result(v.marked("cotangent"))) for v in values)) for table, values in tables
         ]
-        states = [(str(v.name), text.first(names[v.prev.marked("carry")])) for v in self.cell.states]
+        states = [(str(v.name), text.first(v.marked("carry"))) for v in self.cell.states]
         return Procedure("backward", tuple(text.statements), (*gradients, ("state", tuple(states))))
 
     def jvp(self, program: Program) -> Procedure:
@@ -195,13 +196,3 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
 def moved(states: list[Value]) -> list[Value]:
     """How the states after a step move along every direction."""
     return [state.marked("tangent").like(lag=0, axes=(SEEDS, *state.axes)) for state in states]
-
-
-def needed(equations: list[Equation], results: Iterable[Value]) -> list[Equation]:
-    """The equations that the results read, directly or not."""
-    wanted, kept = set(results), []
-    for equation in reversed(equations):
-        if equation.target in wanted:
-            wanted.update(equation.reads())
-            kept.append(equation)
-    return kept[::-1]

@@ -13,6 +13,7 @@ from typing import Any
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.expressions import axes_of
 from derive.language import (
     Apply,
     Diagonal,
@@ -51,10 +52,19 @@ Dims = tuple[sp.Expr, ...]
 
 
 class Lowering:
-    """Brings expressions into operands. read: where a value lies."""
+    """Brings expressions into operands. read: where a value lies. looped: axes that a loop runs over, so that arrays don't have them."""
 
-    def __init__(self, read: Callable[[Value], Operand]) -> None:
-        self.read = read
+    def __init__(self, read: Callable[[Value], Operand], looped: tuple[str, ...] = ()) -> None:
+        self.read, self.looped = read, looped
+
+    def remaining(self, axes: Sequence[str]) -> tuple[str, ...]:
+        """Axes without those that a loop runs over."""
+        return tuple(axis for axis in axes if axis not in self.looped)
+
+    def axes(self, node: sp.MatrixExpr) -> tuple[str, ...]:
+        """The axes along which an expression varies, in the order of the file."""
+        along = axes_of(node)
+        return tuple(axis for axis in ORDER if axis in along and axis not in self.looped)
 
     def __call__(self, node: sp.MatrixExpr) -> Operand:
         """The operand of an expression; sizes that count for all may be 1."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sympy as sp
 
-from derive.expressions import axes_of
 from derive.language import Diagonal, Hadamard, Ones, Plus, Times, coefficient, hadamard
 from derive.procedures.lowering import (
     ORDER,
@@ -30,10 +29,10 @@ def summed(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
         return elementwise("negative", summed(rest, over, lower))
     if number != 1:
         return elementwise("multiply", Number(number), summed(rest, over, lower))
-    if isinstance(rest, Plus) and all(set(over) <= set(axes_of(term)) for term in rest.args):
+    if isinstance(rest, Plus) and all(set(over) <= set(lower.axes(term)) for term in rest.args):
         terms = [(coefficient(term)[0], term) for term in rest.args]
         return summed_up(terms, lambda term: summed(term, over, lower))
-    if set(axes_of(rest)) == set(over) and isinstance(rest, Times | Hadamard):
+    if set(lower.axes(rest)) == set(over) and isinstance(rest, Times | Hadamard):
         found = (summed_chain if isinstance(rest, Times) else summed_multiples)(rest, over, lower)
         if found is not None:
             return found
@@ -49,8 +48,8 @@ def plain_sum(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
 
 def summed_multiples(node: Hadamard, over: Axes, lower: Lowering) -> Operand | None:
     """Σ s v, numbers of each step times vectors, as one product; what is the same for all stays outside."""
-    still = [factor for factor in node.args if not axes_of(factor)]
-    moving = [factor for factor in node.args if axes_of(factor)]
+    still = [factor for factor in node.args if not lower.axes(factor)]
+    moving = [factor for factor in node.args if lower.axes(factor)]
     if still:
         inside = summed(hadamard(*moving), over, lower)
         return elementwise("multiply", *[lower(factor) for factor in still], inside) if len(still) == 1 else None
@@ -66,7 +65,7 @@ def summed_chain(node: Times, over: Axes, lower: Lowering) -> Operand | None:
     factors = list(node.args)
     if any(isinstance(factor, Ones | Diagonal) for factor in factors):
         return None
-    moving = [k for k, factor in enumerate(factors) if axes_of(factor)]
+    moving = [k for k, factor in enumerate(factors) if lower.axes(factor)]
     first, last = moving[0], moving[-1] + 1
     before, core, after = factors[:first], factors[first:last], factors[last:]
     found = core_sum(core, over, lower)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derive.equation import Equation
 from derive.language import Value
 from derive.procedures.equations import right_side
 from derive.procedures.lowering import Lowering, sizes
 from derive.procedures.names import Names
 from derive.procedures.procedure import (
     ALL,
+    Add,
     Array,
     Assign,
     At,
@@ -30,11 +32,10 @@ from derive.procedures.procedure import (
     View,
     is_fresh,
 )
-from derive.procedures.stages import Stage
-from derive.program import Equation
+from derive.procedures.stages import STEPS
+from derive.schedule import Stage
 
-STEPS = "T"
-"""The axis that loops run along."""
+LOOPS = ("forwards", "backwards")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Textbook:
     def is_read_elsewhere(self, stage: Stage, value: Value) -> bool:
         """Whether a value that a loop makes step by step is needed for all of them: outside of it, or in it after a newer one was made."""
         home = self.made_in.get(value.like(lag=0))
-        if home is None or not home.is_loop:
+        if home is None or home.way not in LOOPS:
             return False
         return home is not stage or (value.lag != 0 and not self.is_in_time(home, value))
 
@@ -95,7 +96,7 @@ class Textbook:
     def is_sequence(self, value: Value) -> bool:
         """Whether a value has an array over all steps."""
         home = self.made_in.get(value.like(lag=0))
-        return is_along_steps(value) and (home is None or not home.is_loop or value.like(lag=0) in self.kept)
+        return is_along_steps(value) and (home is None or home.way not in LOOPS or value.like(lag=0) in self.kept)
 
     def margins(self, value: Value) -> tuple[int, int]:
         """How many positions an array needs in front of the first step and behind the last one."""
@@ -147,7 +148,7 @@ class Textbook:
     # ---- stages
 
     def add_stage(self, stage: Stage) -> None:
-        if stage.is_loop:
+        if stage.way in LOOPS:
             self.add_loop(stage)
             return
         for equation in stage.equations:
@@ -156,7 +157,7 @@ class Textbook:
     def add_whole(self, equation: Equation) -> None:
         """An equation outside of loops: once, or for all steps at once."""
         target = equation.target
-        value = right_side(equation, Lowering(self.outside), target.axes)
+        value = right_side(equation, Lowering(self.outside))
         self.statements.append(Comment(self.around.comment(equation)))
         if not is_along_steps(target):
             self.arrays[target] = self.local(target)
@@ -196,6 +197,10 @@ class Textbook:
         for target in (equation.target for equation in stage.equations):
             if self.is_sequence(target):
                 self.allocate(target)
+            elif not is_along_steps(target):
+                self.start_variable(target)
+                self.arrays[target] = self.local(target)
+                self.fresh.add(target)
         for value in reads:
             if value.lag and value.like(lag=0) in targets and not self.is_sequence(value):
                 self.start_variable(value)
@@ -221,7 +226,9 @@ class Textbook:
                 return self.constant(value)
             return self.local(value if self.is_sequence(value) else value.like(lag=0))
 
-        value = right_side(equation, Lowering(read), tuple(axis for axis in target.axes if axis != STEPS))
+        value = right_side(equation, Lowering(read, (STEPS,)))
+        if not is_along_steps(target):
+            return [Comment(self.around.comment(equation)), Add(self.constant(target), value)]
         needed = target in reads or not self.is_sequence(target)
         stored = [self.at_step(target, t)] if self.is_sequence(target) else []
         if is_fresh(value) or self.is_sequence(target):
