@@ -8,7 +8,7 @@ import sympy as sp
 
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import stages
+from derive.procedures.stages import LOOPS, stages
 from derive.program import Program
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
@@ -112,7 +112,7 @@ def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
 def in_loops(program: Program, is_plain: bool) -> int:
     """How many equations are computed step by step."""
     if is_plain:
-        return sum(len(stage.equations) for stage in stages(program) if stage.way not in ("once", "steps"))
+        return sum(len(stage.equations) for stage in stages(program) if stage.way in LOOPS)
     return len(program.at("step"))
 
 

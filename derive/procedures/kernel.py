@@ -20,6 +20,8 @@ from derive.program import Program, needed
 from derive.schedule import Stage
 from derive.shapes import STEPS_AND_EXAMPLES, rank
 
+Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
+
 SEEDS = "S"
 """The axis of the directions that a step Jacobian is made of: one for each element of each state."""
 
@@ -92,12 +94,7 @@ class Kernel:
 
         kept = [value for value in program.results if value.kind != "carry"]
         text = Textbook(stages(program), self.names, self.around(given), kept)
-        tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
-        gradients = [
-            (table, tuple((str(v.name), text.result(v.marked("cotangent"))) for v in values)) for table, values in tables
-        ]
-        states = [(str(v.name), text.first(v.marked("carry"))) for v in self.cell.states]
-        return Procedure("backward", tuple(text.statements), (*gradients, ("state", tuple(states))))
+        return Procedure("backward", tuple(text.statements), self.gradients(text))
 
     def jvp(self, program: Program) -> Procedure:
         """Tangents of the outputs."""
@@ -111,6 +108,37 @@ class Kernel:
         text = Textbook(stages(program), self.names, around, program.results)
         tangents = [(str(value.name), text.result(value)) for value in program.results]
         return Procedure("jvp", tuple(text.statements), (("tangents", tuple(tangents)),))
+
+    def hvp(self, forward: Program, second: Program) -> Procedure:
+        """Tangents of the gradients: all four passes in one, each loop with its tangent."""
+
+        def given(value: Value) -> Operand:
+            if value.kind == "given":
+                return self.entry("cotangents", value)
+            holder = "tangent_" if value.kind == "tangent" else ""
+            return self.entry(f"{holder}{'inputs' if value.timed else 'parameters'}", value)
+
+        def start(value: Value) -> Operand | None:
+            if "carry" in value.marks:
+                return None
+            return self.before_the_first("tangent_state" if value.kind == "tangent" else "state")(value)
+
+        results = [value for value in second.results if "carry" not in value.marks]
+        whole = Program("hvp", (), (*forward.given, *second.given), second.results)
+        whole = replace(whole, equations=tuple(needed((*forward.equations, *second.equations), second.results)))
+        text = Textbook(stages(whole), self.names, self.around(given, start), results)
+        return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
+
+    def gradients(self, text: Textbook, *more: str) -> Results:
+        """Gradients of parameters, inputs and initial states; more: marks behind those of a gradient."""
+
+        def marked(value: Value, mark: str) -> Value:
+            return value.like(marks=(*value.marks, mark, *more))
+
+        tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
+        found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
+        states = [(str(v.name), text.first(marked(v, "carry"))) for v in self.cell.states]
+        return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:
         """The tangent program for all steps at once, along every direction of the states before a step."""

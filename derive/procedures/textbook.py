@@ -32,10 +32,8 @@ from derive.procedures.procedure import (
     View,
     is_fresh,
 )
-from derive.procedures.stages import STEPS
+from derive.procedures.stages import LOOPS, STEPS
 from derive.schedule import Stage
-
-LOOPS = ("forwards", "backwards")
 
 
 @dataclass(frozen=True)

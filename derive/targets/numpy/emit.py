@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from derive.language import Value
+from derive.passes import run
+from derive.passes.apart import apart
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.targets.numpy.functions import DEFINITIONS
@@ -33,5 +35,11 @@ def textbook(scheduled: Derivation, tape: Iterable[Value]) -> str:
     for value in (*values_of(cell), *cell.targets):
         names.of(value)
     kernel = Kernel(cell, scheduled.notation(), names, tape)
-    procedures = [kernel.forward(scheduled.forward), kernel.backward(scheduled.backward), kernel.jvp(scheduled.tangent)]
-    return module_text(cell, names, [*procedures, kernel.step_jacobian(scheduled.tangent)])
+    procedures = [
+        kernel.forward(scheduled.forward),
+        kernel.backward(scheduled.backward),
+        kernel.jvp(scheduled.tangent),
+        kernel.hvp(scheduled.forward, run([apart], scheduled.second, scheduled.forward)),
+        kernel.step_jacobian(scheduled.tangent),
+    ]
+    return module_text(cell, names, procedures)
