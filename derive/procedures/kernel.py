@@ -22,7 +22,7 @@ from derive.shapes import STEPS_AND_EXAMPLES, rank
 
 Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
 
-SEEDS = "S"
+SEEDS = "directions"
 """The axis of the directions that a step Jacobian is made of: one for each element of each state."""
 
 
@@ -185,7 +185,7 @@ def seed(seeds: Array, state: Value, start: sp.Expr, stop: sp.Expr) -> Operand:
 
 
 def jacobian_of(rows: list[Operand], size: sp.Expr) -> Operand:
-    """(T, B, S, S) from how each state moves, (S, T, B, n), along every direction."""
+    """(T, B, S, S) from how each state moves along every direction, (S, T, B, n)."""
     if not rows:
         return Call("zeros", (), STEPS_AND_EXAMPLES, (size, size))
     whole = Call("concatenate", tuple(rows), rows[0].axes, (size,), (("along", -1),)) if len(rows) > 1 else rows[0]

@@ -45,8 +45,8 @@ from derive.procedures.scalars import scalar_function
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 from derive.shapes import STEPS_AND_EXAMPLES
 
-ORDER = ("S", *STEPS_AND_EXAMPLES)
-"""The order of the axes in every array of a file; `S` are the seeds of step Jacobians."""
+ORDER = ("directions", *STEPS_AND_EXAMPLES)
+"""The order of the axes in every array of a file; `directions` are those of step Jacobians."""
 
 Dims = tuple[sp.Expr, ...]
 

@@ -210,9 +210,9 @@ class Textbook:
         self.statements.append(Loop(t, STEPS, tuple(body), bound, backwards=stage.way == "backwards"))
 
     def start_variable(self, value: Value) -> None:
-        """A variable that each step hands to the next one."""
+        """A variable that each step hands to the next one, or adds to."""
         variable = self.local(value.like(lag=0))
-        start = self.around.start(value.like(lag=0))
+        start = self.around.start(value.like(lag=0)) if is_along_steps(value) else None
         self.statements.append(Assign((variable,), start or Call("zeros", (), variable.axes, variable.dims)))
 
     def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value]) -> list[Statement]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RESERVED = {
     *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS,
-    "np", "T", "B", "S", "t", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs",
+    "np", "T", "B", "t", "directions", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs",
     "tangent_parameters", "tangent_inputs", "tangent_state", "workspace", "checkpoint_every", "segments", "self",
     "forward", "backward", "jvp", "hvp", "step_jacobian", "Tape", "Gradients", "Workspace",
     "PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "AXES", "TOKENS", "range", "reversed", "float", "name",
