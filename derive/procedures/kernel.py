@@ -11,9 +11,9 @@ from derive.cell import Cell
 from derive.equation import Equation
 from derive.language import Value, Zeros
 from derive.notation import Notation
-from derive.procedures.lowering import sizes
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
+from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS, stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed

@@ -14,7 +14,7 @@ import sympy as sp
 from derive.equation import Equation
 from derive.language import Value
 from derive.procedures.equations import right_side
-from derive.procedures.lowering import Lowering, sizes
+from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
 from derive.procedures.procedure import (
     ALL,
@@ -32,6 +32,7 @@ from derive.procedures.procedure import (
     View,
     is_fresh,
 )
+from derive.procedures.shaping import sizes
 from derive.procedures.stages import LOOPS, STEPS
 from derive.schedule import Stage
 
