@@ -72,14 +72,19 @@ def no_state(kernel: Kernel, data: Data) -> Iterator[Finding]:
 def layouts(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """Fortran-ordered and strided arrays work"""
 
+    def fortran(array: Array) -> Array:
+        return np.array(array, order="F")
+
     def strided(array: Array) -> Array:
+        if not array.ndim:
+            return array
         wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
         wide[..., ::2] = array
         return wide[..., ::2]
 
     expected_outputs, tape = kernel.forward(data)
     expected = kernel.backward(data, tape, data.cotangents)
-    for what, lay in (("Fortran-ordered", np.asfortranarray), ("strided", strided)):
+    for what, lay in (("Fortran-ordered", fortran), ("strided", strided)):
         p, x, s, c = (
             {n: lay(a) for n, a in part.items()} for part in (data.parameters, data.inputs, data.state, data.cotangents)
         )
