@@ -49,8 +49,10 @@ def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator)
 
 @dataclass
 class Chain:
-    """The steps of one run; states and outputs are vectors, a matrix row by row. tangents: how derivatives of one step are taken. digits: whether what rounding takes of slopes counts as
-    their error: a slope that is made of an output, as 1 - y**2 is, has no digits below eps of a slope of order one.
+    """The steps of one run; states and outputs are vectors, a matrix row by row. tangents: how derivatives of one step are taken.
+
+    digits: whether what rounding takes of slopes counts as their error: a slope that is made of an output, as 1 - y**2 is, has no digits
+    below eps of a slope of order one.
     """
 
     kernel: Kernel

@@ -33,9 +33,9 @@ def lying(value: Value, array: Array) -> Array:
 
 def raised(array: Array, by: int) -> Array:
     """So many axes of length 1 behind."""
-    return np.asarray(array)[(..., *[None] * by)]
+    return np.asarray(array).reshape(*np.shape(array), *[1] * by)
 
 
 def lowered(array: Array, by: int) -> Array:
     """So many axes of length 1 fewer."""
-    return array[(..., *[0] * by)]
+    return array.reshape(array.shape[: array.ndim - by])

@@ -38,9 +38,7 @@ class Equations:
     def outputs(self, data: Data) -> dict[str, Array]:
         """{state or output: (T, B, ...)}. Parameters may have examples in front, (B, n, m): each example its own."""
         shown = (*self.cell.states, *self.cell.outputs)
-        found: dict[str, Array] = {
-            v.name: np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype()) for v in shown
-        }
+        found: dict[str, Array] = {v.name: np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype()) for v in shown}
         env: Environment = {v: standing(v, data.parameters[v.name]) for v in self.cell.parameters}
         env |= {v.prev: standing(v, data.state[v.name]) for v in self.cell.states}
         inputs, states = self.cell.inputs, [(v, v.prev) for v in self.cell.states]

@@ -68,7 +68,6 @@ class Evidence:
     def whole(self, data: Data, direction: Mapping[str, Array]) -> Moved:
         """How the outputs of data move, through the whole run."""
 
-
         def run(blocks: dict[str, Array]) -> dict[str, Array]:
             return {name: vectors(array) for name, array in self.kernel.outputs(data.with_flat(blocks)).items()}
 
@@ -201,7 +200,7 @@ class Evidence:
         """The gradient of an input (T, examples, ...) or state (examples, ...), of the first examples."""
         total = self.per_step(block, cotangents, error).sum(axis=0)
         total = total.transpose(1, 0, 2) if block.startswith("input ") else total
-        return total.reshape(*total.shape[:-1], *self.data.own_shape(block))
+        return np.asarray(total.reshape(*total.shape[:-1], *self.data.own_shape(block)))
 
     def contract(self, moves: Moved, cotangents: Mapping[str, Array], error: bool = False) -> Array:
         """The sum over outputs, steps and examples of cotangents times tangents (T, B, ..., n)."""

@@ -264,9 +264,9 @@ class Kernel:
         for name in self.dims.outputs:
             if name not in outputs:
                 got = ", ".join(map(str, outputs)) or "none"
-                expected = ", ".join(["T", "B", *self.dims.outputs[name]])
+                shape = ", ".join(["T", "B", *self.dims.outputs[name]])
                 raise KernelError(
-                    f"verify: {self.name}: forward: outputs: {name} is missing: expected it ({expected}), got {got}. Add it."
+                    f"verify: {self.name}: forward: outputs: {name} is missing: expected it ({shape}), got {got}. Add it."
                 )
             expected = data.output_shape(self.dims, name)
             if np.shape(outputs[name]) != expected:
@@ -299,9 +299,7 @@ class Kernel:
         moved, given = data.copy(), {name: array.copy() for name, array in cotangents.items()}
         tangents = data.parts(direction)
         state = moved.state if started else None
-        return self.flat(
-            self.module.hvp(moved.parameters, moved.inputs, state, given, *tangents[:2], tangents[2] or None), "hvp"
-        )
+        return self.flat(self.module.hvp(moved.parameters, moved.inputs, state, given, *tangents[:2], tangents[2] or None), "hvp")
 
     def flat(self, gradients: Any, function: str = "backward") -> dict[str, Array]:
         """`.parameters`, `.inputs` and `.state` as one mapping from block labels."""

@@ -234,7 +234,9 @@ class Trial:
         if data.steps * data.batch * width * max(width, len(directions)) > LARGE or not chain.holds:
             return dict.fromkeys(directions, 0.0)
         errors = chain.along_each(list(directions.values()))[1]
-        squares = sum(((vectors(data.cotangents[name])[..., None] * error) ** 2).sum(axis=(0, 1, 2)) for name, error in errors.items())
+        squares = sum(
+            ((vectors(data.cotangents[name])[..., None] * error) ** 2).sum(axis=(0, 1, 2)) for name, error in errors.items()
+        )
         return dict(zip(directions, np.sqrt(squares).tolist(), strict=True))
 
     def localised(self, data: Data, got: dict[str, Array], block: str) -> Finding:
