@@ -23,7 +23,8 @@ from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
-from derive.program import Program
+from derive.program import Program, ProgramError
+from derive.shapes import rank, shape_text
 
 BUFFERS = "buffers"
 """Not a pass over a program but a way to print it: into arrays that are made once. It needs `defer`."""
@@ -52,7 +53,8 @@ class Derivation:
 
 
 def shows_itself(target: Value, value: object) -> bool:
-    from derive.language import Apply, Softmax
+    from derive.language import Apply
+    from derive.reductions import Softmax
 
     return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
 
@@ -95,10 +97,22 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
+    check_vectors(derivation.forward)
     scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
     body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
+
+
+def check_vectors(forward: Program) -> None:
+    """Raises ProgramError where a value isn't one that kernels are emitted for."""
+    for equation in forward.equations:
+        for value in (equation.target, *equation.reads()):
+            if rank(value) != 1 and (value.timed or rank(value) == 0):
+                raise ProgramError(
+                    f"emit: equation `{equation.target.name}`: {value.name} is {shape_text(value)}: expected a vector of each step, or a "
+                    "parameter that is a vector or a matrix. Kernels for other shapes aren't emitted yet."
+                )
 
 
 def digest(text: str) -> str:

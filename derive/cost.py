@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Program
+from derive.reductions import Softmax
 
 if TYPE_CHECKING:
     from derive.compiler import Derivation

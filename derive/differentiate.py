@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack, rows, stack
 from derive.errors import DeriveError
 from derive.expressions import values_in
 from derive.language import (
     Hadamard,
     Identity,
+    Ones,
     Plus,
-    Rows,
-    Stack,
     Times,
     Value,
     Zeros,
@@ -23,14 +23,14 @@ from derive.language import (
     diagonal,
     hadamard,
     matmul,
-    rows,
     scale,
-    stack,
+    transpose,
 )
 from derive.passes.collect import like_terms
 from derive.program import Equation, Program, Reason, Term, check, joined
+from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import is_vector, shape_text
+from derive.shapes import is_scalar, is_vector, rank, shape_text
 
 GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
@@ -160,14 +160,14 @@ def tangent(forward: Program) -> Program:
         terms = like_terms(terms)
         if terms:
             moving.add(equation.target)
-            equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
+            equations.append(Equation(equation.target.marked("tangent"), tuple(terms), place=equation.place))
         elif equation.target in forward.results:
             moving.add(equation.target)
-            equations.append(Equation(equation.target.like(kind="tangent"), (), place=equation.place))
+            equations.append(Equation(equation.target.marked("tangent"), (), place=equation.place))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
-    given = (*available, *[value.like(kind="tangent") for value in forward.given])
-    carries = tuple((read.like(kind="tangent"), written.like(kind="tangent")) for read, written in forward.carries)
-    return check(Program("tangent", tuple(equations), given, carries, tuple(r.like(kind="tangent") for r in forward.results)))
+    given = (*available, *[value.marked("tangent") for value in forward.given])
+    carries = tuple((read.marked("tangent"), written.marked("tangent")) for read, written in forward.carries)
+    return check(Program("tangent", tuple(equations), given, carries, tuple(r.marked("tangent") for r in forward.results)))
 
 
 def way_into(node: sp.MatrixExpr) -> list[type]:
@@ -181,7 +181,7 @@ def way_into(node: sp.MatrixExpr) -> list[type]:
 def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
     """The tangent of an expression; None where nothing in it moves."""
     if isinstance(node, Value):
-        return node.like(kind="tangent") if node in moving else None
+        return node.marked("tangent") if node in moving else None
     kind, operands = operation(node)
     tangents = [differential(operand, y, moving) for operand in operands]
     if all(dot is None for dot in tangents):
@@ -203,10 +203,13 @@ def jacobian(forward: Program) -> Program:
 
     The tangent of a value with respect to one state becomes a matrix, `u ∘ v̇` becomes diag(u) V̇. Each term keeps its reason, so that a
     path through the step can be followed. Results: the blocks d(state)/d(previous state), row by row; blocks that are 0 have no terms.
+    A program without equations where a matrix differs from step to step: its derivative is no matrix.
     """
+    if any(value.timed and rank(value) == 2 for value in (*forward.given, *forward.defined())):
+        return Program("jacobian", (), forward.given, (), ())
     before, states = forward.carried(), [written for _, written in forward.carries]
     known: dict[tuple[Value, Value], sp.MatrixExpr] = {
-        (s, wrt): Identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
+        (s, wrt): identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
     }
     blocks: dict[tuple[Value, Value], Value] = {}
     equations: list[Equation] = []
@@ -216,7 +219,7 @@ def jacobian(forward: Program) -> Program:
             terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
             terms = like_terms(terms)
             if terms or value in states:
-                block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")
+                block = value.like(cols=wrt.shape[0], marks=(f"jacobian:{wrt.name}",))
                 equations.append(Equation(block, tuple(terms)))
                 known[value, wrt] = block if terms else Zeros(*block.shape)
                 blocks[value, wrt] = block
@@ -238,19 +241,37 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
             if not isinstance(rest, Times):
                 return scale(number, widen(rest, wrt, known))
             *left, last = rest.args
-            if any(has_tangent(factor) for factor in left):
-                return Zeros(node.shape[0], wrt.shape[0])  # a parameter's tangent: parameters don't depend on the state
-            return scale(number, matmul(*left, widen(last, wrt, known)))
+            if not any(has_tangent(factor) for factor in left):
+                return scale(number, matmul(*left, widen(last, wrt, known)))
+            if is_scalar(node) and not has_tangent(last):  # ẋᵀ v is vᵀ ẋ
+                return scale(number, widen(matmul(*[transpose(part) for part in reversed(rest.args)]), wrt, known))
+            return Zeros(node.shape[0], wrt.shape[0])  # a parameter's tangent: parameters don't depend on the state
         case Hadamard():
             still = [factor for factor in node.args if not has_tangent(factor)]
             (moving,) = [factor for factor in node.args if has_tangent(factor)]
-            inner = widen(moving, wrt, known)
-            return matmul(diagonal(hadamard(*still)), inner) if still else inner
+            return scaled(still, moving, node, widen(moving, wrt, known))
+        case Total():
+            return matmul(Ones(1, node.args[0].shape[0]), widen(node.args[0], wrt, known))
+        case Cumulative():
+            return cumulative(widen(node.args[0], wrt, known), backwards=node.backwards)
         case Stack():
             return stack(*[widen(part, wrt, known) for part in node.args])
         case Rows():
             return rows(widen(node.args[0], wrt, known), *node.args[1:])
     return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
+
+
+def scaled(still: list[sp.MatrixExpr], moving: sp.MatrixExpr, node: sp.MatrixExpr, inner: sp.MatrixExpr) -> sp.MatrixExpr:
+    """u ∘ v̇ as diag(u) V̇; a number times v̇ as the number times V̇; u times the tangent of a number as the column u times its row."""
+    numbers = [factor for factor in still if is_scalar(factor)]
+    wide = [factor for factor in still if not is_scalar(factor)]
+    if is_scalar(moving) and not is_scalar(node):
+        return hadamard(*numbers, matmul(hadamard(*wide), inner))
+    return hadamard(*numbers, matmul(diagonal(hadamard(*wide)), inner) if wide else inner)
+
+
+def identity(size: sp.Expr) -> sp.MatrixExpr:
+    return Ones(1, 1) if size == 1 else Identity(size)
 
 
 def has_tangent(node: sp.MatrixExpr) -> bool:

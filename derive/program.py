@@ -10,8 +10,8 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import DeriveError
-from derive.expressions import matrix_parts, substitute, values_in
-from derive.language import LEGAL, Value, Zeros, add, hadamard
+from derive.expressions import LEGAL, matrix_parts, substitute, values_in
+from derive.language import Value, Zeros, add, hadamard
 from derive.shapes import shape_text
 
 PLACES = ("once", "before", "step", "after", "finish")

@@ -11,7 +11,8 @@ from sympy import MatrixExpr
 
 from derive.compiler import Derivation
 from derive.language import Value, hadamard
-from derive.notation import LaTeX, Notation, dim, width
+from derive.latex import LaTeX
+from derive.notation import Notation, dim, width
 from derive.program import Equation, Program, Reason, Term
 
 WIDTH = 80

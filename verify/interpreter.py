@@ -15,23 +15,10 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Identity,
-    Ones,
-    Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    Zeros,
-)
+from derive.blocks import Repeat, Rows, Stack
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
 from derive.program import Equation, Program
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 Array = NDArray[Any]
 Environment = dict[Value, Array]
@@ -231,6 +218,40 @@ class Evaluator:
             return np.asarray(e / e.sum(axis=-2, keepdims=True))
 
         return softmax
+
+    def total(self, node: Total) -> Run:
+        (inner,) = self.parts(node)
+        return lambda env: inner(env).sum(axis=(-2, -1), keepdims=True)
+
+    def largest(self, node: Largest) -> Run:
+        inner, first = self.run(node.args[0]), self.firstlargest(node)
+        return lambda env: (inner(env) * first(env)).sum(axis=-2, keepdims=True)
+
+    def firstlargest(self, node: FirstLargest | Largest) -> Run:
+        (inner,) = self.parts(node)
+        one, zero = self.number(1), self.number(0)
+
+        def first(env: Mapping[Value, Array]) -> Array:
+            z = inner(env)
+            at = np.argmax(np.real(z) if self.numbers.dtype is not object else z, axis=-2)
+            places = np.arange(z.shape[-2])[:, None] == at[..., None, :]
+            return np.where(places, one, zero)
+
+        return first
+
+    def logsumexp(self, node: LogSumExp) -> Run:
+        (inner,), largest = self.parts(node), self.largest(node)  # type: ignore[arg-type]
+        exp, log = self.numbers.functions["exp"], self.numbers.functions["log"]
+
+        def logsumexp(env: Mapping[Value, Array]) -> Array:
+            top = largest(env)
+            return np.asarray(top + log(exp(inner(env) - top).sum(axis=-2, keepdims=True)))
+
+        return logsumexp
+
+    def cumulative(self, node: Cumulative) -> Run:
+        (inner,), turn = self.parts(node), slice(None, None, -1 if node.backwards else 1)
+        return lambda env: inner(env)[..., turn, :].cumsum(axis=-2)[..., turn, :]
 
     def diagonal(self, node: Diagonal) -> Run:
         (inner,), eye = self.parts(node), self.eye(node)

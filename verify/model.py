@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from derive.cell import Cell, ordered
 from derive.compiler import Derivation, derive
 from derive.language import Value
-from derive.notation import LaTeX, Notation
+from derive.latex import LaTeX
+from derive.notation import Notation
 from derive.program import Equation, Program
 from verify import interpreter
 from verify.columns import lying, standing

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.names import Names, local_name
 from derive.expressions import is_timed, values_in
-from derive.language import Plus, Rows, Stack, Times, Transposed, Value, coefficient
+from derive.language import Plus, Times, Transposed, Value, coefficient
 from derive.notation import Notation, dim
 from derive.program import Equation, Program
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derive.blocks import Repeat, Rows, Stack
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Stack, Times, Value, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient
 from derive.program import Equation, Program
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sympy as sp
 
+from derive.blocks import Stack
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.names import Names
 from derive.emission.plan import Plan
-from derive.language import Stack, Value, coefficient
+from derive.language import Value, coefficient
 from derive.notation import Notation
 from derive.program import Equation, Program
 

@@ -8,9 +8,10 @@ from functools import cache
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.emission.layout import Home, block_sizes, find, leaves
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient
+from derive.language import Apply, Hadamard, Plus, Value, coefficient
 from derive.program import Equation, Program
 
 Span = tuple[sp.Expr, sp.Expr]

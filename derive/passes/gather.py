@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Stack, Value, Zeros, stack
+from derive.blocks import Stack, stack
+from derive.language import Value, Zeros
 from derive.program import Equation, Program, Term, joined
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.expressions import is_timed, matrix_parts, rebuild, substitute
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Equation, Program, Reason, Term
+from derive.reductions import Softmax
 
 SHARED = "shared: it stands more than once"
 

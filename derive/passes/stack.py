@@ -18,9 +18,10 @@ from os.path import commonprefix
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.blocks import Rows, Stack, rows
+from derive.blocks import stack as stacked
 from derive.expressions import substitute
-from derive.language import Apply, Hadamard, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, rows, transpose
-from derive.language import stack as stacked
+from derive.language import Apply, Hadamard, Plus, Times, Transposed, Value, add, coefficient, transpose
 from derive.program import Equation, Program, Term
 from derive.shapes import is_matrix
 
@@ -70,7 +71,7 @@ class Names:
             count += 1
             name = f"{wanted}_{count}"
         self.taken.add((name, values[0].kind))
-        return Value(name, like.shape[0], like.shape[1], values[0].timed, values[0].kind)
+        return Value(name, *like.shape, axes=values[0].axes, marks=values[0].marks)
 
 
 # ---- sums over the same vectors

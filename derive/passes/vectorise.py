@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.blocks import Rows, Stack, repeat, rows
+from derive.blocks import stack as stacked
 from derive.expressions import is_timed, matrix_parts, rebuild, values_in
-from derive.language import Apply, Hadamard, Ones, Plus, Rows, Stack, Times, Value, coefficient, hadamard, repeat, rows, scale
-from derive.language import stack as stacked
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient, hadamard, scale
 from derive.passes.stack import Names
 from derive.program import Equation, Program, Term
 

@@ -39,7 +39,7 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
     """A value of that shape which is one number at each step."""
     rows, cols = like.shape
-    return Value("weight", rows, cols, True, f"weight:{kind}")
+    return Value("weight", rows, cols, marks=(f"weight:{kind}",))
 
 
 def is_elsewhere(value: Value) -> bool:
