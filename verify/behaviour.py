@@ -124,10 +124,24 @@ def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
         if block not in found:
             yield Finding("shapes", FAIL, block, said="backward doesn't return this gradient", cause="missing gradient")
         elif found[block].shape != primal.shape:
-            yield Finding("shapes", FAIL, block, said=f"wrong shape: expected {primal.shape}, got {found[block].shape}")
+            yield Finding(
+                "shapes",
+                FAIL,
+                block,
+                said=f"wrong shape: expected {primal.shape}, got {found[block].shape}",
+                cause=unsummed(found[block].shape, primal.shape, data),
+            )
         elif found[block].dtype != np.float64:
             yield Finding("shapes", FAIL, block, said=f"wrong dtype: expected float64, got {found[block].dtype}")
     yield Finding("shapes", PASS)
+
+
+def unsummed(got: tuple[int, ...], expected: tuple[int, ...], data: Data) -> str:
+    """What a gradient of too many axes wasn't summed over; empty where that isn't it."""
+    for lead, what in (((data.batch,), "examples"), ((data.steps,), "steps"), ((data.steps, data.batch), "steps and examples")):
+        if got == (*lead, *expected):
+            return f"the gradient isn't summed over the {what}"
+    return ""
 
 
 def no_steps(kernel: Kernel, data: Data) -> Iterator[Finding]:

@@ -11,24 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.language import Value
+from derive.shapes import rank
 
 Array = NDArray[Any]
 
 
-def rank_of(value: Value) -> int:
-    """How many dimensions the contract gives a value for one example at one step: 0 a number, 1 a vector, 2 a matrix."""
-    rows, cols = value.shape
-    return 2 if cols != 1 else 0 if rows == 1 else 1
-
-
 def standing(value: Value, array: Array) -> Array:
     """(..., n) as (..., n, 1), a number (...) as (..., 1, 1)."""
-    return raised(array, 2 - rank_of(value))
+    return raised(array, 2 - rank(value))
 
 
 def lying(value: Value, array: Array) -> Array:
     """The reverse."""
-    return lowered(array, 2 - rank_of(value))
+    return lowered(array, 2 - rank(value))
 
 
 def raised(array: Array, by: int) -> Array:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from derive.cell import Cell
 from derive.language import Value
-from verify.columns import lowered, raised, rank_of
+from derive.shapes import rank
+from verify.columns import lowered, raised
 from verify.data import Data, Dims
 from verify.kernel import KernelError
 from verify.relations import Relation, alone, quoted, variations
@@ -183,37 +184,37 @@ class At:
         """(relation, the length of an axis in the cell's dimensions, in the kernel's arrays): names that are alone first."""
         ordered = [(table, one) for table in ("states", "inputs", "outputs", "parameters") for one in self.relations[table]]
         for table, relation in sorted(ordered, key=lambda pair: len(pair[1].ours.names) + len(pair[1].theirs.names)):
-            rank = self.rank(table, relation)
-            theirs = relation.theirs.shape(self.their_shapes(table, relation, rank))
+            ndim = self.ndim(table, relation)
+            theirs = relation.theirs.shape(self.their_shapes(table, relation, ndim))
             values = self.ours(table, relation)
-            if any(shape != theirs[0] for shape in theirs) or any(rank_of(value) > rank for value in values):
+            if any(shape != theirs[0] for shape in theirs) or any(rank(value) > ndim for value in values):
                 raise MisfitError(relation)
-            for shape in relation.ours.shape([value.shape[:rank] for value in values]):
+            for shape in relation.ours.shape([value.shape[:ndim] for value in values]):
                 yield from ((relation, sp.sympify(n), length) for n, length in zip(shape, theirs[0], strict=True))
 
     def ours(self, table: str, relation: Relation) -> list[Value]:
         return [self.of.tables[table][name] for name in relation.ours.names]
 
-    def rank(self, table: str, relation: Relation) -> int:
+    def ndim(self, table: str, relation: Relation) -> int:
         """How many dimensions the array has that a relation cuts in two ways: those of the kernel's parts, or, where several of them are
         put together, of what they make. A part with fewer is a column, or one element of a vector.
         """
         theirs = max(len(self.shapes[table][name]) for name in relation.theirs.names)
         if len(relation.theirs.names) > 1:
-            return max(theirs, 1, *(rank_of(value) for value in self.ours(table, relation)))
+            return max(theirs, 1, *(rank(value) for value in self.ours(table, relation)))
         return max(theirs, 1) if len(relation.ours.names) > 1 else theirs
 
-    def their_shapes(self, table: str, relation: Relation, rank: int) -> list[tuple[int, ...]]:
+    def their_shapes(self, table: str, relation: Relation, ndim: int) -> list[tuple[int, ...]]:
         shapes = [self.shapes[table][name] for name in relation.theirs.names]
-        return [shape + (1,) * (rank - len(shape)) for shape in shapes]
+        return [shape + (1,) * (ndim - len(shape)) for shape in shapes]
 
-    def our_shapes(self, table: str, relation: Relation, rank: int) -> list[tuple[int, ...]]:
-        return [self.shape(value, rank) for value in self.ours(table, relation)]
+    def our_shapes(self, table: str, relation: Relation, ndim: int) -> list[tuple[int, ...]]:
+        return [self.shape(value, ndim) for value in self.ours(table, relation)]
 
-    def shape(self, value: Value, rank: int) -> tuple[int, ...]:
+    def shape(self, value: Value, ndim: int) -> tuple[int, ...]:
         """The first lengths of one of the cell's values."""
         sizes = self.sizes
-        return tuple(int(n.subs({symbol: sizes[symbol.name] for symbol in n.free_symbols})) for n in value.shape[:rank])
+        return tuple(int(n.subs({symbol: sizes[symbol.name] for symbol in n.free_symbols})) for n in value.shape[:ndim])
 
     def misfit(self, relation: Relation) -> KernelError:
         """What is wrong with the shapes of a relation, and what would fit."""
@@ -221,7 +222,7 @@ class At:
         theirs, ours = {**self.shapes[table], **self.written}, self.of.tables[table]
         got = ", ".join(f"{name} ({', '.join(map(str, theirs[name]))})" for name in relation.theirs.names)
         expected = ", ".join(
-            f"{name} ({', '.join(map(str, ours[name].shape[: rank_of(ours[name])]))})" for name in relation.ours.names
+            f"{name} ({', '.join(map(str, ours[name].shape[: rank(ours[name])]))})" for name in relation.ours.names
         )
         fitting = next((one.text for one in variations(relation) if one != relation and self.fits(table, one)), "")
         mend = f"Write --map {quoted(fitting)}." if fitting else "Say how it is put together with --map THEIRS=OURS."
@@ -261,7 +262,7 @@ class At:
 
     def is_plain(self, table: str, relation: Relation) -> bool:
         ours, theirs = relation.ours.names[0], relation.theirs.names[0]
-        alike = rank_of(self.of.tables[table][ours]) == len(self.shapes[table][theirs])
+        alike = rank(self.of.tables[table][ours]) == len(self.shapes[table][theirs])
         return relation.text == alone(theirs, ours).text and alike
 
     def forth(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -269,12 +270,12 @@ class At:
         found = {ours: arrays[theirs] for ours, theirs in self.plain[table].items() if theirs in arrays}
         for relation in self.composed[table]:
             if all(name in arrays for name in relation.theirs.names):
-                rank, known = self.rank(table, relation), self.shapes[table]
-                theirs = [raised(arrays[name], rank - len(known[name])) for name in relation.theirs.names]
-                whole = relation.theirs.joined(theirs, rank)
-                parts = relation.ours.cut(whole, self.our_shapes(table, relation, rank), rank)
+                ndim, known = self.ndim(table, relation), self.shapes[table]
+                theirs = [raised(arrays[name], ndim - len(known[name])) for name in relation.theirs.names]
+                whole = relation.theirs.joined(theirs, ndim)
+                parts = relation.ours.cut(whole, self.our_shapes(table, relation, ndim), ndim)
                 ours = self.ours(table, relation)
-                found |= {v.name: lowered(part, rank - rank_of(v)) for v, part in zip(ours, parts, strict=True)}
+                found |= {v.name: lowered(part, ndim - rank(v)) for v, part in zip(ours, parts, strict=True)}
         return found
 
     def back(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -282,19 +283,19 @@ class At:
         found = {theirs: arrays[ours] for ours, theirs in self.plain[table].items() if ours in arrays}
         for relation in self.composed[table]:
             if all(name in arrays for name in relation.ours.names):
-                rank, known = self.rank(table, relation), self.shapes[table]
-                ours = [raised(arrays[v.name], rank - rank_of(v)) for v in self.ours(table, relation)]
-                whole = relation.ours.joined(ours, rank)
-                parts = relation.theirs.cut(whole, self.their_shapes(table, relation, rank), rank)
+                ndim, known = self.ndim(table, relation), self.shapes[table]
+                ours = [raised(arrays[v.name], ndim - rank(v)) for v in self.ours(table, relation)]
+                whole = relation.ours.joined(ours, ndim)
+                parts = relation.theirs.cut(whole, self.their_shapes(table, relation, ndim), ndim)
                 names = relation.theirs.names
-                found |= {name: lowered(part, rank - len(known[name])) for name, part in zip(names, parts, strict=True)}
+                found |= {name: lowered(part, ndim - len(known[name])) for name, part in zip(names, parts, strict=True)}
         return found
 
     def data(self, data: Data) -> Data:
         """The arguments of a call as the cell takes them; a state that the kernel hasn't got is zero."""
         state = self.forth("states", data.state)
         missing = {name: value for name, value in self.of.tables["states"].items() if name not in state}
-        zeros = {n: np.zeros((data.batch, *self.shape(v, rank_of(v))), data.dtype()) for n, v in missing.items()}
+        zeros = {n: np.zeros((data.batch, *self.shape(v, rank(v))), data.dtype()) for n, v in missing.items()}
         return replace(
             data,
             parameters=self.forth("parameters", data.parameters),

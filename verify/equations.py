@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.language import Value
-from verify.columns import lying, rank_of, standing
+from derive.shapes import rank
+from verify.columns import lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, floats
@@ -53,7 +54,7 @@ class Equations:
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The shape of a value for one example at one step."""
-        return tuple(self.evaluate.size(n) for n in value.shape[: rank_of(value)])
+        return tuple(self.evaluate.size(n) for n in value.shape[: rank(value)])
 
     def tangents(self, data: Data, directions: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
         """How the outputs move along each of several directions, given by block: {output: (T, B, directions, ...)}, in one run."""

@@ -41,10 +41,11 @@ def second_order(kernel: Kernel, evidences: Sequence[Evidence]) -> Iterator[Find
         yield broken("hvp", "absent")
         return
     first = evidences[0]
-    yield from misshapen(kernel, first.data)
-    yield from compared(evidences)
+    found = [*misshapen(kernel, first.data), *compared(evidences)]
+    yield from found
     yield from of_calls(kernel, first.data, {block: direction_of(first, block) for block in first.data.flat()})
-    yield from continued(kernel) if first.method == EXACT else ()
+    if first.method == EXACT and not found:
+        yield from continued(kernel)
     yield Finding("hvp", PASS)
 
 
@@ -107,10 +108,10 @@ class Difference:
 
 @dataclass
 class Held:
-    """What was compared: where hvp differs, which pairs of a gradient and a tangent are right, which gradients are decided at all."""
+    """What was compared: where hvp differs, whether it is right along a block, which gradients are decided nowhere."""
 
     wrong: list[Difference] = field(default_factory=list)
-    right: set[str] = field(default_factory=set)
+    right: dict[str, bool] = field(default_factory=dict)
     undecided: dict[str, bool] = field(default_factory=dict)
 
 
@@ -156,10 +157,7 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
             if not blunt and not apart <= SECOND.value * size + doubt:
                 spot, allowed = ", ".join(filter(None, (name, where))), SECOND.value + (doubt / size if size else 0.0)
                 held.wrong.append(Difference(block, along, spot, one, right, relative(one, right), allowed))
-    if not any(one.along == along for one in held.wrong):
-        held.right.add(along)
-    else:
-        held.right.discard(along)
+    held.right[along] = not any(one.along == along for one in held.wrong)
 
 
 def parts_of(block: str, steps: int) -> Iterator[tuple[str, Any]]:
@@ -203,7 +201,8 @@ def told(held: Held, method: str, evidence: Evidence) -> Finding:
     worst = max(held.wrong, key=lambda one: np.inf if np.isnan(one.error) else min(one.error, 1e300) / one.tolerance)
     blocks, along = ([*dict.fromkeys(getattr(one, what) for one in held.wrong)] for what in ("block", "along"))
     said = f"differs from the {method} of backward along the tangents of {listed(along)}"
-    said += f", right along {listed([*held.right])}" if held.right else ""
+    right = [block for block, is_right in held.right.items() if is_right]
+    said += f", right along {listed(right)}" if right else ""
     others = [label_of(block) for block in blocks if block != worst.block]
     said += f"; so {'do' if len(others) > 1 else 'does'} {listed(others)}" if others else ""
     where = f"regime {evidence.regime.name}, {worst.where}, tangent of {named(worst.along)}"
@@ -296,7 +295,7 @@ def continued(kernel: Kernel) -> Iterator[Finding]:
         return
     for block, array in expected.items():
         size, own = norm(array), 4 * norm(errors[block])
-        if own <= 1e-4 * size and not norm(got[block] - array) <= CENTRAL.value * size + own:
+        if array.shape == got[block].shape and own <= 1e-4 * size and not norm(got[block] - array) <= CENTRAL.value * size + own:
             said = "with complex numbers isn't the derivative of backward with complex numbers"
             cause = "a conjugate or a real part is taken in hvp"
             yield Finding("hvp", FAIL, block, said=said, error=relative(got[block], array), tolerance=CENTRAL.value, cause=cause)

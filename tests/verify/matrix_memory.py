@@ -4,7 +4,7 @@ A memory C (N, K) with its normaliser n (K,), a forget gate, an input gate and a
 
     k = W_k x,  v = W_v x + b_v,  q = W_q x,  i = sigma(w_i^T x + b_i + m),  f = sigma(w_f^T x + alpha s_{t-1} + b_f)
     C = f C_{t-1} + i v k^T + beta A,  n = f n_{t-1} + i k,  a = n^T q,  e = 1 + a**2
-    y = C q / e,  s = tanh(alpha s_{t-1} + a),  J = y^T v,  R = s C
+    y = C q / e,  s = tanh(alpha s_{t-1} + a),  J = sum(A o C),  R = s C
 
 with the inputs x (D,), m a number, A (N, K), the outputs y (N,), J a number, R (N, K).
 """
@@ -86,7 +86,7 @@ def tangent(p, g, dp, dx, dm, dA, dC0, dn0, ds0):
     return SimpleNamespace(x=dx, A=dA, C0=dC0, n0=dn0, s0=ds0, k=dk, v=dv, q=dq, i=di, f=df, C=dC, n=dn, a=da, e=de, r=dr, y=dy, s=ds)
 
 def shown(g):
-    return {"C": g.C, "n": g.n, "s": g.s, "y": g.y, "J": inner(g.y, g.v), "R": each(g.s, g.C)}
+    return {"C": g.C, "n": g.n, "s": g.s, "y": g.y, "J": both(g.A, g.C), "R": each(g.s, g.C)}
 
 def run(parameters, inputs, state):
     now = started(parameters, inputs, state)
@@ -116,8 +116,8 @@ def backward(parameters, tape, cotangents):
     for t in reversed(range(len(steps))):
         g = steps[t]
         c = {name: at(cotangents, name, t, like) for name, like in shown(g).items()}
-        y_, J_, R_ = c["y"] + each(c["J"], g.v), c["J"], c["R"]
-        C_ = c["C"] + later["C"] + each(g.s, R_)
+        y_, J_, R_ = c["y"], c["J"], c["R"]
+        C_ = c["C"] + later["C"] + each(J_, g.A) + each(g.s, R_)
         s_ = c["s"] + later["s"] + both(R_, g.C)
         z_ = s_ * (1 - g.s**2)
         r_ = each(1 / g.e, y_)
@@ -128,7 +128,7 @@ def backward(parameters, tape, cotangents):
         q_ = back(g.C, r_) + each(a_, g.n)
         f_ = (both(C_, g.C0) + inner(n_, g.n0)) * g.f * (1 - g.f)
         i_ = (both(C_, outer(g.v, g.k)) + inner(n_, g.k)) * g.i * (1 - g.i)
-        v_ = each(J_, g.y) + each(g.i, through(C_, g.k))
+        v_ = each(g.i, through(C_, g.k))
         k_ = each(g.i, back(C_, g.v)) + each(g.i, n_)
         for name, array in (("W_k", k_), ("W_v", v_), ("W_q", q_)):
             d[name] += array.T @ g.x
@@ -141,7 +141,7 @@ def backward(parameters, tape, cotangents):
         d["beta"] += both(C_, g.A).sum()
         dx["x"][t] = k_ @ p["W_k"] + v_ @ p["W_v"] + q_ @ p["W_q"] + np.outer(i_, p["w_i"]) + np.outer(f_, p["w_f"])
         dx["m"][t] = i_
-        dx["A"][t] = p["beta"] * C_
+        dx["A"][t] = p["beta"] * C_ + each(J_, g.C)
         later = {"C": each(g.f, C_), "n": each(g.f, n_), "s": p["alpha"] * (f_ + z_)}
     return SimpleNamespace(parameters=d, inputs=dx, state=later)
 
@@ -162,7 +162,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     outputs, (steps, _, first) = forward(parameters, inputs, state)
     _, _, ways = moved(parameters, inputs, first, steps, tangent_parameters, tangent_inputs, tangent_state)
     found = [
-        {"C": w.C, "n": w.n, "s": w.s, "y": w.y, "J": inner(w.y, g.v) + inner(g.y, w.v), "R": each(w.s, g.C) + each(g.s, w.C)}
+        {"C": w.C, "n": w.n, "s": w.s, "y": w.y, "J": both(w.A, g.C) + both(g.A, w.C), "R": each(w.s, g.C) + each(g.s, w.C)}
         for g, w in zip(steps, ways)
     ]
     return stacked(found, list(outputs), {name: array[0] for name, array in outputs.items()}, len(steps))
@@ -176,14 +176,13 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     for t in reversed(range(len(steps))):
         g, w = steps[t], ways[t]
         c = {name: at(cotangents, name, t, like) for name, like in shown(g).items()}
-        y_, hy = c["y"] + each(c["J"], g.v), each(c["J"], w.v)
-        J_, R_ = c["J"], c["R"]
-        C_, hC = c["C"] + later["C"] + each(g.s, R_), moving["C"] + each(w.s, R_)
+        y_, J_, R_ = c["y"], c["J"], c["R"]
+        C_, hC = c["C"] + later["C"] + each(J_, g.A) + each(g.s, R_), moving["C"] + each(J_, w.A) + each(w.s, R_)
         s_, hs = c["s"] + later["s"] + both(R_, g.C), moving["s"] + both(R_, w.C)
         z_, hz = s_ * (1 - g.s**2), hs * (1 - g.s**2) - 2 * s_ * g.s * w.s
-        r_, hr = each(1 / g.e, y_), each(1 / g.e, hy) - each(w.e / g.e**2, y_)
+        r_, hr = each(1 / g.e, y_), -each(w.e / g.e**2, y_)
         e_ = -inner(y_, g.r) / g.e**2
-        he = -(inner(hy, g.r) + inner(y_, w.r)) / g.e**2 + 2 * inner(y_, g.r) * w.e / g.e**3
+        he = -inner(y_, w.r) / g.e**2 + 2 * inner(y_, g.r) * w.e / g.e**3
         a_, ha = z_ + 2 * g.a * e_, hz + 2 * w.a * e_ + 2 * g.a * he
         C_, hC = C_ + outer(r_, g.q), hC + outer(hr, g.q) + outer(r_, w.q)
         n_, hn = c["n"] + later["n"] + each(a_, g.q), moving["n"] + each(ha, g.q) + each(a_, w.q)
@@ -193,8 +192,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         I = both(C_, outer(g.v, g.k)) + inner(n_, g.k)
         hI = both(hC, outer(g.v, g.k)) + both(C_, outer(w.v, g.k) + outer(g.v, w.k)) + inner(hn, g.k) + inner(n_, w.k)
         i_, hi = I * g.i * (1 - g.i), hI * g.i * (1 - g.i) + I * (1 - 2 * g.i) * w.i
-        v_ = each(J_, g.y) + each(g.i, through(C_, g.k))
-        hv = each(J_, w.y) + each(w.i, through(C_, g.k)) + each(g.i, through(hC, g.k) + through(C_, w.k))
+        v_ = each(g.i, through(C_, g.k))
+        hv = each(w.i, through(C_, g.k)) + each(g.i, through(hC, g.k) + through(C_, w.k))
         k_ = each(g.i, back(C_, g.v)) + each(g.i, n_)
         hk = each(w.i, back(C_, g.v) + n_) + each(g.i, back(hC, g.v) + back(C_, w.v) + hn)
         q_ = back(g.C, r_) + each(a_, g.n)
@@ -210,7 +209,7 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         hx["x"][t] = hk @ p["W_k"] + hv @ p["W_v"] + hq @ p["W_q"] + np.outer(hi, p["w_i"]) + np.outer(hf, p["w_f"])
         hx["x"][t] += k_ @ dp["W_k"] + v_ @ dp["W_v"] + q_ @ dp["W_q"] + np.outer(i_, dp["w_i"]) + np.outer(f_, dp["w_f"])
         hx["m"][t] = hi
-        hx["A"][t] = dp["beta"] * C_ + p["beta"] * hC
+        hx["A"][t] = dp["beta"] * C_ + p["beta"] * hC + each(J_, w.C)
         moving = {
             "C": each(w.f, C_) + each(g.f, hC), "n": each(w.f, n_) + each(g.f, hn),
             "s": dp["alpha"] * (f_ + z_) + p["alpha"] * (hf + hz),
