@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from derive.cell import Cell
+from derive.functions import function
+from derive.language import Eq, dimension, hadamard, matrix, number, sequence, vector
+from derive.reductions import total
 from verify.kernel import load_text
 
 MEMORY = '''
@@ -244,3 +248,31 @@ def text_of(*edits: tuple[str, str]) -> str:
 
 def matrix_memory(*edits: tuple[str, str]) -> Any:
     return load_text(text_of(*edits), "matrix_memory.py")
+
+
+def cell() -> Cell:
+    """The equations of the kernel."""
+    D, K, N = (dimension(name) for name in "DKN")
+    sigma, tanh = function("sigma"), function("tanh")
+    x, m, A = sequence("x", D), sequence("m"), sequence("A", N, K)
+    C, n, s = sequence("C", N, K), sequence("n", K), sequence("s")
+    k, v, q, i, f, a = sequence("k", K), sequence("v", N), sequence("q", K), sequence("i"), sequence("f"), sequence("a")
+    alpha = number("alpha")
+    return Cell.from_equations(
+        "memory",
+        "memory",
+        [
+            Eq(k, matrix("W_k", K, D) @ x),
+            Eq(v, matrix("W_v", N, D) @ x + vector("b_v", N)),
+            Eq(q, matrix("W_q", K, D) @ x),
+            Eq(i, sigma(vector("w_i", D).T @ x + number("b_i") + m)),
+            Eq(f, sigma(vector("w_f", D).T @ x + alpha * s.prev + number("b_f"))),
+            Eq(C, f * C.prev + i * (v @ k.T) + number("beta") * A),
+            Eq(n, f * n.prev + i * k),
+            Eq(a, n.T @ q),
+            Eq(sequence("y", N), (C @ q) / (1 + a * a)),
+            Eq(s, tanh(alpha * s.prev + a)),
+            Eq(sequence("J"), total(hadamard(A, C))),
+            Eq(sequence("R", N, K), s * C),
+        ],
+    )
