@@ -30,7 +30,7 @@ class Rows(Written, sp.MatrixExpr):  # type: ignore[misc]
         return self.args[2] - self.args[1], self.args[0].shape[1]
 
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
-        return rows(*parts, *self.args[1:])
+        return rows(parts[0], *self.args[1:])
 
 
 class Repeat(Written, sp.MatrixExpr):  # type: ignore[misc]
@@ -41,7 +41,7 @@ class Repeat(Written, sp.MatrixExpr):  # type: ignore[misc]
         return self.args[0].shape[0] * self.args[1], self.args[0].shape[1]
 
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
-        return repeat(*parts, int(self.args[1]))
+        return repeat(parts[0], int(self.args[1]))
 
 
 # ---- constructors

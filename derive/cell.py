@@ -8,6 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
 from derive.functions import FUNCTIONS, composed, repeating
@@ -31,8 +32,8 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.program import Equation, Program, Term, check
-from derive.reductions import Softmax
+from derive.program import Program, check
+from derive.reductions import Softmax, without_numbers
 from derive.shapes import OF_A_CALL, rank, shape_text
 
 
@@ -205,14 +206,13 @@ class Namer:
             while name in self.taken:
                 name, count = f"{wanted}_{count}", count + 1
             self.taken.add(name)
-            value = Value(name, *expression.shape, axes=axes_of(expression))
+            value = Value(name, expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
 
     def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
-        place = "step" if target.timed else "once"
-        self.equations.append(Equation(target, (Term(expression),), place=place, auxiliary=auxiliary))
+        self.equations.append(Equation(target, (Term(expression),), auxiliary=auxiliary))
 
 
 def flatten(cell: Cell) -> Program:
@@ -230,9 +230,8 @@ def flatten(cell: Cell) -> Program:
             right = inline(right, target, namer)
         namer.define(target, right)
     given = (*cell.parameters, *cell.inputs)
-    carries = tuple((state.prev, state) for state in cell.states)
-    equations = sorted(namer.equations, key=lambda equation: equation.place == "step")
-    return check(Program("forward", tuple(equations), given, carries, (*cell.states, *cell.outputs)))
+    equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
+    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
@@ -273,8 +272,8 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
 def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.MatrixExpr:
     """A matrix product as one of two values, what stands inside it named.
 
-    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. An outer product is left to the end, since a
-    column times a row is larger than either.
+    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. Numbers that scale a factor scale the whole,
+    and an outer product is left to the end, since a column times a row is larger than either.
     """
     unnamed = f"u_{target.name}"
     if len(factors) == 1:
@@ -283,6 +282,9 @@ def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.Mat
         if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
             whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
             return inline(whole, target, namer)
+    numbers, plain = zip(*[without_numbers(factor) for factor in factors], strict=True)
+    if scaling := [one for some in numbers for one in some]:
+        return inline(hadamard(*scaling, matmul(*plain)), target, namer)
     cut = next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
     if cut is not None:
         left, right = matmul(*factors[:cut]), transpose(matmul(*factors[cut:]))

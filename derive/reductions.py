@@ -90,7 +90,7 @@ class Cumulative(AlongVector):
         return bool(self.args[1])
 
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
-        return cumulative(*parts, backwards=self.backwards)
+        return cumulative(parts[0], self.backwards)
 
 
 # ---- constructors

@@ -15,10 +15,11 @@ from derive.emission.lower import Lowering
 from derive.emission.names import Names
 from derive.emission.once import Once
 from derive.emission.plan import Plan
+from derive.equation import Equation
 from derive.expressions import is_timed, values_in
 from derive.language import Hadamard, Plus, Value, coefficient
 from derive.notation import Notation
-from derive.program import Equation, Program
+from derive.program import Program
 
 
 def numbered(stem: str) -> Iterator[str]:

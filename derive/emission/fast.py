@@ -10,10 +10,11 @@ from derive.emission.buffered import Buffered
 from derive.emission.expressions import NumPyText, RowsText, cut, size_text
 from derive.emission.functions import flat, gradients_text, sizes_line, words_in
 from derive.emission.names import Names
+from derive.equation import Equation
 from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient, transpose
 from derive.notation import Notation
-from derive.program import Equation, Program
+from derive.program import Program
 from derive.shapes import is_matrix
 
 

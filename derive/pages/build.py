@@ -9,7 +9,6 @@ import sympy as sp
 from derive.blocks import rows, stack
 from derive.functions import FUNCTIONS
 from derive.language import (
-    STEPS_AND_EXAMPLES,
     Eq,
     Identity,
     Ones,
@@ -28,7 +27,7 @@ from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups, number_or_vector
 from derive.pages.shapes import Shapes
 from derive.reductions import softmax
-from derive.shapes import is_matrix
+from derive.shapes import STEPS_AND_EXAMPLES, is_matrix
 
 
 class Builder:

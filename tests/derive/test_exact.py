@@ -21,6 +21,7 @@ from derive.blocks import rows
 from derive.cell import Cell, CellError
 from derive.cells.registry import build, declarations, variants
 from derive.compiler import Derivation, derive, schedule
+from derive.equation import Equation, Term
 from derive.expressions import LEGAL, matrix_parts, rebuild
 from derive.functions import FUNCTIONS, function
 from derive.language import (
@@ -39,7 +40,7 @@ from derive.language import (
     sequence,
     vector,
 )
-from derive.program import PLACES, Equation, Program, Term
+from derive.program import PLACES, Program
 from derive.reductions import softmax
 from tests.derive import exact
 from tests.derive.exact import Array, Components, Kept, Oracle, Scalars, Sizes, free

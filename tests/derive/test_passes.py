@@ -16,6 +16,7 @@ from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import BUFFERS, FAST, compile_cell, derive, schedule
+from derive.equation import Equation, Term
 from derive.language import (
     Apply,
     Diagonal,
@@ -35,7 +36,7 @@ from derive.language import (
 )
 from derive.passes import TIDY, run
 from derive.passes.coefficients import built_up
-from derive.program import Equation, Program, Term
+from derive.program import Program
 from derive.reductions import Softmax
 from tests import arguments as args
 from tests import bounds

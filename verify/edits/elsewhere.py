@@ -9,8 +9,8 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.equation import Equation
 from derive.language import Value
-from derive.program import Equation
 from verify.interpreter import Environment, Evaluator
 
 Array = NDArray[Any]
