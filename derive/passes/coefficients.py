@@ -232,8 +232,9 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str
         return term, []
     name = next(n for n in (f"k_{target.name}", *(f"k_{target.name}_{k}" for k in range(2, len(taken) + 3))) if n not in taken)
     taken.add(name)
-    value = Value(name, target.shape[0], target.shape[1])
-    return hadamard(moving[0], value), [Equation(value, (Term(scale(number, hadamard(*still))),))]
+    factor = scale(number, hadamard(*still))
+    value = Value(name, *factor.shape)
+    return hadamard(moving[0], value), [Equation(value, (Term(factor),))]
 
 
 def has_products(node: sp.MatrixExpr) -> bool:
