@@ -308,6 +308,7 @@ SLOPES: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
     "tanh": lambda y, a: 1 - y**2,
     "sigma": lambda y, a: y * (1 - y),
     "relu": lambda y, a: Activation(a, "step"),
+    "step": lambda y, a: sp.S.Zero,
     "softplus": lambda y, a: Activation(a, "sigma"),
     "elu": lambda y, a: Activation(-Activation(-a, "relu"), "exp"),
     "exp": lambda y, a: y,
