@@ -57,14 +57,15 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
 
 
 def in_loop(equations: Sequence[Equation]) -> set[Value]:
-    """What is computed step by step: what another step reads, and what lies between that and what reads it."""
+    """What is computed step by step: what another step reads, what reads a later step, and what lies between.
+
+    What later steps hand back is kept for no step but the next, so that it is read in the loop.
+    """
     targets = {equation.target for equation in equations}
-    shifted = {value.like(lag=0) for equation in equations for value in equation.reads() if value.lag} & targets
-    if not shifted:
-        return set()
-    readers = {one.target for one in equations if any(value.lag and value.like(lag=0) in shifted for value in one.reads())}
-    downstream = reached(equations, readers) | readers
-    return (downstream & sources(equations, shifted)) | shifted
+    reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.like(lag=0) in targets]
+    ends = {value.like(lag=0) for _, value in reads} | {target for target, value in reads if value.lag > 0}
+    starts = ends | {target for target, _ in reads}
+    return ((reached(equations, starts) | starts) & sources(equations, ends)) | ends
 
 
 def reached(equations: Sequence[Equation], start: set[Value], shifted: bool = False) -> set[Value]:
