@@ -36,8 +36,8 @@ def draw(kernel, seed=0, scale=0.6):
         return scale * random.standard_normal(shape)
 
     parameters = {name: array(*[length(size, sizes) for size in shape]) for name, shape in kernel.PARAMETERS.items()}
-    inputs = {name: array(STEPS, BATCH, length(shape[0], sizes)) for name, shape in kernel.INPUTS.items()}
-    state = {name: array(BATCH, length(shape[0], sizes)) for name, shape in kernel.STATES.items()}
+    inputs = {name: array(STEPS, BATCH, *[length(size, sizes) for size in shape]) for name, shape in kernel.INPUTS.items()}
+    state = {name: array(BATCH, *[length(size, sizes) for size in shape]) for name, shape in kernel.STATES.items()}
     outputs, _ = kernel.forward(parameters, inputs, state)
     cotangents = {name: array(*value.shape) for name, value in outputs.items()}
     return parameters, inputs, state, cotangents
