@@ -8,29 +8,33 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.errors import DeriveError
-from derive.expressions import in_language, is_timed, matrix_parts, rebuild, values_in
+from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
 from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
     Apply,
     Hadamard,
+    Identity,
     LanguageError,
+    Leaf,
     Ones,
     Plus,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
     X,
+    add,
     apply,
     coefficient,
     hadamard,
+    matmul,
     scale,
+    transpose,
 )
-from derive.program import Equation, Program, Term, check
-from derive.shapes import OF_A_CALL, shape_text
+from derive.program import Program, check
+from derive.reductions import Softmax, without_numbers
+from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 
 
 class CellError(DeriveError):
@@ -89,15 +93,11 @@ class Cell:
         shapes: dict[str, Value] = {}
         for value in (*targets, *self.reads):
             known = shapes.setdefault(value.name, value)
-            if (known.shape, known.timed) != (value.shape, value.timed):
+            if (known.shape, known.axes) != (value.shape, value.axes):
                 raise CellError(
                     f"{self.name}: {value.name} stands for two things: {shape_text(known)} and {shape_text(value)}. Rename one."
                 )
-            if value.timed and not value.is_vector:
-                raise CellError(
-                    f"{self.name}: {value.name} is a matrix that differs from step to step: expected a vector, got {shape_text(value)}. "
-                    "Write its rows or columns as vectors of their own."
-                )
+            check_columns(value, f"{self.name}: {value.name}")
             check_dimensions(value, f"{self.name}: {value.name}")
         ordered(self.equations, self.name)
         for target, right in self.equations:
@@ -157,6 +157,12 @@ def check_dimensions(value: Value, where: str) -> None:
         )
 
 
+def check_columns(value: Value, where: str) -> None:
+    """Raises CellError on a value of one row: a quantity is a number, a column or a matrix."""
+    if value.shape[0] == 1 and rank(value) == 2:
+        raise CellError(f"{where}: a row: expected a column, got {shape_text(value)}. Declare the column and read its transpose.")
+
+
 def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tuple[Value, sp.MatrixExpr]]:
     """The equations in an order in which they can be computed, otherwise as written. Raises CellError on a circle."""
     waiting, done, result = list(pairs), set(), []
@@ -200,14 +206,13 @@ class Namer:
             while name in self.taken:
                 name, count = f"{wanted}_{count}", count + 1
             self.taken.add(name)
-            value = Value(name, expression.shape[0], expression.shape[1], is_timed(expression))
+            value = Value(name, expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
 
     def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
-        place = "step" if target.timed else "once"
-        self.equations.append(Equation(target, (Term(expression),), place=place, auxiliary=auxiliary))
+        self.equations.append(Equation(target, (Term(expression),), auxiliary=auxiliary))
 
 
 def flatten(cell: Cell) -> Program:
@@ -225,9 +230,8 @@ def flatten(cell: Cell) -> Program:
             right = inline(right, target, namer)
         namer.define(target, right)
     given = (*cell.parameters, *cell.inputs)
-    carries = tuple((state.prev, state) for state in cell.states)
-    equations = sorted(namer.equations, key=lambda equation: equation.place == "step")
-    return check(Program("forward", tuple(equations), given, carries, (*cell.states, *cell.outputs)))
+    equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
+    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
@@ -237,7 +241,7 @@ def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) ->
         inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
     else:
         inner = inline(expression, target, namer)
-    return inner if isinstance(inner, (Value, Ones)) else namer.name(inner, wanted)
+    return inner if isinstance(inner, (Value, Ones, Identity)) else namer.name(inner, wanted)
 
 
 def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
@@ -246,30 +250,72 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
     match expression:
         case Plus():
             return rebuild(expression, [inline(term, target, namer) for term in expression.args])
+        case Hadamard() if (outer := scaled_outer(expression)) is not None:
+            return product(outer, target, namer)
         case Hadamard():
             number, *parts = coefficient(expression)[0], *[light(factor, target, namer) for factor in expression.args]
             while len(parts) > 2:
                 parts[:2] = [namer.name(hadamard(*parts[:2]), unnamed)]
             return scale(number, hadamard(*parts))
         case Times():
-            *left, last = matrix_parts(expression)
-            if any(is_timed(factor) for factor in left):
-                raise CellError(
-                    f"equation {target.name}: a matrix product whose left side differs from step to step: expected a parameter "
-                    "there, got a quantity of the step. Use the elementwise product, or a parameter."
-                )
-            last = inline(last, target, namer) if not left else atom(last, target, namer, unnamed)
-            for factor in reversed(left[1:]):
-                last = namer.name(rebuild(factor @ last, [factor_of(factor, target, namer), last]), unnamed)
-            return coefficient(expression)[0] * (factor_of(left[0], target, namer) @ last if left else last)
+            return scale(coefficient(expression)[0], product(matrix_parts(expression), target, namer))
+        case Transposed():
+            return transpose(atom(expression.args[0], target, namer, unnamed))
         case Apply() | Softmax():
             argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
             plain = rebuild(expression, [argument])
             parts = unfolded(plain, target, namer)
             return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
-        case Stack() | Rows():
-            return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
-    return expression
+        case Leaf():
+            return expression
+    return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+
+
+def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:
+    """k (u vᵀ), k a number of each step, as the factors k u and vᵀ: a scaled column is smaller than a scaled matrix. Else None."""
+    if rank(expression) != 2:
+        return None
+    numbers, wide = without_numbers(expression)
+    factors = matrix_parts(wide) if isinstance(wide, Times) else []
+    cut = column_in(factors)
+    if not numbers or cut is None:
+        return None
+    return [hadamard(*numbers, matmul(*factors[:cut])), *factors[cut:]]
+
+
+def column_in(factors: Sequence[sp.MatrixExpr]) -> int | None:
+    """How many factors of a product make its first column; None where the product has none inside."""
+    return next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
+
+
+def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A matrix product as one of two values, what stands inside it named.
+
+    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. Numbers that scale a factor scale the whole,
+    and an outer product is left to the end, since a column times a row is larger than either.
+    """
+    unnamed = f"u_{target.name}"
+    if len(factors) == 1:
+        return inline(factors[0], target, namer)
+    for k, factor in enumerate(factors):
+        if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
+            whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
+            return inline(whole, target, namer)
+    numbers, plain = zip(*[([], factor) if is_scalar(factor) else without_numbers(factor) for factor in factors], strict=True)
+    scaling = [one for some in numbers for one in some]
+    cut = column_in(factors)
+    if scaling and cut is None:
+        return inline(hadamard(*scaling, matmul(*plain)), target, namer)
+    if cut is not None:
+        left, right = hadamard(*scaling, matmul(*plain[:cut])), transpose(matmul(*plain[cut:]))
+        return matmul(atom(left, target, namer, unnamed), transpose(atom(right, target, namer, unnamed)))
+    if factors[0].shape[0] == 1 and len(factors) > 2:
+        row = transpose(matmul(*factors[:-1]))
+        return matmul(transpose(atom(row, target, namer, unnamed)), factor_of(factors[-1], target, namer))
+    last = factor_of(factors[-1], target, namer) if factors[0].shape[0] == 1 else atom(factors[-1], target, namer, unnamed)
+    for factor in reversed(factors[1:-1]):
+        last = namer.name(matmul(factor_of(factor, target, namer), last), unnamed)
+    return matmul(factor_of(factors[0], target, namer), last)
 
 
 def unfolded(node: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
@@ -282,18 +328,30 @@ def unfolded(node: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
 
 
 def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
-    """The left factor of a matrix product: a value or its transpose."""
-    plain = isinstance(expression, Transposed) and isinstance(expression.args[0], Value)
-    return expression if plain else atom(expression, target, namer, f"u_{target.name}")
+    """A factor of a matrix product: a value or its transpose."""
+    if isinstance(expression, Transposed):
+        return transpose(atom(expression.args[0], target, namer, f"u_{target.name}"))
+    return atom(expression, target, namer, f"u_{target.name}")
 
 
 def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones)):
+    if isinstance(expression, (Value, Ones, Identity)) or is_repeated(expression):
         return expression
     if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
         return expression
     return atom(expression, target, namer, f"u_{target.name}")
+
+
+def is_repeated(expression: sp.MatrixExpr) -> bool:
+    """Whether a matrix is a value in each column, v 1ᵀ, or its transpose: nothing has to be computed for it."""
+    parts = matrix_parts(expression) if isinstance(expression, Times) else []
+    return sorted(type(part).__name__ for part in parts) == ["Ones", "Value"] or (
+        len(parts) == 2
+        and isinstance(parts[0], Ones)
+        and isinstance(parts[1], Transposed)
+        and isinstance(parts[1].args[0], Value)
+    )
 
 
 def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise: str) -> str:

@@ -14,6 +14,7 @@ import ast
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from derive import differentiate
 from derive.cell import Cell
@@ -23,10 +24,13 @@ from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
-from derive.program import Program
+from derive.passes.apart import apart
+from derive.passes.outputs import outputs
+from derive.program import Program, ProgramError
+from derive.shapes import rank, shape_text
 
 BUFFERS = "buffers"
-"""Not a pass over a program but a way to print it: into arrays that are made once. It needs `defer`."""
+"""Not a pass over a program but a way to print it: into arrays that are made once. """
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
@@ -34,16 +38,26 @@ FAST = (*SCHEDULE, BUFFERS)
 
 @dataclass(frozen=True)
 class Derivation:
-    """A cell with its four programs. Tidy as derived, fast once scheduled; the type is the same."""
+    """A cell with its programs. Tidy as derived, fast once scheduled; the type is the same.
+
+    second_order: whether a sheet shows how gradients move, too.
+    """
 
     cell: Cell
     forward: Program
     backward: Program
     tangent: Program
     jacobian: Program
+    second_order: bool = False
 
     def programs(self) -> tuple[Program, Program, Program, Program]:
         return self.forward, self.backward, self.tangent, self.jacobian
+
+    @cached_property
+    def second(self) -> Program:
+        """How gradients move with the arguments: the tangent, the backward program and the tangent of that, tidy."""
+        first = outputs(differentiate.backward(self.forward), self.forward)
+        return run(list(TIDY.values()), differentiate.second(self.forward, first), self.forward)
 
     def notation(self, kind: type[Notation] = Notation) -> Notation:
         """A notation in which an unnamed function of a value is written as such: tanh(c)."""
@@ -52,7 +66,8 @@ class Derivation:
 
 
 def shows_itself(target: Value, value: object) -> bool:
-    from derive.language import Apply, Softmax
+    from derive.language import Apply
+    from derive.reductions import Softmax
 
     return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
 
@@ -61,8 +76,8 @@ def derive(cell: Cell) -> Derivation:
     """The derived programs of a cell, tidy."""
     forward = cell.forward
     derived = [differentiate.backward(forward), differentiate.tangent(forward), differentiate.jacobian(forward)]
-    tidy = [run(list(TIDY.values()), program, forward) for program in derived]
-    return Derivation(cell, forward, *tidy)
+    backward, tangent, jacobian = [run(list(TIDY.values()), program, forward) for program in derived]
+    return Derivation(cell, forward, backward, tangent, jacobian)
 
 
 def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
@@ -75,9 +90,9 @@ def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
 def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
     """(the derivation with its programs scheduled, the values on the tape)."""
     chosen = [SCHEDULE[name] for name in passes]
-    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist", "defer")]
+    lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    backward, tangent = run(chosen, derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
     jacobian = derivation.jacobian.live()
     tape = tape_values(plain, (backward, tangent, jacobian))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
@@ -95,10 +110,22 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
+    check_vectors(derivation.forward)
     scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
     body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
+
+
+def check_vectors(forward: Program) -> None:
+    """Raises ProgramError where a value isn't one that kernels are emitted for."""
+    for equation in forward.equations:
+        for value in (equation.target, *equation.reads()):
+            if rank(value) != 1 and (value.timed or rank(value) == 0):
+                raise ProgramError(
+                    f"emit: equation `{equation.target.name}`: {value.name} is {shape_text(value)}: expected a vector of each step, or a "
+                    "parameter that is a vector or a matrix. Kernels for other shapes aren't emitted yet."
+                )
 
 
 def digest(text: str) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Program
+from derive.reductions import Softmax
 
 if TYPE_CHECKING:
     from derive.compiler import Derivation
@@ -40,7 +41,12 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
 
 def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
     """(matrix products, multiply-adds, elementwise operations) of one step and one example."""
-    values = [term.value for equation in program.equations if equation.place not in ("once", "finish") for term in equation.terms]
+    values = [
+        term.value
+        for equation in program.equations
+        if program.places[equation.target] not in ("once", "finish")
+        for term in equation.terms
+    ]
     joins = sum(
         (max(0, len(equation.terms) - 1) * equation.target.shape[0] for equation in program.equations if equation.target.timed),
         sp.S.Zero,

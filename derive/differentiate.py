@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack, rows, stack
+from derive.equation import Equation, Reason, Term, joined
 from derive.errors import DeriveError
 from derive.expressions import values_in
 from derive.language import (
     Hadamard,
     Identity,
+    Ones,
     Plus,
-    Rows,
-    Stack,
     Times,
     Value,
     Zeros,
@@ -23,14 +24,14 @@ from derive.language import (
     diagonal,
     hadamard,
     matmul,
-    rows,
     scale,
-    stack,
+    transpose,
 )
 from derive.passes.collect import like_terms
-from derive.program import Equation, Program, Reason, Term, check, joined
+from derive.program import Program, check, needed
+from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import is_vector, shape_text
+from derive.shapes import is_scalar, is_vector, rank, shape_text
 
 GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
@@ -40,7 +41,7 @@ class RuleError(DeriveError):
     """A node without a rule."""
 
 
-def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: Value, what: str) -> Rule:
+def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: sp.MatrixExpr, what: str) -> Rule:
     """The rule of a node. Raises RuleError that names the node, the equation and the rules there are."""
     if kind not in table:
         known = ", ".join(sorted(known.__name__ for known in table))
@@ -52,8 +53,8 @@ def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: V
 
 
 def cotangent_of(value: Value) -> Value:
-    """dL/dv; of the state before the step, the carry into the step before."""
-    return value.like(kind="carry" if value.lag else "cotangent")
+    """dL/dv; of a value that is read from the step before, what this step hands back to that one."""
+    return value.like(lag=0).marked("carry") if value.lag else value.marked("cotangent")
 
 
 # ---- backward
@@ -62,13 +63,14 @@ def cotangent_of(value: Value) -> Value:
 def backward(forward: Program) -> Program:
     """The VJP of one step, by a reverse sweep: a program whose equations are the gradient of each quantity, in the order of computation.
 
-    Given beside the forward values: `given` cotangents of the results (what the loss says of them directly) and, for states, the
-    `carry` from the next step. Results: cotangents of the inputs, of the parameters (summed over the steps), and the carry.
+    Given beside the forward values: `given` cotangents of the results (what the loss says of them directly). The gradient of a state
+    reads the `carry` that the next step hands back, 0 behind the last step. Results: the carries (at the first step, the gradient of the
+    initial state), the cotangents of the inputs, and those of the parameters (summed over the steps).
     """
     collected: dict[Value, list[Term]] = defaultdict(list)
     states = [state for _, state in forward.carries]
-    given_terms = {result: [Term(result.like(kind="given"), Reason(None, GIVEN))] for result in forward.results}
-    carry_terms = {state: [Term(state.like(kind="carry"), Reason(None, CARRY))] for state in states}
+    given_terms = {result: [Term(result.marked("given"), Reason(None, GIVEN))] for result in forward.results}
+    carry_terms = {state: [Term(state.marked("carry").like(lag=1), Reason(None, CARRY))] for state in states}
     position = {equation.target: k for k, equation in enumerate(forward.equations)}
 
     def contributions(value: Value) -> list[Term]:
@@ -79,26 +81,23 @@ def backward(forward: Program) -> Program:
     equations: list[Equation] = []
     for equation in reversed(forward.equations):
         target = equation.target
-        equations += close(target, contributions(target))
+        equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
         for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
     before = [state.prev for state in states]
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
-    for value in ends:
-        equations += close(value, contributions(value))
+    equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
 
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
-    given = (*available, *[result.like(kind="given") for result in forward.results])
-    carries = tuple((state.like(kind="carry"), state.prev.like(kind="carry")) for state in states)
+    given = (*available, *[result.marked("given") for result in forward.results])
     results = tuple(cotangent_of(value) for value in ends)
-    program = Program("backward", (), given, carries, results, reverse=True)
-    return program.with_equations(equations)
+    return Program("backward", (), given, results).with_equations(equations)
 
 
 def sweep(
     node: sp.MatrixExpr,
     cotangent: sp.MatrixExpr,
-    y: Value,
+    y: sp.MatrixExpr,
     equation: Equation,
     collected: dict[Value, list[Term]],
     way: tuple[type, ...] = (),
@@ -114,7 +113,7 @@ def sweep(
         return
     rule = rule_for(VJP, kind, node, equation.target, "VJP")
     for operand, part in zip(operands, rule(cotangent, y, node, *operands), strict=True):
-        sweep(operand, part, y, equation, collected, (*way, kind))
+        sweep(operand, part, operand, equation, collected, (*way, kind))
 
 
 def reason(table: dict[type, Rule], way: Sequence[type], target: Value, copied: str) -> Reason | None:
@@ -122,37 +121,21 @@ def reason(table: dict[type, Rule], way: Sequence[type], target: Value, copied: 
     return joined(Reason(target, rule) for rule in told(table, way) or [copied])
 
 
-def close(value: Value, terms: list[Term]) -> list[Equation]:
-    """The equation of a value's cotangent from its contributions.
-
-    A value that doesn't depend on the step gathers the sum over steps of the contributions that do, then adds the others once.
-    """
-    cotangent = cotangent_of(value)
-    if value.timed:
-        return [Equation(cotangent, tuple(terms))]
-    each_step = tuple(term for term in terms if any(v.timed for v in values_in(term.value)))
-    once = tuple(term for term in terms if term not in each_step)
-    if not once:
-        return [Equation(cotangent, each_step, accumulate=True)] if each_step else [Equation(cotangent, (), place="finish")]
-    if not each_step:
-        return [Equation(cotangent, once, place="finish")]
-    gathered = value.like(kind="gathered")
-    total = (Term(gathered, Reason(None, "the sum over the steps")), *once)
-    return [Equation(gathered, each_step, accumulate=True), Equation(cotangent, total, place="finish")]
-
-
 # ---- forward mode
 
 
-def tangent(forward: Program) -> Program:
-    """The JVP of one step, by a forward sweep over the forward program: the tangent of each value from those before it."""
-    moving = {*forward.given, *forward.carried()}
+def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
+    """The JVP of a program, by a forward sweep: the tangent of each value from those before it.
+
+    still: given values that don't move.
+    """
+    moving = {*forward.given, *forward.carried()} - {*still}
     equations = []
     for equation in forward.equations:
         terms = []
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
-            dot = differential(part, equation.target, moving)
+            dot = differential(part, equation.target if part == value else part, moving)
             if dot is not None and not isinstance(dot, Zeros):
                 way = [*[type(value)] * (part != value), *way_into(part)]
                 why = reason(JVP, way, equation.target, "y = a: ẏ = ȧ")
@@ -160,14 +143,13 @@ def tangent(forward: Program) -> Program:
         terms = like_terms(terms)
         if terms:
             moving.add(equation.target)
-            equations.append(Equation(equation.target.like(kind="tangent"), tuple(terms), place=equation.place))
+            equations.append(Equation(equation.target.marked("tangent"), tuple(terms)))
         elif equation.target in forward.results:
             moving.add(equation.target)
-            equations.append(Equation(equation.target.like(kind="tangent"), (), place=equation.place))
+            equations.append(Equation(equation.target.marked("tangent"), ()))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
-    given = (*available, *[value.like(kind="tangent") for value in forward.given])
-    carries = tuple((read.like(kind="tangent"), written.like(kind="tangent")) for read, written in forward.carries)
-    return check(Program("tangent", tuple(equations), given, carries, tuple(r.like(kind="tangent") for r in forward.results)))
+    given = (*available, *[value.marked("tangent") for value in forward.given if value not in still])
+    return check(Program("tangent", tuple(equations), given, tuple(result.marked("tangent") for result in forward.results)))
 
 
 def way_into(node: sp.MatrixExpr) -> list[type]:
@@ -178,12 +160,12 @@ def way_into(node: sp.MatrixExpr) -> list[type]:
     return [kind, *(way_into(operands[0]) if len(operands) == 1 else [])]
 
 
-def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
+def differential(node: sp.MatrixExpr, y: sp.MatrixExpr, moving: set[Value]) -> sp.MatrixExpr | None:
     """The tangent of an expression; None where nothing in it moves."""
     if isinstance(node, Value):
-        return node.like(kind="tangent") if node in moving else None
+        return node.marked("tangent") if node in moving else None
     kind, operands = operation(node)
-    tangents = [differential(operand, y, moving) for operand in operands]
+    tangents = [differential(operand, operand, moving) for operand in operands]
     if all(dot is None for dot in tangents):
         return None
     return rule_for(JVP, kind, node, y, "JVP")(y, node, operands, tangents)
@@ -195,6 +177,24 @@ def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
     return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [node]
 
 
+# ---- second order
+
+
+def second(forward: Program, first: Program) -> Program:
+    """How gradients move: the tangent, the backward program and the tangent of that together; what the loss gives directly is held.
+
+    first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
+    tangents of the gradients.
+    """
+    tangents = tangent(forward)
+    known = {*tangents.defined(), *tangents.given}
+    still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
+    moved = tangent(first, still)
+    equations = (*tangents.equations, *first.equations, *moved.equations)
+    given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
+    return Program("second", (), tuple(given), moved.results).with_equations(equations)
+
+
 # ---- the Jacobian of one step
 
 
@@ -203,34 +203,36 @@ def jacobian(forward: Program) -> Program:
 
     The tangent of a value with respect to one state becomes a matrix, `u ∘ v̇` becomes diag(u) V̇. Each term keeps its reason, so that a
     path through the step can be followed. Results: the blocks d(state)/d(previous state), row by row; blocks that are 0 have no terms.
+    A program without equations where a matrix differs from step to step: its derivative is no matrix.
     """
+    if any(value.timed and rank(value) == 2 for value in (*forward.given, *forward.defined())):
+        return Program("jacobian", (), forward.given, ())
     before, states = forward.carried(), [written for _, written in forward.carries]
     known: dict[tuple[Value, Value], sp.MatrixExpr] = {
-        (s, wrt): Identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
+        (s, wrt): identity(s.shape[0]) if s == wrt else Zeros(s.shape[0], wrt.shape[0]) for s in before for wrt in before
     }
     blocks: dict[tuple[Value, Value], Value] = {}
     equations: list[Equation] = []
     for equation in tangent(forward).equations:
-        value = equation.target.like(kind="primal")
+        value = equation.target.like(marks=())
         for wrt in before:
             terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
             terms = like_terms(terms)
             if terms or value in states:
-                block = Value(value.name, value.shape[0], wrt.shape[0], value.timed, f"jacobian:{wrt.name}")
+                block = value.like(cols=wrt.shape[0], marks=(f"jacobian:{wrt.name}",))
                 equations.append(Equation(block, tuple(terms)))
                 known[value, wrt] = block if terms else Zeros(*block.shape)
                 blocks[value, wrt] = block
     available = (*forward.given, *before, *[equation.target for equation in forward.equations])
     results = tuple(blocks[state, wrt] for state in states for wrt in before)
-    needed = live(equations, results)
-    return check(Program("jacobian", tuple(needed), available, (), results))
+    return check(Program("jacobian", tuple(needed(equations, results)), available, results))
 
 
 def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.MatrixExpr]) -> sp.MatrixExpr:
     """An expression linear in tangents, with each tangent replaced by its matrix of derivatives with respect to one state."""
     match node:
         case Value(kind="tangent"):
-            return known.get((node.like(kind="primal"), wrt), Zeros(node.shape[0], wrt.shape[0]))
+            return known.get((node.like(marks=()), wrt), Zeros(node.shape[0], wrt.shape[0]))
         case Plus():
             return add(*[widen(term, wrt, known) for term in node.args])
         case Times():
@@ -238,14 +240,19 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
             if not isinstance(rest, Times):
                 return scale(number, widen(rest, wrt, known))
             *left, last = rest.args
-            if any(has_tangent(factor) for factor in left):
-                return Zeros(node.shape[0], wrt.shape[0])  # a parameter's tangent: parameters don't depend on the state
-            return scale(number, matmul(*left, widen(last, wrt, known)))
+            if not any(has_tangent(factor) for factor in left):
+                return scale(number, matmul(*left, widen(last, wrt, known)))
+            if is_scalar(node) and not has_tangent(last):  # ẋᵀ v is vᵀ ẋ
+                return scale(number, widen(matmul(*[transpose(part) for part in reversed(rest.args)]), wrt, known))
+            return Zeros(node.shape[0], wrt.shape[0])  # a parameter's tangent: parameters don't depend on the state
         case Hadamard():
             still = [factor for factor in node.args if not has_tangent(factor)]
             (moving,) = [factor for factor in node.args if has_tangent(factor)]
-            inner = widen(moving, wrt, known)
-            return matmul(diagonal(hadamard(*still)), inner) if still else inner
+            return scaled(still, moving, node, widen(moving, wrt, known))
+        case Total():
+            return matmul(Ones(1, node.args[0].shape[0]), widen(node.args[0], wrt, known))
+        case Cumulative():
+            return cumulative(widen(node.args[0], wrt, known), backwards=node.backwards)
         case Stack():
             return stack(*[widen(part, wrt, known) for part in node.args])
         case Rows():
@@ -253,16 +260,18 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
     return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
 
 
+def scaled(still: list[sp.MatrixExpr], moving: sp.MatrixExpr, node: sp.MatrixExpr, inner: sp.MatrixExpr) -> sp.MatrixExpr:
+    """u ∘ v̇ as diag(u) V̇; a number times v̇ as the number times V̇; u times the tangent of a number as the column u times its row."""
+    numbers = [factor for factor in still if is_scalar(factor)]
+    wide = [factor for factor in still if not is_scalar(factor)]
+    if is_scalar(moving) and not is_scalar(node):
+        return hadamard(*numbers, matmul(hadamard(*wide), inner))
+    return hadamard(*numbers, matmul(diagonal(hadamard(*wide)), inner) if wide else inner)
+
+
+def identity(size: sp.Expr) -> sp.MatrixExpr:
+    return Ones(1, 1) if size == 1 else Identity(size)
+
+
 def has_tangent(node: sp.MatrixExpr) -> bool:
     return any(value.kind == "tangent" for value in values_in(node))
-
-
-def live(equations: list[Equation], results: tuple[sp.MatrixExpr, ...]) -> list[Equation]:
-    """The equations that the results need, in their order."""
-    needed = {value for result in results for value in values_in(result)}
-    kept = []
-    for equation in reversed(equations):
-        if equation.target in needed:
-            needed.update(equation.reads())
-            kept.append(equation)
-    return kept[::-1]

@@ -9,19 +9,16 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
+from derive.blocks import Repeat, Rows, Stack
 from derive.language import (
-    LEGAL,
     Apply,
     Diagonal,
     Hadamard,
     Identity,
     LanguageError,
+    Leaf,
     Ones,
     Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
@@ -30,17 +27,19 @@ from derive.language import (
     add,
     apply,
     coefficient,
-    diagonal,
     hadamard,
     matmul,
-    repeat,
-    rows,
     scale,
-    softmax,
-    stack,
     transpose,
 )
-from derive.shapes import is_matrix, is_number, is_vector
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.shapes import is_number
+
+LEGAL = (
+    Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
+    Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
+)  # fmt: skip
+"""Every node that a program may hold."""
 
 
 def values_in(expression: sp.Basic) -> list[Value]:
@@ -50,10 +49,8 @@ def values_in(expression: sp.Basic) -> list[Value]:
     def visit(node: sp.Basic) -> None:
         if isinstance(node, Value):
             found.setdefault(node)
-        elif isinstance(node, Apply):
-            visit(node.expr)
         else:
-            for part in node.args:
+            for part in node.operands:
                 visit(part)
 
     visit(expression)
@@ -65,38 +62,20 @@ def is_timed(expression: sp.Basic) -> bool:
     return any(value.timed for value in values_in(expression))
 
 
+def axes_of(expression: sp.Basic) -> tuple[str, ...]:
+    """The axes along which an expression varies, in the order of reading; the batch last."""
+    axes = dict.fromkeys(axis for value in values_in(expression) for axis in value.axes)
+    return tuple(sorted(axes, key=lambda axis: axis == "B"))
+
+
 def rebuild(expression: sp.MatrixExpr, parts: Iterable[sp.MatrixExpr]) -> sp.MatrixExpr:
     """The node of `expression` over other matrix parts, through the constructors."""
-    new = list(parts)
-    match expression:
-        case Plus():
-            return add(*new)
-        case Times():
-            return scale(coefficient(expression)[0], matmul(*new))
-        case Hadamard():
-            return hadamard(*new)
-        case Transposed():
-            return transpose(new[0])
-        case Apply():
-            return apply(expression.scalar, new[0])
-        case Stack():
-            return stack(*new)
-        case Rows():
-            return rows(new[0], *expression.args[1:])
-        case Repeat():
-            return repeat(new[0], int(expression.args[1]))
-        case Softmax():
-            return softmax(new[0])
-        case Diagonal():
-            return diagonal(new[0])
-    return expression
+    return expression.over(*parts)
 
 
 def matrix_parts(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:
     """The operands of a node that are themselves matrices; none for a symbol or a constant."""
-    if isinstance(expression, (Value, Ones, Zeros, Identity)):
-        return []
-    return [expression.expr] if isinstance(expression, Apply) else [part for part in expression.args if is_matrix(part)]
+    return expression.operands  # type: ignore[no-any-return]
 
 
 def substitute(expression: sp.MatrixExpr, replace: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> sp.MatrixExpr:
@@ -111,7 +90,7 @@ def substitute(expression: sp.MatrixExpr, replace: Callable[[sp.MatrixExpr], sp.
 
 def in_language(expression: Any) -> sp.MatrixExpr:
     """The expression in this language's nodes; SymPy's own nodes are taken over, anything else is refused by name."""
-    if isinstance(expression, (Value, Ones, Zeros, Identity)):
+    if isinstance(expression, Leaf):
         return expression
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
@@ -152,11 +131,22 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
 
 
 def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
-    """diag(v) x as v ∘ x. Not in the constructor: a Jacobian with respect to a state of one element looks like a vector and isn't."""
-    number, rest = coefficient(expression)
-    factors = rest.args if isinstance(rest, Times) and is_vector(rest) else ()
-    at = next((k for k, factor in enumerate(factors) if isinstance(factor, Diagonal)), None)
+    """diag(v) x as v ∘ x, diag(v) A as (v 1ᵀ) ∘ A, A diag(v) as A ∘ (1 vᵀ). Not in the constructor: a derived Jacobian keeps diag(v)."""
+    factor, rest = coefficient(expression)
+    if isinstance(rest, Diagonal):
+        return scale(factor, hadamard(widened(rest.args[0], rest), Identity(rest.shape[0])))
+    factors = rest.args if isinstance(rest, Times) else ()
+    at = next((k for k, part in enumerate(factors) if isinstance(part, Diagonal)), None)
     if at is None:
         return expression
-    scaled = hadamard(factors[at].args[0], without_diagonals(matmul(*factors[at + 1 :])))
-    return scale(number, matmul(*factors[:at], scaled))
+    left, vector, right = factors[:at], factors[at].args[0], factors[at + 1 :]
+    if right:
+        inside = without_diagonals(matmul(*right))
+        return scale(factor, matmul(*left, hadamard(widened(vector, inside), inside)))
+    inside = matmul(*left)
+    return scale(factor, hadamard(inside, transpose(widened(vector, transpose(inside)))))
+
+
+def widened(vector: sp.MatrixExpr, like: sp.MatrixExpr) -> sp.MatrixExpr:
+    """A vector as the columns of a matrix, v 1ᵀ; as it is where one column is asked for."""
+    return vector if like.shape[1] == 1 else matmul(vector, Ones(1, like.shape[1]))

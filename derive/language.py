@@ -1,12 +1,11 @@
 """The language of a cell: SymPy matrix expressions that stay as they were written.
 
-SymPy sorts the terms of a sum as soon as `+` is used, so that a cell would not read like the document that it comes from.
-The nodes here are SymPy's own (`MatrixSymbol`, `MatMul`, `MatAdd`, `HadamardProduct`, `Transpose`,
-`ElementwiseApplyFunction`), subclassed only to keep the written order and to give `*` between two column vectors its
-textbook meaning, the elementwise product. `Stack`, `Rows` and `Softmax` are added: SymPy's block matrices and slices
-can't be differentiated.
+SymPy sorts the terms of a sum as soon as `+` is used, so that a cell would not read like its document. The nodes are SymPy's own,
+subclassed to keep the written order and to give `*` between two columns its textbook meaning, the elementwise product. Blocks of
+rows: `derive.blocks`; sums and other reductions over the elements of a vector or matrix: `derive.reductions`.
 
-Vectors are columns `(n, 1)` with a symbolic dimension; the batch is invisible here and appears in the emitted code only.
+A number has the shape `(1, 1)`, a vector is a column `(n, 1)`, a matrix `(n, m)`; a symbolic dimension is never 1. The axes along
+which a value varies (steps, examples) are no part of its shape.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
-from derive.shapes import check_chain, check_same, exact, is_matrix, is_vector, shape_text
+from derive.shapes import STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -29,8 +28,10 @@ X = sp.Symbol("X")
 class Written:
     """Operators that keep what was written: no sorting, no merging.
 
-    `@` is the matrix product; `*` scales by a number, is elementwise between two column vectors of one length, and the
-    matrix product otherwise; a number added to a vector is added to each of its elements.
+    `@` is the matrix product; `*` scales by a number, is elementwise between two columns, and the matrix product otherwise; a number
+    added to a vector or a matrix is added to each of its elements.
+
+    `operands` are the expressions that a node is made of, `over` makes the same node of others.
     """
 
     _op_priority = 20.0
@@ -76,28 +77,60 @@ class Written:
     def T(self) -> sp.MatrixExpr:
         return transpose(self)
 
+    @property
+    def operands(self) -> list[sp.MatrixExpr]:
+        return [part for part in self.args if is_matrix(part)]  # type: ignore[attr-defined]
 
-class Value(Written, sp.MatrixSymbol):  # type: ignore[misc]
-    """A named quantity: `Value("h", H)` is h_t, `Value("h", H).prev` is h_{t-1}, `Value("W", H, D, timed=False)` a parameter.
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        raise NotImplementedError(type(self).__name__)
 
-    timed: whether it differs from step to step (and from example to example); parameters don't.
-    kind: `primal`, or what a derived program adds to it: `cotangent` (dL/dv), `given` (the part of it that the loss gives
-    directly), `carry` (the part that comes through the next step), `tangent`, `jacobian:s` (dv/ds_prev).
-    lag: 0 for step t, -1 for step t-1.
+
+class Leaf(Written):
+    """An expression that is made of no others."""
+
+    __slots__ = ()
+
+    @property
+    def operands(self) -> list[sp.MatrixExpr]:
+        return []
+
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return self
+
+
+class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
+    """A named quantity: `Value("h", H)` is h_t, `Value("h", H).prev` is h_{t-1}, `Value("W", H, D, axes=())` a parameter.
+
+    axes: along which it varies; none for parameters.
+    marks: what a derivation made of it, the last one last: `cotangent` (dL/dv), `given` (the part of it that the loss gives
+    directly), `carry` (the part that comes through the next step), `tangent`, `jacobian:s` (dv/ds_prev). They stack: the tangent of
+    a cotangent is `("cotangent", "tangent")`.
+    lag: 0 for step t, -1 for step t-1, 1 for step t+1.
     """
 
-    def __new__(cls, name: Any, rows: Any, cols: Any = 1, timed: Any = True, kind: Any = "primal", lag: Any = 0) -> Value:
-        parts = [Str(part) if isinstance(part, str) else sp.sympify(part) for part in (name, rows, cols, timed, kind, lag)]
-        self: Value = sp.Basic.__new__(cls, *parts)
+    def __new__(cls, name: Any, rows: Any, cols: Any = 1, axes: Any = STEPS_AND_EXAMPLES, marks: Any = (), lag: Any = 0) -> Value:
+        sizes = [sp.sympify(part) for part in (rows, cols)]
+        words = [sp.Tuple(*[Str(str(one)) for one in part]) for part in (axes, marks)]
+        self: Value = sp.Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
         return self
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(str(axis) for axis in self.args[3])
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return tuple(str(mark) for mark in self.args[4])
+
+    @property
     def timed(self) -> bool:
-        return bool(self.args[3])
+        """Whether it varies along any axis."""
+        return len(self.args[3]) > 0
 
     @property
     def kind(self) -> str:
-        return str(self.args[4].name)
+        """The last mark; `primal` where there is none."""
+        return str(self.args[4][-1]) if len(self.args[4]) else "primal"
 
     @property
     def lag(self) -> int:
@@ -109,69 +142,76 @@ class Value(Written, sp.MatrixSymbol):  # type: ignore[misc]
         return self.like(lag=self.lag - 1)
 
     def like(self, **changes: Any) -> Value:
-        """The same value with some of `name`, `rows`, `cols`, `timed`, `kind`, `lag` changed."""
-        fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "timed", "kind", "lag"), self.args, strict=True)) | changes
+        """The same value with some of `name`, `rows`, `cols`, `axes`, `marks`, `lag` changed; `kind` for a single mark."""
+        if "kind" in changes:
+            kind = changes.pop("kind")
+            changes["marks"] = () if kind == "primal" else (kind,)
+        fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes
         return Value(**fields)
+
+    def marked(self, mark: str) -> Value:
+        """The value that a derivation makes of this one."""
+        return self.like(marks=(*self.marks, mark))
 
     @property
     def is_vector(self) -> bool:
-        return bool(self.shape[1] == 1)
+        return is_vector(self)
 
 
 class Plus(Written, sp.MatAdd):  # type: ignore[misc]
     """a + b + ..."""
 
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return add(*parts)
+
 
 class Times(Written, sp.MatMul):  # type: ignore[misc]
     """A x, with a number in front where there is one."""
 
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return scale(coefficient(self)[0], matmul(*parts))
+
 
 class Hadamard(Written, HadamardProduct):  # type: ignore[misc]
-    """u ∘ v, element by element."""
+    """u ∘ v, element by element; numbers among the factors scale the others and stand in front."""
+
+    def __new__(cls, *factors: sp.MatrixExpr) -> Hadamard:
+        self: Hadamard = sp.Basic.__new__(cls, *factors)
+        return self
+
+    @property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[-1].shape  # type: ignore[no-any-return]
+
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return hadamard(*parts)
 
 
 class Transposed(Written, sp.Transpose):  # type: ignore[misc]
     """Aᵀ."""
 
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return transpose(*parts)
+
 
 class Apply(Written, ElementwiseApplyFunction):  # type: ignore[misc]
     """f(a) element by element; `scalar` is f as a SymPy expression in `X`."""
+
+    def __new__(cls, function: sp.Lambda, operand: sp.MatrixExpr) -> Apply:
+        """SymPy's own would take the function of a (1, 1) matrix as of a number."""
+        self: Apply = sp.Basic.__new__(cls, function, operand)
+        return self
 
     @property
     def scalar(self) -> sp.Expr:
         return self.args[0].expr
 
-
-class Stack(Written, sp.MatrixExpr):  # type: ignore[misc]
-    """[a; b; ...]: parts of one width, one above the other."""
-
     @property
-    def shape(self) -> tuple[sp.Expr, sp.Expr]:
-        return sp.Add(*[part.shape[0] for part in self.args]), self.args[0].shape[1]
+    def operands(self) -> list[sp.MatrixExpr]:
+        return [self.expr]
 
-
-class Rows(Written, sp.MatrixExpr):  # type: ignore[misc]
-    """Rows start <= r < stop of an expression: `Rows(a, start, stop)`."""
-
-    @property
-    def shape(self) -> tuple[sp.Expr, sp.Expr]:
-        return self.args[2] - self.args[1], self.args[0].shape[1]
-
-
-class Repeat(Written, sp.MatrixExpr):  # type: ignore[misc]
-    """The same vector several times, one above the other: `Repeat(v, 3)`; only passes make it."""
-
-    @property
-    def shape(self) -> tuple[sp.Expr, sp.Expr]:
-        return self.args[0].shape[0] * self.args[1], self.args[0].shape[1]
-
-
-class Softmax(Written, sp.MatrixExpr):  # type: ignore[misc]
-    """softmax over the features of one vector."""
-
-    @property
-    def shape(self) -> tuple[sp.Expr, sp.Expr]:
-        return self.args[0].shape  # type: ignore[no-any-return]
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return apply(self.scalar, *parts)
 
 
 class Diagonal(Written, sp.MatrixExpr):  # type: ignore[misc]
@@ -181,21 +221,20 @@ class Diagonal(Written, sp.MatrixExpr):  # type: ignore[misc]
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
         return self.args[0].shape[0], self.args[0].shape[0]
 
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return diagonal(*parts)
 
-class Ones(Written, sp.OneMatrix):  # type: ignore[misc]
+
+class Ones(Leaf, sp.OneMatrix):  # type: ignore[misc]
     """A matrix of ones; as a vector, the 1 of `1 - z`."""
 
 
-class Zeros(Written, sp.ZeroMatrix):  # type: ignore[misc]
+class Zeros(Leaf, sp.ZeroMatrix):  # type: ignore[misc]
     """A matrix of zeros."""
 
 
-class Identity(Written, sp.Identity):  # type: ignore[misc]
+class Identity(Leaf, sp.Identity):  # type: ignore[misc]
     """The identity matrix."""
-
-
-LEGAL = (Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Softmax, Diagonal, Ones, Zeros, Identity)
-"""Every node that a program may hold."""
 
 
 # ---- constructors: the only places where nodes are made. They flatten, pull numbers to the front, drop ones and zeros, sort nothing.
@@ -224,12 +263,12 @@ def scale(number: Any, expression: Any, like: Any = None) -> sp.MatrixExpr:
 
 def add(*terms: Any) -> sp.MatrixExpr:
     """The sum of the terms, in their order; a number counts for each element."""
-    like = next(term for term in terms if is_matrix(term))
+    like = widest("sum", [term for term in terms if is_matrix(term)])
     flat: list[sp.MatrixExpr] = []
     for term in terms:
         term = term if is_matrix(term) else scale(term, Ones(*like.shape))
-        flat.extend(term.args if isinstance(term, Plus) else [term])
-    check_same("sum", [like, *flat])
+        parts = term.args if isinstance(term, Plus) else [term]
+        flat.extend(part if part.shape == like.shape else hadamard(part, Ones(*like.shape)) for part in parts)
     flat = [term for term in flat if not isinstance(term, Zeros)]
     return Zeros(*like.shape) if not flat else flat[0] if len(flat) == 1 else Plus(*flat, evaluate=False)
 
@@ -240,26 +279,34 @@ def times(left: Any, right: Any) -> sp.MatrixExpr:
         return scale(left, right)
     if not is_matrix(right):
         return scale(right, left)
-    return hadamard(left, right) if is_vector(left) and is_vector(right) else matmul(left, right)
+    columns = left.shape[1] == right.shape[1] == 1
+    return hadamard(left, right) if columns or is_scalar(left) or is_scalar(right) else matmul(left, right)
 
 
 def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     """u ∘ v ∘ ..., numbers in front."""
     number: sp.Expr = sp.S.One
     flat: list[sp.MatrixExpr] = []
-    check_same("elementwise product", factors)
+    shape = widest("elementwise product", list(factors)).shape
     for factor in factors:
         scalar, rest = coefficient(factor)
         number *= scalar
         flat.extend(rest.args if isinstance(rest, Hadamard) else [rest])
     if any(isinstance(factor, Zeros) for factor in flat):
-        return Zeros(*factors[0].shape)
-    flat = [factor for factor in flat if not isinstance(factor, Ones)] or [Ones(*factors[0].shape)]
+        return Zeros(*shape)
+    flat = [factor for factor in flat if not isinstance(factor, Ones)]
+    scaling = [factor for factor in flat if is_scalar(factor) and factor.shape != shape]
+    wide = [factor for factor in flat if factor.shape == shape] or [Ones(*shape)]
+    flat = [*scaling, *wide]
     return scale(number, flat[0] if len(flat) == 1 else Hadamard(*flat))
 
 
 def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
-    """A B x, numbers in front."""
+    """A B x, numbers in front; a factor that is a number for itself scales the others."""
+    scaling = [factor for factor in factors if is_scalar(factor)]
+    others = [factor for factor in factors if not is_scalar(factor)]
+    if scaling:
+        return hadamard(*scaling, matmul(*others)) if others else hadamard(*scaling)
     number: sp.Expr = sp.S.One
     flat: list[sp.MatrixExpr] = []
     for factor in factors:
@@ -287,8 +334,12 @@ def merge_diagonals(factors: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
 def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     """Aᵀ, with (AB)ᵀ = BᵀAᵀ and Aᵀᵀ = A."""
     match expression:
+        case _ if is_scalar(expression):
+            return expression
         case Transposed():
             return expression.args[0]
+        case Hadamard():
+            return hadamard(*[transpose(part) for part in expression.args])
         case Times():
             number, rest = coefficient(expression)
             parts = rest.args if isinstance(rest, Times) else (rest,)
@@ -317,54 +368,6 @@ def apply(scalar: sp.Expr, expression: sp.MatrixExpr) -> sp.MatrixExpr:
     return Apply(sp.Lambda(X, scalar), expression)
 
 
-def stack(*parts: sp.MatrixExpr) -> sp.MatrixExpr:
-    """[a; b; ...], nested stacks flattened."""
-    flat = [piece for part in parts for piece in (part.args if isinstance(part, Stack) else [part])]
-    for part in flat:
-        if part.shape[1] != flat[0].shape[1]:
-            raise LanguageError(f"stack: widths differ: expected {shape_text(flat[0])}, got {shape_text(part)}.")
-    flat = join_rows(flat)
-    if all(isinstance(part, Zeros) for part in flat):
-        return Zeros(sp.Add(*[part.shape[0] for part in flat]), flat[0].shape[1])
-    return flat[0] if len(flat) == 1 else Stack(*flat)
-
-
-def join_rows(parts: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
-    """Adjacent rows of one expression become one range of rows."""
-    joined: list[sp.MatrixExpr] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, Rows) and isinstance(last, Rows) and last.args[0] == part.args[0] and last.args[2] == part.args[1]:
-            joined[-1] = rows(part.args[0], last.args[1], part.args[2])
-        else:
-            joined.append(part)
-    return joined
-
-
-def repeat(vector: sp.MatrixExpr, times_: int) -> sp.MatrixExpr:
-    """The vector, `times_` times, one above the other."""
-    if isinstance(vector, Zeros):
-        return Zeros(vector.shape[0] * times_, vector.shape[1])
-    return vector if times_ == 1 else Repeat(vector, sp.Integer(times_))
-
-
-def rows(expression: sp.MatrixExpr, start: Any, stop: Any) -> sp.MatrixExpr:
-    """Rows start <= r < stop."""
-    start, stop = sp.sympify(start), sp.sympify(stop)
-    if start == 0 and stop == expression.shape[0]:
-        return expression
-    if isinstance(expression, Zeros):
-        return Zeros(stop - start, expression.shape[1])
-    if isinstance(expression, Rows):
-        return rows(expression.args[0], expression.args[1] + start, expression.args[1] + stop)
-    return Rows(expression, start, stop)
-
-
-def softmax(expression: sp.MatrixExpr) -> sp.MatrixExpr:
-    """exp(z) / sum(exp(z)) over the features of z."""
-    return Softmax(expression)
-
-
 def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """diag(v)."""
     number, rest = coefficient(vector)
@@ -376,19 +379,24 @@ def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
 # ---- what cells are written with
 
 
-def sequence(name: str, rows: Any) -> Value:
-    """A vector that differs from step to step: an input, a state, a gate."""
-    return Value(name, rows)
+def sequence(name: str, rows: Any = 1, cols: Any = 1) -> Value:
+    """What differs from step to step, an input, a state, a gate: a vector, a matrix with `cols`, a number without sizes."""
+    return Value(name, rows, cols)
 
 
 def matrix(name: str, rows: Any, cols: Any) -> Value:
     """A matrix of parameters, `(rows, cols)`."""
-    return Value(name, rows, cols, timed=False)
+    return Value(name, rows, cols, axes=())
 
 
 def vector(name: str, rows: Any) -> Value:
     """A vector of parameters, `(rows,)`."""
-    return Value(name, rows, timed=False)
+    return Value(name, rows, axes=())
+
+
+def number(name: str) -> Value:
+    """A learned number, a parameter of shape `()`."""
+    return Value(name, 1, axes=())
 
 
 def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import sympy as sp
 
-from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
+from derive.blocks import Repeat, Rows, Stack
+from derive.equation import Equation
+from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
     Diagonal,
@@ -15,10 +17,6 @@ from derive.language import (
     Identity,
     Ones,
     Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
@@ -28,7 +26,7 @@ from derive.language import (
     hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
-from derive.program import Equation
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
 """How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
@@ -37,7 +35,7 @@ SUM, PRODUCT, FACTOR, ATOM = range(4)
 class Notation:
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one, each_step = " ∘ ", "−", "\u0307", "1", "Σₜ"
+    times, minus, dot, one, each_step, elements = " ∘ ", "−", "\u0307", "1", "Σₜ", "Σ"
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
@@ -64,33 +62,32 @@ class Notation:
         return text[:1] + "".join(DECORATIONS[one][0] for one in decorations) + text[1:]
 
     def time(self, lag: int) -> str:
-        return "ₜ" + {0: "", -1: "₋₁", 1: "₊₁"}[lag]
+        return "ₜ" + (f"{lag:+}".translate(str.maketrans("+-0123456789", "₊₋₀₁₂₃₄₅₆₇₈₉")) if lag else "")
 
     def timed(self, name: str, lag: int) -> str:
         return self.name(name) + self.time(lag)
 
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
-        plain = value.like(kind="primal", lag=0)
-        lag = value.lag + shift
+        plain = value.like(marks=(), lag=0)
+        lag = value.lag + shift - (value.marks[:1] == ("carry",))
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
             primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
-        match value.kind.split(":"):
-            case ["primal"]:
-                return primal
-            case ["cotangent"]:
-                return self.derivative("L", primal)
-            case ["gathered"]:
-                return f"{self.each_step} {self.at(self.derivative('L', primal), 0)}"
-            case ["given"]:
+        loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
+        match [mark.split(":") for mark in value.marks[:1]]:
+            case [["cotangent"]]:
+                return self.derivative(loss, primal)
+            case [["given"]]:
                 return self.derivative(self.timed("L", shift), primal)
-            case ["carry"]:
-                return self.at(self.derivative("L", primal), lag + 1)
-            case ["tangent"]:
+            case [["carry"]]:
+                return self.at(self.derivative(loss, primal), lag + 1)
+            case [["summed"]]:
+                return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
+            case [["tangent"]]:
                 return self.tangent(value, lag)
-            case ["jacobian", wrt]:
+            case [["jacobian", wrt]]:
                 return self.derivative(primal, self.timed(wrt, lag - 1))
         return primal
 
@@ -100,6 +97,10 @@ class Notation:
     def loss(self) -> str:
         """What L is."""
         return "L = Σₜ Lₜ"
+
+    def moving(self) -> str:
+        """What a dot on L is."""
+        return "how the gradients move along the tangents: L̇ is the derivative of L along them"
 
     def at(self, text: str, lag: int) -> str:
         """A derivative through one step only."""
@@ -134,9 +135,13 @@ class Notation:
             case Plus():
                 return self.plus([self.formula(term, shift) for term in rest.args]), SUM
             case Times():
-                if isinstance(rest.args[0], Ones):
+                if isinstance(rest.args[0], Ones) and rest.args[0].shape[1] != 1:
                     return f"{self.ones()} {self.within(rest.args[-1], shift, ATOM)}", FACTOR
+                if isinstance(rest.args[-1], Ones):
+                    return f"{self.within(rest.args[0], shift, ATOM)} {self.row_of_ones()}", FACTOR
                 return " ".join(self.within(factor, shift, FACTOR) for factor in rest.args), FACTOR
+            case Hadamard() if rest.args[0].shape != rest.shape:
+                return self.scaled_by_numbers(list(rest.args), shift)
             case Hadamard():
                 *factors, last = rest.args
                 if isinstance(last, Apply) and last.scalar == 1 / X:
@@ -146,8 +151,10 @@ class Notation:
                 return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
-            case Softmax():
-                return f"{self.function('softmax')}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
+            case Softmax() | Largest() | FirstLargest() | LogSumExp() | Cumulative():
+                return f"{self.function(self.called(rest))}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
+            case Total():
+                return f"{self.elements} {self.within(rest.args[0], shift, PRODUCT)}", FACTOR
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
             case Repeat():
@@ -163,6 +170,21 @@ class Notation:
             case Identity():
                 return "I", ATOM
         raise TypeError(f"notation: no text for {type(node).__name__}")
+
+    @staticmethod
+    def called(node: sp.MatrixExpr) -> str:
+        """The name of an operation over the elements of a vector."""
+        if isinstance(node, Cumulative):
+            return "cumsum from the end" if node.backwards else "cumsum"
+        return {Softmax: "softmax", Largest: "max", FirstLargest: "first max", LogSumExp: "logsumexp"}[type(node)]
+
+    def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
+        """Numbers of each step in front of what they scale; alone where they fill it."""
+        numbers = [self.within(factor, shift, FACTOR) for factor in factors if factor.shape != factors[-1].shape]
+        if isinstance(factors[-1], Ones):
+            return " ".join(numbers), ATOM if len(numbers) == 1 else FACTOR
+        wide = hadamard(*[factor for factor in factors if factor.shape == factors[-1].shape])
+        return " ".join([*numbers, self.within(wide, shift, FACTOR)]), FACTOR
 
     def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
         """u ∘ v ∘ (1/w), read as a division."""
@@ -193,6 +215,9 @@ class Notation:
 
     def ones(self) -> str:
         return "1 1ᵀ"
+
+    def row_of_ones(self) -> str:
+        return "1ᵀ"
 
     def function(self, name: str) -> str:
         return name
@@ -308,91 +333,4 @@ class Notation:
         return f"{self.each_step} " * summed + self.within(factor, 0, PRODUCT)
 
 
-class LaTeX(Notation):
-    """LaTeX for amsmath."""
-
-    times, minus, one, each_step = r" \circ ", "-", "1", r"\sum_t"
-    functions: ClassVar = {
-        sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
-        softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
-        sp.exp: r"\exp", sp.log: r"\log", sp.sin: r"\sin", sp.cos: r"\cos", absolute: r"\operatorname{abs}",
-        sign: r"\operatorname{sgn}", sp.atan: r"\arctan", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
-    }  # fmt: skip
-
-    def name(self, name: str) -> str:
-        base, subscripts = split_name(name)
-        if not subscripts:
-            return self.letter(*base)
-        return f"{self.letter(*base)}_{{{', '.join(self.letter(*part) for part in subscripts)}}}"
-
-    def letter(self, letters: str, decorations: list[str]) -> str:
-        plain = letters.rstrip("_")
-        greek = plain.lower() in GREEK and letters not in self.words
-        text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
-        for one in decorations:
-            text = f"{DECORATIONS[one][1]}{{{text}}}"
-        return text
-
-    def time(self, lag: int) -> str:
-        return "t" + {0: "", -1: "-1", 1: "+1"}[lag]
-
-    def timed(self, name: str, lag: int) -> str:
-        base, subscripts = split_name(name)
-        marks = [*[self.letter(*part) for part in subscripts], self.time(lag)]
-        return f"{self.letter(*base)}_{{{', '.join(marks)}}}"
-
-    def tangent(self, value: Value, lag: int) -> str:
-        name = value.name.split("_")
-        dotted = "_".join(
-            [name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]]
-        )
-        return self.timed(dotted, lag) if value.timed else self.name(dotted)
-
-    @staticmethod
-    def decorated(name: list[str]) -> int:
-        return int(len(name) > 1 and name[1] in DECORATIONS)
-
-    def derivative(self, above: str, below: str) -> str:
-        return rf"\frac{{\partial {above}}}{{\partial {below}}}"
-
-    def loss(self) -> str:
-        return r"$L = \sum_t L_t$"
-
-    def at(self, text: str, lag: int) -> str:
-        return rf"\left.{text}\right|_{{{self.time(lag)}}}"
-
-    def transposed(self, text: str) -> str:
-        return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"
-
-    def parentheses(self, text: str) -> str:
-        return rf"\left({text}\right)"
-
-    def stacked(self, parts: list[str]) -> str:
-        return r"\begin{bmatrix} " + r" \\ ".join(parts) + r" \end{bmatrix}"
-
-    def rows(self, text: str, start: sp.Expr, stop: sp.Expr) -> str:
-        return rf"\left[{text}\right]_{{{dim(start)}:{dim(stop)}}}"
-
-    def ones(self) -> str:
-        return r"\mathbf{1} \mathbf{1}^\top"
-
-    def function(self, name: str) -> str:
-        return rf"\operatorname{{{name}}}"
-
-    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
-        return rf"\frac{{{self.formula(above, shift)}}}{{{self.formula(below, shift)}}}"
-
-    def reciprocal(self, text: str, binds: int) -> str:
-        return rf"\frac{{1}}{{{text}}}"
-
-    def root(self, text: str) -> str:
-        return rf"\sqrt{{{text}}}"
-
-    def raised(self, text: str, exponent: sp.Expr) -> str:
-        return rf"{text}^{{{sp.latex(exponent)}}}"
-
-    def number(self, number: sp.Expr) -> str:
-        return decimal(number) or str(sp.latex(number))
-
-
-__all__ = ["LaTeX", "Notation", "dim", "split_name", "width"]
+__all__ = ["Notation", "dim", "split_name", "width"]

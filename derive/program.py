@@ -1,22 +1,22 @@
-"""A program: named equations in the order of computation. Forward, backward, tangent and Jacobian programs are all of this type."""
+"""A program: named equations over axes. Forward, backward, tangent and Jacobian programs, and what is derived of these, are of this type.
+
+Nothing in it says where an equation is computed: `derive.schedule` finds that from what reads what.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import sympy as sp
 
+from derive.equation import Equation
 from derive.errors import DeriveError
-from derive.expressions import matrix_parts, substitute, values_in
-from derive.language import LEGAL, Value, Zeros, add, hadamard
+from derive.expressions import LEGAL, matrix_parts
+from derive.language import Value
+from derive.schedule import places
 from derive.shapes import shape_text
-
-PLACES = ("once", "before", "step", "after", "finish")
-"""When an equation is computed: once from the parameters; for all steps at once before the loop over time; in the loop; for all
-steps at once after it; once after everything."""
 
 
 class ProgramError(DeriveError):
@@ -24,125 +24,73 @@ class ProgramError(DeriveError):
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a term stands in a derived formula: the forward equation that it came from (by the value that it defines, None for what the loss
-    gives) and the rule.
-
-    also: what else was at work, where several rules made one term: the next on its way first.
-    """
-
-    equation: Any
-    rule: str
-    also: tuple[Reason, ...] = ()
-
-    def links(self) -> tuple[Reason, ...]:
-        """Every equation and rule that made the term, each once, the one that the term came from last in front."""
-        parts = (replace(self, also=()), *[link for one in self.also for link in one.links()])
-        return tuple(dict.fromkeys(parts))
-
-
-def joined(reasons: Iterable[Reason | None]) -> Reason | None:
-    """The reason of a term that several rules made: the first, and what else was at work."""
-    links = [link for reason in reasons if reason is not None for link in reason.links()]
-    return replace(links[0], also=tuple(dict.fromkeys(links))[1:]) if links else None
-
-
-@dataclass(frozen=True)
-class Term:
-    """One summand and its reason; a forward equation, given by the user, needs none."""
-
-    value: sp.MatrixExpr
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True)
-class Equation:
-    """target = factor ∘ (sum of the terms), computed at `place`.
-
-    accumulate: the target doesn't depend on the step; it is the sum over the steps (and over the batch) of the right side.
-    auxiliary: the target is a part that the cell's own equations leave unnamed.
-    """
-
-    target: Value
-    terms: tuple[Term, ...]
-    factor: sp.MatrixExpr | None = None
-    place: str = "step"
-    accumulate: bool = False
-    auxiliary: bool = False
-
-    @cached_property
-    def value(self) -> sp.MatrixExpr:
-        """The right side as one expression; zeros where there is no term."""
-        if not self.terms:
-            return Zeros(*self.target.shape)
-        total = add(*[term.value for term in self.terms])
-        return total if self.factor is None else hadamard(self.factor, total)
-
-    @cached_property
-    def _reads(self) -> dict[Value, None]:
-        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
-        return dict.fromkeys(value for part in parts for value in values_in(part))
-
-    def reads(self) -> list[Value]:
-        """The values that the right side reads."""
-        return list(self._reads)
-
-    def is_reading(self, value: Value) -> bool:
-        """Whether the right side reads a value."""
-        return value in self._reads
-
-    def substituted(self, new: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> Equation:
-        """The equation with every node for which `new` answers replaced, in its terms and in its factor."""
-        terms = tuple(Term(substitute(term.value, new), term.reason) for term in self.terms)
-        return replace(self, terms=terms, factor=self.factor and substitute(self.factor, new))
-
-    def with_value(self, value: sp.MatrixExpr) -> Equation:
-        """The same target with another right side; the reasons of a single term are kept."""
-        reason = self.terms[0].reason if len(self.terms) == 1 else None
-        return replace(self, terms=(Term(value, reason),), factor=None)
-
-
-@dataclass(frozen=True)
 class Program:
     """Named equations over given values.
 
     given: the values that are there before the first equation (parameters, inputs, the tape, cotangents of the outputs).
-    carries: pairs (read, written): what a step reads as `read` is what the step before it, in the direction of the walk, wrote.
     results: the values that the caller gets.
-    reverse: whether the loop runs from the last step to the first.
     """
 
     name: str
     equations: tuple[Equation, ...]
     given: tuple[Value, ...]
-    carries: tuple[tuple[Value, Value], ...]
     results: tuple[Value, ...]
-    reverse: bool = False
 
-    def at(self, *places: str) -> list[Equation]:
+    @cached_property
+    def carries(self) -> tuple[tuple[Value, Value], ...]:
+        """(read, written): what a step reads as `read` is what another step wrote as `written`."""
+        defined = {equation.target for equation in self.equations}
+        read = dict.fromkeys(value for equation in self.equations for value in equation.reads() if value.lag)
+        order = {value: k for k, value in enumerate(self.results)}
+        pairs = [(value, value.like(lag=0)) for value in read if value.like(lag=0) in defined]
+        return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
+
+    @property
+    def reverse(self) -> bool:
+        """Whether steps read what later ones wrote: the loop runs from the last step to the first."""
+        return any(read.lag > 0 for read, _ in self.carries)
+
+    @cached_property
+    def places(self) -> dict[Value, str]:
+        """Target -> where its equation is computed, one of `derive.schedule.PLACES`."""
+        return places(self.equations)
+
+    def at(self, *wanted: str) -> list[Equation]:
         """The equations of some places, in order."""
-        return [equation for equation in self.equations if equation.place in places]
+        return [equation for equation in self.equations if self.places[equation.target] in wanted]
+
+    def place(self, equation: Equation) -> str:
+        return self.places[equation.target]
 
     def defined(self) -> dict[Value, Equation]:
         return {equation.target: equation for equation in self.equations}
 
     def carried(self) -> list[Value]:
-        """The values that are read from the step before."""
+        """The values that are read from another step."""
         return [read for read, _ in self.carries]
 
     def live(self) -> Program:
-        """The program without the equations that neither a result nor the next step reads, directly or not."""
-        needed, kept = {*self.results, *[written for _, written in self.carries]}, []
-        for equation in reversed(self.equations):
-            if equation.target in needed:
-                needed.update(equation.reads())
-                kept.append(equation)
-        return self.with_equations(kept[::-1])
+        """The program without the equations that no result reads, directly or not."""
+        return self.with_equations(needed(self.equations, self.results))
 
-    def with_equations(self, equations: Iterator[Equation] | list[Equation]) -> Program:
-        """The same program with other equations, sorted by place, checked."""
-        ordered = sorted(equations, key=lambda equation: PLACES.index(equation.place))
-        return check(replace(self, equations=tuple(ordered)))
+    def with_equations(self, equations: Iterable[Equation]) -> Program:
+        """The same program with other equations, what the loop doesn't need in front, totals and what is made of them last, checked."""
+        kept = tuple(equations)
+        where = places(kept)
+        rank = {"once": 0, "before": 1, "step": 2, "after": 2, "finish": 3}
+        return check(replace(self, equations=tuple(sorted(kept, key=lambda one: rank[where[one.target]]))))
+
+
+def needed(equations: Sequence[Equation], results: Iterable[Value]) -> list[Equation]:
+    """The equations that some values are made of, in their order."""
+    defined = {equation.target: equation for equation in equations}
+    waiting, found = list(results), set[Value]()
+    while waiting:
+        value = waiting.pop().like(lag=0)
+        if value in defined and value not in found:
+            found.add(value)
+            waiting += defined[value].reads()
+    return [equation for equation in equations if equation.target in found]
 
 
 def check(program: Program) -> Program:
@@ -165,7 +113,7 @@ def check(program: Program) -> Program:
         if equation.target in known:
             raise ProgramError(f"{where}: defined twice.")
         known.add(equation.target)
-    for value in (*program.results, *[written for _, written in program.carries]):
+    for value in program.results:
         if value not in known:
             raise ProgramError(f"{program.name}: {value.name} ({value.kind}) is a result and isn't defined.")
     return program

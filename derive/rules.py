@@ -14,6 +14,7 @@ from typing import Any
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
 from derive.expressions import matrix_parts
 from derive.functions import derivative
 from derive.language import (
@@ -21,10 +22,6 @@ from derive.language import (
     Hadamard,
     Ones,
     Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Zeros,
@@ -33,11 +30,22 @@ from derive.language import (
     coefficient,
     hadamard,
     matmul,
-    repeat,
-    rows,
     scale,
-    stack,
     transpose,
+)
+from derive.reductions import (
+    Cumulative,
+    FirstLargest,
+    Largest,
+    LogSumExp,
+    Softmax,
+    Total,
+    cumulative,
+    filled,
+    first_largest,
+    inner,
+    softmax,
+    total,
 )
 
 Rule = Callable[..., Any]
@@ -122,7 +130,11 @@ def times_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -> l
 @vjp(Hadamard)
 def hadamard_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -> list[Matrix]:
     """y = u ∘ v: ū = ȳ ∘ v."""
-    return [hadamard(cotangent, *factors[:k], *factors[k + 1 :]) for k in range(len(factors))]
+    others = [[*factors[:k], *factors[k + 1 :]] for k in range(len(factors))]
+    return [
+        hadamard(cotangent, *rest) if factor.shape == node.shape else inner(cotangent, filled(hadamard(*rest), node))
+        for factor, rest in zip(factors, others, strict=True)
+    ]
 
 
 @vjp(Apply)
@@ -165,6 +177,36 @@ def softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> 
     """y = softmax(z): z̄ = y ∘ (ȳ − 1 1ᵀ(y ∘ ȳ))."""
     n = operand.shape[0]
     return [hadamard(y, cotangent - matmul(Ones(n, n), hadamard(y, cotangent)))]
+
+
+@vjp(Total)
+def total_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = Σ x: x̄ = ȳ 1."""
+    return [filled(cotangent, operand)]
+
+
+@vjp(Largest)
+def largest_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = max x: x̄ is ȳ at the first of the largest elements, 0 elsewhere."""
+    return [hadamard(cotangent, first_largest(operand))]
+
+
+@vjp(FirstLargest)
+def first_largest_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = where x is largest: x̄ = 0."""
+    return [Zeros(*operand.shape)]
+
+
+@vjp(LogSumExp)
+def logsumexp_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = logsumexp(z): z̄ = ȳ softmax(z)."""
+    return [hadamard(cotangent, softmax(operand))]
+
+
+@vjp(Cumulative)
+def cumulative_vjp(cotangent: Matrix, y: Matrix, node: Cumulative, operand: Matrix) -> list[Matrix]:
+    """y = running sums of x: x̄ is the running sums of ȳ from the other end."""
+    return [cumulative(cotangent, backwards=not node.backwards)]
 
 
 # ---- tangents forward
@@ -235,3 +277,33 @@ def softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: S
     """y = softmax(z): ẏ = y ∘ (ż − 1 1ᵀ(y ∘ ż))."""
     n = operands[0].shape[0]
     return hadamard(y, tangents[0] - matmul(Ones(n, n), hadamard(y, tangents[0])))
+
+
+@jvp(Total)
+def total_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = Σ x: ẏ = Σ ẋ."""
+    return total(tangents[0])
+
+
+@jvp(Largest)
+def largest_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = max x: ẏ is ẋ at the first of the largest elements."""
+    return inner(first_largest(operands[0]), tangents[0])
+
+
+@jvp(FirstLargest)
+def first_largest_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = where x is largest: ẏ = 0."""
+    return Zeros(*node.shape)
+
+
+@jvp(LogSumExp)
+def logsumexp_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = logsumexp(z): ẏ = softmax(z)ᵀ ż."""
+    return inner(softmax(operands[0]), tangents[0])
+
+
+@jvp(Cumulative)
+def cumulative_jvp(y: Matrix, node: Cumulative, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = running sums of x: ẏ is the running sums of ẋ."""
+    return cumulative(tangents[0], backwards=node.backwards)

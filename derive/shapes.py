@@ -9,8 +9,11 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import LanguageError
+from derive.letters import dim
 
-OF_A_CALL = ("T", "B")
+STEPS_AND_EXAMPLES = ("T", "B")
+"""The axes of what differs from step to step and from example to example."""
+OF_A_CALL = STEPS_AND_EXAMPLES
 """The sizes that a call brings and a cell doesn't have: steps and batch. No dimension of a cell may be named so."""
 
 
@@ -23,8 +26,14 @@ def is_matrix(expression: Any) -> bool:
     return isinstance(expression, sp.MatrixExpr)
 
 
+def is_scalar(expression: Any) -> bool:
+    """Whether an expression is a number of each example and step, or a learned one: of the shape (1, 1)."""
+    return is_matrix(expression) and expression.shape == (1, 1)
+
+
 def is_vector(expression: Any) -> bool:
-    return is_matrix(expression) and expression.shape[1] == 1
+    """Whether an expression is a column of more than one element."""
+    return is_matrix(expression) and expression.shape[1] == 1 and expression.shape[0] != 1
 
 
 def is_number(expression: Any) -> bool:
@@ -38,17 +47,31 @@ def exact(number: Any) -> sp.Expr:
     return number.xreplace(decimals)
 
 
+def rank(expression: Any) -> int:
+    """How many dimensions an example has at a step: 0 of a number, 1 of a vector, 2 of a matrix."""
+    return 0 if is_scalar(expression) else 1 if expression.shape[1] == 1 else 2
+
+
+def dims_of(value: Any) -> tuple[str, ...]:
+    """The dimensions of a value as the contract names them: `()` of a number, `("H",)` of a vector, `("H", "D")` of a matrix."""
+    rows, cols = value.shape
+    sizes = () if is_scalar(value) else (rows,) if cols == 1 else (rows, cols)
+    return tuple(dim(size) for size in sizes)
+
+
 def shape_text(expression: sp.MatrixExpr) -> str:
-    """The shape as a person reads it: `(H, D)`, `(H,)` for a column."""
+    """The shape as a person reads it: `(H, D)`, `(H,)` for a column, `()` for a number."""
     rows, cols = expression.shape
-    return f"({rows},)" if cols == 1 else f"({rows}, {cols})"
+    return "()" if is_scalar(expression) else f"({rows},)" if cols == 1 else f"({rows}, {cols})"
 
 
-def check_same(what: str, parts: Sequence[sp.MatrixExpr]) -> None:
-    """Raises LanguageError unless all parts are of one shape."""
-    for part in parts:
-        if part.shape != parts[0].shape:
-            raise LanguageError(f"{what}: shapes differ: expected {shape_text(parts[0])}, got {shape_text(part)}.")
+def widest(what: str, parts: list[sp.MatrixExpr]) -> sp.MatrixExpr:
+    """The first part that is no number, the first one where all are. Raises LanguageError where two that are none differ in shape."""
+    wide = [part for part in parts if not is_scalar(part)]
+    for part in wide:
+        if part.shape != wide[0].shape:
+            raise LanguageError(f"{what}: shapes differ: expected {shape_text(wide[0])}, got {shape_text(part)}.")
+    return (wide or parts)[0]
 
 
 def check_chain(factors: Sequence[sp.MatrixExpr]) -> None:

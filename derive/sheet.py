@@ -10,9 +10,11 @@ from typing import Any
 from sympy import MatrixExpr
 
 from derive.compiler import Derivation
+from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
-from derive.notation import LaTeX, Notation, dim, width
-from derive.program import Equation, Program, Reason, Term
+from derive.latex import LaTeX
+from derive.notation import Notation, dim, width
+from derive.program import Program
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -71,7 +73,7 @@ class Sheet:
         n = self.notation
         forward = [Line(t.name, n.value(t), [(n.formula(right), ())]) for t, right in d.cell.equations]
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
-        steps = [e for e in d.backward.equations if not e.accumulate and e.target.kind != "carry" and e.target.timed]
+        steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
@@ -81,7 +83,7 @@ class Sheet:
                 f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
                 [self.line(self.recurrence(e)) for e in steps],
             ),
-            Section("Parameters", "summed over the steps", [self.line(self.total(e)) for e in weights]),
+            Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
             Section(
                 "Initial states",
                 "what step 1 hands back",
@@ -89,26 +91,28 @@ class Sheet:
             ),
             Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
+            *([self.second_order()] if d.second_order else []),
         ]
 
-    def recurrence(self, equation: Equation) -> Equation:
-        """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
-        carries = {e.target.like(lag=0): e for e in self.derivation.backward.equations if e.target.kind == "carry"}
-        return spelled_out(equation, carries, Shifted)
+    def second_order(self) -> Section:
+        """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
+        known = {*self.derivation.backward.defined(), *self.derivation.tangent.defined()}
+        new = [self.recurrence(e, self.derivation.second) for e in self.derivation.second.equations if e.target not in known]
+        return Section("Second order", self.notation.moving(), [self.line(e) for e in new])
 
-    def total(self, equation: Equation) -> Equation:
-        """The gradient of a parameter with the part that is summed over the steps written out."""
-        gathered = {e.target: e for e in self.derivation.backward.equations if e.target.kind == "gathered"}
-        return spelled_out(equation, gathered, Summed)
+    def recurrence(self, equation: Equation, program: Program | None = None) -> Equation:
+        """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
+        program = program or self.derivation.backward
+        return spelled_out(equation, {e.target.like(lag=1): e for e in program.equations if e.target.marks[:1] == ("carry",)})
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
-        n, over, alone = self.notation, equation.accumulate, equation.factor is None
+        n, alone = self.notation, equation.factor is None
         terms = [
-            (n.term(t.value, int(isinstance(t, Shifted)), (over and alone) or isinstance(t, Summed)), self.credits(t))
+            (n.term(t.value, int(isinstance(t, Shifted)), alone and equation.is_summed(t.value)), self.credits(t))
             for t in equation.terms
         ]
-        factor = "" if equation.factor is None else n.front(equation.factor, over)
+        factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
         return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
@@ -136,16 +140,12 @@ class Shifted(Term):
     """A term of step t+1, shown in the recurrence of step t."""
 
 
-class Summed(Term):
-    """A term of each step, shown in the sum over the steps."""
-
-
-def spelled_out(equation: Equation, parts: dict[Value, Equation], kind: type[Term]) -> Equation:
+def spelled_out(equation: Equation, parts: dict[Value, Equation]) -> Equation:
     """The equation with the terms of each of the parts in the place of its name."""
     terms: list[Term] = []
     for term in equation.terms:
         part = parts.get(term.value)
-        terms += [term] if part is None else [kind(times_factor(part, one), one.reason) for one in part.terms]
+        terms += [term] if part is None else [Shifted(times_factor(part, one), one.reason) for one in part.terms]
     return replace(equation, terms=tuple(terms))
 
 
@@ -334,7 +334,7 @@ def record_of(derivation: Derivation) -> dict[str, Any]:
         **{role: {v.name: [dim(s) for s in v.shape if s != 1] for v in values} for role, values in tables.items()},
         "programs": {
             program.name: [json_equation(equation, program, plain, tex) for equation in program.equations]
-            for program in derivation.programs()
+            for program in (*derivation.programs(), *([derivation.second] if derivation.second_order else []))
         },
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from derive.blocks import rows, stack
 from derive.cell import Cell
 from derive.functions import function
-from derive.language import Eq, dimension, matrix, rows, sequence, softmax, stack, vector
+from derive.language import Eq, dimension, matrix, sequence, vector
+from derive.reductions import softmax
 
 D, E, H, K, M = (dimension(name) for name in "DEHKM")
 sigma, tanh, relu, softplus, gelu, elu, exp, sqrt = map(

@@ -7,9 +7,11 @@ from typing import Any
 
 import sympy as sp
 
+from derive.blocks import stack
 from derive.cell import Cell, CellError
 from derive.functions import function
-from derive.language import Eq, Value, dimension, matrix, sequence, softmax, stack, vector
+from derive.language import Eq, Value, dimension, matrix, sequence, vector
+from derive.reductions import softmax
 
 DIMENSIONS = {name: dimension(name) for name in "DEHKM"}
 INNER = [DIMENSIONS[name] for name in "HKM"]

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.blocks import stack
 from derive.compiler import FAST
 from derive.functions import function
-from derive.language import Eq, matrix, sequence, softmax, stack, vector
+from derive.language import Eq, matrix, sequence, vector
+from derive.reductions import softmax
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import Call, draw

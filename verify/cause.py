@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from derive.program import Equation
+from derive.equation import Equation
 from verify.block_cause import FITS, fits, shifted, simple, single, step_parts, truncation
 from verify.edits.edit import Edit
 from verify.edits.run import Trial

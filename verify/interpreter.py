@@ -1,6 +1,6 @@
-"""Programs run as they are written, over any kind of numbers: float64, complex, mpmath's, fractions, symbols.
+"""Equations evaluated as they are written, over any kind of numbers: float64, complex, mpmath's, fractions, symbols.
 
-An independent reading of the derived equations: no emitted code, no schedule. A value at one step is an array (B, n, m), a
+No emitted code, no schedule. A value at one step is an array (B, n, m), a
 parameter (n, m), so that products and transposes mean what they mean on paper.
 """
 
@@ -15,23 +15,9 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Identity,
-    Ones,
-    Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    Zeros,
-)
-from derive.program import Equation, Program
+from derive.blocks import Repeat, Rows, Stack
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 Array = NDArray[Any]
 Environment = dict[Value, Array]
@@ -140,7 +126,9 @@ class Evaluator:
         return int(expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols}))
 
     def number(self, value: Any) -> Any:
-        return self.numbers.number(sp.sympify(value))
+        """A number, dimensions in it at their sizes."""
+        value = sp.sympify(value)
+        return self.numbers.number(value.subs({symbol: self.sizes[symbol.name] for symbol in value.free_symbols}))
 
     def constant(self, value: Any, *shape: sp.Expr) -> Array:
         return np.full([self.size(n) for n in shape], self.number(value), self.numbers.dtype)
@@ -232,6 +220,40 @@ class Evaluator:
 
         return softmax
 
+    def total(self, node: Total) -> Run:
+        (inner,) = self.parts(node)
+        return lambda env: inner(env).sum(axis=(-2, -1), keepdims=True)
+
+    def largest(self, node: Largest) -> Run:
+        inner, first = self.run(node.args[0]), self.firstlargest(node)
+        return lambda env: (inner(env) * first(env)).sum(axis=-2, keepdims=True)
+
+    def firstlargest(self, node: FirstLargest | Largest) -> Run:
+        (inner,) = self.parts(node)
+        one, zero = self.number(1), self.number(0)
+
+        def first(env: Mapping[Value, Array]) -> Array:
+            z = inner(env)
+            at = np.argmax(np.real(z) if self.numbers.dtype is not object else z, axis=-2)
+            places = np.arange(z.shape[-2])[:, None] == at[..., None, :]
+            return np.asarray(np.where(places, one, zero))
+
+        return first
+
+    def logsumexp(self, node: LogSumExp) -> Run:
+        (inner,), largest = self.parts(node), self.largest(node)  # type: ignore[arg-type]
+        exp, log = self.numbers.functions["exp"], self.numbers.functions["log"]
+
+        def logsumexp(env: Mapping[Value, Array]) -> Array:
+            top = largest(env)
+            return np.asarray(top + log(exp(inner(env) - top).sum(axis=-2, keepdims=True)))
+
+        return logsumexp
+
+    def cumulative(self, node: Cumulative) -> Run:
+        (inner,), turn = self.parts(node), slice(None, None, -1 if node.backwards else 1)
+        return lambda env: np.asarray(inner(env)[..., turn, :].cumsum(axis=-2)[..., turn, :])
+
     def diagonal(self, node: Diagonal) -> Run:
         (inner,), eye = self.parts(node), self.eye(node)
         return lambda env: inner(env) * eye
@@ -254,11 +276,7 @@ class Evaluator:
         return array
 
 
-# ---- programs
-
-
-Record = Callable[[Equation, list[Array], int], None]
-"""Called with an equation, the values of its terms (before its factor) and the step."""
+# ---- equations
 
 
 def forward(
@@ -283,57 +301,3 @@ def forward(
         found.append(step)
         env = {**env, **{state.prev: step[state] for state in states}}
     return found
-
-
-def backward(
-    program: Program,
-    evaluate: Evaluator,
-    steps: Sequence[Environment],
-    given: Mapping[Value, Sequence[Array]],
-    record: Record | None = None,
-) -> Environment:
-    """A backward program over the environments of the forward pass: the results, those of a step as (T, B, n, 1).
-
-    given: the cotangents that the loss hands to each value, at every step.
-    """
-    parameters = {value: array for value, array in steps[0].items() if not value.timed}
-    once: Environment = dict(parameters)
-    for equation in program.at("once", "before"):
-        once[equation.target] = right_side(equation, evaluate, {**steps[0], **once}, record, 0)
-    carry = {read: np.zeros_like(steps[0][read.like(kind="primal", lag=0)]) for read, _ in program.carries}
-    examples = max(array.shape[0] for value, array in steps[0].items() if value.timed)
-    series: dict[Value, list[Array]] = {}
-    totals: Environment = {}
-    for t in reversed(range(len(steps))):
-        env: Environment = {**steps[t], **once, **carry, **{value: arrays[t] for value, arrays in given.items()}}
-        for equation in program.at("step", "after"):
-            value = right_side(equation, evaluate, env, record, t)
-            if equation.target.timed and value.ndim == 2:  # the same for every example, as a zero is
-                value = np.broadcast_to(value, (examples, *value.shape))
-            if equation.accumulate:
-                value = value.sum(axis=0) if value.ndim == 3 else value
-                totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
-            else:
-                env[equation.target] = value
-        carry = {read: env[written] for read, written in program.carries}
-        for value in program.results:
-            if value in env:
-                series.setdefault(value, []).append(env[value])
-    final: Environment = {**once, **totals}
-    for equation in program.at("finish"):
-        final[equation.target] = right_side(equation, evaluate, final, record, 0)
-    return {
-        **{value: np.stack(arrays[::-1]) for value, arrays in series.items()},
-        **{v: final[v] for v in program.results if v in final},
-    }
-
-
-def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
-    """The value of a right side; a timed one over the whole batch."""
-    values = [evaluate(term.value, env) for term in equation.terms]
-    if record is not None:
-        record(equation, values, t)
-    total = sum(values[1:], start=values[0]) if values else evaluate.constant(0, *equation.target.shape)
-    if equation.factor is not None:
-        total = evaluate(equation.factor, env) * total
-    return total

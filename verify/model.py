@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from derive.cell import Cell, ordered
 from derive.compiler import Derivation, derive
+from derive.equation import Equation
 from derive.language import Value
-from derive.notation import LaTeX, Notation
-from derive.program import Equation, Program
-from verify import interpreter
+from derive.latex import LaTeX
+from derive.notation import Notation
+from derive.program import Program
+from verify import interpreter, programs
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
 from verify.edits.elsewhere import filled, read_elsewhere
@@ -112,7 +114,7 @@ class Model:
 
     def gradients(
         self, dims: Dims, data: Data, cotangents: Mapping[str, Array], program: Program | None = None,
-        environments: list[Environment] | None = None, record: interpreter.Record | None = None, evaluate: Evaluator | None = None,
+        environments: list[Environment] | None = None, record: programs.Record | None = None, evaluate: Evaluator | None = None,
     ) -> dict[str, Array]:  # fmt: skip
         """Gradients by block label of the derived backward program, or of another in its place."""
         evaluate = evaluate or self.evaluator(dims)
@@ -120,7 +122,7 @@ class Model:
         program = program or self.derivation.backward
         given = self.given(program, dims, data, cotangents, environments, evaluate)
         environments = filled(read_elsewhere(program.equations), environments, evaluate)
-        found = interpreter.backward(program, evaluate, environments, given, record)
+        found = programs.backward(program, evaluate, environments, given, record)
         return self.names.at(dims).gradients({block_of(value): self.shaped(value, array) for value, array in found.items()})
 
     def given(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.equation import Term
 from derive.language import hadamard, scale
-from derive.program import Program, Term
+from derive.program import Program
 from verify.data import Data
 from verify.edits.edit import Edit, edited
 from verify.edits.elsewhere import weight

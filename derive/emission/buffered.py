@@ -7,6 +7,7 @@ from itertools import count
 
 import sympy as sp
 
+from derive.blocks import Repeat, Rows, Stack
 from derive.emission.arrays import class_of_arrays, in_blocks, indexed
 from derive.emission.expressions import RowsText, cut, size_text
 from derive.emission.layout import blockwise
@@ -14,10 +15,11 @@ from derive.emission.lower import Lowering
 from derive.emission.names import Names
 from derive.emission.once import Once
 from derive.emission.plan import Plan
+from derive.equation import Equation
 from derive.expressions import is_timed, values_in
-from derive.language import Hadamard, Plus, Repeat, Rows, Stack, Value, coefficient
+from derive.language import Hadamard, Plus, Value, coefficient
 from derive.notation import Notation
-from derive.program import Equation, Program
+from derive.program import Program
 
 
 def numbered(stem: str) -> Iterator[str]:

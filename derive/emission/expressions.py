@@ -12,27 +12,12 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from derive.blocks import Repeat, Rows, Stack
 from derive.emission.names import local_name
 from derive.expressions import is_timed
 from derive.functions import NUMPY
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Identity,
-    Ones,
-    Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    X,
-    Zeros,
-    coefficient,
-)
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros, coefficient
+from derive.reductions import Softmax
 
 SUM, PRODUCT, POWER, ATOM = range(4)
 """How tightly a piece of Python binds."""

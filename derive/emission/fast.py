@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sympy as sp
 
+from derive.blocks import Rows
 from derive.emission.arrays import indexed
 from derive.emission.buffered import Buffered
 from derive.emission.expressions import NumPyText, RowsText, cut, size_text
 from derive.emission.functions import flat, gradients_text, sizes_line, words_in
 from derive.emission.names import Names
+from derive.equation import Equation
 from derive.expressions import is_timed
-from derive.language import Hadamard, Plus, Rows, Times, Transposed, Value, coefficient, transpose
+from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient, transpose
 from derive.notation import Notation
-from derive.program import Equation, Program
+from derive.program import Program
 from derive.shapes import is_matrix
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.names import Names, local_name
+from derive.equation import Equation
 from derive.expressions import is_timed, values_in
-from derive.language import Plus, Rows, Stack, Times, Transposed, Value, coefficient
+from derive.language import Plus, Times, Transposed, Value, coefficient
 from derive.notation import Notation, dim
-from derive.program import Equation, Program
+from derive.program import Program
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Writer:
         if not value.timed or value.kind == "carry":
             return False
         equation = self.defined.get(value)
-        return equation is None or equation.place in ("before", "after") or self.is_stored(value)
+        return equation is None or self.program.places[equation.target] in ("before", "after") or self.is_stored(value)
 
     def is_stored(self, value: Value) -> bool:
         """Whether the loop writes a value into an array over all steps."""

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derive.blocks import Repeat, Rows, Stack
+from derive.equation import Equation
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Stack, Times, Value, coefficient
-from derive.program import Equation, Program
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient
+from derive.program import Program
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def block_sizes(program: Program, placed: Mapping[Value, Home], whole: Iterable[
 
     placed: the parts of stacks that lie in them. whole: the values that somebody outside reads, each as one piece.
     """
-    order = [e for e in program.equations if e.place in ("before", "step", "after") and e.target.timed]
+    order = [e for e in program.equations if program.places[e.target] in ("before", "step", "after") and e.target.timed]
     places = dict(placed)
     states = {value for _, value in program.carries}
     for equation in order:
@@ -55,10 +57,10 @@ def block_sizes(program: Program, placed: Mapping[Value, Home], whole: Iterable[
     for equation in program.equations:
         for value in equation.reads():
             readers[value].append(equation)
-    defined, outside = program.defined(), {*whole, *states}
+    outside = {*whole, *states}
     sizes: dict[Value, sp.Expr] = {}
     for root, members in groups.items():
-        size = block_size(root, members, defined, readers, outside)
+        size = block_size(program, root, members, readers, outside)
         if size is not None:
             sizes |= dict.fromkeys(members, size)
     for equation in reversed(order):
@@ -67,24 +69,29 @@ def block_sizes(program: Program, placed: Mapping[Value, Home], whole: Iterable[
         found_sizes = {sizes.get(e.target) for e in by}
         size = found_sizes.pop() if len(found_sizes) == 1 else None
         alone = groups.get(target, {}).keys() == {target} and target not in outside and target.kind != "carry"
-        if size is not None and alone and all(is_call(e, size) and e.target.shape == target.shape for e in (equation, *by)):
+        if (
+            size is not None
+            and alone
+            and all(is_call(program, e, size) and e.target.shape == target.shape for e in (equation, *by))
+        ):
             sizes[target] = size
     return sizes
 
 
-def is_call(equation: Equation, size: sp.Expr) -> bool:
+def is_call(program: Program, equation: Equation, size: sp.Expr) -> bool:
     """Whether an equation of the loop can be computed over blocks of so many rows."""
-    return equation.place == "step" and not equation.accumulate and blockwise(equation.value, equation.target.shape[0], size)
+    return program.place(equation) == "step" and blockwise(equation.value, equation.target.shape[0], size)
 
 
 def block_size(
+    program: Program,
     root: Value,
     members: dict[Value, sp.Expr],
-    defined: Mapping[Value, Equation],
     readers: Mapping[Value, list[Equation]],
     outside: set[Value],
 ) -> sp.Expr | None:
     """The rows of a block of one stack, None where it can't lie in blocks or nothing is gained."""
+    defined = program.defined()
     if root not in defined or any(member.kind == "carry" or member.shape[1] != 1 for member in members):
         return None
     total = root.shape[0]
@@ -115,7 +122,7 @@ def block_size(
         if own and isinstance(equation.value, Stack):
             if any(part.shape[0] != size for part in equation.value.args):
                 return None
-        elif is_call(equation, size):
+        elif is_call(program, equation, size):
             gained = True
         else:
             return None

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from derive.blocks import Repeat, Rows
 from derive.emission.expressions import ATOM, NumPyText, number_text
 from derive.expressions import is_timed
-from derive.language import Apply, Hadamard, Ones, Plus, Repeat, Rows, Times, Value, X, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, X, coefficient
 
 UFUNCS = {sp.tanh: "tanh", sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos"}
 CALLS = ("add", "copyto", "cos", "dot", "exp", "log", "matmul", "multiply", "negative", "sin", "subtract", "tanh")

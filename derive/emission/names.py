@@ -44,7 +44,7 @@ def wanted(value: Value) -> str:
             return f"cotangent_{name}"
         case ["carry"]:
             return f"carry_{name}"
-        case ["gathered"]:
+        case ["summed"]:
             return f"sum_d_{name}"
         case ["tangent"]:
             return f"dot_{name}_prev" if value.lag else f"dot_{name}"

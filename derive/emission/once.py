@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sympy as sp
 
+from derive.blocks import Stack
 from derive.emission.expressions import NumPyText, size_text
 from derive.emission.names import Names
 from derive.emission.plan import Plan
-from derive.language import Stack, Value, coefficient
+from derive.equation import Equation
+from derive.language import Value, coefficient
 from derive.notation import Notation
-from derive.program import Equation, Program
+from derive.program import Program
 
 
 class Once:
@@ -69,6 +71,11 @@ class Once:
 
     def plain_parameters(self) -> list[str]:
         """Parameters that the loop or the equations over all steps read as they are; those at the end read the caller's."""
-        reads = {value for e in self.program.equations if e.place not in ("once", "finish") for value in e.reads()}
+        reads = {
+            value
+            for e in self.program.equations
+            if self.program.places[e.target] not in ("once", "finish")
+            for value in e.reads()
+        }
         chosen = [v for v in self.program.given if not v.timed and v in reads and v.kind == "primal" and v not in self.taped]
         return [f"{self.names.of(value)} = {self.parameter(value)}" for value in chosen]

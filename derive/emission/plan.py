@@ -8,10 +8,12 @@ from functools import cache
 
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.emission.layout import Home, block_sizes, find, leaves
+from derive.equation import Equation
 from derive.expressions import matrix_parts
-from derive.language import Apply, Hadamard, Plus, Rows, Stack, Value, coefficient
-from derive.program import Equation, Program
+from derive.language import Apply, Hadamard, Plus, Value, coefficient
+from derive.program import Program
 
 Span = tuple[sp.Expr, sp.Expr]
 
@@ -28,10 +30,12 @@ class Plan:
         self.program = program
         self.keep = {*keep, *[value for value in program.results if value.timed]}
         self.states = set() if program.reverse else {written for _, written in program.carries}
-        self.order = [e for e in program.equations if e.place in ("before", "step", "after") and e.target.timed]
+        self.order = [
+            e for e in program.equations if self.program.places[e.target] in ("before", "step", "after") and e.target.timed
+        ]
         self.position = {e.target: k for k, e in enumerate(self.order)}
         self.homes: dict[Value, Home] = {}
-        self.all = [e for e in program.equations if e.place in ("before", "step", "after")]
+        self.all = [e for e in program.equations if self.program.places[e.target] in ("before", "step", "after")]
         self.defined = program.defined()
         self.readers: dict[Value, list[int]] = defaultdict(list)
         for k, equation in enumerate(self.all):
@@ -66,10 +70,10 @@ class Plan:
     def place_parts(self, equation: Equation) -> None:
         """Let the parts of a stack lie in its rows, where they are computed at the same place and lie nowhere yet."""
         start: sp.Expr = sp.S.Zero
-        places = {e.target: e.place for e in self.order}
+        places = {e.target: self.program.places[e.target] for e in self.order}
         for part in equation.value.args:
             free = isinstance(part, Value) and part not in self.homes and part not in self.states
-            if free and places.get(part) == equation.place and list(equation.value.args).count(part) == 1:
+            if free and places.get(part) == self.program.places[equation.target] and list(equation.value.args).count(part) == 1:
                 self.settle(part, Home(equation.target, start))
             start = start + part.shape[0]
 
@@ -81,7 +85,7 @@ class Plan:
             return own
         if isinstance(value, Rows) and isinstance(value.args[0], Value) and value.args[0] in self.homes:
             return Home(value.args[0], value.args[1])
-        if equation.place == "step":
+        if self.program.places[equation.target] == "step":
             for operand in operands(value):
                 base, start = (operand.args[0], operand.args[1]) if isinstance(operand, Rows) else (operand, sp.S.Zero)
                 if operand.shape == target.shape and base in self.homes and self.is_fit(base, operand, target, k):
@@ -90,7 +94,7 @@ class Plan:
 
     def is_fit(self, base: Value, operand: sp.MatrixExpr, target: Value, k: int) -> bool:
         """Whether a target can take over the memory of an operand: computed in this step, laid out alike, in one piece, and free."""
-        if self.defined[base].place != "step":
+        if self.program.places[base] != "step":
             return False
         size = self.sizes.get(base)
         if size is None:
@@ -123,7 +127,7 @@ class Plan:
         equation = self.defined[value]
         if value.kind == "carry":
             return False
-        return equation.place != "step" or value in self.states or value in self.keep or value in self.later
+        return self.program.places[equation.target] != "step" or value in self.states or value in self.keep or value in self.later
 
 
 def operands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from derive.blocks import rows, stack
 from derive.functions import FUNCTIONS
 from derive.language import (
     Eq,
@@ -18,17 +19,15 @@ from derive.language import (
     diagonal,
     hadamard,
     matmul,
-    rows,
     scale,
-    softmax,
-    stack,
     transpose,
 )
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import Source
 from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups, number_or_vector
 from derive.pages.shapes import Shapes
-from derive.shapes import is_matrix
+from derive.reductions import softmax
+from derive.shapes import STEPS_AND_EXAMPLES, is_matrix
 
 
 class Builder:
@@ -39,7 +38,9 @@ class Builder:
 
     def value(self, name: str, lag: int = 0) -> Value:
         sizes = self.shapes.of(name)
-        return Value(name, sizes[0], sizes[1] if len(sizes) == 2 else 1, timed=name in self.timed, lag=lag)
+        return Value(
+            name, sizes[0], sizes[1] if len(sizes) == 2 else 1, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag
+        )
 
     def equation(self, definition: Definition) -> sp.Equality:
         left = self.value(definition.name)

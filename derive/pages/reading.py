@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from derive.cell import Cell
 from derive.language import Value
+from derive.latex import LaTeX
 from derive.letters import GREEK
-from derive.notation import LaTeX, Notation, dim
+from derive.notation import Notation, dim
 from derive.pages.errors import Source
 from derive.pages.kinds import Kinds
 from derive.pages.names import Names

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from derive.passes.blend import blend
 from derive.passes.coefficients import coefficients
 from derive.passes.collect import collect
-from derive.passes.defer import defer
 from derive.passes.factor import factor
 from derive.passes.gather import gather
 from derive.passes.halve import halve
@@ -41,7 +40,6 @@ SCHEDULE: dict[str, Pass] = {
     "stack": stack,
     "hoist": hoist,
     "vectorise": vectorise,
-    "defer": defer,
 }
 
 

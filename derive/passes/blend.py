@@ -7,8 +7,9 @@ from itertools import permutations
 
 from sympy import MatrixExpr as Matrix
 
+from derive.equation import Equation, Term
 from derive.language import Hadamard, Ones, Plus, Value, add, hadamard, scale
-from derive.program import Equation, Program, Term
+from derive.program import Program
 from derive.shapes import is_vector
 
 

@@ -7,13 +7,15 @@ for many steps at once, before the loop; each step is left with the linear recur
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.expressions import matrix_parts, substitute, values_in
 from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, scale
-from derive.program import Equation, Program, Term
+from derive.program import Program
 
 Factors = tuple[Counter[sp.MatrixExpr], Value]
 """The factors of a product and the name that it has."""
@@ -29,10 +31,7 @@ def coefficients(program: Program, forward: Program) -> Program:
     out: list[Equation] = []
     taken = {value.name for value in (*program.given, *program.defined())}
     for equation in program.equations:
-        still = equation.target not in linear and equation.target.kind != "carry"
-        if equation.place == "step" and not equation.accumulate and still:
-            equation = replace(equation, place="before")
-        if equation.place != "step" or equation.accumulate:
+        if equation.target not in linear or not equation.target.timed:
             out.append(equation)
             continue
         terms = []
@@ -50,14 +49,16 @@ def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
     known: list[Factors] = [
         (Counter(e.value.args), e.target) for e in forward.equations if e.target in read and isinstance(e.value, Hadamard)
     ]
+    still = {equation.target for equation in equations if equation.target.timed} - linear_in(equations)
     made: dict[Value, Equation] = {}
-    for equation in sorted(filter(is_product, equations), key=lambda e: len(e.value.args)):
+    products = [equation for equation in equations if equation.target in still and is_product(equation)]
+    for equation in sorted(products, key=lambda e: len(e.value.args)):
         made[equation.target] = equation.with_value(shorter(equation.value, known))
         known.append((Counter(equation.value.args), equation.target))
     for equation in equations:
-        if equation.place == "before" and len(equation.terms) == 1 and isinstance(equation.value, Plus):
+        if equation.target in still and len(equation.terms) == 1 and isinstance(equation.value, Plus):
             made[equation.target] = equation.with_value(add(*[shorter(term, known) for term in equation.value.args]))
-    return in_order_of_reading([made.get(equation.target, equation) for equation in equations])
+    return in_order_of_reading([made.get(equation.target, equation) for equation in equations], still)
 
 
 def shorter(term: sp.MatrixExpr, known: list[Factors]) -> sp.MatrixExpr:
@@ -74,9 +75,9 @@ def shorter(term: sp.MatrixExpr, known: list[Factors]) -> sp.MatrixExpr:
     return scale(number, hadamard(*parts, *left.elements())) if parts else term
 
 
-def in_order_of_reading(equations: list[Equation]) -> list[Equation]:
+def in_order_of_reading(equations: list[Equation], still: set[Value]) -> list[Equation]:
     """The equations as they stand, but for those that another one now reads before its place: they come in front of it."""
-    before = {equation.target: equation for equation in equations if equation.place == "before"}
+    before = {equation.target: equation for equation in equations if equation.target in still}
     out: dict[Value, Equation] = {}
 
     def put(equation: Equation) -> None:
@@ -91,8 +92,8 @@ def in_order_of_reading(equations: list[Equation]) -> list[Equation]:
 
 
 def is_product(equation: Equation) -> bool:
-    """Whether an equation is a coefficient that is a plain product of several factors."""
-    return equation.place == "before" and len(equation.terms) == 1 and isinstance(equation.value, Hadamard)
+    """Whether the right side of an equation is a plain product of several factors."""
+    return len(equation.terms) == 1 and isinstance(equation.value, Hadamard)
 
 
 def plain_factors(program: Program) -> Program:
@@ -105,7 +106,7 @@ def compose(program: Program, linear: set[Value]) -> Program:
     multiples: dict[Value, sp.MatrixExpr] = {}
     out = []
     for equation in program.equations:
-        if equation.place == "step" and not equation.accumulate and equation.target in linear:
+        if equation.target.timed and equation.target in linear:
             parts = [term for whole in equation.terms for term in spread(whole)]
             through = [Term(substitute_factor(term.value, multiples), term.reason) for term in parts]
             equation = replace(equation, terms=tuple(merged(through, linear)))
@@ -160,10 +161,16 @@ def total(terms: list[Term], linear: set[Value]) -> sp.MatrixExpr:
 
 def linear_values(program: Program) -> set[Value]:
     """The values that depend on the cotangents."""
-    linear = {value for value in (*program.given, *program.carried()) if value.kind in ("given", "carry")}
-    for equation in program.equations:
-        if linear.intersection(equation.reads()):
-            linear.add(equation.target)
+    return {value for value in program.given if value.kind == "given"} | linear_in(program.equations)
+
+
+def linear_in(equations: Iterable[Equation]) -> set[Value]:
+    """The values that equations make of cotangents, what later steps hand back among them."""
+    linear: set[Value] = set()
+    for equation in equations:
+        ends = [value for value in equation.reads() if value.kind in ("given", "carry")]
+        if ends or linear.intersection(equation.reads()):
+            linear |= {*[value for value in ends if value.lag], equation.target}
     return linear
 
 
@@ -178,7 +185,7 @@ def join_chains(program: Program) -> Program:
     for target in [equation.target for equation in program.equations]:
         equation = kept[target]
         value = equation.value
-        if equation.place != "step" or target in protected or not isinstance(coefficient(value)[1], Hadamard):
+        if not target.timed or target in protected or not isinstance(coefficient(value)[1], Hadamard):
             continue
         if readers[target] and all(only_elementwise(kept[reader], target) for reader in readers[target]):
             del kept[target]
@@ -193,7 +200,7 @@ def join_chains(program: Program) -> Program:
 
 def only_elementwise(reader: Equation, value: Value) -> bool:
     """Whether every term that reads the value is a product ∘ with it."""
-    if reader.accumulate or reader.place != "step":
+    if not reader.target.timed:
         return False
     terms = [term.value for term in reader.terms if value in values_in(term.value)]
     rests = [coefficient(term)[1] for term in terms]
@@ -226,7 +233,7 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str
     name = next(n for n in (f"k_{target.name}", *(f"k_{target.name}_{k}" for k in range(2, len(taken) + 3))) if n not in taken)
     taken.add(name)
     value = Value(name, target.shape[0], target.shape[1])
-    return hadamard(moving[0], value), [Equation(value, (Term(scale(number, hadamard(*still))),), place="before")]
+    return hadamard(moving[0], value), [Equation(value, (Term(scale(number, hadamard(*still))),))]
 
 
 def has_products(node: sp.MatrixExpr) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Reason, Term
 from derive.language import Hadamard, Zeros, coefficient, scale
-from derive.program import Equation, Program, Reason, Term
+from derive.program import Program
 
 Key = tuple[object, Reason | None]
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.language import Hadamard, Ones, Value, coefficient, hadamard, scale
-from derive.program import Equation, Program, Term
+from derive.program import Program
 
 
 def factor(program: Program, forward: Program) -> Program:

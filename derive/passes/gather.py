@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Stack, Value, Zeros, stack
-from derive.program import Equation, Program, Term, joined
+from derive.blocks import Stack, stack
+from derive.equation import Equation, Term, joined
+from derive.language import Value, Zeros
+from derive.program import Program
 
 
 def gather(program: Program, forward: Program) -> Program:

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.expressions import is_timed
 from derive.functions import sigma
 from derive.language import Apply, Hadamard, Plus, Times, Value, X, add, apply, hadamard, matmul, scale
-from derive.program import Equation, Program, Term
+from derive.program import Program
 
 
 def halve(program: Program, forward: Program) -> Program:
@@ -32,18 +33,18 @@ def halve(program: Program, forward: Program) -> Program:
                 replace(equation, terms=(Term(apply((1 + X) / 2, tanh), equation.terms[0].reason),)),
             ]
             out[out.index(inner)] = changed
-    once = [equation for equation in out if equation.place == "once"]
-    return program.with_equations([*once, *halves.values(), *[equation for equation in out if equation.place != "once"]])
+    once = [equation for equation in out if not equation.target.timed]
+    return program.with_equations([*once, *halves.values(), *[equation for equation in out if equation not in once]])
 
 
 def argument(equation: Equation, program: Program) -> Equation | None:
     """The equation of a in y = sigma(a), if every term of it can be halved in its parameters and nobody else reads a."""
     value = equation.value
-    if equation.place != "step" or not isinstance(value, Apply) or value.scalar != sigma(X):
+    if not equation.target.timed or not isinstance(value, Apply) or value.scalar != sigma(X):
         return None
     inner = program.defined().get(value.expr)
     readers = [e for e in program.equations if value.expr in e.reads()]
-    if inner is None or inner.place != "step" or len(readers) > 1 or inner.target in program.results:
+    if inner is None or not inner.target.timed or len(readers) > 1 or inner.target in program.results:
         return None
     return inner if all(parameter(term) is not None for term in summands(inner)) else None
 
@@ -70,7 +71,7 @@ def halved(equation: Equation, halves: dict[Value, Equation], program: Program) 
         whole = parameter(term)
         assert whole is not None
         half = whole.like(name=f"{whole.name}_half")
-        halves.setdefault(whole, Equation(half, (Term(scale(sp.Rational(1, 2), whole)),), place="once"))
+        halves.setdefault(whole, Equation(half, (Term(scale(sp.Rational(1, 2), whole)),)))
         rest = term.args[1:] if isinstance(term, (Times, Hadamard)) else ()
         terms.append(matmul(half, *rest) if isinstance(term, Times) else hadamard(half, *rest))
     return equation.with_value(add(*terms))

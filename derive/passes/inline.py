@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term, joined
 from derive.expressions import matrix_parts, substitute
 from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient
-from derive.program import Equation, Program, Term, joined
+from derive.program import Program
 
 
 def inline(program: Program, forward: Program) -> Program:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Term
 from derive.expressions import substitute
 from derive.functions import derivative, in_output
 from derive.language import Apply, Ones, Value, X, add, apply, coefficient, hadamard, scale
-from derive.program import Program, Term
+from derive.program import Program
 
 
 def outputs(program: Program, forward: Program) -> Program:

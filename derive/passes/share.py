@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Reason, Term
 from derive.expressions import is_timed, matrix_parts, rebuild, substitute
-from derive.language import Apply, Hadamard, Ones, Plus, Softmax, Times, Transposed, Value, coefficient
-from derive.program import Equation, Program, Reason, Term
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
+from derive.program import Program
+from derive.reductions import Softmax
 
 SHARED = "shared: it stands more than once"
 
@@ -28,18 +30,18 @@ def share(program: Program, forward: Program) -> Program:
 
     equations: list[Equation] = []
 
-    def define(node: sp.MatrixExpr, place: str) -> None:
+    def define(node: sp.MatrixExpr) -> None:
         """Give a repeated expression, and those inside it, their names, in front of what reads them."""
         for part in matrix_parts(node):
-            define(part, place)
+            define(part)
         if node in repeated and node not in names:
             inside = rebuild_parts(node, named)
             names[node] = Value(next_name(taken), node.shape[0], node.shape[1])
-            equations.append(Equation(names[node], (Term(inside, Reason(None, SHARED)),), place=place))
+            equations.append(Equation(names[node], (Term(inside, Reason(None, SHARED)),)))
 
     for equation in program.equations:
         for part in parts(equation):
-            define(part, equation.place)
+            define(part)
         terms = tuple(Term(substitute(term.value, named), term.reason) for term in equation.terms)
         factor = equation.factor and substitute(equation.factor, named)
         equations.append(replace(equation, terms=terms, factor=factor))

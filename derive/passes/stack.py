@@ -18,10 +18,12 @@ from os.path import commonprefix
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.blocks import Rows, Stack, rows
+from derive.blocks import stack as stacked
+from derive.equation import Equation, Term
 from derive.expressions import substitute
-from derive.language import Apply, Hadamard, Plus, Rows, Stack, Times, Transposed, Value, add, coefficient, rows, transpose
-from derive.language import stack as stacked
-from derive.program import Equation, Program, Term
+from derive.language import Apply, Hadamard, Plus, Times, Transposed, Value, add, coefficient, transpose
+from derive.program import Program
 from derive.shapes import is_matrix
 
 Span = Callable[[list[Value]], Matrix | None]
@@ -70,7 +72,7 @@ class Names:
             count += 1
             name = f"{wanted}_{count}"
         self.taken.add((name, values[0].kind))
-        return Value(name, like.shape[0], like.shape[1], values[0].timed, values[0].kind)
+        return Value(name, like.shape[0], like.shape[1], values[0].axes, values[0].marks)
 
 
 # ---- sums over the same vectors
@@ -107,7 +109,7 @@ def products_of(equation: Equation) -> dict[Value | None, Matrix]:
 def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -> Group | None:
     """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
     position = {equation.target: k for k, equation in enumerate(equations)}
-    products = [products_of(e) if e.place == "step" and e.target.is_vector else {} for e in equations]
+    products = [products_of(e) if e.target.timed and e.target.is_vector else {} for e in equations]
     readers: dict[Value, list[int]] = defaultdict(list)
     for k, found in enumerate(products):
         for value in found:
@@ -140,7 +142,7 @@ def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> li
         parts = [found[value] for found in products]
         whole = stacked(*parts)
         matrix = names.new(parts, whole)
-        once.append(Equation(matrix, (Term(whole),), place="once"))
+        once.append(Equation(matrix, (Term(whole),)))
         terms.append(matrix if value is None else matrix @ value)
     total = add(*terms)
     target = names.new([member.target for member in members], total)
@@ -270,7 +272,7 @@ def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Valu
     matrix = names.new(parts, whole)
     gone = [found[value] @ value for value in inside]
     return [
-        Equation(matrix, (Term(whole),), place="once"),
+        Equation(matrix, (Term(whole),)),
         replace(equation, terms=(Term(replaced(equation, gone, matrix.T @ vector)),)),
     ]
 
@@ -301,13 +303,13 @@ def stack_outer(equations: list[Equation], order: list[Value], span: Span, names
         cut = []
         for equation in members:
             stop = start + equation.target.shape[0]
-            cut.append(replace(equation.with_value(rows(block, start, stop)), place="finish", accumulate=False))
+            cut.append(equation.with_value(rows(block, start, stop)))
             start = stop
         gone = {equation.target for equation in members}
         left = [e for e in equations if e.target not in gone]
-        # what is computed at the end may read the rows, so that those come first
-        last = [e for e in left if e.place == "finish"]
-        equations = [*[e for e in left if e.place != "finish"], Equation(block, (Term(whole),), accumulate=True), *cut, *last]
+        # what is made of totals may read the rows, so that those come first
+        last = [e for e in left if not e.target.timed and not e.accumulate and e.terms]
+        equations = [*[e for e in left if e not in last], Equation(block, (Term(whole),)), *cut, *last]
     return equations
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
+from derive.blocks import Rows, Stack, repeat, rows
+from derive.blocks import stack as stacked
+from derive.equation import Equation, Term
 from derive.expressions import is_timed, matrix_parts, rebuild, values_in
-from derive.language import Apply, Hadamard, Ones, Plus, Rows, Stack, Times, Value, coefficient, hadamard, repeat, rows, scale
-from derive.language import stack as stacked
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient, hadamard, scale
 from derive.passes.stack import Names
-from derive.program import Equation, Program, Term
+from derive.program import Program
 
 
 def vectorise(program: Program, forward: Program) -> Program:
@@ -43,11 +45,13 @@ def form(node: Matrix) -> object:
 
 def groups_of(program: Program) -> list[list[Equation]]:
     """Equations of one form and length that read the same sources, cut into runs whose rows lie side by side."""
-    stacked_at = {part: k for e in program.at("step") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)}
+    stacked_at = {
+        part: k for e in program.at("step", "after") if isinstance(e.value, Stack) for k, part in enumerate(e.value.args)
+    }
     before = {e.target for e in program.at("before")}
     carried = {written for _, written in program.carries}
     groups: dict[object, list[Equation]] = {}
-    for equation in program.at("step"):
+    for equation in program.at("step", "after"):
         key = form(equation.value) if joinable(equation, carried) else None
         if key is not None and not isinstance(key, str) and not isinstance(equation.value, Rows):
             groups.setdefault((key, equation.target.shape[0], signature(equation.value, before)), []).append(equation)
@@ -115,7 +119,8 @@ def join(program: Program, members: list[Equation], names: Names) -> Program | N
         return None
     whole = stacked(*targets_in_order(members))
     known = next(
-        (e.target for e in equations if e.place == "step" and e.value == whole and e.target not in protected(program)), None
+        (e.target for e in equations if e.target.timed and e.value == whole and e.target not in protected(program)),
+        None,
     )
     block = names.new(targets_in_order(members), value) if known is None else known
     spans = {}
@@ -178,14 +183,14 @@ def merge_values(nodes: Sequence[Matrix], program: Program, names: Names, once: 
     whole = stacked(*nodes)
     if not any(node.timed for node in nodes):
         block = names.new(list(nodes), whole)
-        once.append(Equation(block, (Term(whole),), place="once"))
+        once.append(Equation(block, (Term(whole),)))
         return block
     defined = program.defined()
-    if not all(node in defined and defined[node].place == "before" for node in nodes):
+    if not all(node in defined and program.places[node] == "before" for node in nodes):
         return None
-    loop = [e for e in program.equations if e.place != "before"]
+    loop = [e for e in program.equations if program.place(e) != "before"]
     if all(sum(e.is_reading(node) for e in loop) == 1 for node in nodes):
         block = names.new(list(nodes), whole)
-        once.append(Equation(block, (Term(whole),), place="before"))
+        once.append(Equation(block, (Term(whole),)))
         return block
     return None

@@ -21,23 +21,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Identity,
-    Ones,
-    Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    X,
-    Zeros,
-)
+from derive.blocks import Repeat, Rows, Stack
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
+from derive.reductions import Softmax
 
 Array = np.ndarray[Any, Any]
 Sizes = Mapping[str, int]

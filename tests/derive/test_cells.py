@@ -12,7 +12,7 @@ from derive.cell import Cell, CellError
 from derive.cells.registry import OptionError, build, declarations, variants
 from derive.errors import DeriveError
 from derive.functions import function
-from derive.language import Eq, Ones, Value, diagonal, matrix, sequence, vector
+from derive.language import Eq, Ones, diagonal, matrix, sequence, vector
 from derive.listing import listing
 from tests import arguments as args
 from tests import bounds
@@ -265,12 +265,6 @@ def test_what_differs_from_step_to_step_is_a_vector_or_is_refused(what: str) -> 
         return
     call = draw(module)
     assert args.worst(args.backward(module, call), args.by_complex_step(module, call))[0] < bounds.of_call(call)
-
-
-def test_a_state_that_is_a_matrix_is_refused_by_name() -> None:
-    S = Value("S", H, H)
-    with pytest.raises(CellError, match=r"S is a matrix that differs from step to step: expected a vector, got \(H, H\)"):
-        cell_of(Eq(S, S.prev + S.prev), Eq(h, tanh(W @ x) + h.prev))
 
 
 def test_roles_follow_from_use() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
+from derive.blocks import Stack, repeat, rows, stack
 from derive.cell import CellError
 from derive.compiler import compile_cell, derive
 from derive.emission.expressions import number_text
@@ -13,7 +14,6 @@ from derive.language import (
     Apply,
     Diagonal,
     Eq,
-    Stack,
     Value,
     X,
     Zeros,
@@ -23,11 +23,8 @@ from derive.language import (
     hadamard,
     matmul,
     matrix,
-    repeat,
-    rows,
     scale,
     sequence,
-    stack,
     transpose,
     vector,
 )

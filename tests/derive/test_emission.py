@@ -71,7 +71,7 @@ def test_digests_change_with_what_they_are_of() -> None:
 def test_a_number_in_an_equation_changes_its_digest() -> None:
     from derive.language import Eq
 
-    a, b = (compile_cell(cell_of(Eq(h, number * h.prev + Value("W", H, D, timed=False) @ x))) for number in (0.5, 0.5000001))
+    a, b = (compile_cell(cell_of(Eq(h, number * h.prev + Value("W", H, D, axes=()) @ x))) for number in (0.5, 0.5000001))
     assert headed(a, "equations") != headed(b, "equations")
 
 

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from derive.blocks import rows
 from derive.cell import Cell, CellError
 from derive.cells.registry import build, declarations, variants
 from derive.compiler import Derivation, derive, schedule
-from derive.expressions import matrix_parts, rebuild
+from derive.equation import Equation, Term
+from derive.expressions import LEGAL, matrix_parts, rebuild
 from derive.functions import FUNCTIONS, function
 from derive.language import (
-    LEGAL,
     Apply,
     Eq,
     Hadamard,
@@ -35,13 +36,12 @@ from derive.language import (
     apply,
     hadamard,
     matrix,
-    rows,
     scale,
     sequence,
-    softmax,
     vector,
 )
-from derive.program import PLACES, Equation, Program, Term
+from derive.program import PLACES, Program
+from derive.reductions import softmax
 from tests.derive import exact
 from tests.derive.exact import Array, Components, Kept, Oracle, Scalars, Sizes, free
 from tests.odd_cells import ODD, D, H, U, W, b, cell_of, h, x

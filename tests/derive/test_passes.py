@@ -12,9 +12,11 @@ import pytest
 import sympy as sp
 
 from derive import differentiate
+from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import BUFFERS, FAST, compile_cell, derive, schedule
+from derive.equation import Equation, Term
 from derive.language import (
     Apply,
     Diagonal,
@@ -22,9 +24,6 @@ from derive.language import (
     Identity,
     Ones,
     Plus,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
@@ -37,7 +36,8 @@ from derive.language import (
 )
 from derive.passes import TIDY, run
 from derive.passes.coefficients import built_up
-from derive.program import Equation, Program, Term
+from derive.program import Program
+from derive.reductions import Softmax
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw

@@ -11,7 +11,8 @@ from derive.cell import Cell
 from derive.compiler import derive
 from derive.functions import FUNCTIONS, function, repeating
 from derive.language import Eq, X, matrix, sequence, vector
-from derive.notation import LaTeX, Notation
+from derive.latex import LaTeX
+from derive.notation import Notation
 from derive.pages import read
 from tests.odd_cells import D, H, cell_of
 

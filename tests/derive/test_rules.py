@@ -15,19 +15,16 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive import rules
+from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
+from derive.expressions import LEGAL
 from derive.functions import FUNCTIONS, absolute, derivative, elu, hardtanh, relu, sigma, sign, softplus, softsign, step
 from derive.language import (
-    LEGAL,
     Apply,
     Diagonal,
     Hadamard,
     Identity,
     Ones,
     Plus,
-    Repeat,
-    Rows,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
@@ -39,14 +36,11 @@ from derive.language import (
     hadamard,
     matmul,
     matrix,
-    repeat,
-    rows,
     scale,
-    softmax,
-    stack,
     transpose,
     vector,
 )
+from derive.reductions import Softmax, softmax
 from tests.derive.exact import Array, Components, Scalars, derivatives, free, function_of
 
 u, v, w = vector("u", 2), vector("v", 2), vector("w", 2)
@@ -100,7 +94,7 @@ def test_every_rule_states_its_identity(rule: rules.Rule) -> None:
 
 def constant(name: str, like: Matrix) -> Value:
     """A value of the shape of another expression."""
-    return Value(name, like.shape[0], like.shape[1], False)
+    return Value(name, like.shape[0], like.shape[1], axes=())
 
 
 class Instance:

@@ -6,6 +6,7 @@ import random
 
 import sympy as sp
 
+from derive.blocks import Stack, stack
 from derive.cell import Cell
 from derive.functions import FUNCTIONS, function
 from derive.language import (
@@ -14,8 +15,6 @@ from derive.language import (
     Hadamard,
     Ones,
     Plus,
-    Softmax,
-    Stack,
     Times,
     Transposed,
     Value,
@@ -24,10 +23,9 @@ from derive.language import (
     hadamard,
     matrix,
     sequence,
-    softmax,
-    stack,
     vector,
 )
+from derive.reductions import Softmax, softmax
 
 D, H, K = dimension("D"), dimension("H"), dimension("K")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from derive.cells.registry import declarations, variants
-from derive.notation import LaTeX, Notation
+from derive.latex import LaTeX
+from derive.notation import Notation
 from derive.pages import read
 
 BUILT_IN = {cell.command: cell for declaration in declarations().values() for cell in variants(declaration)}

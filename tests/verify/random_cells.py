@@ -7,9 +7,11 @@ from typing import Any
 import sympy as sp
 from hypothesis import strategies as st
 
+from derive.blocks import rows, stack
 from derive.cell import Cell
 from derive.functions import FUNCTIONS, function
-from derive.language import Eq, Value, dimension, matrix, rows, sequence, softmax, stack, vector
+from derive.language import Eq, Value, dimension, matrix, sequence, vector
+from derive.reductions import softmax
 
 D, E, H, K = (dimension(name) for name in "DEHK")
 ANYWHERE = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from derive.cells.registry import build
+from derive.equation import Term
 from derive.language import add
-from derive.program import Term
 from verify.edits.edit import Edit
 from verify.edits.table import backward_edits
 from verify.power import measure

@@ -9,10 +9,12 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 
+from derive.blocks import stack
 from derive.cell import Cell
 from derive.compiler import FAST, emit
 from derive.functions import function
-from derive.language import Eq, dimension, matrix, sequence, softmax, stack, vector
+from derive.language import Eq, dimension, matrix, sequence, vector
+from derive.reductions import softmax
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH, thorough

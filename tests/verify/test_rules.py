@@ -9,25 +9,10 @@ import pytest
 import sympy as sp
 
 from derive import functions
+from derive.blocks import Rows, Stack, repeat, rows, stack
 from derive.functions import FUNCTIONS
-from derive.language import (
-    Plus,
-    Rows,
-    Stack,
-    Value,
-    X,
-    add,
-    apply,
-    coefficient,
-    dimension,
-    hadamard,
-    matmul,
-    repeat,
-    rows,
-    softmax,
-    stack,
-    transpose,
-)
+from derive.language import Plus, Value, X, add, apply, coefficient, dimension, hadamard, matmul, transpose
+from derive.reductions import softmax
 from derive.rules import JVP, VJP, operation
 from verify.interpreter import Evaluator, Numbers
 

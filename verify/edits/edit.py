@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.expressions import substitute
 from derive.language import Value, Zeros
-from derive.program import Equation, Program, Term
+from derive.program import Program
 from verify.edits.elsewhere import read_elsewhere
 
 
@@ -143,8 +144,7 @@ def edited(kind: str, said: str, program: Program, changes: Mapping[int, Equatio
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
         new = replace(new, terms=terms)
         if new != old:
-            empty = new.accumulate and not new.terms
-            equations[k] = replace(new, accumulate=False, place="finish", factor=None) if empty else new
+            equations[k] = new if new.terms or new.target.timed else replace(new, factor=None)
             pairs.append((old, equations[k]))
     if pairs:
         given = (*program.given, *(v for v in read_elsewhere([new for _, new in pairs]) if v not in program.given))

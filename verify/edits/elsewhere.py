@@ -9,8 +9,8 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.equation import Equation
 from derive.language import Value
-from derive.program import Equation
 from verify.interpreter import Environment, Evaluator
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
     """A value of that shape which is one number at each step."""
     rows, cols = like.shape
-    return Value("weight", rows, cols, True, f"weight:{kind}")
+    return Value("weight", rows, cols, marks=(f"weight:{kind}",))
 
 
 def is_elsewhere(value: Value) -> bool:

@@ -9,9 +9,10 @@ from itertools import combinations, permutations
 
 import sympy as sp
 
+from derive.equation import Term
 from derive.functions import FUNCTIONS
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, add, apply, hadamard, matmul, scale, transpose
-from derive.program import Program, Term
+from derive.program import Program
 from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms, with_term
 from verify.edits.reads import gates, old_for_new, parameters, transposes
 from verify.edits.terms import dropped, signs

@@ -7,8 +7,9 @@ from itertools import combinations, permutations
 
 import sympy as sp
 
+from derive.equation import Equation
 from derive.language import Transposed, Value, transpose
-from derive.program import Equation, Program
+from derive.program import Program
 from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
 from verify.edits.elsewhere import STEPS
 
@@ -85,7 +86,7 @@ def results(program: Program) -> Iterator[Edit]:
 
 
 def with_right(equation: Equation, other: Equation) -> Equation:
-    return Equation(equation.target, other.terms, other.factor, other.place, other.accumulate, equation.auxiliary)
+    return Equation(equation.target, other.terms, other.factor, equation.auxiliary)
 
 
 def cotangents(program: Program, forward: Program) -> Iterator[Edit]:

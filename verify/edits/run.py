@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from derive.equation import Equation
 from derive.language import Value
-from derive.program import Equation, Program
+from derive.program import Program
 from verify.data import Data, Dims
 from verify.edits.edit import Edit
 from verify.edits.elsewhere import filled, read_elsewhere
-from verify.interpreter import Environment, Evaluator, right_side
+from verify.interpreter import Environment, Evaluator
 from verify.model import Model, block_of
+from verify.programs import add_step, finish, nothing_behind, right_side
 
 Array = NDArray[Any]
 
@@ -77,14 +79,11 @@ class Trial:
 
     def touched(self, edit: Edit) -> set[Value]:
         """The values that an edit changes, through what reads them and through the carries."""
-        next_step = {written: read for read, written in self.program.carries}
         waiting = [old.target for old, _ in edit.changed]
         found: set[Value] = set(waiting)
         while waiting:
             value = waiting.pop()
-            after = [one.target for one in self.readers.get(value, ())]
-            if value in next_step:
-                after += [one.target for one in self.readers.get(next_step[value], ())]
+            after = [one.target for read in (value, value.like(lag=1)) for one in self.readers.get(read, ())]
             waiting += (new := [target for target in after if target not in found])
             found.update(new)
         return found
@@ -107,14 +106,12 @@ class Run:
         environments = filled(special, trial.environments, trial.evaluate)
         evaluate, count = trial.evaluate, len(environments)
         changed = [one for one in program.equations if one.target in touched]
-        places = {
-            place: [one for one in changed if one.place in place]
-            for place in (("once", "before"), ("step", "after"), ("finish",))
-        }
+        each_step = [one for one in changed if one.target.timed or one.accumulate]
+        early = [one for one in changed if program.place(one) == "once"]
         self.once: Environment = dict(base.once) if base else {v: a for v, a in environments[0].items() if not v.timed}
-        for equation in places["once", "before"]:
-            self.once[equation.target] = right_side(equation, evaluate, {**environments[0], **self.once}, None, 0)
-        carry = {read: np.zeros_like(environments[0][read.like(kind="primal", lag=0)]) for read, _ in program.carries}
+        for equation in early:
+            self.once[equation.target] = right_side(equation, evaluate, self.once, None, 0)
+        carry = nothing_behind(program, environments[0])
         totals: Environment = {}
         self.steps: list[Environment] = [{} for _ in environments]
         for t in reversed(range(count)):
@@ -124,20 +121,18 @@ class Run:
                 **self.once,
                 **carry,
             }
-            for equation in places["step", "after"]:
-                value = right_side(equation, evaluate, env, None, t)
-                if equation.target.timed and value.ndim == 2:
-                    value = np.broadcast_to(value, (trial.examples, *value.shape))
+            for equation in each_step:
                 if equation.accumulate:
-                    value = value.sum(axis=0) if value.ndim == 3 else value
-                    totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
-                else:
-                    env[equation.target] = value
+                    add_step(totals, equation, evaluate, env, None, t)
+                    continue
+                value = right_side(equation, evaluate, env, None, t)
+                env[equation.target] = np.broadcast_to(value, (trial.examples, *value.shape)) if value.ndim == 2 else value
             carry = {read: env[written] for read, written in program.carries}
             self.steps[t] = env
-        self.final: Environment = {**(base.final if base else self.once), **totals}
-        for equation in places["finish",]:
-            self.final[equation.target] = right_side(equation, evaluate, self.final, None, 0)
+        kept = {value: array for value, array in base.final.items() if value not in touched} if base else {}
+        self.final: Environment = {**kept, **self.once, **totals}
+        for equation in changed:
+            finish(self.final, equation, evaluate, None)
 
     def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
         found = {}

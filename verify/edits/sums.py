@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.equation import Equation, Term
 from derive.language import hadamard
-from derive.program import Equation, Program, Term
+from derive.program import Program
 from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
 from verify.edits.elsewhere import WEIGHTS, weight
 from verify.edits.terms import is_kind
@@ -36,7 +37,7 @@ def ends(program: Program, forward: Program) -> Iterator[Edit]:
     """A summand at the first or the last step only, or everywhere but there; an initial state that gets nothing."""
     written = {value for _, value in program.carries}
     nothing = {
-        k: Equation(one.target, one.terms, weight("not first", one.target), one.place)
+        k: Equation(one.target, one.terms, weight("not first", one.target))
         for k, one in enumerate(program.equations)
         if one.target in written and one.factor is None
     }

@@ -8,9 +8,10 @@ from itertools import combinations, permutations
 
 import sympy as sp
 
+from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Apply, Hadamard, Ones, Times, Value, add, coefficient, hadamard, matmul, scale
-from derive.program import Equation, Program
+from derive.program import Program
 from verify.edits.edit import GONE, Edit, edited, edits, of_nodes, of_terms, with_term
 
 MANY = 6

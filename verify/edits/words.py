@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from derive.equation import Equation
 from derive.language import Value
 from derive.notation import Notation
-from derive.program import Equation
 from verify.edits.edit import Edit
 
 WEIGHTS = {

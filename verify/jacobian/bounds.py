@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from derive.blocks import Rows, Stack
 from derive.expressions import is_timed, substitute, values_in
-from derive.language import Diagonal, Hadamard, Plus, Rows, Stack, Times, Value, Zeros, coefficient, hadamard
+from derive.language import Diagonal, Hadamard, Plus, Times, Value, Zeros, coefficient, hadamard
 from verify.jacobian.ranges import Ranges, unbounded_in
 from verify.jacobian.run import Array, Run
 from verify.jacobian.values import Values

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from derive.blocks import Rows, Stack, rows, stack
 from derive.expressions import is_timed, values_in
-from derive.language import Diagonal, Identity, Plus, Rows, Stack, Times, Value, Zeros, coefficient, matmul, rows, scale, stack
+from derive.language import Diagonal, Identity, Plus, Times, Value, Zeros, coefficient, matmul, scale
 from verify.jacobian.run import Array, Run
 from verify.jacobian.values import Values
 

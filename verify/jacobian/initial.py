@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from derive.blocks import Stack
 from derive.expressions import values_in
-from derive.language import Hadamard, Plus, Stack, Times, Transposed, Value, coefficient
+from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
 from verify.jacobian.opening import CannotOpen, Opened, dimension_sizes, opened
 from verify.jacobian.run import Array, RunError
 

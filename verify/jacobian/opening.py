@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.blocks import Rows
 from derive.expressions import matrix_parts, values_in
-from derive.language import Apply, Hadamard, Ones, Plus, Rows, Value, X, coefficient
+from derive.language import Apply, Hadamard, Ones, Plus, Value, X, coefficient
 from verify.jacobian.ranges import range_of_function
 from verify.jacobian.run import Array, RunError
 from verify.jacobian.values import scalar

@@ -14,24 +14,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.expressions import is_timed, values_in
-from derive.language import (
-    Apply,
-    Hadamard,
-    Ones,
-    Plus,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Value,
-    X,
-    Zeros,
-    add,
-    coefficient,
-    hadamard,
-    scale,
-)
+from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, X, Zeros, add, coefficient, hadamard, scale
+from derive.reductions import Softmax
 from verify.jacobian.run import Array
 from verify.jacobian.values import Values, scalar
 

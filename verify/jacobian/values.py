@@ -9,25 +9,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.blocks import Rows, Stack
 from derive.expressions import matrix_parts
 from derive.functions import DEFINITIONS, NUMPY
-from derive.language import (
-    Apply,
-    Diagonal,
-    Hadamard,
-    Identity,
-    Ones,
-    Plus,
-    Rows,
-    Softmax,
-    Stack,
-    Times,
-    Transposed,
-    Value,
-    X,
-    Zeros,
-    coefficient,
-)
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros, coefficient
+from derive.reductions import Softmax
 from verify.jacobian.run import Array, Run, RunError
 
 

@@ -19,9 +19,10 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Apply, Value
-from derive.program import Equation, Program
+from derive.program import Program, needed
 from verify.data import Data, Dims
 from verify.edits.edit import Edit
 from verify.interpreter import Evaluator, Numbers
@@ -180,11 +181,7 @@ def idempotent(expression: Any) -> Any:
 
 def dead(program: Program, target: Value) -> bool:
     """Whether no result depends on a value."""
-    needed = set(program.results) | {written for _, written in program.carries}
-    for equation in reversed(program.equations):
-        if equation.target in needed:
-            needed.update(equation.reads())
-    return target not in needed
+    return target not in {equation.target for equation in needed(program.equations, program.results)}
 
 
 def resized(dims: Dims) -> Dims:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from derive.blocks import stack
 from derive.cell import Cell
 from derive.compiler import derive
 from derive.functions import FUNCTIONS, function
-from derive.language import Eq, X, dimension, matrix, sequence, stack, vector
+from derive.language import Eq, X, dimension, matrix, sequence, vector
 from tests import bounds
 from tests.kernels import kernel_of_cell
 from tests.verify.jacobian.runs import orthogonal, rnn, run_of, without

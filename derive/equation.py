@@ -1,0 +1,105 @@
+"""Equations of a program: a target, the terms that it is the sum of, and the reason of each term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import sympy as sp
+
+from derive.expressions import axes_of, substitute, values_in
+from derive.language import Value, Zeros, add, hadamard
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a term stands in a derived formula: the forward equation that it came from (by the value that it defines, None for what the loss
+    gives) and the rule.
+
+    also: what else was at work, where several rules made one term: the next on its way first.
+    """
+
+    equation: Any
+    rule: str
+    also: tuple[Reason, ...] = ()
+
+    def links(self) -> tuple[Reason, ...]:
+        """Every equation and rule that made the term, each once, the one that the term came from last in front."""
+        parts = (replace(self, also=()), *[link for one in self.also for link in one.links()])
+        return tuple(dict.fromkeys(parts))
+
+
+def joined(reasons: Iterable[Reason | None]) -> Reason | None:
+    """The reason of a term that several rules made: the first, and what else was at work."""
+    links = [link for reason in reasons if reason is not None for link in reason.links()]
+    return replace(links[0], also=tuple(dict.fromkeys(links))[1:]) if links else None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand and its reason; a forward equation, given by the user, needs none."""
+
+    value: sp.MatrixExpr
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Equation:
+    """target = factor ∘ (sum of the terms).
+
+    A term that varies along axes which the target doesn't have is summed over them: a parameter's gradient over steps and examples.
+    auxiliary: the target is a part that the cell's own equations leave unnamed.
+    """
+
+    target: Value
+    terms: tuple[Term, ...]
+    factor: sp.MatrixExpr | None = None
+    auxiliary: bool = False
+
+    @cached_property
+    def summed(self) -> tuple[str, ...]:
+        """The axes over which terms are summed."""
+        along = dict.fromkeys(axis for value in self._reads for axis in value.axes)
+        return tuple(axis for axis in along if axis not in self.target.axes)
+
+    def is_summed(self, part: sp.MatrixExpr) -> bool:
+        """Whether a term is summed over steps or examples."""
+        return any(axis not in self.target.axes for axis in axes_of(part))
+
+    @property
+    def accumulate(self) -> bool:
+        """Whether terms are summed over steps or examples."""
+        return bool(self.summed)
+
+    @cached_property
+    def value(self) -> sp.MatrixExpr:
+        """The right side as one expression; zeros where there is no term."""
+        if not self.terms:
+            return Zeros(*self.target.shape)
+        total = add(*[term.value for term in self.terms])
+        return total if self.factor is None else hadamard(self.factor, total)
+
+    @cached_property
+    def _reads(self) -> dict[Value, None]:
+        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
+        return dict.fromkeys(value for part in parts for value in values_in(part))
+
+    def reads(self) -> list[Value]:
+        """The values that the right side reads."""
+        return list(self._reads)
+
+    def is_reading(self, value: Value) -> bool:
+        """Whether the right side reads a value."""
+        return value in self._reads
+
+    def substituted(self, new: Callable[[sp.MatrixExpr], sp.MatrixExpr | None]) -> Equation:
+        """The equation with every node for which `new` answers replaced, in its terms and in its factor."""
+        terms = tuple(Term(substitute(term.value, new), term.reason) for term in self.terms)
+        return replace(self, terms=terms, factor=self.factor and substitute(self.factor, new))
+
+    def with_value(self, value: sp.MatrixExpr) -> Equation:
+        """The same target with another right side; the reasons of a single term are kept."""
+        reason = self.terms[0].reason if len(self.terms) == 1 else None
+        return replace(self, terms=(Term(value, reason),), factor=None)
