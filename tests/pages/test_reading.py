@@ -64,6 +64,13 @@ def test_an_input_of_the_step_before_is_carried():
         cell(r"$$h_t = \tanh(V x_{t-1} + U h_{t-1})$$")
 
 
+def test_a_section_that_reads_an_input_at_two_steps_is_a_cell_of_its_own():
+    shifted = r"$$h_t = \tanh(W x_t + V x_{t-1} + U h_{t-1})$$"
+    first, second = read("page.md", text=f"# A\n\n{shifted}\n\n# B\n\n$$x_t = h_t + W u_t$$\n$$h_t = u_t + h_{{t-1}}$$").cells
+    assert first.reading.equations[-1] == "x_delayedₜ = xₜ"
+    assert second.reading.equations == ("xₜ = hₜ + W uₜ", "hₜ = uₜ + hₜ₋₁")
+
+
 @pytest.mark.parametrize("stack", ["W [x_t, h_{t-1}, 1]", "W [1; x_t; h_{t-1}]", "[x_t, 0.5, h_{t-1}] W"])
 def test_a_number_among_stacked_vectors_makes_a_bias(stack):
     one = cell(rf"$$h_t = \tanh({stack})$$").cell
