@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
-from derive.schedule import Stage, in_order
+from derive.schedule import LOOPS, Stage, in_order
 from derive.schedule import stages as thin_stages
 from derive.shapes import rank
 
 STEPS = "T"
 """The axis that loops run along."""
-LOOPS = ("forwards", "backwards")
 
 
 def stages(program: Program) -> tuple[Stage, ...]:
