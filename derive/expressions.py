@@ -100,7 +100,7 @@ def in_language(expression: Any) -> sp.MatrixExpr:
         return expression
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
-        own = [in_language(part) for part in parts]
+        own = [factor_in_language(part) if isinstance(expression, Times) else in_language(part) for part in parts]
         return without_diagonals(expression if own == parts else rebuild(expression, own))
     match expression:
         case sp.MatAdd():
@@ -132,8 +132,13 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
         if is_number(factor):
             number *= factor
         else:
-            matrices.append(in_language(factor))
+            matrices.append(factor_in_language(factor))
     return without_diagonals(scale(number, matmul(*matrices)))
+
+
+def factor_in_language(factor: Any) -> sp.MatrixExpr:
+    """A factor of a matrix product in this language's nodes, diag(v) kept for the product to apply."""
+    return rebuild(factor, [in_language(factor.args[0])]) if isinstance(factor, Diagonal) else in_language(factor)
 
 
 def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
