@@ -15,6 +15,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import sympy as sp
+
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
@@ -25,6 +27,7 @@ from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.program import Program
+from derive.reductions import Cumulative, Largest, LogSumExp, Total
 from derive.shapes import rank
 from derive.targets.numpy.emit import textbook
 
@@ -87,9 +90,13 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector or a parameter is a number."""
-    values = {value for equation in derivation.forward.equations for value in (equation.target, *equation.reads())}
-    return not passes or not all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector, a parameter is a number, or
+    elements of a vector are summed or compared."""
+    equations = derivation.forward.equations
+    values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    plain = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    nodes = {type(node) for equation in equations for node in sp.preorder_traversal(equation.value)}
+    return not passes or not plain or not nodes.isdisjoint({Total, Largest, LogSumExp, Cumulative})
 
 
 def digest(text: str) -> str:
