@@ -20,7 +20,8 @@ import sympy as sp
 from derive.blocks import rows
 from derive.cell import Cell
 from derive.cells.registry import build, declarations, variants
-from derive.compiler import Derivation, derive, schedule
+from derive.compiler import schedule
+from derive.derivation import Derivation, derive
 from derive.equation import Equation, Term
 from derive.expressions import LEGAL, is_timed, matrix_parts, rebuild
 from derive.functions import FUNCTIONS, function
@@ -327,7 +328,9 @@ def test_the_rest_of_the_language_is_exact(equations: Callable[[], list[sp.Equal
 
 
 @pytest.mark.parametrize("checked", [check_derived, check_scheduled])
-@pytest.mark.parametrize("right", [h.prev @ (b.T @ h.prev), b @ (h.prev.T @ b), b @ h.prev.T @ h.prev, h.prev @ x.T @ W.T @ h.prev])
+@pytest.mark.parametrize(
+    "right", [h.prev @ (b.T @ h.prev), b @ (h.prev.T @ b), b @ h.prev.T @ h.prev, h.prev @ x.T @ W.T @ h.prev]
+)
 def test_a_left_factor_may_depend_on_the_step(right: sp.MatrixExpr, checked: Check) -> None:
     cell = cell_of(Eq(h, W @ x + right))
     checked(cell, oracle_of(cell, 2))

@@ -15,7 +15,8 @@ from derive import differentiate
 from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import BUFFERS, FAST, compile_cell, derive, schedule
+from derive.compiler import BUFFERS, FAST, compile_cell, schedule
+from derive.derivation import derive
 from derive.equation import Equation, Term
 from derive.language import (
     Apply,
