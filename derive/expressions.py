@@ -158,6 +158,20 @@ def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     return scale(factor, hadamard(inside, transpose(widened(vector, transpose(inside)))))
 
 
+def with_diagonal(expression: Hadamard) -> sp.MatrixExpr | None:
+    """(v 1ᵀ) ∘ A as diag(v) A, A ∘ (1 vᵀ) as A diag(v): what `without_diagonals` made, as a person writes it; None for anything else."""
+    for k, part in enumerate(expression.args):
+        factors = part.args if isinstance(part, Times) else ()
+        if len(factors) != 2 or len(expression.args) != 2:
+            continue
+        other = expression.args[1 - k]
+        if isinstance(factors[1], Ones):
+            return matmul(Diagonal(factors[0]), other)
+        if isinstance(factors[0], Ones):
+            return matmul(other, Diagonal(transpose(factors[1])))
+    return None
+
+
 def widened(vector: sp.MatrixExpr, like: sp.MatrixExpr) -> sp.MatrixExpr:
     """A vector as the columns of a matrix, v 1ᵀ; as it is where one column is asked for."""
     return vector if like.shape[1] == 1 else matmul(vector, Ones(1, like.shape[1]))

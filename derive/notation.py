@@ -9,6 +9,7 @@ import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
 from derive.equation import Equation
+from derive.expressions import with_diagonal
 from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
@@ -149,6 +150,8 @@ class Notation:
                 return self.quotient(hadamard(*factors), below, shift), PRODUCT
             case Hadamard() if rest.args[0].shape != rest.shape:
                 return self.scaled_by_numbers(list(rest.args), shift)
+            case Hadamard() if (product := with_diagonal(rest)) is not None:
+                return self.walk(product, shift)
             case Hadamard():
                 return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
             case Transposed():
@@ -158,7 +161,10 @@ class Notation:
             case Softmax() | Largest() | FirstLargest() | LogSumExp() | Cumulative():
                 return f"{self.function(self.called(rest))}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Total():
-                return f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}", PRODUCT
+                return (
+                    f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}",
+                    PRODUCT,
+                )
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
             case Repeat():
