@@ -161,14 +161,13 @@ def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
 def with_diagonal(expression: Hadamard) -> sp.MatrixExpr | None:
     """(v 1ᵀ) ∘ A as diag(v) A, A ∘ (1 vᵀ) as A diag(v): what `without_diagonals` made, as a person writes it; None for anything else."""
     for k, part in enumerate(expression.args):
-        factors = part.args if isinstance(part, Times) else ()
-        if len(factors) != 2 or len(expression.args) != 2:
+        if not isinstance(part, Times) or len(part.args) != 2 or len(expression.args) != 2:
             continue
-        other = expression.args[1 - k]
-        if isinstance(factors[1], Ones):
-            return matmul(Diagonal(factors[0]), other)
-        if isinstance(factors[0], Ones):
-            return matmul(other, Diagonal(transpose(factors[1])))
+        (left, right), other = part.args, expression.args[1 - k]
+        if isinstance(right, Ones):
+            return matmul(Diagonal(left), other)
+        if isinstance(left, Ones):
+            return matmul(other, Diagonal(transpose(right)))
     return None
 
 
