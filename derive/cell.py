@@ -11,6 +11,7 @@ import sympy as sp
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
+from derive.fresh import Fresh
 from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
     Apply,
@@ -195,18 +196,14 @@ class Namer:
     """
 
     def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
+        self.fresh = Fresh(taken)
         self.named: dict[sp.MatrixExpr, Value] = {}
         self.equations: list[Equation] = []
 
     def name(self, expression: sp.MatrixExpr, wanted: str) -> Value:
         """The value that stands for the expression; a new one, with its equation, the first time."""
         if expression not in self.named:
-            name, count = wanted, 2
-            while name in self.taken:
-                name, count = f"{wanted}_{count}", count + 1
-            self.taken.add(name)
-            value = Value(name, expression.shape[0], expression.shape[1], axes_of(expression))
+            value = Value(self.fresh.name(wanted), expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
