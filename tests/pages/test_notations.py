@@ -99,7 +99,7 @@ FORMULAS = {
     r"W [h_{t-1}|x_t|b]": None,
     r"(c |x_t| b) + h_{t-1}": None,
     r"\|W x_t\| h_{t-1}": "√(xₜᵀ Wᵀ W xₜ) hₜ₋₁",
-    r"\lVert x_t \rVert_2^2 h_{t-1}": "xₜᵀ xₜ hₜ₋₁",
+    r"\lVert x_t \rVert_2^2 h_{t-1}": "(xₜᵀ xₜ) hₜ₋₁",
     r"\|x_t\|_1 h_{t-1}": None,
     r"\|x_t h_{t-1}": None,
     r"[W x_t]_+ + (h_{t-1})_{+}": "relu(W xₜ) + relu(hₜ₋₁)",
