@@ -110,17 +110,17 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
 
     def __new__(cls, name: Any, rows: Any, cols: Any = 1, axes: Any = STEPS_AND_EXAMPLES, marks: Any = (), lag: Any = 0) -> Value:
         sizes = [sp.sympify(part) for part in (rows, cols)]
-        words = [sp.Tuple(*[Str(str(one)) for one in part]) for part in (axes, marks)]
+        words = [sp.Tuple(*[one if isinstance(one, Str) else Str(one) for one in part]) for part in (axes, marks)]
         self: Value = sp.Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
         return self
 
     @property
     def axes(self) -> tuple[str, ...]:
-        return tuple(str(axis) for axis in self.args[3])
+        return tuple(axis.name for axis in self.args[3])
 
     @property
     def marks(self) -> tuple[str, ...]:
-        return tuple(str(mark) for mark in self.args[4])
+        return tuple(mark.name for mark in self.args[4])
 
     @property
     def timed(self) -> bool:
@@ -130,7 +130,7 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     @property
     def kind(self) -> str:
         """The last mark; `primal` where there is none."""
-        return str(self.args[4][-1]) if len(self.args[4]) else "primal"
+        return self.args[4][-1].name if len(self.args[4]) else "primal"
 
     @property
     def lag(self) -> int:
