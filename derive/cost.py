@@ -13,7 +13,7 @@ from derive.program import Program
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 if TYPE_CHECKING:
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 
 EACH_ELEMENT = {Softmax: 4, LogSumExp: 4, Total: 1, Largest: 1, FirstLargest: 2, Cumulative: 1}

@@ -15,7 +15,7 @@ from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
 
 if TYPE_CHECKING:
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 RESERVED = {
     *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS,
