@@ -19,7 +19,7 @@ open then is asked about in `derive.pages.doubts`, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from derive.pages.alphabet import STEPS
 from derive.pages.core import (
@@ -149,6 +149,7 @@ class Kinds:
         self.declared, self.row = dict(declared), row
         self.defined = {one.name for one in definitions}
         self.open: dict[str, Kind] = {}
+        self.assigned = {product for one in definitions for product in summands(one.body)}
         self.tensors: frozenset[Core] = frozenset()
         self.domains: dict[str, Kind] = {}
         self.places: dict[str, Span] = {}
@@ -247,7 +248,8 @@ class Kinds:
     def top(self, node: Product) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each run, the relations between them) of a product."""
         found = [folded(*self.run_tables(run)) for run in runs(node)]
-        return found, [tensor if sign == "tensor" else elementwise for sign in node.signs if sign not in LOOSE]
+        tables = {"tensor": tensor if node in self.assigned else elementwise}
+        return found, [tables.get(sign, elementwise) for sign in node.signs if sign not in LOOSE]
 
     def written_out(self, node: MatMul | Elementwise) -> tuple[list[Kind], list[Table]]:
         """Factors of a product whose vectors are columns, however the page writes its own."""
@@ -356,6 +358,18 @@ class Kinds:
     def hints(self, node: Core) -> str:
         vectors = [ref.name for ref in refs(node) if self.kind(ref) == VECTOR and is_small(ref.name)]
         return f" If {vectors[0]} is one number, write its equation as one: w^\\top x is, W x isn't." if vectors else ""
+
+
+def summands(node: Core) -> Iterator[Product]:
+    """The products that are added to others or assigned, also behind numbers: where \\otimes may be an outer product."""
+    if isinstance(node, Add):
+        for term in node.terms:
+            yield from summands(term)
+    elif isinstance(node, Product):
+        yield node
+        inner = [item for item in node.items if not isinstance(item, (Const, Ref))]
+        if len(inner) == 1:
+            yield from summands(inner[0])
 
 
 def is_small(name: str) -> bool:
