@@ -42,7 +42,6 @@ from derive.pages.core import (
     parts_of,
 )
 from derive.pages.errors import Source
-from derive.pages.kinds import number_or_vector
 from derive.pages.reductions import ALONG, TO_A_NUMBER, of_several
 from derive.pages.shapes import Shapes
 from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
@@ -139,6 +138,15 @@ class Builder:
 def filled(number: sp.Expr, like: Value) -> sp.MatrixExpr:
     """A number in each place of a value."""
     return hadamard(number, Ones(*like.shape)) if is_matrix(number) else scale(number, Ones(*like.shape))
+
+
+def number_or_vector(node: Core) -> str:
+    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
+    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
+    if len(names) != 1:
+        return ""
+    name = names.pop()
+    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def negative(term: sp.Expr) -> sp.Expr:

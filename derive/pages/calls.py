@@ -60,7 +60,7 @@ def clipped(source: Source, parts: Sequence[Core], span: Span) -> Core:
         what = f"`{source.written(span)[:80]}` holds nothing between two values: expected three things, clip(x, a, b)."
         raise source.error(span, what, "Write the value, the least and the largest.")
     value, least, most = parts
-    return Several("min", (Several("max", (value, least), span), most), span)
+    return extreme(source, "min", (extreme(source, "max", (value, least), span), most), span)
 
 
 def normalised(source: Source, name: str, parts: Sequence[Core], span: Span) -> Core:

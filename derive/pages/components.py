@@ -271,6 +271,7 @@ class Components:
         """Raises PageError on `h_s` in `\\sum_s a_{t,s} h_s`, no time and one index that a sum binds: a component, or one of several
         vectors; unless a declaration, a left side's index or the symbol without an index says which."""
         for one, uses in self.uses.items():
+            self.refuse_missing_times(one, [node for node, *_ in uses])
             alone = all(len(indices) == 1 and not free for _, indices, free in uses)
             if self.times[one] or not alone or one in self.plain or one.name in self.declared:
                 continue
@@ -279,6 +280,16 @@ class Components:
             what = f"`{written}` can be read in two ways: expected to know whether it is a component of a vector, or one of several values."
             todo = f'Say --let "{one.name}=vector" for a component; a sum over several values is written out, one term for each {letter}.'
             raise self.source.error(node.span, what, todo)
+
+    def refuse_missing_times(self, one: Symbol, nodes: Sequence[Node]) -> None:
+        """Raises PageError on `h_j` beside `h_t`: one of all steps, as in attention, or a component of this one."""
+        found = [self.reader.read(self.split(node, self.letters)[0]) for node in nodes]
+        for node, read in zip(nodes, found, strict=True):
+            if self.reader.letter is not None and self.times[one] and read is not None and read.time is None:
+                written, name = self.source.written(node.span), one.name
+                what = f"`{written}` carries an index and no time, and {name} has one elsewhere: expected both."
+                todo = f"Write `{name}_{{{self.reader.letter},j}}` for a component of this step; a sum over steps isn't read."
+                raise self.source.error(node.span, what, todo)
 
     def refuse_unbound(self, entry: Entry) -> None:
         """Raises PageError where what has components elsewhere carries such a letter, and nothing binds it."""
@@ -340,11 +351,13 @@ def small_letters(node: Node, above: Collection[str]) -> set[str]:
 
 def sizes_of(node: Node) -> Iterator[str]:
     """The names of sizes in the limits of a sum and in a range."""
-    limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop) if isinstance(node, Cut) else ()
-    for limit in filter(None, limits):
-        terms = limit.terms if isinstance(limit, Sum) else (limit,)
-        factors = (one for term in terms for one in (term.items if isinstance(term, Chain) else (term,)))
-        yield from filter(None, map(size_name, factors))
+    limits: tuple[Node | None, ...] = ()
+    if isinstance(node, (Reduced, Cut)):
+        limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop)
+    for limit in (one for one in limits if one is not None):
+        for term in limit.terms if isinstance(limit, Sum) else (limit,):
+            factors: tuple[Node, ...] = term.items if isinstance(term, Chain) else (term,)
+            yield from (name for factor in factors if (name := size_name(factor)) is not None)
 
 
 def size_name(node: Node) -> str | None:

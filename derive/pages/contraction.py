@@ -81,8 +81,8 @@ class Contraction:
             case Over():
                 return self.over(node)
             case Add() | Several():
-                parts, indices = self.alike(node, [self.formula(part) for part in parts_of(node)])
-                return with_parts(node, parts), indices
+                made, indices = self.alike(node, [self.formula(part) for part in parts_of(node)])
+                return with_parts(node, made), indices
             case Product():
                 return self.product([self.formula(item) for item in node.items], node)
             case Power():
@@ -239,7 +239,7 @@ class Contraction:
         others = list(dict.fromkeys(one for _, indices in factors for one in indices if one != letter))
         vector = self.joined(vectors, node)
         if not others and vector is not None:
-            return Inner(*vectors, node.span) if len(vectors) == 2 else Call("sum", vector, node.span), ()
+            return Inner(vectors[0], vectors[1], node.span) if len(vectors) == 2 else Call("sum", vector, node.span), ()
         sides = [
             self.joined([oriented(one, order) for one in factors if set(one[1]) == set(order)], node)
             for order in [(other, letter) if at == 0 else (letter, other) for at, other in enumerate(others)]

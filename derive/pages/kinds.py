@@ -396,15 +396,6 @@ def divisors(source: Source, node: Core) -> set[str]:
     return {one.name for one in (below, *(below.items if isinstance(below, Product) else ())) if isinstance(one, Ref)}
 
 
-def number_or_vector(node: Core) -> str:
-    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
-    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
-    if len(names) != 1:
-        return ""
-    name = names.pop()
-    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
-
-
 def runs(node: Product) -> list[list[Core]]:
     """Factors that juxtaposition or a dot joins."""
     found = [[node.items[0]]]

@@ -57,7 +57,7 @@ from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.powers import with_powers
+from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, outline
@@ -220,9 +220,9 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     reader = reader_of(source, trees, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    said = {**known.kinds, **known.numbers}
-    whole = [changed(entry, lambda tree: with_powers(source, tree, reader, said)) for entry in (*forward, *functions)]
-    whole = Components(source, reader, whole, said, known.names_of_sizes).entries
+    quantities = {*known.kinds, *known.numbers}
+    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
+    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
     forward, functions = whole[: len(forward)], whole[len(forward) :]
     macros, aliases = functions_of(functions)
     known = replace(known, functions=aliases | known.functions)

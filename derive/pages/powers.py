@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from derive.pages.components import arguments
 from derive.pages.errors import Source
+from derive.pages.names import Entry
+from derive.pages.primes import changed
 from derive.pages.symbols import Reader, exponent, is_transposition, strip, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Decorated, Letter, Mark, Node, Number, Raised, Scripted, with_parts
 
@@ -29,6 +32,12 @@ def with_powers(source: Source, node: Node, reader: Reader, quantities: Collecti
         )
         raise source.error(above.span, what, "Write x^{\\odot 2} for the elementwise power.")
     return Raised(body, raised, node.span, elementwise=sign != "")
+
+
+def powers_in(source: Source, entry: Entry, reader: Reader, quantities: Collection[str]) -> Entry:
+    """An equation with its powers as nodes; the argument of a function that it defines is a quantity."""
+    known = {*quantities, *(arguments(entry.targets[0]) if entry.is_function else ())}
+    return changed(entry, lambda tree: with_powers(source, tree, reader, known))
 
 
 def is_exponent(reader: Reader, node: Scripted, above: Node, quantities: Collection[str]) -> bool:
