@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verify.jacobian.bounds import Bound, bound_of
-from verify.jacobian.derived import Derived, evaluated
+from verify.jacobian.derived import Derived
 from verify.jacobian.lags import Lags, gradient_by_lag
 from verify.jacobian.norms import log_norms, log_norms_from_frames
 from verify.jacobian.paths import Approximation, approximations, described, path_norms, paths_of
@@ -29,6 +29,7 @@ from verify.jacobian.sweeps import (
     start_frame,
     triangular_sweep,
 )
+from verify.jacobian.values import evaluated
 
 LN10 = float(np.log(10))
 FULL_ROTATIONS = 320

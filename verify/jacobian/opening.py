@@ -16,7 +16,7 @@ import sympy as sp
 from derive.blocks import Rows
 from derive.expressions import matrix_parts, values_in
 from derive.language import Apply, Hadamard, Ones, Plus, Value, X, coefficient
-from verify.jacobian.ranges import range_of_function
+from verify.jacobian.intervals import range_of_function
 from verify.jacobian.run import Array, RunError
 from verify.jacobian.values import scalar
 
