@@ -86,7 +86,7 @@ class Derived:
         return out
 
     def pushed(self, t: int | slice, before: Frames) -> Frames:
-        """Every tangent of a step, or of several, whose axis then leads, from those before it that move; with a path kept, what came by it."""
+        """Every tangent of a step, or of several, whose axis then leads, from those before it; with a path kept, what came by it."""
         at, total = self.at(t), dict(before)
         through: Frames = {}
         for one in self.summands:

@@ -66,11 +66,25 @@ def summands_of(derivation: Any) -> tuple[Summand, ...]:
     states = derivation.cell.states
     moving = {before_step(state) for state in states}
     found: list[Summand] = []
-    for equation in derivation.tangent.equations:
+    for equation in marked(derivation.tangent.equations):
         parts = [part for part in parts_of_equation(equation) if part.read in moving]
         found += parts
         moving |= {part.target for part in parts}
     return written_out(needed(found, {after_step(state) for state in states}), derivation.cell.targets)
+
+
+def marked(equations: Iterable[Equation]) -> Iterator[Equation]:
+    """The equations of a tangent program, what is shared in it marked as a tangent where it is one, else written out."""
+    shared: dict[Any, Any] = {}
+    for equation in equations:
+        equation = equation.substituted(shared.get)
+        if equation.target.kind == "tangent":
+            yield equation
+        elif any(value.kind == "tangent" for value in equation.reads()):
+            shared[equation.target] = after_step(equation.target)
+            yield replace(equation, target=after_step(equation.target))
+        else:
+            shared[equation.target] = equation.value
 
 
 def needed(summands: list[Summand], results: set[Value]) -> list[Summand]:
