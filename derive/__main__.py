@@ -10,7 +10,7 @@ try:
     import argparse
     import keyword
     from collections.abc import Sequence
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ except KeyboardInterrupt:  # the imports take most of the first second
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 FORMATS = ("text", "latex", "markdown", "json")
 
@@ -56,6 +56,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
     )
+    how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
     how.add_argument("--no-verify", action="store_true", help="write the kernel without verifying it")
     how.add_argument("--force", action="store_true", help="overwrite a kernel that was edited by hand")
@@ -234,7 +235,7 @@ class Kernel:
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     """Derive a cell, emit its kernel and show the sheet as text; nothing where only the cost is asked for."""
-    from derive import compiler, cost, keep, sheet
+    from derive import compiler, cost, derivation, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
     name = name_of(cell.name + suffix if options.name is None else options.name)
@@ -245,11 +246,11 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
             else "nothing. Leave it out for generated/"
         )
         raise DeriveError(f"derive: --out: expected a folder, got {got}.")
-    derivation = compiler.derive(cell)
+    derived = replace(derivation.derive(cell), second_order=options.second_order)
     if options.cost:
-        streams.say("\n".join(cost.report(derivation, passes)))
+        streams.say("\n".join(cost.report(derived, passes)))
         return None
-    text = compiler.emit(derivation, passes)
+    text = compiler.emit(derived, passes)
     project = keep.Project.here()
     path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
     shown = project.shown(path)
@@ -257,8 +258,8 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
         keep.check_name(project, path, text, options.name is not None)
     keep.check_place(path, text, shown, options.force)
     if options.format == "text":
-        streams.say(sheet.text(derivation), end="")
-    return Kernel(derivation, text, path, shown)
+        streams.say(sheet.text(derived), end="")
+    return Kernel(derived, text, path, shown)
 
 
 def finish(kernel: Kernel, options: argparse.Namespace) -> int:

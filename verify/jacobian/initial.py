@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from derive.blocks import Stack
-from derive.differentiate import summands
-from derive.expressions import is_timed, matrix_parts, values_in
+from derive.expressions import is_timed, matrix_parts, summands, values_in
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient, transpose
 from derive.shapes import is_scalar, rank
 from verify.jacobian.opening import CannotOpen, Opened, dimension_sizes, opened

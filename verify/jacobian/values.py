@@ -11,7 +11,7 @@ import sympy as sp
 
 from derive.equation import Equation
 from derive.language import Value
-from derive.shapes import rank
+from verify.columns import standing
 from verify.interpreter import Evaluator, floats
 from verify.jacobian.run import Array, Run
 
@@ -40,8 +40,9 @@ class Values:
         for state in cell.states:
             given |= {state: run.before[state.name][1:], state.prev: run.before[state.name][:-1]}
         for value, array in given.items():
-            self.arrays[value] = array = array.reshape(*array.shape, *[1] * (2 - rank(value)))
-            sizes |= {dim.name: size for dim, size in zip(value.shape, array.shape[-2:], strict=True) if dim.is_Symbol}
+            self.arrays[value] = standing(value, array)
+            shape = self.arrays[value].shape[-2:]
+            sizes |= {dim.name: size for dim, size in zip(value.shape, shape, strict=True) if dim.is_Symbol}
         self.evaluate = Evaluator(floats(), sizes)
 
     def add(self, equations: Iterable[Equation]) -> None:
