@@ -22,12 +22,13 @@ from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
 from derive.emission.module import module_text
 from derive.emission.wrapping import formula, wrapped
+from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.program import Program
-from derive.reductions import Cumulative, Largest, LogSumExp, Total
+from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
 from derive.targets.numpy.emit import textbook
 
@@ -90,13 +91,16 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector, a parameter is a number, or
-    elements of a vector are summed or compared."""
+    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector or a parameter is a number."""
     equations = derivation.forward.equations
     values = {value for equation in equations for value in (equation.target, *equation.reads())}
-    plain = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
-    nodes = {type(node) for equation in equations for node in sp.preorder_traversal(equation.value)}
-    return not passes or not plain or not nodes.isdisjoint({Total, Largest, LogSumExp, Cumulative})
+    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
+
+
+def has_reduction(node: sp.MatrixExpr) -> bool:
+    """Whether an expression has sums over elements or the like in it."""
+    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:
