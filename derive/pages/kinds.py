@@ -142,10 +142,12 @@ class Kinds:
         self.declared, self.row = dict(declared), row
         self.defined = {one.name for one in definitions}
         self.open: dict[str, Kind] = {}
+        self.constants = self.find_constants()
         self.assigned = {product for one in definitions for product in summands(one.body)}
         self.tensors: frozenset[Core] = frozenset()
         self.domains: dict[str, Kind] = {}
         self.places: dict[str, Span] = {}
+        self.plain: dict[Core, bool] = {}
         self.left: dict[Core, Kind] = {}  # of a product, what its surroundings leave
         self.readers: dict[str, list[Definition]] = {}
         self.waiting: dict[Definition, None] = dict.fromkeys(definitions)
@@ -169,6 +171,18 @@ class Kinds:
         if name in self.timed or said == "input":
             return frozenset({NUMBER, VECTOR}) if is_small(name) else upper
         return ANY if is_small(name) else upper
+
+    def find_constants(self) -> set[str]:
+        """What is defined from parameters alone, on a page whose inputs carry a time."""
+        found: set[str] = set()
+        for _ in self.definitions if self.timed - self.defined else ():
+            before = set(found)
+            for one in self.definitions:
+                if all(self.is_parameter(ref.name) or ref.name in found for ref in refs(one.body)):
+                    found.add(one.name)
+            if found == before:
+                break
+        return found - self.timed
 
     def is_parameter(self, name: str) -> bool:
         return name not in self.defined | self.timed and self.declared.get(name) != "input"
@@ -208,10 +222,16 @@ class Kinds:
         found = {NUMBER} if all(NUMBER in term for term in terms) else set()
         if any(term & VECTORS for term in terms) and all(term - {MATRIX} for term in terms):
             found |= {VECTOR} if any(VECTOR in term for term in terms) else {ROW}
-        plain = [value(term) is not None for term in node.terms]
+        plain = [self.is_plain(term) for term in node.terms]
         if not all(plain) and all(MATRIX in term or is_plain for term, is_plain in zip(terms, plain, strict=True)):
             found.add(MATRIX)
         return frozenset(found)
+
+    def is_plain(self, node: Core) -> bool:
+        """Whether a formula is a number by itself: no symbol stands in it."""
+        if node not in self.plain:
+            self.plain[node] = value(node) is not None
+        return self.plain[node]
 
     def run_tables(self, run: Sequence[Core]) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each factor, the relations between them) of what stands side by side. Beside a vector a parameter in upper case is
@@ -271,7 +291,7 @@ class Kinds:
         found = self.sum_kinds(node) & allowed
         able = [bool(self.kinds(term) & VECTORS) for term in node.terms]
         for term, vector in zip(node.terms, able, strict=True):
-            left = frozenset({NUMBER}) if NUMBER in found or value(term) is not None else frozenset()
+            left = frozenset({NUMBER}) if NUMBER in found or self.is_plain(term) else frozenset()
             if found & VECTORS:
                 left |= VECTORS if vector and sum(able) == 1 else VECTORS | {NUMBER}
             self.narrow(term, left | (found & {MATRIX}), node.span)
@@ -300,7 +320,7 @@ class Kinds:
             definition = next(iter(self.waiting))
             del self.waiting[definition]
             name, body, place = definition.name, definition.body, definition.span
-            if value(body) is not None:
+            if self.is_plain(body):
                 continue
             allowed = self.domains[name] | (VECTORS if VECTOR in self.domains[name] else frozenset())
             self.narrow(body, allowed, place)
@@ -315,7 +335,8 @@ class Kinds:
             node, place = part, node.span
         got, wanted = named(self.kinds(node)), named(allowed)
         if not got and (odd := self.odd_one(node)) is not None:
-            node, place = odd, node.span
+            inside = (part for part in parts_of(node) if part is not odd and any(one is odd for one in every(part)))
+            node, place = odd, next(inside, node).span
             got = named(self.kinds(node))
             wanted = VECTOR if got == MATRIX else MATRIX
         written, shown = self.source.written(node.span), self.source.written(place)[:80]
