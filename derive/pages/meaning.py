@@ -180,7 +180,8 @@ class Meaning:
             inside = self.resolve(node.parts[0], argument or node.opener == "|")
             return applied(self.names.source, "abs", inside, node.span) if node.opener == "|" else inside
         if node.opener == "<" and len(node.parts) == 2:
-            return Inner(*[self.resolve(part, argument) for part in node.parts], node.span)
+            left, right = node.parts
+            return Inner(self.resolve(left, argument), self.resolve(right, argument), node.span)
         refuse_rows(self.names, node)
         if node.opener in "{|<":
             where = {"|": "bars", "<": "angle brackets"}.get(node.opener, "braces")

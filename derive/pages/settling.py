@@ -28,21 +28,8 @@ from derive.pages.core import (
     refs,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import (
-    LOOSE,
-    MATRIX,
-    NUMBER,
-    ROW,
-    SIGNATURES,
-    VECTOR,
-    VECTORS,
-    Kind,
-    Kinds,
-    is_lower,
-    is_quotient,
-    is_small,
-    runs,
-)
+from derive.pages.kinds import Kinds, is_lower, is_quotient, is_small, runs
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, SIGNATURES, VECTOR, VECTORS, Kind
 
 ONE_VECTOR, ONE_MATRIX = frozenset({VECTOR}), frozenset({MATRIX})
 
@@ -117,8 +104,8 @@ def once(kinds: Kinds, *steps: Callable[[Kinds], None]) -> bool:
 def products(kinds: Kinds) -> Iterator[tuple[Product, list[Core]]]:
     """Each product with each of its runs."""
     for node in nodes(kinds):
-        for run in runs(node) if isinstance(node, Product) else ():
-            yield node, run
+        if isinstance(node, Product):
+            yield from ((node, run) for run in runs(node))
 
 
 def nodes(kinds: Kinds) -> Iterator[Core]:
@@ -374,9 +361,8 @@ def direction(kinds: Kinds) -> tuple[int, int, bool]:
 def added_inner_products(kinds: Kinds) -> Iterator[tuple[Add, Core]]:
     """Sums of vectors with a term that is an inner product, one number."""
     for node in nodes(kinds):
-        for term in node.terms if isinstance(node, Add) and kinds.kinds(node) & VECTORS and kinds.kind(node) == VECTOR else ():
-            if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term):
-                yield node, term
+        if isinstance(node, Add) and kinds.kind(node) == VECTOR:
+            yield from ((node, term) for term in node.terms if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term))
 
 
 def is_inner(kinds: Kinds, node: Core) -> bool:
