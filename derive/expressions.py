@@ -27,6 +27,7 @@ from derive.language import (
     add,
     apply,
     coefficient,
+    diagonal,
     hadamard,
     matmul,
     scale,
@@ -100,7 +101,7 @@ def in_language(expression: Any) -> sp.MatrixExpr:
         return expression
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
-        own = [in_language(part) for part in parts]
+        own = [factor_in_language(part) if isinstance(expression, Times) else in_language(part) for part in parts]
         return without_diagonals(expression if own == parts else rebuild(expression, own))
     match expression:
         case sp.MatAdd():
@@ -125,6 +126,11 @@ def in_language(expression: Any) -> sp.MatrixExpr:
     raise LanguageError(f"illegal node {type(expression).__name__} in `{expression}`: legal are {legal}.")
 
 
+def factor_in_language(expression: Any) -> sp.MatrixExpr:
+    """A factor of a matrix product; a diagonal one stays, so that the product can do without the matrix."""
+    return diagonal(in_language(expression.args[0])) if isinstance(expression, Diagonal) else in_language(expression)
+
+
 def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
     """The product of numbers and matrices, SymPy's or ours."""
     number, matrices = sp.S.One, []
@@ -132,7 +138,7 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
         if is_number(factor):
             number *= factor
         else:
-            matrices.append(in_language(factor))
+            matrices.append(factor_in_language(factor))
     return without_diagonals(scale(number, matmul(*matrices)))
 
 
