@@ -142,6 +142,11 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
     return without_diagonals(scale(number, matmul(*matrices)))
 
 
+def factor_in_language(factor: Any) -> sp.MatrixExpr:
+    """A factor of a matrix product in this language's nodes, diag(v) kept for the product to apply."""
+    return rebuild(factor, [in_language(factor.args[0])]) if isinstance(factor, Diagonal) else in_language(factor)
+
+
 def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     """diag(v) x as v ∘ x, diag(v) A as (v 1ᵀ) ∘ A, A diag(v) as A ∘ (1 vᵀ). Not in the constructor: a derived Jacobian keeps diag(v)."""
     factor, rest = coefficient(expression)
@@ -157,6 +162,19 @@ def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
         return scale(factor, matmul(*left, hadamard(widened(vector, inside), inside)))
     inside = matmul(*left)
     return scale(factor, hadamard(inside, transpose(widened(vector, transpose(inside)))))
+
+
+def with_diagonal(expression: Hadamard) -> sp.MatrixExpr | None:
+    """(v 1ᵀ) ∘ A as diag(v) A, A ∘ (1 vᵀ) as A diag(v): what `without_diagonals` made, as a person writes it; None for anything else."""
+    for k, part in enumerate(expression.args):
+        if not isinstance(part, Times) or len(part.args) != 2 or len(expression.args) != 2:
+            continue
+        (left, right), other = part.args, expression.args[1 - k]
+        if isinstance(right, Ones):
+            return matmul(Diagonal(left), other)
+        if isinstance(left, Ones):
+            return matmul(other, Diagonal(transpose(right)))
+    return None
 
 
 def widened(vector: sp.MatrixExpr, like: sp.MatrixExpr) -> sp.MatrixExpr:

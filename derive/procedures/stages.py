@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
-from derive.schedule import Stage, in_order
+from derive.schedule import LOOPS, Stage, in_order
 from derive.schedule import stages as thin_stages
 
 STEPS = "T"
 """The axis that loops run along."""
-LOOPS = ("forwards", "backwards")
 
 
 def stages(program: Program) -> tuple[Stage, ...]:

@@ -34,8 +34,8 @@ from derive.procedures.procedure import (
     is_fresh,
 )
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import LOOPS, STEPS
-from derive.schedule import Stage
+from derive.procedures.stages import STEPS
+from derive.schedule import LOOPS, Stage
 
 
 @dataclass(frozen=True)
