@@ -27,7 +27,6 @@ from derive.language import (
     add,
     apply,
     coefficient,
-    diagonal,
     hadamard,
     matmul,
     scale,
@@ -124,11 +123,6 @@ def in_language(expression: Any) -> sp.MatrixExpr:
             return Identity(expression.shape[0])
     legal = ", ".join(node.__name__ for node in LEGAL)
     raise LanguageError(f"illegal node {type(expression).__name__} in `{expression}`: legal are {legal}.")
-
-
-def factor_in_language(expression: Any) -> sp.MatrixExpr:
-    """A factor of a matrix product; a diagonal one stays, so that the product can do without the matrix."""
-    return diagonal(in_language(expression.args[0])) if isinstance(expression, Diagonal) else in_language(expression)
 
 
 def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:

@@ -61,10 +61,10 @@ def test_a_matrix_that_only_a_loop_reads_is_made_inside_of_it() -> None:
 def test_no_stage_behind_a_loop_reads_a_matrix_of_each_step_that_the_backward_loop_made(name: str) -> None:
     backward = programs_of(name)[1]
     found = stages(backward)
-    for k, stage in enumerate(found):
+    for at, stage in enumerate(found):
         if stage.way in LOOPS:
             fat = {equation.target for equation in stage.equations if is_fat(equation.target)}
-            outside = [value for later in found[k + 1 :] for e in later.equations for value in e.reads() if value in fat]
+            outside = [value for later in found[at + 1 :] for e in later.equations for value in e.reads() if value in fat]
             assert not outside
 
 
