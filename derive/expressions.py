@@ -68,6 +68,12 @@ def axes_of(expression: sp.Basic) -> tuple[str, ...]:
     return tuple(sorted(axes, key=lambda axis: axis == "B"))
 
 
+def summands(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:
+    """The terms of a sum, a number in front of it multiplied in; an expression that is no sum alone."""
+    number, rest = coefficient(expression)
+    return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [expression]
+
+
 def rebuild(expression: sp.MatrixExpr, parts: Iterable[sp.MatrixExpr]) -> sp.MatrixExpr:
     """The node of `expression` over other matrix parts, through the constructors."""
     return expression.over(*parts)
@@ -150,6 +156,19 @@ def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
         return scale(factor, matmul(*left, hadamard(widened(vector, inside), inside)))
     inside = matmul(*left)
     return scale(factor, hadamard(inside, transpose(widened(vector, transpose(inside)))))
+
+
+def with_diagonal(expression: Hadamard) -> sp.MatrixExpr | None:
+    """(v 1ᵀ) ∘ A as diag(v) A, A ∘ (1 vᵀ) as A diag(v): what `without_diagonals` made, as a person writes it; None for anything else."""
+    for k, part in enumerate(expression.args):
+        if not isinstance(part, Times) or len(part.args) != 2 or len(expression.args) != 2:
+            continue
+        (left, right), other = part.args, expression.args[1 - k]
+        if isinstance(right, Ones):
+            return matmul(Diagonal(left), other)
+        if isinstance(left, Ones):
+            return matmul(other, Diagonal(transpose(right)))
+    return None
 
 
 def widened(vector: sp.MatrixExpr, like: sp.MatrixExpr) -> sp.MatrixExpr:

@@ -30,18 +30,20 @@ from derive.pages.core import (
     Core,
     Definition,
     Elementwise,
+    Extent,
     MatMul,
     Part,
     Power,
     Ref,
+    Several,
+    Slice,
     Turned,
     Unit,
     parts_of,
 )
 from derive.pages.errors import Source
-from derive.pages.kinds import number_or_vector
+from derive.pages.reductions import ALONG, TO_A_NUMBER, of_several
 from derive.pages.shapes import Shapes
-from derive.reductions import softmax
 from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
 
 
@@ -86,14 +88,22 @@ class Builder:
                 return transpose(self.build(node.body))
             case Part():
                 return self.part(node)
+            case Slice():
+                start = self.shapes.size(node.start)
+                return rows(self.build(node.body), start, start + self.shapes.size(self.shapes.shape(node)[0]))
+            case Several():
+                return of_several(node.function, [self.build(part) for part in node.parts])
+            case Extent():
+                return self.shapes.size((node.name,))
         raise TypeError(node)
 
     def call(self, node: Call) -> sp.Expr:
         body = self.build(node.body)
         if not is_matrix(body):
             return FUNCTIONS[node.function].subs(X, body)
-        if node.function == "softmax":
-            return softmax(body)
+        reduction = TO_A_NUMBER.get(node.function) or ALONG.get(node.function)
+        if reduction is not None:
+            return reduction(body)
         return diagonal(body) if node.function == "diag" else apply(FUNCTIONS[node.function], body)
 
     def sum(self, node: Add) -> sp.Expr:
@@ -128,6 +138,15 @@ class Builder:
 def filled(number: sp.Expr, like: Value) -> sp.MatrixExpr:
     """A number in each place of a value."""
     return hadamard(number, Ones(*like.shape)) if is_matrix(number) else scale(number, Ones(*like.shape))
+
+
+def number_or_vector(node: Core) -> str:
+    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
+    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
+    if len(names) != 1:
+        return ""
+    name = names.pop()
+    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def negative(term: sp.Expr) -> sp.Expr:

@@ -63,9 +63,15 @@ class Columns:
                 return self.product(node)
             case Inner():
                 return MatMul((Turned(self.of(node.left), node.left.span), self.of(node.right)), node.span)
+            case MatMul():
+                return self.applied([self.factor(item) for item in node.items], node.span)
             case Turned() if is_diagonal(node) or self.kinds.kind(node) != MATRIX:
                 return self.of(node.body)
         return with_parts(node, [self.of(part) for part in parts_of(node)])
+
+    def factor(self, item: Core) -> Core:
+        """A factor of a product that is written out already: a transposed vector stays one."""
+        return Turned(self.of(item.body), item.span) if isinstance(item, Turned) else self.of(item)
 
     # ---- products
 

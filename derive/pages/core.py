@@ -112,23 +112,75 @@ class Elementwise:
     span: Span
 
 
-Core = Const | Ref | Call | Concat | Add | Product | Inner | Power | Turned | Unit | Part | MatMul | Elementwise
+@dataclass(frozen=True, eq=False)
+class Several:
+    """A function of several quantities, of each element: max, min, or power."""
+
+    function: str
+    parts: tuple[Core, ...]
+    span: Span
 
 
 @dataclass(frozen=True, eq=False)
-class Definition:
-    """name = body."""
+class Extent:
+    """A size, as a number."""
 
     name: str
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The rows of a vector from one place to another, each a sum of sizes; the last row where `stop` is None."""
+
+    body: Core
+    start: tuple[str, ...]
+    stop: tuple[str, ...] | None
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class At:
+    """One component of a vector or a matrix, by the letters that index it. Gone once sums are contracted."""
+
+    body: Core
+    indices: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Over:
+    """A sum, or another function of all elements, over the components that a letter indexes; extent: their number, where it has a name.
+    Gone once sums are contracted."""
+
+    function: str
+    index: str
+    extent: str | None
     body: Core
     span: Span
 
 
+Core = (
+    Const | Ref | Call | Concat | Add | Product | Inner | Power | Turned | Unit | Part | MatMul | Elementwise
+    | Several | Extent | Slice | At | Over
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """name = body; with indices, its component that they index is that of the body."""
+
+    name: str
+    body: Core
+    span: Span
+    indices: tuple[str, ...] = ()
+
+
 def parts_of(node: Core) -> tuple[Core, ...]:
     match node:
-        case Call() | Power() | Turned() | Part():
+        case Call() | Power() | Turned() | Part() | Slice() | At() | Over():
             return (node.body,)
-        case Concat():
+        case Concat() | Several():
             return node.parts
         case Add():
             return node.terms
@@ -142,9 +194,9 @@ def parts_of(node: Core) -> tuple[Core, ...]:
 def with_parts(node: Core, parts: Sequence[Core]) -> Core:
     """The node with other parts."""
     match node:
-        case Call() | Power() | Turned() | Part():
+        case Call() | Power() | Turned() | Part() | Slice() | At() | Over():
             return replace(node, body=parts[0])
-        case Concat():
+        case Concat() | Several():
             return replace(node, parts=tuple(parts))
         case Add():
             return replace(node, terms=tuple(parts))

@@ -39,10 +39,18 @@ class Declared:
         """Names of functions, numbers and kinds that no cell of the page has."""
         return [name for name in {**self.functions, **self.numbers, **self.kinds} if name not in self.used]
 
+    @property
+    def names_of_sizes(self) -> set[str]:
+        """The names of sizes, those in sums too."""
+        return {name for sizes in self.dims.values() for size in sizes for name in re.findall(r"[A-Za-z]\w*", size)}
+
     def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in. Raises PageError on one that says nothing."""
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
+        if (name.lower(), value.lower()) == ("gelu", "erf"):
+            self.functions[name] = "gelu_erf"
+            return
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
         if number and number[3] and not Fraction(number[3]):
             raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")

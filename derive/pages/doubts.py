@@ -16,6 +16,7 @@ from derive.pages.core import (
     Concat,
     Core,
     Definition,
+    MatMul,
     Product,
     Ref,
     Turned,
@@ -56,7 +57,7 @@ def is_threshold(node: Core, names: Names) -> bool:
 
 def like_an_argument(node: Core, defined: set[str]) -> bool:
     """One symbol, several things, or a formula with a matrix product in it."""
-    if isinstance(node, (Ref, Concat)):
+    if isinstance(node, (Ref, Concat, MatMul)):
         return True
     if isinstance(node, Product):
         open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]

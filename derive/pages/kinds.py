@@ -29,11 +29,16 @@ from derive.pages.core import (
     Const,
     Core,
     Definition,
+    Elementwise,
+    Extent,
     Inner,
+    MatMul,
     Part,
     Power,
     Product,
     Ref,
+    Several,
+    Slice,
     Turned,
     Unit,
     every,
@@ -137,11 +142,11 @@ class Kinds:
         match node:
             case Ref():
                 return self.domains[node.name]
-            case Const() | Inner():
+            case Const() | Inner() | Extent():
                 return frozenset({NUMBER})
             case Unit():
                 return frozenset({MATRIX})
-            case Concat() | Part():
+            case Concat() | Part() | Slice():
                 return frozenset({VECTOR})
             case Call():
                 return SIGNATURES[node.function][1] if node.function in SIGNATURES else self.kinds(node.body)
@@ -149,8 +154,10 @@ class Kinds:
                 return self.kinds(node.body)
             case Turned():
                 return turned(self.kinds(node.body))
-            case Add():
+            case Add() | Several():
                 return self.sum_kinds(node)
+            case MatMul() | Elementwise():
+                return folded(*self.written_out(node))
             case Product():
                 return folded(*self.top(node)) & self.left.get(node, ANY | VECTORS)
         raise TypeError(node)
@@ -160,12 +167,12 @@ class Kinds:
         found = {VECTOR if one == ROW else one for one in self.kinds(node)}
         return found.pop() if len(found) == 1 else None
 
-    def sum_kinds(self, node: Add) -> Kind:
-        terms = [self.kinds(term) for term in node.terms]
+    def sum_kinds(self, node: Add | Several) -> Kind:
+        terms = [self.kinds(term) for term in parts_of(node)]
         found = {NUMBER} if all(NUMBER in term for term in terms) else set()
         if any(term & VECTORS for term in terms) and all(term - {MATRIX} for term in terms):
             found |= {VECTOR} if any(VECTOR in term for term in terms) else {ROW}
-        plain = [self.is_plain(term) for term in node.terms]
+        plain = [self.is_plain(term) for term in parts_of(node)]
         if not all(plain) and all(MATRIX in term or is_plain for term, is_plain in zip(terms, plain, strict=True)):
             found.add(MATRIX)
         return frozenset(found)
@@ -205,6 +212,11 @@ class Kinds:
         tables = {"tensor": tensor if node in self.assigned else elementwise}
         return found, [tables.get(sign, elementwise) for sign in node.signs if sign not in LOOSE]
 
+    def written_out(self, node: MatMul | Elementwise) -> tuple[list[Kind], list[Table]]:
+        """Factors of a product whose vectors are columns, however the page writes its own."""
+        table: Table = elementwise if isinstance(node, Elementwise) else lambda a, b: product_of(a, b, False, True)
+        return [self.kinds(item) for item in node.items], [table] * (len(node.items) - 1)
+
     # ---- what a use leaves
 
     def narrow(self, node: Core, allowed: Kind, place: Span) -> None:
@@ -216,7 +228,7 @@ class Kinds:
                 self.set(node, self.domains[node.name] & allowed)
             case Call():
                 self.narrow(node.body, SIGNATURES.get(node.function, (allowed,))[0], node.span)
-            case Part():
+            case Part() | Slice():
                 self.narrow(node.body, VECTORS, node.span)
             case Power():
                 self.narrow(node.body, allowed, place)
@@ -225,15 +237,19 @@ class Kinds:
             case Concat() | Inner():
                 for part in parts_of(node):
                     self.narrow(part, VECTORS | (none_or(NUMBER if isinstance(node, Concat) else None)), node.span)
-            case Add():
+            case Add() | Several():
                 self.narrow_sum(node, allowed)
+            case MatMul() | Elementwise():
+                kept = solutions(*self.written_out(node), self.kinds(node) & allowed)
+                for item, left in zip(node.items, kept or (), strict=True):
+                    self.narrow(item, left, node.span)
             case Product():
                 self.narrow_product(node, allowed)
 
-    def narrow_sum(self, node: Add, allowed: Kind) -> None:
+    def narrow_sum(self, node: Add | Several, allowed: Kind) -> None:
         found = self.sum_kinds(node) & allowed
-        able = [bool(self.kinds(term) & VECTORS) for term in node.terms]
-        for term, vector in zip(node.terms, able, strict=True):
+        able = [bool(self.kinds(term) & VECTORS) for term in parts_of(node)]
+        for term, vector in zip(parts_of(node), able, strict=True):
             left = frozenset({NUMBER}) if NUMBER in found or self.is_plain(term) else frozenset()
             if found & VECTORS:
                 left |= VECTORS if vector and sum(able) == 1 else VECTORS | {NUMBER}
@@ -340,15 +356,6 @@ def divisors(source: Source, node: Core) -> set[str]:
     """The symbols by which something is divided: `\\tau` of `1 / (2 \\tau)`."""
     below = node.body if isinstance(node, Power) and is_quotient(source, node) else None
     return {one.name for one in (below, *(below.items if isinstance(below, Product) else ())) if isinstance(one, Ref)}
-
-
-def number_or_vector(node: Core) -> str:
-    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
-    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
-    if len(names) != 1:
-        return ""
-    name = names.pop()
-    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def runs(node: Product) -> list[list[Core]]:

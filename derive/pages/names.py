@@ -19,7 +19,7 @@ class Entry:
     """One equation as it was parsed: what it defines, several symbols for a stacked one, and its right side.
 
     is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value. problem: why it can't be read; then `right` means
-    nothing, and `targets` are those that could be.
+    nothing, and `targets` are those that could be. indices: what it defines is the component that these letters index.
     """
 
     line: Line
@@ -27,12 +27,15 @@ class Entry:
     right: Node
     is_function: bool = False
     problem: PageError | None = None
+    indices: tuple[str, ...] = ()
 
     @property
     def span(self) -> Span:
         return self.line.span
 
 
+PARAMETERS = ("number", "vector", "matrix", "parameter")
+"""Declarations that make a symbol without a time one of its own beside the same letter with one."""
 MOST_STEPS_BACK = 64
 """How far back a page may read: each step of it is a state."""
 
@@ -52,14 +55,15 @@ class Names:
     def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
-        self.single = {one.symbol for entry in entries if len(entry.targets) == 1 and (one := reader.read(entry.targets[0]))}
         self.carried: dict[str, Carried] = {}
         self.shift = 0  # what the equation that is being read is moved by: an output of this step, printed at the one before
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
-        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         reads = [one for entry in entries for one in self.occurrences(entry.right)]
+        self.double = self.doubled([*reads, *[one for _, one in found]])
+        self.single = {self.beside(self.target(entry.targets[0])).symbol for entry in entries if len(entry.targets) == 1}
+        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
         self.known = {one.symbol.name for one in reads if not one.weak} | {one.symbol.name for _, one in found}
         for _, occurrence in found:
@@ -113,7 +117,7 @@ class Names:
     def settle(self, one: Occurrence) -> Occurrence:
         """The occurrence with the time letter of `W_{ft}` decided: part of the name, the time, or the gate's."""
         if not one.weak or one.symbol in self.strong:
-            return one
+            return self.beside(one)
         if one.gate.isdigit():
             return one
         if one.weak != "above" and (one.gate in self.known - {one.symbol.name} or one.weak == "inner"):
@@ -123,6 +127,17 @@ class Names:
         if one.weak == "comma" or one.named is None:
             return one
         return replace(one, symbol=one.named, time=None)
+
+    def doubled(self, found: Sequence[Occurrence]) -> set[Symbol]:
+        """Symbols that stand with a time and without one, the latter declared as a parameter: `a_t = a^{c r_t}`."""
+        plain = {one.symbol for one in found if one.time is None and self.declared.kinds.get(one.symbol.name) in PARAMETERS}
+        return plain & {one.symbol for one in found if one.time is not None}
+
+    def beside(self, one: Occurrence) -> Occurrence:
+        """The occurrence under a name of its own, `a_t`, where a parameter is called a."""
+        if one.time is None or one.symbol not in self.double:
+            return one
+        return replace(one, symbol=replace(one.symbol, sups=(*one.symbol.sups, self.reader.letter or "t")))
 
     def is_function(self, one: Occurrence) -> bool:
         """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
@@ -175,9 +190,8 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        raise self.source.error(
-            one.span, what, "Write the time index at both, or rename one of them.", (before.span, "the other:")
-        )
+        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter.'
+        raise self.source.error(one.span, what, todo, (before.span, "the other:"))
 
     def note_tight_differences(self) -> None:
         """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""

@@ -17,14 +17,17 @@ from derive.pages.core import (
     Const,
     Core,
     Definition,
+    Elementwise,
     Power,
     Product,
     Ref,
+    Several,
     every,
     parts_of,
     with_parts,
 )
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.reductions import NUMBERS
 
 MOST_DIGITS = 300
 """Digits in front of the point, or zeros behind it: about what a double holds."""
@@ -86,8 +89,10 @@ def value(core: Core) -> sp.Expr | None:
     match core:
         case Add():
             return sp.Add(*[part * factor for part, factor in zip(parts, core.factors, strict=True)])
-        case Product():
+        case Product() | Elementwise():
             return sp.Mul(*parts)
+        case Several():
+            return NUMBERS[core.function](*parts)
         case Power():
             return parts[0] ** sp.Rational(core.exponent.numerator, core.exponent.denominator)
         case Call() if core.function in FUNCTIONS:

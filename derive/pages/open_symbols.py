@@ -7,7 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from derive.pages.alphabet import SPECIAL, STEPS
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.core import (
+    Add,
+    Call,
+    Concat,
+    Const,
+    Core,
+    Definition,
+    Elementwise,
+    Extent,
+    Inner,
+    MatMul,
+    Part,
+    Power,
+    Product,
+    Ref,
+    Several,
+    Slice,
+    Turned,
+    parts_of,
+)
 from derive.pages.errors import PageError, Span
 from derive.pages.kinds import Kinds
 from derive.pages.names import Names
@@ -37,13 +56,13 @@ class Uses:
     def like_a_number(self, node: Core) -> bool:
         """Whether a formula could be one number: it holds numbers and open symbols in lower case, and what is divided by."""
         match node:
-            case Const():
+            case Const() | Extent():
                 return True
             case Ref():
                 return self.is_open(node) and (node.name[0].islower() or node.name in STEPS)
             case Power() if is_quotient(node) and self.is_open(root(node)):
                 return not self.is_inverse(node)
-            case Call() | Power() | Add() | Product():
+            case Call() | Power() | Add() | Product() | Several() | Elementwise():
                 return all(self.like_a_number(part) for part in parts_of(node))
         return False
 
@@ -66,7 +85,12 @@ class Uses:
             if is_quotient(node) and isinstance(inner, Ref) and not self.is_inverse(node):
                 self.divisors.add(inner.name)
             self.visit(node.body, BESIDE_NUMBERS if says == FACTOR and is_quotient(node) else says, place)
-        elif isinstance(node, (Call, Part, Concat, Turned)):
+        elif isinstance(node, Elementwise):
+            self.product(Product(node.items, ("side",) * (len(node.items) - 1), node.span), says, place)
+        elif isinstance(node, Several):
+            for part in node.parts:
+                self.visit(part, BESIDE_NUMBERS if self.like_a_number(part) else DECIDED, node.span)
+        elif isinstance(node, (Call, Part, Concat, Turned, Slice, Inner, MatMul)):
             passed_on = isinstance(node, Call) and node.function not in SPECIAL and self.like_a_number(node.body)
             for part in parts_of(node):
                 self.visit(part, (BESIDE_NUMBERS if says == FACTOR else says) if passed_on else DECIDED, place)

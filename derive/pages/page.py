@@ -25,12 +25,15 @@ from pathlib import Path
 from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
-from derive.pages.alphabet import function_name
+from derive.pages.alphabet import NORMALISED, function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
+from derive.pages.components import Components
+from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
+from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import Declared, declared
 from derive.pages.doubts import (
     notes_on_inputs,
@@ -47,12 +50,14 @@ from derive.pages.doubts import (
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
+from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
+from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.relations import MATRIX, NUMBER, VECTOR
@@ -210,12 +215,17 @@ def has_display(source: Source) -> bool:
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
     forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
+    functions = [entry for entry in entries if entry.is_function]
     trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
     lefts = [target for entry in forward for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    macros, aliases = functions_of(entries)
+    quantities = {*known.kinds, *known.numbers}
+    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
+    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
+    forward, functions = whole[: len(forward)], whole[len(forward) :]
+    macros, aliases = functions_of(functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
     names.notes |= dict.fromkeys(notes)
@@ -229,8 +239,9 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     meaning = Meaning(names, macros, signs)
-    definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    definitions = with_carried(definitions, names)
+    contraction = Contraction(source, [definition for entry in forward for definition in definitions_of(meaning, entry)])
+    meaning.calls = {name: (span, contraction.formula(inside)[0]) for name, (span, inside) in meaning.calls.items()}
+    definitions = with_carried(contraction.definitions, names)
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
@@ -238,22 +249,23 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
     called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
-    names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
+    names.notes |= dict.fromkeys(note for name in called if (note := CHOSEN.get(name) or NORMALISED.get(name)))
     definitions = without_names_of_diagonals(definitions)
-    said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
+    said = contraction.kinds | {name: kind for name, kind in known.kinds.items() if kind != "identity"}
     kinds = settled(source, definitions, timed, said)
     with_units = with_identities(names, definitions, kinds)
     if with_units != definitions:
         definitions, kinds = with_units, settled(source, with_units, timed, said)
     if reader.letter is not None:
-        refuse_open_symbols(names, definitions, kinds, frozenset(known.dims))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds}))
     refuse_identity(names, definitions)
     refuse_tensors(names, kinds, signs)
+    contraction.require_numbers(kinds)
     finish(kinds)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
-        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *inputs}))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
@@ -264,8 +276,12 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_two_meanings(source, names)
     names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
-    definitions = Columns(kinds).definitions()
+    columns = Columns(kinds)
+    definitions = columns.definitions()
     shapes = Shapes(source, kinds, definitions, known.dims)
+    contraction.unify(shapes, columns)
+    settle_cuts(shapes, definitions)
+    refuse_sizes_of_nothing(shapes, definitions)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from derive.pages.reductions import ALONG, TO_A_NUMBER
+
 MATRIX, VECTOR, NUMBER = "matrix", "vector", "number"
 ROW = "row"
 """A vector that stands transposed; only formulas are rows, never symbols."""
@@ -13,7 +15,8 @@ LOOSE = ("side", "dot")
 """Signs that may stand for a matrix product."""
 
 SIGNATURES: dict[str, tuple[Kind, Kind]] = {
-    "softmax": (VECTORS, frozenset({VECTOR})),
+    **dict.fromkeys(TO_A_NUMBER, (VECTORS, frozenset({NUMBER}))),
+    **dict.fromkeys(ALONG, (VECTORS, frozenset({VECTOR}))),
     "diag": (VECTORS, frozenset({MATRIX})),
 }
 """Functions that aren't taken of each element: (the kinds of the argument, the kind of the value)."""

@@ -16,16 +16,20 @@ from derive.pages.core import (
     Core,
     Definition,
     Elementwise,
+    Extent,
     MatMul,
     Part,
     Power,
     Ref,
+    Several,
+    Slice,
     Turned,
     Unit,
     parts_of,
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds
+from derive.pages.reductions import TO_A_NUMBER
 from derive.pages.relations import MATRIX, NUMBER
 
 Size = tuple[str, ...]
@@ -50,6 +54,8 @@ class Shapes:
         self.shapes: dict[str, Shape] = {}
         self.places: dict[str, Span] = {}
         self.units: dict[Core, Size] = {}
+        self.rests: dict[Core, Size] = {}
+        self.given: set[str] = set()  # names of sizes that the equations say
         self.count = 0
         self.here = (0, 0)
         for definition in definitions:
@@ -117,7 +123,7 @@ class Shapes:
 
     def shape(self, node: Core) -> Shape:
         match node:
-            case Const():
+            case Const() | Extent():
                 return SCALAR
             case Ref():
                 return self.symbol(node.name, node.span)
@@ -126,10 +132,10 @@ class Shapes:
                 return size, size
             case Call():
                 inner = self.shape(node.body)
-                return (inner[0], inner[0]) if node.function == "diag" else inner
+                return SCALAR if node.function in TO_A_NUMBER else (inner[0], inner[0]) if node.function == "diag" else inner
             case Concat():
                 return tuple(sorted(one for part in node.parts for one in self.shape(part)[0])), ONE
-            case Add() | Elementwise():
+            case Add() | Elementwise() | Several():
                 return self.common(parts_of(node))
             case Power():
                 return self.shape(node.body)
@@ -140,6 +146,8 @@ class Shapes:
                 return self.product(node)
             case Part():
                 return self.part(node)
+            case Slice():
+                return self.slice(node)
         raise TypeError(node)
 
     def common(self, parts: Sequence[Core]) -> Shape:
@@ -155,6 +163,16 @@ class Shapes:
         sizes = [self.symbol(name, node.span)[0] for name in node.names]
         self.same((tuple(one for size in sizes for one in size), ONE), self.shape(node.body), node.span, node.body.span)
         return sizes[node.at], ONE
+
+    def slice(self, node: Slice) -> Shape:
+        """As many rows as the range has; without an end, what is left of the vector."""
+        whole, _ = self.shape(node.body)
+        self.given |= {*node.start, *(node.stop or ())}
+        if node.stop is not None:
+            return tuple(sorted((Counter(node.stop) - Counter(node.start)).elements())), ONE
+        rest = self.rests.setdefault(node, self.fresh())
+        self.same((tuple(sorted((*node.start, *rest))), ONE), (whole, ONE), node.span, node.body.span)
+        return rest, ONE
 
     def product(self, node: MatMul) -> Shape:
         """Each factor has as many columns as the one behind it has rows."""
@@ -214,7 +232,7 @@ class Shapes:
 
     def free_name(self, wanted: str, taken: set[str]) -> str:
         """The name itself, unless a size or a symbol has it; one that the caller gave is meant: `x = H` makes x as long as the state."""
-        while wanted in self.named.values() or ("_" in wanted and wanted in taken):
+        while wanted in {*self.named.values(), *self.given} or ("_" in wanted and wanted in taken):
             wanted += "_"
         return wanted
 
