@@ -44,6 +44,7 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
+    refuse_sums_of_inner_products,
     refuse_tensors,
     with_identities,
 )
@@ -269,6 +270,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
+    refuse_sums_of_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))
