@@ -53,7 +53,7 @@ from derive.pages.numbers import without_numbers
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.sections import cells_of, outline
+from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
@@ -134,8 +134,9 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
         try:
-            cells[at], more = settled_cell(source, title, entries, known, naming(path, title, len(groups)))
+            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:
