@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from derive.pages.alphabet import SPECIAL, STEPS
+from derive.pages.alphabet import SPECIAL
 from derive.pages.core import (
     Add,
     Call,
