@@ -30,7 +30,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
-from derive.pages.settling import added_inner_products
+from derive.pages.settling import added_inner_products, is_inner
 from derive.pages.turned import plain_of
 
 # ---- functions that nobody has named
@@ -177,6 +177,20 @@ def refuse_inner_products(names: Names, kinds: Kinds) -> None:
             other = "k^\\top v" if kinds.row else "v k^\\top"
             todo = f"An outer product is written `{other}` here; for the number give it an equation of its own."
         raise names.source.error(term.span, what, todo)
+
+
+def refuse_sums_of_inner_products(names: Names, kinds: Kinds) -> None:
+    """`S_t = S_{t-1} + k_t^\\top v_t`: raises PageError where a letter in upper case would add up numbers, as a matrix is mostly meant."""
+    for definition in kinds.definitions:
+        name, body = definition.name, definition.body
+        if is_small(name) or kinds.domains[name] != {NUMBER} or name in names.declared.kinds or not isinstance(body, Add):
+            continue
+        term = next((one for one in body.terms if is_inner(kinds, one)), None)
+        if term is not None and any(isinstance(one, Ref) and one.name == name for one in every(body)):
+            what = f"`{names.source.written(term.span)}` can be read in two ways: expected to know whether {name} is a number or a matrix."
+            outer = "k^\\top v" if kinds.row else "v k^\\top"
+            todo = f'Say --let "{name}=number" for an inner product; an outer product, a matrix, is written `{outer}` here.'
+            raise names.source.error(term.span, what, todo)
 
 
 def refuse_tensors(names: Names, kinds: Kinds, signs: Collection[str]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from derive.pages.alphabet import SPECIAL, STEPS
+from derive.pages.alphabet import SPECIAL
 from derive.pages.core import (
     Add,
     Call,
@@ -28,7 +28,7 @@ from derive.pages.core import (
     parts_of,
 )
 from derive.pages.errors import PageError, Span
-from derive.pages.kinds import Kinds
+from derive.pages.kinds import Kinds, is_small
 from derive.pages.names import Names
 from derive.pages.products import declared_as
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, VECTOR
@@ -42,16 +42,20 @@ class Uses:
     """How the open symbols of a cell are used: name -> the first place and all that its uses say.
 
     An open symbol is a parameter of which nothing is said, in lower case, or one that is only ever divided by. given: names of which
-    something is known, as the inputs of a page without a letter of time.
+    something is known, as the inputs of a page without a letter of time; numbers: those that are numbers.
     """
 
     names: Names
     given: frozenset[str]
+    numbers: frozenset[str]
     found: dict[str, tuple[Ref, Span, set[str]]] = field(default_factory=dict)
     divisors: set[str] = field(default_factory=set)
 
     def is_open(self, node: Core) -> bool:
         return isinstance(node, Ref) and node.name not in self.given and self.names.is_free(node.name)
+
+    def is_number(self, node: Core) -> bool:
+        return isinstance(node, (Const, Extent)) or (isinstance(node, Ref) and node.name in self.numbers)
 
     def like_a_number(self, node: Core) -> bool:
         """Whether a formula could be one number: it holds numbers and open symbols in lower case, and what is divided by."""
@@ -59,7 +63,7 @@ class Uses:
             case Const() | Extent():
                 return True
             case Ref():
-                return self.is_open(node) and (node.name[0].islower() or node.name in STEPS)
+                return self.is_number(node) or (self.is_open(node) and is_small(node.name))
             case Power() if is_quotient(node) and self.is_open(root(node)):
                 return not self.is_inverse(node)
             case Call() | Power() | Add() | Product() | Several() | Elementwise():
@@ -74,7 +78,7 @@ class Uses:
     def visit(self, node: Core, says: str, place: Span) -> None:
         """Note what a use says of the open symbols in a formula; `place`: the product or the sum that uses it."""
         if isinstance(node, Ref):
-            if self.like_a_number(node) or (self.is_open(node) and node.name in self.divisors):
+            if self.is_open(node) and (is_small(node.name) or node.name in self.divisors):
                 self.found.setdefault(node.name, (node, place, set()))[2].add(says)
         elif isinstance(node, Product):
             self.product(node, says, place)
@@ -97,7 +101,7 @@ class Uses:
 
     def sum(self, node: Add, says: str, place: Span) -> None:
         numbers = all(self.like_a_number(term) for term in node.terms)
-        beside = any(isinstance(term, Const) for term in node.terms)
+        beside = any(self.is_number(term) for term in node.terms)
         for term in node.terms:
             if not numbers:
                 self.visit(term, DECIDED, node.span)
@@ -107,7 +111,7 @@ class Uses:
     def product(self, node: Product, says: str, place: Span) -> None:
         numbers = [self.like_a_number(item) for item in node.items]
         quotient = any(is_quotient(item) and not self.like_a_number(item) for item in node.items)
-        several = sum(not isinstance(item, Const) for item in node.items) > 1
+        several = sum(not self.is_number(item) for item in node.items) > 1
         for at, item in enumerate(node.items):
             signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
             elementwise = any(sign not in LOOSE for sign in signs) and not any(map(divides, node.items))
@@ -139,7 +143,8 @@ def is_quotient(node: Core) -> bool:
 def refuse_open_symbols(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: frozenset[str]) -> None:
     """Raises PageError where the uses of a symbol fit a number as well as a vector or a matrix; `given`: the inputs of a page without a
     letter of time, and what is declared."""
-    uses = Uses(names, given | ({*kinds.domains} - {*kinds.open}) | {definition.name for definition in definitions})
+    numbers = frozenset(name for name, found in kinds.domains.items() if found == {NUMBER})
+    uses = Uses(names, given | ({*kinds.domains} - {*kinds.open}) | {definition.name for definition in definitions}, numbers)
     for definition in definitions:
         says = BESIDE_NUMBERS if uses.like_a_number(definition.body) else DECIDED
         uses.visit(definition.body, says, definition.body.span)
