@@ -72,14 +72,12 @@ def oddities(kinds: Kinds) -> int:
 
 
 def use(kinds: Kinds) -> None:
-    """What uses say, until they say no more; `open` is what they leave before a value without a time is taken for a vector."""
+    """What uses say, until they say no more; `open` is what they leave before anything that is defined is taken for a vector."""
     once(kinds, arguments, transposed, given)
     again(kinds)
-    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
-    once(kinds, lambda all_: defined(all_, all_.timed))
-    again(kinds)
     kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1}
-    for step in (signed, lambda all_: defined(all_, all_.defined)):
+    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
+    for step in (lambda all_: defined(all_, all_.timed), signed, lambda all_: defined(all_, all_.defined)):
         once(kinds, step)
         again(kinds)
 
