@@ -158,7 +158,10 @@ class Notation:
             case Softmax() | Largest() | FirstLargest() | LogSumExp() | Cumulative():
                 return f"{self.function(self.called(rest))}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Total():
-                return f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}", PRODUCT
+                return (
+                    f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}",
+                    PRODUCT,
+                )
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
             case Repeat():

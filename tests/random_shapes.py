@@ -120,7 +120,10 @@ class Draw:
     def of_any_shape(self, shape: Shape, depth: int) -> Matrix:
         """What numbers, vectors and matrices have in common."""
         a = partial(self.expression, shape, depth)
-        number, k = partial(self.expression, NUMBER, depth), self.random.choice([2, -1, sp.Rational(-1, 3), 1 / sp.sqrt(shape[0])])
+        number, k = (
+            partial(self.expression, NUMBER, depth),
+            self.random.choice([2, -1, sp.Rational(-1, 3), 1 / sp.sqrt(shape[0])]),
+        )
         activation = function(self.random.choice(FUNCTIONS))
         return self.one_of(
             lambda: a() + a(),
