@@ -12,72 +12,31 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from derive import differentiate
+import sympy as sp
+
 from derive.cell import Cell
 from derive.cost import cost_lines
+from derive.derivation import Derivation, derive
 from derive.emission.module import module_text
 from derive.emission.wrapping import formula, wrapped
+from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
-from derive.passes import SCHEDULE, TIDY, run
+from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
-from derive.passes.outputs import outputs
-from derive.program import Program, ProgramError
-from derive.shapes import rank, shape_text
+from derive.program import Program
+from derive.reductions import Cumulative, Reduction
+from derive.shapes import rank
+from derive.targets.numpy.emit import textbook
 
 BUFFERS = "buffers"
 """Not a pass over a program but a way to print it: into arrays that are made once. """
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """A cell with its programs. Tidy as derived, fast once scheduled; the type is the same.
-
-    second_order: whether a sheet shows how gradients move, too.
-    """
-
-    cell: Cell
-    forward: Program
-    backward: Program
-    tangent: Program
-    jacobian: Program
-    second_order: bool = False
-
-    def programs(self) -> tuple[Program, Program, Program, Program]:
-        return self.forward, self.backward, self.tangent, self.jacobian
-
-    @cached_property
-    def second(self) -> Program:
-        """How gradients move with the arguments: the tangent, the backward program and the tangent of that, tidy."""
-        first = outputs(differentiate.backward(self.forward), self.forward)
-        return run(list(TIDY.values()), differentiate.second(self.forward, first), self.forward)
-
-    def notation(self, kind: type[Notation] = Notation) -> Notation:
-        """A notation in which an unnamed function of a value is written as such: tanh(c)."""
-        shown = {e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)}
-        return kind(shown, self.cell.words)
-
-
-def shows_itself(target: Value, value: object) -> bool:
-    from derive.language import Apply
-    from derive.reductions import Softmax
-
-    return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
-
-
-def derive(cell: Cell) -> Derivation:
-    """The derived programs of a cell, tidy."""
-    forward = cell.forward
-    derived = [differentiate.backward(forward), differentiate.tangent(forward), differentiate.jacobian(forward)]
-    backward, tangent, jacobian = [run(list(TIDY.values()), program, forward) for program in derived]
-    return Derivation(cell, forward, backward, tangent, jacobian)
 
 
 def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
@@ -108,24 +67,40 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
-    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
+    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order.
+
+    The textbook's, without passes, is that of every cell that has numbers or matrices of each step, or learned numbers.
+    """
     passes = tuple(passes)
-    check_vectors(derivation.forward)
-    scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-    body = module_text(scheduled, tape, BUFFERS in passes)
+    if is_textbook(derivation, passes):
+        scheduled, tape = plain(derivation)
+        body = textbook(scheduled, tape)
+    else:
+        scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
+        body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
 
-def check_vectors(forward: Program) -> None:
-    """Raises ProgramError where a value isn't one that kernels are emitted for."""
-    for equation in forward.equations:
-        for value in (equation.target, *equation.reads()):
-            if rank(value) != 1 and (value.timed or rank(value) == 0):
-                raise ProgramError(
-                    f"emit: equation `{equation.target.name}`: {value.name} is {shape_text(value)}: expected a vector of each step, or a "
-                    "parameter that is a vector or a matrix. Kernels for other shapes aren't emitted yet."
-                )
+def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
+    """(the derivation as the textbook computes it, the values on the tape)."""
+    forward = derivation.forward
+    backward = run([apart], derivation.backward, forward).live()
+    tangent = derivation.tangent.live()
+    return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
+
+
+def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
+    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector or a parameter is a number."""
+    equations = derivation.forward.equations
+    values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
+
+
+def has_reduction(node: sp.MatrixExpr) -> bool:
+    """Whether an expression has sums over elements or the like in it."""
+    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:

@@ -18,6 +18,10 @@ PLACES = ("once", "before", "step", "after", "finish")
 """Once from the parameters; for all steps at once in front of the loop; in the loop; for all steps at once behind it; at the end."""
 
 
+LOOPS = ("forwards", "backwards")
+"""The ways of loops over the steps."""
+
+
 class ScheduleError(DeriveError):
     """Equations that no order of the steps computes."""
 
@@ -39,7 +43,7 @@ class Stage:
 def places(equations: Sequence[Equation]) -> dict[Value, str]:
     """Target -> place, where all that is computed step by step stands in one loop."""
     loop = in_loop(equations)
-    behind = reached(equations, loop)
+    behind = reached(equations, loop, shifted=True)
     totals = {one.target for one in equations if one.accumulate}
     made_of_totals = made_of(equations, totals)
     found = {}
@@ -57,34 +61,35 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
 
 
 def in_loop(equations: Sequence[Equation]) -> set[Value]:
-    """What is computed step by step: what another step reads, and what lies between that and what reads it."""
+    """What is computed step by step: what another step reads, what reads a later step, and what lies between.
+
+    What later steps hand back is kept for no step but the next, so that it is read in the loop.
+    """
     targets = {equation.target for equation in equations}
-    shifted = {value.like(lag=0) for equation in equations for value in equation.reads() if value.lag} & targets
-    if not shifted:
-        return set()
-    readers = {one.target for one in equations if any(value.lag and value.like(lag=0) in shifted for value in one.reads())}
-    downstream = reached(equations, readers) | readers
-    return (downstream & sources(equations, shifted)) | shifted
+    reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.like(lag=0) in targets]
+    ends = {value.like(lag=0) for _, value in reads} | {target for target, value in reads if value.lag > 0}
+    starts = ends | {target for target, _ in reads}
+    return ((reached(equations, starts) | starts) & sources(equations, ends)) | ends
 
 
-def reached(equations: Sequence[Equation], start: set[Value]) -> set[Value]:
-    """What reads some values at the same step, directly or not."""
-    found, size = set(start), -1
-    while size != len(found):
-        size = len(found)
-        for equation in equations:
-            if equation.target not in found and any(value in found for value in equation.reads()):
-                found.add(equation.target)
+def reached(equations: Sequence[Equation], start: set[Value], shifted: bool = False) -> set[Value]:
+    """What reads some values at the same step, or at any step too, directly or not."""
+    readers: dict[Value, list[Value]] = {}
+    for equation in equations:
+        for value in equation.reads():
+            readers.setdefault(value.like(lag=0) if shifted else value, []).append(equation.target)
+    waiting, found = list(start), set(start)
+    while waiting:
+        new = [target for target in readers.get(waiting.pop(), ()) if target not in found]
+        found.update(new)
+        waiting += new
     return found - start
 
 
 def made_of(equations: Sequence[Equation], totals: set[Value]) -> set[Value]:
     """What reads totals, or what is made of them."""
-    found: set[Value] = set()
-    for equation in equations:
-        if any(value in totals or value in found for value in equation.reads()):
-            found.add(equation.target)
-    return found
+    found = reached(equations, totals) | totals
+    return {equation.target for equation in equations if any(value in found for value in equation.reads())}
 
 
 def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
@@ -102,11 +107,12 @@ def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
 # ---- the stages of any program
 
 
-def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
-    """The equations in the order in which they are computed, as few loops as can be.
+def stages(equations: Sequence[Equation], fused: bool = True) -> tuple[Stage, ...]:
+    """The equations in the order in which they are computed.
 
-    Loops of one way that don't wait for one of the other way are one loop, with what lies between them. Raises ScheduleError where
-    equations need both an earlier and a later step of each other, or each other at the same step.
+    fused: as few loops as can be: those of one way that don't wait for one of the other way are one loop, with what lies between
+    them; else each recurrence is a loop of its own. Raises ScheduleError where equations need both an earlier and a later step of
+    each other, or each other at the same step.
     """
     defined = {equation.target: equation for equation in equations}
     parts = components(equations)
@@ -116,7 +122,7 @@ def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
     done: set[int] = set()
     found: list[Stage] = []
     while len(done) < len(parts):
-        chosen = ready(ways, needs, done)
+        chosen = ready(ways, needs, done, fused)
         targets = {target for k in chosen for target in parts[k]}
         done |= chosen
         inside = [equation for equation in equations if equation.target in targets]
@@ -125,15 +131,18 @@ def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def ready(ways: list[str], needs: list[set[int]], done: set[int]) -> set[int]:
-    """The components that come next: all outside loops that wait for none, else the loops of one way with what they need."""
+def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool) -> set[int]:
+    """The components that come next: all outside loops that wait for none, else a loop, or all of one way with what they need."""
     chosen: set[int] = set()
     for k, way in enumerate(ways):
         if k not in done and not way and needs[k] <= done | chosen:
             chosen.add(k)
     if chosen:
         return chosen
-    way = next(ways[k] for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
+    first = next(k for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
+    way = ways[first]
+    if not fused:
+        return {first}
     for k, own in enumerate(ways):
         behind = ancestors(k, needs) - done if own == way and k not in done else {-1}
         if all(other >= 0 and ways[other] in ("", way) for other in behind):

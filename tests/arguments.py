@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray
 Arrays = dict[str, Array]
-SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6}
+SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6, "N": 4}
 STEP = 1e-30
 
 
@@ -58,11 +58,11 @@ def draw(kernel: Any, T: int = 4, B: int = 3, seed: int = 0, scale: float = 1.0,
     known = SIZES | (sizes or {}) | {"T": T, "B": B}
 
     def normal(*dims: str) -> Array:
-        return rng.standard_normal([size_of(dim, known) for dim in dims])
+        return np.asarray(rng.standard_normal([size_of(dim, known) for dim in dims]))
 
     def parameter(dims: tuple[str, ...]) -> Array:
         array = normal(*dims)
-        return scale * array / np.sqrt(max(array.shape[-1], 1)) if array.ndim == 2 else scale * array
+        return np.asarray(scale * array / np.sqrt(max(array.shape[-1], 1)) if array.ndim == 2 else scale * array)
 
     return Call(
         {name: parameter(dims) for name, dims in kernel.PARAMETERS.items()},
@@ -105,7 +105,7 @@ def by_complex_step(kernel: Any, call: Call) -> dict[tuple[int, str], Array]:
 def tangents_by_complex_step(kernel: Any, call: Call, direction: Call) -> Arrays:
     """{name: (T, B, n)}: how the outputs move along a direction."""
     along = [
-        {name: array + 1j * STEP * moves[name] for name, array in group.items()}
+        {name: np.asarray(array + 1j * STEP * moves[name]) for name, array in group.items()}
         for group, moves in zip(call.groups(), direction.groups(), strict=True)
     ]
     return {name: output.imag / STEP for name, output in kernel.forward(*along)[0].items()}

@@ -37,12 +37,13 @@ def backward(
     for equation in program.at("once"):
         once[equation.target] = right_side(equation, evaluate, once, record, 0)
     carry = nothing_behind(program, steps[0])
+    each_step = [equation for equation in program.equations if equation.target.timed or equation.accumulate]
     examples = max(array.shape[0] for value, array in steps[0].items() if value.timed)
     series: dict[Value, list[Array]] = {}
     totals: Environment = {}
     for t in reversed(range(len(steps))):
         env: Environment = {**steps[t], **once, **carry, **{value: arrays[t] for value, arrays in given.items()}}
-        for equation in program.at("before", "step", "after"):
+        for equation in each_step:
             if equation.accumulate:
                 add_step(totals, equation, evaluate, env, record, t)
                 continue

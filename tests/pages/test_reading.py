@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from derive import reading, sheet
-from derive.compiler import derive, emit
+from derive.compiler import emit
+from derive.derivation import derive
 from derive.pages import PageError, read
 from tests.pages.gradients import LIMIT, worst_gradient_error
 

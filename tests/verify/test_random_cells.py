@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from derive.blocks import stack
 from derive.cell import Cell
@@ -18,7 +19,10 @@ from derive.reductions import softmax
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH, thorough
+from tests.shaped_cells import SHAPED
+from tests.shaped_cells import cell as shaped_cell
 from tests.verify.random_cells import cells
+from tests.verify.random_shapes import shaped_cells
 from verify.data import ORDINARY, SHORT
 from verify.examination import check
 from verify.kernel import load_text
@@ -28,21 +32,24 @@ COUNT = 2500 if THOROUGH else 6
 """How many cells go each way, plain and scheduled: those of the default run are always the same."""
 
 
+DATA = (ORDINARY, replace(SHORT, steps=12))
+
+
 def held(cell: Cell, passes: tuple[str, ...]) -> None:
     model = model_of(cell)
     kernel = load_text(emit(model.derivation, passes), "random.py")
-    report = check(kernel, model, name="random", quick=True, regimes=(ORDINARY, replace(SHORT, steps=12)))
+    report = check(kernel, model, name="random", quick=True, regimes=DATA)
     assert report.passed, "\n".join([model.latex(), *report.faults()])
 
 
 @settings(max_examples=COUNT)
-@given(cells())
+@given(st.one_of(cells(), shaped_cells()))
 def test_every_random_cell_is_derived_emitted_and_verified(cell: Cell) -> None:
     held(cell, ())
 
 
 @settings(max_examples=COUNT)
-@given(cells())
+@given(st.one_of(cells(), shaped_cells()))
 def test_every_random_cell_is_scheduled_and_verified(cell: Cell) -> None:
     held(cell, FAST)
 
@@ -50,6 +57,11 @@ def test_every_random_cell_is_scheduled_and_verified(cell: Cell) -> None:
 @pytest.mark.parametrize("name", [name if k % 2 else thorough(name) for k, name in enumerate(ODD)])
 def test_every_odd_cell_is_verified(name: str) -> None:
     held(odd_cell(name), FAST)
+
+
+@pytest.mark.parametrize("name", [name if k % 4 == 1 else thorough(name) for k, name in enumerate(SHAPED)])
+def test_every_cell_of_numbers_and_matrices_is_verified(name: str) -> None:
+    held(shaped_cell(name), FAST)
 
 
 # ---- cells of the thorough run that a verifier without these cares refused though they are right

@@ -1,0 +1,63 @@
+"""One name for each value and size of a kernel: the cell's own, except where the target needs a name for itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from derive.language import Value
+
+MADE = re.compile(r"^_|_(all|prev|next|size)$")
+"""Names that procedures make of others."""
+
+
+def wanted(value: Value) -> str:
+    """The name that a value would have if nothing stood in the way: `d_h`, `dot_h`, `dot_d_h`, `h_prev`."""
+    name = str(value.name)
+    for mark in value.marks:
+        front = {"cotangent": "d_", "given": "cotangent_", "carry": "carry_", "tangent": "dot_", "summed": "sum_"}
+        name = f"{front.get(mark, f'{mark}_')}{name}"
+    return name + {-1: "_prev", 1: "_next"}.get(value.lag, f"_{value.lag}" if value.lag else "")
+
+
+class Names:
+    """Gives each value a name, the same in every function of a module, and to its array over all steps `NAME_all`.
+
+    reserved: names that the target keeps for itself.
+    """
+
+    def __init__(self, reserved: Iterable[str], dimensions: Iterable[str]) -> None:
+        self.taken = set(reserved)
+        self.values: dict[Value, str] = {}
+        self.sizes: dict[str, str] = {}
+        for dimension in dimensions:
+            self.size(dimension)
+
+    def of(self, value: Value) -> str:
+        plain = value.like(axes=())  # along other axes it is the same quantity in another function
+        if plain not in self.values:
+            self.values[plain] = self.new(wanted(plain))
+        return self.values[plain]
+
+    def sequence(self, value: Value) -> str:
+        """The name of a value's array over all steps."""
+        return f"{self.of(value.like(lag=0))}_all"
+
+    def new(self, name: str) -> str:
+        """A name that nothing has, and that leaves `NAME_all` free."""
+        name = name.lstrip("_") or "value"
+        while name in self.taken or f"{name}_all" in self.taken:
+            name += "_"
+        self.taken |= {name, f"{name}_all"}
+        return name
+
+    def size(self, dimension: str) -> str:
+        """The local variable of a dimension: its own name, unless that is taken or could be made of another one."""
+        if dimension not in self.sizes:
+            clashes = dimension in self.taken or MADE.search(dimension)
+            name = f"{dimension.lstrip('_')}_size" if clashes else dimension
+            while name in self.taken:
+                name += "_"
+            self.taken.add(name)
+            self.sizes[dimension] = name
+        return self.sizes[dimension]

@@ -1,0 +1,325 @@
+"""Procedures: what a kernel does, as arrays, calls and loops. A policy builds them from programs, a target prints them.
+
+**Shapes.** Whatever can stand in an argument has `axes` and `dims`, and its shape is the one followed by the other. `axes` are the
+axes along which the value varies, in the one order of the file (`("T", "B")`, inside the loop over steps `("B",)`, of a parameter
+`()`); `dims` are the sizes for one example at one step: `()` of a number, `(n,)` of a vector, a row too, `(n, m)` of a matrix. A size
+is a SymPy expression in the dimensions, and 1 means *one element that counts for all* (no dimension of a cell is 1); so does the axis
+`EACH`. Operands of an elementwise call are broadcast like NumPy's, from the right, and the lowering sees to it that they can be.
+
+**Operands.** An `Array` is a name. A `View` is a part of an array, with one `Index` for each axis and size of it, and `NEW` where a
+size of 1 is added. A `Number` is a SymPy number, which may hold dimensions (`1/H`). An `Entry` is an array of one of the caller's
+mappings. A `Call` is an operation of `OPERATIONS` on arguments, which may be calls again; as an argument it has no `out`.
+
+**Statements.** `Assign` gives a name to a value or writes it into a view, `Add` adds to what is there, `Do` is a call that writes into
+its `out`: the textbook's policy makes the first two, the fast one the third, with one operation each. A `Loop` binds its `reads`, views
+at the position `index`, at the start of each step; a target may make those views once for all steps. Its `invariant` statements are
+done once, in front. `Blocks` runs its body over pieces of an axis, between the positions `start` and `stop`, `count` of them.
+Positions are SymPy expressions in `Position`s, the variables of the loops, and in sizes.
+
+A `Procedure` is a function of the kernel: its statements, and what it returns. `buffers` are arrays that are made once, before the
+first statement or in a workspace; other arrays are made where they are assigned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sympy as sp
+
+from derive.errors import DeriveError
+
+EACH = ""
+"""The name of an axis with one element that counts for all."""
+
+OPERATIONS: dict[str, str] = {
+    # elementwise
+    "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "negative": "-a", "power": "a ** number",
+    "function": "an elementwise function by its SymPy class: `function`",
+    # products over the last dimensions; a vector (k,) on the left is a row, on the right a column
+    "matmul": "a @ b, of matrices and vectors, broadcast over the axes",
+    "contract": "the sum over `over`, (places in a, places in b), of the products of all other elements, those of a in front",
+    # within the last dimensions
+    "sum": "the sum over `over`, places of axes from the front, of sizes from the end, as NumPy counts; with `keep` they stay as 1",
+    "largest": "the largest element along the last size", "first_largest": "1 at the first of them, else 0",
+    "logsumexp": "log(sum(exp)) along the last size", "softmax": "exp / sum(exp) along the last size",
+    "cumulative": "running sums along the place `along`; with `backwards` from the end",
+    # arrangement
+    "transpose": "the last two sizes exchanged: a view", "reshape": "the same elements in another shape: a view",
+    "concatenate": "one behind the other along the place `along`", "broadcast": "the same element many times: a view",
+    "copy": "memory of its own", "move": "the axes in another order, `order`: a view",
+    # new arrays
+    "empty": "memory as it comes, with `more` positions along the first axis", "zeros": "zeros, likewise",
+    "full": "one number everywhere", "eye": "the identity", "array": "a number as an array without axes",
+}  # fmt: skip
+"""Every operation that a call may name, and what it is. A target has one entry for each."""
+
+VIEWS = frozenset({"transpose", "reshape", "move"})
+"""Operations whose result is the memory of their argument, each element once."""
+
+
+class ProcedureError(DeriveError):
+    """Operands that don't fit together: a fault of a policy or of the lowering, never of a cell."""
+
+
+class Position(sp.Symbol):  # type: ignore[misc]
+    """A variable of a loop, by its name in the text: a dimension of a cell may have the same one."""
+
+
+# ---- operands
+
+
+@dataclass(frozen=True)
+class Cut:
+    """start <= position < stop along one axis or size; None is the end of it, a negative number counts from there."""
+
+    start: sp.Expr | int | None = None
+    stop: sp.Expr | int | None = None
+
+
+@dataclass(frozen=True)
+class At:
+    """One position along an axis or size, which is gone afterwards."""
+
+    position: sp.Expr
+
+
+@dataclass(frozen=True)
+class New:
+    """One more size of one element; one more axis with `axis`."""
+
+    axis: bool = False
+
+
+Index = Cut | At | New
+ALL, NEW, NEW_AXIS = Cut(), New(), New(axis=True)
+
+
+@dataclass(frozen=True)
+class Array:
+    """A named array. front, behind: how many positions it has along its first axis before the first step and after the last one, as
+    a state has its initial value in front."""
+
+    name: str
+    axes: tuple[str, ...] = ()
+    dims: tuple[sp.Expr, ...] = ()
+    front: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, or an expression in dimensions."""
+
+    value: sp.Expr
+    axes: tuple[str, ...] = ()
+    dims: tuple[sp.Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An array that another object holds, by its name there: of a mapping of the caller's (`parameters["W"]`), or of the tape."""
+
+    holder: str
+    name: str
+    axes: tuple[str, ...] = ()
+    dims: tuple[sp.Expr, ...] = ()
+    front: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of an operand: one index for each of its axes and sizes, `NEW` between them."""
+
+    of: Operand
+    index: tuple[Index, ...]
+
+    @property
+    def left(self) -> tuple[list[str], list[sp.Expr]]:
+        """(axes, sizes) of the part."""
+        sources = iter([*[(axis, True) for axis in self.of.axes], *[(size, False) for size in self.of.dims]])
+        axes: list[str] = []
+        dims: list[sp.Expr] = []
+        for one in self.index:
+            if isinstance(one, New):
+                (axes if one.axis else dims).append(EACH if one.axis else sp.S.One)
+                continue
+            source, is_axis = next(sources)
+            if not isinstance(one, At):
+                (axes if is_axis else dims).append(source if is_axis else cut_size(one, source))
+        return axes, dims
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self.left[0])
+
+    @property
+    def dims(self) -> tuple[sp.Expr, ...]:
+        return tuple(self.left[1])
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation on arguments; `options` are what its line in `OPERATIONS` names beside them. out: where the result is written."""
+
+    operation: str
+    arguments: tuple[Operand, ...]
+    axes: tuple[str, ...] = ()
+    dims: tuple[sp.Expr, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+    out: Array | View | None = None
+
+    def option(self, name: str) -> Any:
+        return dict(self.options).get(name)
+
+    def into(self, out: Array | View) -> Call:
+        """The same call, its result written into memory that is there."""
+        return replace(self, out=out)
+
+
+Operand = Array | Number | Entry | View | Call
+
+
+def cut_size(index: Index, size: sp.Expr) -> sp.Expr:
+    """How many elements of a size an index leaves."""
+    if not isinstance(index, Cut) or index == ALL:
+        return size
+    start, stop = (sp.sympify(end) for end in (index.start or 0, size if index.stop is None else index.stop))
+    ends = [end + size if end.is_negative else end for end in (start, stop)]
+    return sp.expand(ends[1] - ends[0])
+
+
+def shape(operand: Operand) -> tuple[Any, ...]:
+    """Axes, then sizes."""
+    return (*operand.axes, *operand.dims)
+
+
+def is_fresh(operand: Operand) -> bool:
+    """Whether a value has memory of its own once it is computed: no array, nor a view of one."""
+    if isinstance(operand, Call) and operand.operation in VIEWS:
+        return is_fresh(operand.arguments[0])
+    return isinstance(operand, Call) and operand.operation != "broadcast"
+
+
+# ---- statements
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A formula or a sentence in front of the statements that compute it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Assign:
+    """targets = value: an array is a name that is new or bound anew, a view is written in place."""
+
+    targets: tuple[Array | View, ...]
+    value: Operand
+
+
+@dataclass(frozen=True)
+class Add:
+    """target += value, in place."""
+
+    target: Array | View
+    value: Operand
+
+
+@dataclass(frozen=True)
+class Do:
+    """A call that writes into its `out`."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A body for each step, first to last or, `backwards`, last to first."""
+
+    index: Position
+    axis: str
+    body: tuple[Statement, ...]
+    reads: tuple[tuple[Array, View], ...] = ()
+    invariant: tuple[Statement, ...] = ()
+    backwards: bool = False
+    start: Position | None = None
+    stop: Position | None = None
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A body for each piece of an axis, start <= step < stop, `count` steps of it, as many as `size` says."""
+
+    axis: str
+    size: str
+    start: Position
+    stop: Position
+    count: Position
+    body: tuple[Statement, ...]
+    backwards: bool = False
+
+
+Statement = Comment | Assign | Add | Do | Loop | Blocks
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """One function of a kernel.
+
+    results: what it returns, as mappings by name, in the order of the caller's tables; what a target makes of them is its own matter
+    (`outputs`; `parameters`, `inputs` and `state` of gradients; `tape`). buffers: arrays that are made once and kept. lengths: of axes
+    that no array of the caller's has.
+    """
+
+    name: str
+    statements: tuple[Statement, ...]
+    results: tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
+    buffers: tuple[Array, ...] = ()
+    lengths: tuple[tuple[str, sp.Expr], ...] = ()
+
+
+# ---- looking at procedures
+
+
+def parts_of(operand: Operand) -> Iterator[Operand]:
+    """An operand and all that it is made of."""
+    yield operand
+    inner: Sequence[Operand] = ()
+    if isinstance(operand, View):
+        inner = [operand.of]
+    elif isinstance(operand, Call):
+        inner = [*operand.arguments, *([operand.out] if operand.out else [])]
+    for part in inner:
+        yield from parts_of(part)
+
+
+def operands_of(statement: Statement) -> Iterator[Operand]:
+    """The operands that stand in a statement, targets included, those of its body too."""
+    match statement:
+        case Assign():
+            yield from (*statement.targets, statement.value)
+        case Add():
+            yield from (statement.target, statement.value)
+        case Do():
+            yield statement.call
+        case Loop():
+            yield from (one for pair in statement.reads for one in pair)
+            for inner in (*statement.invariant, *statement.body):
+                yield from operands_of(inner)
+        case Blocks():
+            for inner in statement.body:
+                yield from operands_of(inner)
+
+
+def everything_in(procedure: Procedure) -> Iterator[Operand]:
+    """Every operand of a procedure, and every part of one."""
+    for statement in procedure.statements:
+        for operand in operands_of(statement):
+            yield from parts_of(operand)
+    for _, table in procedure.results:
+        for _, operand in table:
+            yield from parts_of(operand)

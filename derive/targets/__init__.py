@@ -1,0 +1,1 @@
+"""One folder a language that procedures are printed in."""

@@ -1,0 +1,1 @@
+"""NumPy: procedures as Python text, and the module around them."""

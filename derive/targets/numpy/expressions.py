@@ -1,0 +1,313 @@
+"""Operands as Python text: one entry for each operation of `derive.procedures.procedure.OPERATIONS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import dropwhile
+from typing import Any
+
+import sympy as sp
+
+from derive.procedures.names import Names
+from derive.procedures.procedure import ALL, EACH, Array, At, Call, Cut, Entry, Index, New, Number, Operand, Position, View
+from derive.targets.numpy.functions import CALLED
+from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
+
+PRINTING: dict[str, Callable[[Printer, Call], Piece]] = {}
+
+
+def prints(*operations: str) -> Callable[[Any], Any]:
+    """Register the decorated function as what prints operations."""
+
+    def register(function: Callable[[Printer, Call], Piece]) -> Callable[[Printer, Call], Piece]:
+        for operation in operations:
+            PRINTING[operation] = function
+        return function
+
+    return register
+
+
+class Printer:
+    """Prints operands. sizes: the dimensions and axes whose sizes the text reads. helpers: the functions that it calls."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.sizes: dict[str, None] = {}
+        self.helpers: dict[str, None] = {}
+
+    def __call__(self, operand: Operand) -> Piece:
+        match operand:
+            case Array():
+                return Word(operand.name)
+            case Number():
+                return self.number(operand.value)
+            case Entry(holder="tape"):
+                return Word(f"tape.{operand.name}")
+            case Entry():
+                return Word(f'{operand.holder}["{operand.name}"]')
+            case View():
+                return Joined((self.within(operand.of, ATOM), Word(f"[{self.index(operand)}]")))
+        return PRINTING[operand.operation](self, operand)
+
+    def within(self, operand: Operand, binds: int) -> Piece:
+        return within(self(operand), binds)
+
+    # ---- numbers and sizes
+
+    def number(self, value: sp.Expr) -> Piece:
+        """A number, or an expression in dimensions: Python's own, so that it doesn't widen float32."""
+        if value.is_number:
+            text = number_text(value)
+            return Word(text, SUM if text.startswith("-") else ATOM)
+        match value:
+            case Position():
+                return Word(value.name)
+            case sp.Symbol():
+                self.sizes.setdefault(value.name)
+                return Word(self.names.size(value.name))
+            case sp.Add():
+                first, *rest = [self.signed(term) for term in sorted(value.args, key=order_of_terms)]
+                start = Joined((Word("-"), within(first[1], PRODUCT)), PRODUCT) if first[0] == "-" else first[1]
+                return Infix(start, tuple(rest), SUM)
+            case sp.Mul():
+                return self.fraction(value)
+            case sp.Pow():
+                return self.power(value)
+        return Word(f"float(np.{value.func.__name__}({flat(self.number(value.args[0]))}))")
+
+    def signed(self, term: sp.Expr) -> tuple[str, Piece]:
+        """(sign, the term without it)."""
+        negative = bool(term.as_coeff_Mul()[0] < 0)
+        return ("-", within(self.number(-term), PRODUCT)) if negative else ("+", self.number(term))
+
+    def fraction(self, value: sp.Expr) -> Piece:
+        above, below = sp.fraction(value)
+        if below == 1:
+            number, rest = above.as_coeff_Mul()
+            factors = sorted(sp.Mul.make_args(rest), key=str)
+            pieces = [within(self.number(part), POWER) for part in ([number] if number != 1 else []) + factors]
+            return pieces[0] if len(pieces) == 1 else Infix(pieces[0], tuple(("*", piece) for piece in pieces[1:]), PRODUCT)
+        return Infix(within(self.number(above), PRODUCT), (("/", within(self.number(below), POWER)),), PRODUCT)
+
+    def power(self, value: sp.Pow) -> Piece:
+        base, exponent = value.args
+        if exponent == -1:
+            return Infix(Word("1"), (("/", within(self.number(base), POWER)),), PRODUCT)
+        text = flat(within(self.number(exponent), POWER))
+        return Word(f"{flat(within(self.number(base), ATOM))}**{text}", POWER)
+
+    def size(self, size: Any) -> Piece:
+        """A size of an array, or a position."""
+        return self.number(sp.expand(sp.sympify(size)))
+
+    def axis(self, axis: str) -> str:
+        """How many elements an array has along an axis."""
+        if axis == EACH:
+            return "1"
+        self.sizes.setdefault(axis)
+        return axis
+
+    def shape(self, axes: tuple[str, ...], dims: tuple[sp.Expr, ...], more: int = 0) -> Piece:
+        """A shape; `more` positions along the first axis beside its steps."""
+        lead = [f"{self.axis(axis)}{f' + {more}' if more and not k else ''}" for k, axis in enumerate(axes)]
+        return Bracket("(", (*map(Word, lead), *map(self.size, dims)), ")")
+
+    # ---- views
+
+    def index(self, view: View) -> str:
+        """What stands between the brackets of a view."""
+        lead = len(view.of.axes)
+        entries = list(view.index)
+        if lead and all(one == ALL for one in entries[:lead]):
+            inner = list(dropwhile(lambda one: one == ALL, entries[lead:]))
+            return ", ".join(["...", *map(self.one_index, inner)])
+        while len(entries) > 1 and entries[-1] == ALL:
+            entries.pop()
+        return ", ".join(map(self.one_index, entries))
+
+    def one_index(self, one: Index) -> str:
+        match one:
+            case New():
+                return "None"
+            case At():
+                return flat(self.size(one.position))
+            case Cut():
+                return ":".join("" if end is None else flat(self.size(end)) for end in (one.start, one.stop))
+
+    # ---- what calls are made of
+
+    def method(self, call: Call, name: str, *arguments: str) -> Piece:
+        """`x.name(arguments)`."""
+        return Joined((self.within(call.arguments[0], ATOM), Word(f".{name}({', '.join(arguments)})")))
+
+    def function(self, name: str, *arguments: Piece) -> Piece:
+        """`name(arguments)`; a name that isn't NumPy's is a helper of the kernel."""
+        if not name.startswith("np."):
+            self.helpers.setdefault(name)
+        return Bracket(f"{name}(", arguments, ")")
+
+
+def order_of_terms(term: sp.Expr) -> tuple[bool, bool, str]:
+    """What is added before what is taken away, numbers last."""
+    return bool(term.as_coeff_Mul()[0] < 0), bool(term.is_number), str(term)
+
+
+def number_text(number: sp.Expr) -> str:
+    """A number as a Python literal, to the last bit of float64; integers beyond its bits would be objects to NumPy."""
+    return str(number) if number.is_Integer and abs(number) < 2**53 else repr(float(number.evalf(25)))
+
+
+# ---- elementwise
+
+
+@prints("add", "subtract")
+def sum_of(printer: Printer, call: Call) -> Piece:
+    left, right = call.arguments
+    sign = "+" if call.operation == "add" else "-"
+    first = printer(left)
+    second = printer.within(right, PRODUCT)
+    if isinstance(first, Infix) and first.binds == SUM:
+        return Infix(first.first, (*first.rest, (sign, second)), SUM)
+    return Infix(first, ((sign, second),), SUM)
+
+
+@prints("multiply", "divide")
+def product_of(printer: Printer, call: Call) -> Piece:
+    left, right = call.arguments
+    first, second = printer(left), printer.within(right, POWER)
+    sign = "*" if call.operation == "multiply" else "/"
+    if is_product(first, "*"):
+        assert isinstance(first, Infix)
+        return Infix(first.first, (*first.rest, (sign, second)), PRODUCT)
+    bound = first if isinstance(first, Joined) and first.binds == PRODUCT else within(first, POWER)
+    return Infix(bound, ((sign, second),), PRODUCT)
+
+
+def is_product(piece: Piece, sign: str) -> bool:
+    """Whether a piece is a chain of products of one kind."""
+    return isinstance(piece, Infix) and piece.binds == PRODUCT and all(one == sign for one, _ in piece.rest)
+
+
+@prints("matmul")
+def matmul(printer: Printer, call: Call) -> Piece:
+    left, right = call.arguments
+    first, second = printer(left), printer.within(right, POWER)
+    if is_product(first, "@"):
+        assert isinstance(first, Infix)
+        return Infix(first.first, (*first.rest, ("@", second)), PRODUCT)
+    return Infix(within(first, POWER), (("@", second),), PRODUCT)
+
+
+@prints("negative")
+def negative(printer: Printer, call: Call) -> Piece:
+    return Joined((Word("-"), printer.within(call.arguments[0], POWER)), PRODUCT)
+
+
+@prints("power")
+def power(printer: Printer, call: Call) -> Piece:
+    base, exponent = call.arguments
+    text = flat(within(printer(exponent), ATOM))
+    return Joined((printer.within(base, ATOM), Word(f"**{text}")), POWER)
+
+
+@prints("function")
+def function(printer: Printer, call: Call) -> Piece:
+    return printer.function(CALLED[call.option("function")], printer(call.arguments[0]))
+
+
+# ---- sums and other reductions
+
+
+@prints("contract")
+def contract(printer: Printer, call: Call) -> Piece:
+    left, right = (Bracket("(", tuple(Word(str(place)) for place in places), ")") for places in call.option("over"))
+    return printer.function("np.tensordot", *map(printer, call.arguments), Bracket("(", (left, right), ")"))
+
+
+@prints("sum")
+def summation(printer: Printer, call: Call) -> Piece:
+    places = call.option("over")
+    axis = str(places[0]) if len(places) == 1 else str(places)
+    (inner,) = call.arguments
+    everything = len(places) == len(inner.axes) + len(inner.dims) and not call.option("keep")
+    keep = ["keepdims=True"] if call.option("keep") else []
+    return printer.method(call, "sum", *([] if everything else [f"axis={axis}"]), *keep)
+
+
+@prints("largest", "first_largest", "logsumexp", "softmax")
+def along_last(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, printer(call.arguments[0]))
+
+
+@prints("cumulative")
+def cumulative(printer: Printer, call: Call) -> Piece:
+    along = call.option("along")
+    turn = Word(f"[..., ::-1{', :' * (-along - 1)}]")
+    inner = printer(call.arguments[0])
+    if not call.option("backwards"):
+        return printer.function("np.cumsum", inner, Word(f"axis={along}"))
+    turned = Joined((within(inner, ATOM), turn))
+    return Joined((printer.function("np.cumsum", turned, Word(f"axis={along}")), turn))
+
+
+# ---- arrangement
+
+
+@prints("transpose")
+def transpose(printer: Printer, call: Call) -> Piece:
+    if call.axes:
+        return printer.method(call, "swapaxes", "-1", "-2")
+    return Joined((printer.within(call.arguments[0], ATOM), Word(".T")))
+
+
+@prints("reshape")
+def reshape(printer: Printer, call: Call) -> Piece:
+    shape = printer.shape(call.axes, call.dims)
+    assert isinstance(shape, Bracket)
+    return Joined((printer.within(call.arguments[0], ATOM), Bracket(".reshape(", shape.items, ")")))
+
+
+@prints("concatenate")
+def concatenate(printer: Printer, call: Call) -> Piece:
+    parts = Bracket("[", tuple(map(printer, call.arguments)), "]")
+    return printer.function("np.concatenate", parts, Word(f"axis={call.option('along')}"))
+
+
+@prints("broadcast")
+def broadcast(printer: Printer, call: Call) -> Piece:
+    return printer.function("np.broadcast_to", printer(call.arguments[0]), printer.shape(call.axes, call.dims))
+
+
+@prints("copy")
+def copy(printer: Printer, call: Call) -> Piece:
+    return printer.method(call, "copy")
+
+
+@prints("move")
+def move(printer: Printer, call: Call) -> Piece:
+    return printer.method(call, "transpose", *map(str, call.option("order")))
+
+
+# ---- new arrays
+
+
+@prints("empty", "zeros")
+def new_array(printer: Printer, call: Call) -> Piece:
+    shape = printer.shape(call.axes, call.dims, call.option("more") or 0)
+    return printer.function(f"np.{call.operation}", shape, Word("dtype"))
+
+
+@prints("full")
+def full(printer: Printer, call: Call) -> Piece:
+    return printer.function("np.full", printer.shape(call.axes, call.dims), printer(call.arguments[0]), Word("dtype"))
+
+
+@prints("array")
+def array(printer: Printer, call: Call) -> Piece:
+    return printer.function("np.asarray", printer(call.arguments[0]), Word("dtype"))
+
+
+@prints("eye")
+def eye(printer: Printer, call: Call) -> Piece:
+    size = Word(printer.axis(call.axes[0])) if call.axes else printer.size(call.dims[0])
+    return printer.function("np.eye", size, Word("dtype=dtype"))
