@@ -25,7 +25,8 @@ from derive.pages.core import (
     with_parts,
 )
 from derive.pages.errors import Span
-from derive.pages.kinds import LOOSE, MATRIX, NUMBER, ROW, VECTOR, VECTORS, Kind, Kinds, product_of, runs
+from derive.pages.kinds import Kinds, runs
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR, VECTORS, Kind, product_of
 
 
 def without_names_of_diagonals(definitions: Sequence[Definition]) -> list[Definition]:

@@ -14,6 +14,7 @@ from derive.pages.calls import (
     refuse_bare_argument,
     refuse_inverse,
     refuse_marks,
+    refuse_numbers_behind,
     refuse_other_form,
     refuse_word,
     unknown,
@@ -174,6 +175,7 @@ class Meaning:
 
     def chain(self, node: Chain, argument: bool) -> Core:
         """Things side by side: a function takes what follows it, a matrix of blocks its column."""
+        refuse_numbers_behind(self.names.source, node.items)
         items: list[Core] = []
         at = 0
         while at < len(node.items):

@@ -44,22 +44,24 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
-    refuse_open_symbols,
+    refuse_sums_of_inner_products,
     refuse_tensors,
     with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
+from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
 from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
 from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
@@ -269,6 +271,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
+    refuse_sums_of_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
-from derive.pages.components import refuse_other_sums, without_indices
+from derive.pages.components import without_indices
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
+from derive.pages.operators import refuse_other_sums
 from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
 from derive.pages.stacks import cells_of as cells_of_grid

@@ -28,21 +28,8 @@ from derive.pages.core import (
     refs,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import (
-    LOOSE,
-    MATRIX,
-    NUMBER,
-    ROW,
-    SIGNATURES,
-    VECTOR,
-    VECTORS,
-    Kind,
-    Kinds,
-    is_lower,
-    is_quotient,
-    runs,
-)
-from derive.pages.numbers import value
+from derive.pages.kinds import Kinds, is_lower, is_quotient, is_small, runs
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, SIGNATURES, VECTOR, VECTORS, Kind
 
 ONE_VECTOR, ONE_MATRIX = frozenset({VECTOR}), frozenset({MATRIX})
 
@@ -117,8 +104,8 @@ def once(kinds: Kinds, *steps: Callable[[Kinds], None]) -> bool:
 def products(kinds: Kinds) -> Iterator[tuple[Product, list[Core]]]:
     """Each product with each of its runs."""
     for node in nodes(kinds):
-        for run in runs(node) if isinstance(node, Product) else ():
-            yield node, run
+        if isinstance(node, Product):
+            yield from ((node, run) for run in runs(node))
 
 
 def nodes(kinds: Kinds) -> Iterator[Core]:
@@ -133,12 +120,16 @@ def prefer(kinds: Kinds, node: Core, wanted: Kind, place: Span) -> None:
 
 
 def arguments(kinds: Kinds) -> None:
-    """A parameter that a function is taken of is no matrix, nor is one in a sum with a number: `\\sigma(\\Lambda)`, `1 - \\alpha`."""
+    """A parameter that a function is taken of is no matrix, nor is one in a sum with a number: `\\sigma(\\Lambda)`, `1 - \\alpha`; nor what
+    is defined as a function of parameters."""
+    for one in kinds.definitions:
+        if one.name in kinds.constants and isinstance(one.body, Call) and one.body.function not in SIGNATURES:
+            prefer(kinds, Ref(one.name, 0, one.span), frozenset({NUMBER, VECTOR}), one.span)
     for node in nodes(kinds):
         if isinstance(node, Call) and node.function not in SIGNATURES:
             bare = list(plain(node.body))
         else:
-            numbers = isinstance(node, Add) and any(value(term) is not None for term in node.terms)
+            numbers = isinstance(node, Add) and any(kinds.is_plain(term) for term in node.terms)
             bare = [part for part in parts_of(node) if isinstance(part, Ref)] if numbers else []
         for part in bare:
             if isinstance(part, Ref) and kinds.is_parameter(part.name) and part.name not in kinds.declared:
@@ -188,14 +179,15 @@ def holds_weight(kinds: Kinds, item: Core) -> bool:
     if isinstance(item, Call) or is_quotient(kinds.source, item):
         return False
     if isinstance(item, Ref):
-        return kinds.is_weight(item) and len(kinds.domains[item.name]) > 1
+        constant = item.name in kinds.constants and not is_small(item.name)
+        return (constant or kinds.is_weight(item)) and len(kinds.domains[item.name]) > 1
     return any(holds_weight(kinds, part) for part in parts_of(item))
 
 
 def alike(kinds: Kinds) -> None:
     """The terms of a sum are of one kind: of the largest one that is known, plain numbers apart."""
     for node in (one for one in nodes(kinds) if isinstance(one, Add)):
-        terms = [term for term in node.terms if value(term) is None]
+        terms = [term for term in node.terms if not kinds.is_plain(term)]
         known = {kinds.kind(term) for term in terms}
         largest = next((kind for kind in (MATRIX, VECTOR, NUMBER) if kind in known), "")
         for term in terms if largest else ():
@@ -369,9 +361,8 @@ def direction(kinds: Kinds) -> tuple[int, int, bool]:
 def added_inner_products(kinds: Kinds) -> Iterator[tuple[Add, Core]]:
     """Sums of vectors with a term that is an inner product, one number."""
     for node in nodes(kinds):
-        for term in node.terms if isinstance(node, Add) and kinds.kinds(node) & VECTORS and kinds.kind(node) == VECTOR else ():
-            if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term):
-                yield node, term
+        if isinstance(node, Add) and kinds.kind(node) == VECTOR:
+            yield from ((node, term) for term in node.terms if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term))
 
 
 def is_inner(kinds: Kinds, node: Core) -> bool:

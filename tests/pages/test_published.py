@@ -45,10 +45,6 @@ def test_no_code_names_a_published_cell():
 # ---- held against the papers
 
 
-def kernel_for(heading):
-    return kernel_of_cell(READ.cell(heading).cell)
-
-
 def shapes_of(kernel):
     return {
         name: shape
@@ -58,18 +54,10 @@ def shapes_of(kernel):
 
 
 @pytest.mark.parametrize("heading", PAPERS)
-def test_a_cell_has_the_shapes_of_its_paper(heading):
-    """The same names, each with as many sizes; equal sizes where the paper says so, and nowhere else."""
-    kernel, paper = kernel_for(heading), PAPERS[heading].shapes
-    read_as = shapes_of(kernel)
-    assert {name: len(shape) for name, shape in read_as.items()} == {name: len(shape) for name, shape in paper.items()}
-    pairs = {pair for name, shape in paper.items() for pair in zip(shape, read_as[name], strict=True)}
-    assert len(pairs) == len(dict(pairs)) == len({ours for _, ours in pairs}), pairs
-
-
-@pytest.mark.parametrize("heading", PAPERS)
-def test_a_cell_does_what_its_paper_says(heading):
-    kernel = kernel_for(heading)
+def test_a_cell_is_what_its_paper_says(heading):
+    """In its shapes and in its numbers."""
+    kernel, paper = kernel_of_cell(READ.cell(heading).cell), PAPERS[heading]
+    assert_shapes(shapes_of(kernel), paper.shapes)
     parameters, inputs, state, _ = draw(kernel)
     outputs, _ = kernel.forward(parameters, inputs, state)
     expected = {name: np.zeros_like(value) for name, value in outputs.items()}
@@ -77,7 +65,7 @@ def test_a_cell_does_what_its_paper_says(heading):
         now = {name: value[b] for name, value in state.items()}
         for t in range(STEPS):
             given = {name: value[t, b] for name, value in inputs.items()}
-            new = PAPERS[heading].run(SimpleNamespace(**parameters), SimpleNamespace(**given), SimpleNamespace(**now))
+            new = paper.run(SimpleNamespace(**parameters), SimpleNamespace(**given), SimpleNamespace(**now))
             assert set(new) == set(outputs)
             for name, value in new.items():
                 expected[name][t, b] = value
@@ -85,6 +73,13 @@ def test_a_cell_does_what_its_paper_says(heading):
     limit = bounds.rounded(bounds.of_recurrence(STEPS, BATCH, fan_in=sum(sizes_of(kernel).values())))
     for name, value in outputs.items():
         assert np.abs(value - expected[name]).max() <= limit * (1 + np.abs(expected[name]).max()), name
+
+
+def assert_shapes(read_as, paper):
+    """The same names, each with as many sizes; equal sizes where the paper says so, and nowhere else."""
+    assert {name: len(shape) for name, shape in read_as.items()} == {name: len(shape) for name, shape in paper.items()}
+    pairs = {pair for name, shape in paper.items() for pair in zip(shape, read_as[name], strict=True)}
+    assert len(pairs) == len(dict(pairs)) == len({ours for _, ours in pairs}), pairs
 
 
 # ---- what the table of symbols says
