@@ -293,6 +293,10 @@ class Kinds:
         while (part := next((one for one in parts_of(node) if not self.kinds(one)), None)) is not None:
             node, place = part, node.span
         got, wanted = named(self.kinds(node)), named(allowed)
+        if (
+            not got and isinstance(node, Product) and node in self.left
+        ):  # what it is by itself, and what its surroundings leave it
+            got, wanted = named(folded(*self.top(node))), named(self.left[node])
         if not got and (odd := self.odd_one(node)) is not None:
             inside = (part for part in parts_of(node) if part is not odd and any(one is odd for one in every(part)))
             node, place = odd, next(inside, node).span
@@ -305,16 +309,19 @@ class Kinds:
             return self.source.error(node.span, what, todo + self.hints(node))
         what = f"shape conflict: `{written}` is a {got}: expected a {wanted} in `{shown}`."
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
+        if not isinstance(node, Ref):
+            todo = "A number scales a vector or a matrix, as w^\\top x does and W x doesn't; rows are scaled by \\operatorname{diag}(a)."
         before = self.places.get(node.name) if isinstance(node, Ref) else None
         other = (before, f"here it is a {got}:") if before and before != node.span else None
         return self.source.error(node.span, what, todo, other)
 
-    def odd_one(self, node: Core) -> Ref | None:
-        """In a product or a sum whose parts don't fit, the weight that is a vector, or the only symbol that is a matrix beside vectors."""
+    def odd_one(self, node: Core) -> Core | None:
+        """In a product or a sum whose parts don't fit, the weight that is a vector, or what alone is a matrix beside vectors."""
         found = [one for one in every(node) if isinstance(one, Ref)]
         weights = [one for one in found if self.is_weight(one) and self.kind(one) == VECTOR]
-        matrices = [one for one in found if self.kind(one) == MATRIX]
-        vectors = any(self.kind(part) == VECTOR for part in parts_of(node))
+        matrices: list[Core] = [one for one in found if self.kind(one) == MATRIX]
+        matrices = matrices or [part for part in parts_of(node) if self.kind(part) == MATRIX]
+        vectors = any(MATRIX not in self.kinds(part) and self.kinds(part) & VECTORS for part in parts_of(node))
         return weights[0] if weights else matrices[0] if vectors and len(matrices) == 1 else None
 
     def hints(self, node: Core) -> str:

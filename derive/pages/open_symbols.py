@@ -153,7 +153,7 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], kinds: 
         return
     name, (node, place, said) = next(iter(found.items()))
     others = [declared_as(one) for one in found if one != name]
-    left = kinds.open[name] - (frozenset({MATRIX}) if BESIDE_NUMBERS in said else frozenset())
+    left = kinds.open[name] - (frozenset({MATRIX}) if BESIDE_NUMBERS in said and VECTOR in kinds.open[name] else frozenset())
     raise open_symbol(names, declared_as(name), node, place, left, others)
 
 

@@ -364,8 +364,8 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
 def operands(node: Core, kinds: Kinds) -> set[str]:
     """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
     found = {name for part in parts_of(node) for name in operands(part, kinds)}
-    if isinstance(node, Concat):
-        found |= {part.name for part in node.parts if isinstance(part, Ref)}
+    if isinstance(node, Concat) or (isinstance(node, Product) and "tensor" in node.signs and kinds.kind(node) == MATRIX):
+        found |= {part.name for part in parts_of(node) if isinstance(part, Ref) and kinds.kind(part) == VECTOR}
     for run in runs(node) if isinstance(node, Product) else ():
         of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
         if len({frozenset(kind) for kind in of.values()}) > 1:

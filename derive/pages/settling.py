@@ -36,7 +36,7 @@ ONE_VECTOR, ONE_MATRIX = frozenset({VECTOR}), frozenset({MATRIX})
 
 def settled(source: Source, definitions: Sequence[Definition], timed: Collection[str], declared: Mapping[str, str]) -> Kinds:
     """The kinds as far as uses say, on a page of columns or of rows: where transposed vectors meet others the way of reading that the
-    page's matrices show, else the one in which no inner product is added to a vector. Raises PageError where neither can be read."""
+    page's matrices show, else the one with fewer oddities. Raises PageError where neither can be read."""
 
     def attempt(row: bool | None) -> Kinds | PageError:
         try:
@@ -53,7 +53,7 @@ def settled(source: Source, definitions: Sequence[Definition], timed: Collection
         return chosen(columns if isinstance(rows, PageError) or direction(rows)[1] else rows)
     if direction(columns)[1] and not direction(columns)[0]:
         return columns
-    return rows if (direction(rows)[0] and not direction(rows)[1]) or sums(columns) > sums(rows) else columns
+    return rows if (direction(rows)[0] and not direction(rows)[1]) or oddities(columns) > oddities(rows) else columns
 
 
 def chosen(found: Kinds | PageError) -> Kinds:
@@ -62,22 +62,22 @@ def chosen(found: Kinds | PageError) -> Kinds:
     return found
 
 
-def sums(kinds: Kinds) -> int:
-    return len(list(added_inner_products(kinds)))
+def oddities(kinds: Kinds) -> int:
+    """How much of a reading is hardly meant: inner products added to vectors, letters in lower case defined as matrices."""
+    small = {name for name in kinds.defined if is_small(name) and kinds.domains[name] == {MATRIX} and name not in kinds.declared}
+    return len(small) + len(list(added_inner_products(kinds)))
 
 
 # ---- the steps
 
 
 def use(kinds: Kinds) -> None:
-    """What uses say, until they say no more; `open` is what they leave before a value without a time is taken for a vector."""
+    """What uses say, until they say no more; `open` is what they leave before anything that is defined is taken for a vector."""
     once(kinds, arguments, transposed, given)
     again(kinds)
-    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
-    once(kinds, lambda all_: defined(all_, all_.timed))
-    again(kinds)
     kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1}
-    for step in (signed, lambda all_: defined(all_, all_.defined)):
+    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
+    for step in (lambda all_: defined(all_, all_.timed), signed, lambda all_: defined(all_, all_.defined)):
         once(kinds, step)
         again(kinds)
 
