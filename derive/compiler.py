@@ -27,6 +27,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.procedures.tape import with_light_tape
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
@@ -74,19 +75,19 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     passes = tuple(passes)
     if is_textbook(derivation, passes):
         scheduled, tape = plain(derivation)
-        body = textbook(scheduled, tape)
+        body, costs = textbook(scheduled, tape), cost_lines(scheduled, tape)
     else:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body = module_text(scheduled, tape, BUFFERS in passes)
+        body, costs = module_text(scheduled, tape, BUFFERS in passes), cost_lines(derivation, tape)
     ast.parse(body)
-    return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
+    return header(derivation, costs, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    backward = run([apart], derivation.backward, forward).live()
-    tangent = derivation.tangent.live()
+    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
 
 
@@ -119,7 +120,7 @@ def derivation_text(derivation: Derivation) -> str:
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 
-def header(derivation: Derivation, tape: list[Value], body: str, options: str = "") -> str:
+def header(derivation: Derivation, costs: Sequence[str], body: str, options: str = "") -> str:
     """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
     equations = zip(cell.equations, equations_text(cell), strict=True)
@@ -134,7 +135,7 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *wrapped(f"# {line}" for line in cost_lines(derivation, tape)),
+        *wrapped(f"# {line}" for line in costs),
         "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")

@@ -62,7 +62,7 @@ from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.relations import MATRIX, NUMBER, VECTOR
-from derive.pages.sections import cells_of, outline
+from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
@@ -144,8 +144,9 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
         try:
-            cells[at], more = settled_cell(source, title, entries, known, naming(path, title, len(groups)))
+            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:

@@ -14,7 +14,6 @@ from derive.language import Value
 from derive.program import Program
 from derive.schedule import LOOPS, Stage, in_order
 from derive.schedule import stages as thin_stages
-from derive.shapes import rank
 
 STEPS = "T"
 """The axis that loops run along."""
@@ -40,7 +39,7 @@ def with_home(stage: Stage, k: int, equations: Sequence[Equation], home: dict[Va
 
 def is_fat(value: Value) -> bool:
     """Whether a value is a matrix of each step."""
-    return STEPS in value.axes and rank(value) == 2
+    return STEPS in value.axes and 1 not in value.shape
 
 
 def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
