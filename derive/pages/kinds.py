@@ -73,10 +73,11 @@ class Kinds:
 
     row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
     kinds, before anything is taken for granted; tensors: products with ⊗ that may be vectors or matrices then. mixed, silent: `x W` stands
-    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row.
+    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row;
+    turned: a transposed vector is a factor.
     """
 
-    mixed = silent = row_shapes = False
+    mixed = silent = row_shapes = turned = False
 
     def __init__(
         self,
