@@ -48,8 +48,9 @@ NORMALISED = {
     "layernorm": "LN adds 1e-5 inside the root",
     "rmsnorm": "RMSNorm adds 1e-5 inside the root",
     "var": "var is divided by the number of elements",
+    "power": "a power by a quantity is exp(b log a): what is raised has to be above 0",
 }
-"""Functions of all elements that have several forms: what is meant here."""
+"""Functions of all elements, and of two quantities, that have several forms: what is meant here."""
 
 
 def words_in(text: str) -> frozenset[str]:
