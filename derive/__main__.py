@@ -10,7 +10,7 @@ try:
     import argparse
     import keyword
     from collections.abc import Sequence
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
     )
+    how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
     how.add_argument("--no-verify", action="store_true", help="write the kernel without verifying it")
     how.add_argument("--force", action="store_true", help="overwrite a kernel that was edited by hand")
@@ -245,7 +246,7 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
             else "nothing. Leave it out for generated/"
         )
         raise DeriveError(f"derive: --out: expected a folder, got {got}.")
-    derivation = compiler.derive(cell)
+    derivation = replace(compiler.derive(cell), second_order=options.second_order)
     if options.cost:
         streams.say("\n".join(cost.report(derivation, passes)))
         return None

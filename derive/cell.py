@@ -33,7 +33,7 @@ from derive.language import (
     transpose,
 )
 from derive.program import Program, check
-from derive.reductions import Softmax
+from derive.reductions import Softmax, without_numbers
 from derive.shapes import OF_A_CALL, rank, shape_text
 
 
@@ -272,8 +272,8 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
 def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.MatrixExpr:
     """A matrix product as one of two values, what stands inside it named.
 
-    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. An outer product is left to the end, since a
-    column times a row is larger than either.
+    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. Numbers that scale a factor scale the whole,
+    and an outer product is left to the end, since a column times a row is larger than either.
     """
     unnamed = f"u_{target.name}"
     if len(factors) == 1:
@@ -282,6 +282,9 @@ def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.Mat
         if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
             whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
             return inline(whole, target, namer)
+    numbers, plain = zip(*[without_numbers(factor) for factor in factors], strict=True)
+    if scaling := [one for some in numbers for one in some]:
+        return inline(hadamard(*scaling, matmul(*plain)), target, namer)
     cut = next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
     if cut is not None:
         left, right = matmul(*factors[:cut]), transpose(matmul(*factors[cut:]))

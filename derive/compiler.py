@@ -14,6 +14,7 @@ import ast
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from derive import differentiate
 from derive.cell import Cell
@@ -24,6 +25,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
 from derive.passes.apart import apart
+from derive.passes.outputs import outputs
 from derive.program import Program, ProgramError
 from derive.shapes import rank, shape_text
 
@@ -36,16 +38,26 @@ FAST = (*SCHEDULE, BUFFERS)
 
 @dataclass(frozen=True)
 class Derivation:
-    """A cell with its four programs. Tidy as derived, fast once scheduled; the type is the same."""
+    """A cell with its programs. Tidy as derived, fast once scheduled; the type is the same.
+
+    second_order: whether a sheet shows how gradients move, too.
+    """
 
     cell: Cell
     forward: Program
     backward: Program
     tangent: Program
     jacobian: Program
+    second_order: bool = False
 
     def programs(self) -> tuple[Program, Program, Program, Program]:
         return self.forward, self.backward, self.tangent, self.jacobian
+
+    @cached_property
+    def second(self) -> Program:
+        """How gradients move with the arguments: the tangent, the backward program and the tangent of that, tidy."""
+        first = outputs(differentiate.backward(self.forward), self.forward)
+        return run(list(TIDY.values()), differentiate.second(self.forward, first), self.forward)
 
     def notation(self, kind: type[Notation] = Notation) -> Notation:
         """A notation in which an unnamed function of a value is written as such: tanh(c)."""
@@ -64,8 +76,8 @@ def derive(cell: Cell) -> Derivation:
     """The derived programs of a cell, tidy."""
     forward = cell.forward
     derived = [differentiate.backward(forward), differentiate.tangent(forward), differentiate.jacobian(forward)]
-    tidy = [run(list(TIDY.values()), program, forward) for program in derived]
-    return Derivation(cell, forward, *tidy)
+    backward, tangent, jacobian = [run(list(TIDY.values()), program, forward) for program in derived]
+    return Derivation(cell, forward, backward, tangent, jacobian)
 
 
 def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sympy as sp
 
@@ -41,7 +41,7 @@ class RuleError(DeriveError):
     """A node without a rule."""
 
 
-def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: Value, what: str) -> Rule:
+def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: sp.MatrixExpr, what: str) -> Rule:
     """The rule of a node. Raises RuleError that names the node, the equation and the rules there are."""
     if kind not in table:
         known = ", ".join(sorted(known.__name__ for known in table))
@@ -97,7 +97,7 @@ def backward(forward: Program) -> Program:
 def sweep(
     node: sp.MatrixExpr,
     cotangent: sp.MatrixExpr,
-    y: Value,
+    y: sp.MatrixExpr,
     equation: Equation,
     collected: dict[Value, list[Term]],
     way: tuple[type, ...] = (),
@@ -113,7 +113,7 @@ def sweep(
         return
     rule = rule_for(VJP, kind, node, equation.target, "VJP")
     for operand, part in zip(operands, rule(cotangent, y, node, *operands), strict=True):
-        sweep(operand, part, y, equation, collected, (*way, kind))
+        sweep(operand, part, operand, equation, collected, (*way, kind))
 
 
 def reason(table: dict[type, Rule], way: Sequence[type], target: Value, copied: str) -> Reason | None:
@@ -124,15 +124,18 @@ def reason(table: dict[type, Rule], way: Sequence[type], target: Value, copied: 
 # ---- forward mode
 
 
-def tangent(forward: Program) -> Program:
-    """The JVP of one step, by a forward sweep over the forward program: the tangent of each value from those before it."""
-    moving = {*forward.given, *forward.carried()}
+def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
+    """The JVP of a program, by a forward sweep: the tangent of each value from those before it.
+
+    still: given values that don't move.
+    """
+    moving = {*forward.given, *forward.carried()} - {*still}
     equations = []
     for equation in forward.equations:
         terms = []
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
-            dot = differential(part, equation.target, moving)
+            dot = differential(part, equation.target if part == value else part, moving)
             if dot is not None and not isinstance(dot, Zeros):
                 way = [*[type(value)] * (part != value), *way_into(part)]
                 why = reason(JVP, way, equation.target, "y = a: ẏ = ȧ")
@@ -145,7 +148,7 @@ def tangent(forward: Program) -> Program:
             moving.add(equation.target)
             equations.append(Equation(equation.target.marked("tangent"), ()))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
-    given = (*available, *[value.marked("tangent") for value in forward.given])
+    given = (*available, *[value.marked("tangent") for value in forward.given if value not in still])
     return check(Program("tangent", tuple(equations), given, tuple(result.marked("tangent") for result in forward.results)))
 
 
@@ -157,12 +160,12 @@ def way_into(node: sp.MatrixExpr) -> list[type]:
     return [kind, *(way_into(operands[0]) if len(operands) == 1 else [])]
 
 
-def differential(node: sp.MatrixExpr, y: Value, moving: set[Value]) -> sp.MatrixExpr | None:
+def differential(node: sp.MatrixExpr, y: sp.MatrixExpr, moving: set[Value]) -> sp.MatrixExpr | None:
     """The tangent of an expression; None where nothing in it moves."""
     if isinstance(node, Value):
         return node.marked("tangent") if node in moving else None
     kind, operands = operation(node)
-    tangents = [differential(operand, y, moving) for operand in operands]
+    tangents = [differential(operand, operand, moving) for operand in operands]
     if all(dot is None for dot in tangents):
         return None
     return rule_for(JVP, kind, node, y, "JVP")(y, node, operands, tangents)
@@ -172,6 +175,24 @@ def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
     """The terms of a sum, a number in front of it multiplied in."""
     number, rest = coefficient(node)
     return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [node]
+
+
+# ---- second order
+
+
+def second(forward: Program, first: Program) -> Program:
+    """How gradients move: the tangent, the backward program and the tangent of that together; what the loss gives directly is held.
+
+    first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
+    tangents of the gradients.
+    """
+    tangents = tangent(forward)
+    known = {*tangents.defined(), *tangents.given}
+    still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
+    moved = tangent(first, still)
+    equations = (*tangents.equations, *first.equations, *moved.equations)
+    given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
+    return Program("second", (), tuple(given), moved.results).with_equations(equations)
 
 
 # ---- the Jacobian of one step

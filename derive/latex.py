@@ -62,6 +62,9 @@ class LaTeX(Notation):
     def loss(self) -> str:
         return r"$L = \sum_t L_t$"
 
+    def moving(self) -> str:
+        return r"How the gradients move along the tangents: $\dot{L}$ is the derivative of $L$ along them"
+
     def at(self, text: str, lag: int) -> str:
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"
 

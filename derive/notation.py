@@ -70,23 +70,24 @@ class Notation:
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
         plain = value.like(marks=(), lag=0)
-        lag = value.lag + shift - (value.kind == "carry")
+        lag = value.lag + shift - (value.marks[:1] == ("carry",))
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
             primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
-        match value.kind.split(":"):
-            case ["primal"]:
-                return primal
-            case ["cotangent"]:
-                return self.derivative("L", primal)
-            case ["given"]:
+        loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
+        match [mark.split(":") for mark in value.marks[:1]]:
+            case [["cotangent"]]:
+                return self.derivative(loss, primal)
+            case [["given"]]:
                 return self.derivative(self.timed("L", shift), primal)
-            case ["carry"]:
-                return self.at(self.derivative("L", primal), lag + 1)
-            case ["tangent"]:
+            case [["carry"]]:
+                return self.at(self.derivative(loss, primal), lag + 1)
+            case [["summed"]]:
+                return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
+            case [["tangent"]]:
                 return self.tangent(value, lag)
-            case ["jacobian", wrt]:
+            case [["jacobian", wrt]]:
                 return self.derivative(primal, self.timed(wrt, lag - 1))
         return primal
 
@@ -96,6 +97,10 @@ class Notation:
     def loss(self) -> str:
         """What L is."""
         return "L = Σₜ Lₜ"
+
+    def moving(self) -> str:
+        """What a dot on L is."""
+        return "how the gradients move along the tangents: L̇ is the derivative of L along them"
 
     def at(self, text: str, lag: int) -> str:
         """A derivative through one step only."""

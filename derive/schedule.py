@@ -7,7 +7,7 @@ gradients, right-to-left recurrences follow from that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from derive.equation import Equation
@@ -96,4 +96,146 @@ def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
         if value in defined and value not in found:
             found.add(value)
             waiting += defined[value].reads()
+    return found
+
+
+# ---- the stages of any program
+
+
+def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
+    """The equations in the order in which they are computed, as few loops as can be.
+
+    Loops of one way that don't wait for one of the other way are one loop, with what lies between them. Raises ScheduleError where
+    equations need both an earlier and a later step of each other, or each other at the same step.
+    """
+    defined = {equation.target: equation for equation in equations}
+    parts = components(equations)
+    ways = [way_of(part, defined) for part in parts]
+    home = {target: k for k, part in enumerate(parts) for target in part}
+    needs = [{home[read] for target in part for read in reads(defined[target], defined)} - {k} for k, part in enumerate(parts)]
+    done: set[int] = set()
+    found: list[Stage] = []
+    while len(done) < len(parts):
+        chosen = ready(ways, needs, done)
+        targets = {target for k in chosen for target in parts[k]}
+        done |= chosen
+        inside = [equation for equation in equations if equation.target in targets]
+        loop = next((ways[k] for k in chosen if ways[k]), "")
+        found += [Stage(loop, tuple(in_order(inside, (0,))))] if loop else apart_from_steps(in_order(inside, (-1, 0, 1)))
+    return tuple(found)
+
+
+def ready(ways: list[str], needs: list[set[int]], done: set[int]) -> set[int]:
+    """The components that come next: all outside loops that wait for none, else the loops of one way with what they need."""
+    chosen: set[int] = set()
+    for k, way in enumerate(ways):
+        if k not in done and not way and needs[k] <= done | chosen:
+            chosen.add(k)
+    if chosen:
+        return chosen
+    way = next(ways[k] for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
+    for k, own in enumerate(ways):
+        behind = ancestors(k, needs) - done if own == way and k not in done else {-1}
+        if all(other >= 0 and ways[other] in ("", way) for other in behind):
+            chosen |= behind | {k}
+    return chosen
+
+
+def ancestors(k: int, needs: list[set[int]]) -> set[int]:
+    """The components that one needs, directly or not."""
+    waiting, found = [*needs[k]], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += needs[one]
+    return found
+
+
+def apart_from_steps(equations: Sequence[Equation]) -> list[Stage]:
+    """Equations outside loops: those without axes, and those for all steps at once, each kind as long as it isn't interrupted."""
+    found: list[Stage] = []
+    for equation in equations:
+        way = "steps" if equation.target.axes or equation.accumulate else "once"
+        if found and found[-1].way == way:
+            found[-1] = Stage(way, (*found[-1].equations, equation))
+        else:
+            found.append(Stage(way, (equation,)))
+    return found
+
+
+def reads(equation: Equation, defined: dict[Value, Equation]) -> list[Value]:
+    """The values of a program that an equation reads, at any step."""
+    return [value.like(lag=0) for value in equation.reads() if value.like(lag=0) in defined]
+
+
+def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
+    """The way of the loop that a component is; empty where it is none."""
+    inside = set(part)
+    lags = {value.lag for target in part for value in defined[target].reads() if value.like(lag=0) in inside}
+    names = ", ".join(dict.fromkeys(target.name for target in part))
+    if not lags - {0}:
+        if len(part) > 1 or 0 in lags:
+            raise ScheduleError(
+                f"{names}: need each other at the same step: expected an earlier or a later one. Read one of them at t-1."
+            )
+        return ""
+    if min(lags) < 0 < max(lags):
+        raise ScheduleError(f"{names}: need both an earlier and a later step: expected one way. Split them into two recurrences.")
+    return "forwards" if min(lags) < 0 else "backwards"
+
+
+def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equation]:
+    """Equations in an order in which they can be computed, otherwise as they stand.
+
+    lags: the shifts at which one needs another: in a loop those of the same step, else any.
+    """
+    defined = {equation.target: equation for equation in equations}
+    placed: dict[Value, Equation] = {}
+    waiting = list(reversed(equations))
+    while waiting:
+        equation = waiting[-1]
+        read = [value.like(lag=0) for value in equation.reads() if value.lag in lags]
+        missing = [value for value in read if value in defined and value not in placed]
+        if missing:
+            waiting += [defined[value] for value in reversed(missing)]
+        else:
+            placed.setdefault(equation.target, waiting.pop())
+    return list(placed.values())
+
+
+def components(equations: Sequence[Equation]) -> list[list[Value]]:
+    """The sets of equations that need each other, at whatever step, each behind those that it needs (Tarjan 1972)."""
+    defined = {equation.target: equation for equation in equations}
+    index: dict[Value, int] = {}
+    low: dict[Value, int] = {}
+    stack: list[Value] = []
+    found: list[list[Value]] = []
+    on_stack: set[Value] = set()
+    for start in defined:
+        if start in index:
+            continue
+        work = [(start, iter(reads(defined[start], defined)))]
+        index[start] = low[start] = len(index)
+        stack.append(start)
+        on_stack.add(start)
+        while work:
+            value, rest = work[-1]
+            following = next(rest, None)
+            if following is None:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[value])
+                if low[value] == index[value]:
+                    at = stack.index(value)
+                    found.append(stack[at:])
+                    on_stack.difference_update(stack[at:])
+                    del stack[at:]
+            elif following not in index:
+                index[following] = low[following] = len(index)
+                stack.append(following)
+                on_stack.add(following)
+                work.append((following, iter(reads(defined[following], defined))))
+            elif following in on_stack:
+                low[value] = min(low[value], index[following])
     return found

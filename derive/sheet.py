@@ -91,12 +91,19 @@ class Sheet:
             ),
             Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
+            *([self.second_order()] if d.second_order else []),
         ]
 
-    def recurrence(self, equation: Equation) -> Equation:
+    def second_order(self) -> Section:
+        """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
+        known = {*self.derivation.backward.defined(), *self.derivation.tangent.defined()}
+        new = [self.recurrence(e, self.derivation.second) for e in self.derivation.second.equations if e.target not in known]
+        return Section("Second order", self.notation.moving(), [self.line(e) for e in new])
+
+    def recurrence(self, equation: Equation, program: Program | None = None) -> Equation:
         """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
-        carries = {e.target.like(lag=1): e for e in self.derivation.backward.equations if e.target.kind == "carry"}
-        return spelled_out(equation, carries)
+        program = program or self.derivation.backward
+        return spelled_out(equation, {e.target.like(lag=1): e for e in program.equations if e.target.marks[:1] == ("carry",)})
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
@@ -327,7 +334,7 @@ def record_of(derivation: Derivation) -> dict[str, Any]:
         **{role: {v.name: [dim(s) for s in v.shape if s != 1] for v in values} for role, values in tables.items()},
         "programs": {
             program.name: [json_equation(equation, program, plain, tex) for equation in program.equations]
-            for program in derivation.programs()
+            for program in (*derivation.programs(), *([derivation.second] if derivation.second_order else []))
         },
     }
 

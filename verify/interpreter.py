@@ -126,7 +126,9 @@ class Evaluator:
         return int(expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols}))
 
     def number(self, value: Any) -> Any:
-        return self.numbers.number(sp.sympify(value))
+        """A number, dimensions in it at their sizes."""
+        value = sp.sympify(value)
+        return self.numbers.number(value.subs({symbol: self.sizes[symbol.name] for symbol in value.free_symbols}))
 
     def constant(self, value: Any, *shape: sp.Expr) -> Array:
         return np.full([self.size(n) for n in shape], self.number(value), self.numbers.dtype)

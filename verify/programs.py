@@ -13,6 +13,7 @@ from derive.equation import Equation
 from derive.expressions import axes_of
 from derive.language import Value
 from derive.program import Program
+from derive.schedule import stages
 from verify.interpreter import Environment, Evaluator
 
 Array = NDArray[Any]
@@ -103,3 +104,76 @@ def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Arra
     if equation.factor is not None:
         total = evaluate(equation.factor, env) * total
     return total
+
+
+# ---- any program, stage by stage
+
+
+def run(equations: Sequence[Equation], evaluate: Evaluator, known: Environment, edges: Environment) -> Environment:
+    """Every value of a program, those of steps as (T, B, n, m), the others (n, m).
+
+    known: what is given. edges: value -> (B, n, m), what the step in front of the first (of a loop backwards, behind the last) is read as.
+    """
+    env = dict(known)
+    steps, examples = next(array.shape[:2] for value, array in known.items() if value.timed)
+    for stage in stages(equations):
+        if stage.way in ("once", "steps"):
+            for equation in stage.equations:
+                env[equation.target] = at_once(equation, evaluate, env, edges, (steps, examples))
+            continue
+        order = range(steps) if stage.way == "forwards" else reversed(range(steps))
+        series: dict[Value, list[Array]] = {equation.target: [] for equation in stage.equations}
+        last: Environment = {}
+        for t in order:
+            here = {value: array[t] if value.timed else array for value, array in env.items()}
+            for equation in stage.equations:
+                for value in equation.reads():
+                    if value.lag:
+                        here[value] = read_from(value, t, env, edges, last, evaluate, examples)
+                value = right_side(equation, evaluate, here, None, t)
+                here[equation.target] = np.broadcast_to(value, (examples, *value.shape[-2:]))
+            last = {target: here[target] for target in series}
+            for target, arrays in series.items():
+                arrays.append(here[target])
+        turned = slice(None, None, 1 if stage.way == "forwards" else -1)
+        env |= {target: np.stack(arrays[turned]) for target, arrays in series.items()}
+    return env
+
+
+def read_from(
+    value: Value, t: int, env: Environment, edges: Environment, last: Environment, evaluate: Evaluator, examples: int
+) -> Array:
+    """A value of another step: of the one before in the walk, or of a sequence that is there."""
+    plain = value.like(lag=0)
+    if plain in env:
+        at = t + value.lag
+        return env[plain][at] if 0 <= at < len(env[plain]) else edge(plain, edges, evaluate, examples)
+    return last.get(plain, edge(plain, edges, evaluate, examples))
+
+
+def edge(value: Value, edges: Environment, evaluate: Evaluator, examples: int) -> Array:
+    zeros = evaluate.constant(0, *value.shape)
+    return np.broadcast_to(edges.get(value, zeros), (examples, *zeros.shape))
+
+
+def at_once(equation: Equation, evaluate: Evaluator, env: Environment, edges: Environment, lead: tuple[int, int]) -> Array:
+    """An equation for all steps at once; what is summed over steps and examples as a sum."""
+    here = dict(env)
+    for value in equation.reads():
+        if value.lag:
+            here[value] = shifted(env[value.like(lag=0)], value.lag, edge(value.like(lag=0), edges, evaluate, lead[1]))
+    if not equation.accumulate:
+        value = right_side(equation, evaluate, here, None, 0)
+        return np.broadcast_to(value, (*lead, *value.shape[-2:])) if equation.target.timed else value
+    total = evaluate.constant(0, *equation.target.shape)
+    for part in (with_terms(equation, summed=True), with_terms(equation, summed=False)):
+        if part.terms:
+            value = right_side(part, evaluate, here, None, 0)
+            total = total + (value.sum(axis=(0, 1)) if value.ndim == 4 else value)
+    return total
+
+
+def shifted(series: Array, lag: int, outside: Array) -> Array:
+    """A sequence read one step earlier (lag -1) or later (lag 1)."""
+    parts = [outside[None], series[:-1]] if lag < 0 else [series[1:], outside[None]]
+    return np.concatenate(parts)
