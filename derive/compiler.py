@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,8 +26,9 @@ from derive.notation import Notation
 from derive.passes import SCHEDULE, TIDY, run
 from derive.passes.apart import apart
 from derive.passes.outputs import outputs
-from derive.program import Program, ProgramError
-from derive.shapes import rank, shape_text
+from derive.program import Program
+from derive.shapes import rank
+from derive.targets.numpy.emit import textbook
 
 BUFFERS = "buffers"
 """Not a pass over a program but a way to print it: into arrays that are made once. """
@@ -108,24 +109,33 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
-    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
+    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order.
+
+    The textbook's, without passes, is that of every cell that has numbers or matrices of each step, or learned numbers.
+    """
     passes = tuple(passes)
-    check_vectors(derivation.forward)
-    scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-    body = module_text(scheduled, tape, BUFFERS in passes)
+    if is_textbook(derivation, passes):
+        scheduled, tape = plain(derivation)
+        body = textbook(scheduled, tape)
+    else:
+        scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
+        body = module_text(scheduled, tape, BUFFERS in passes)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
 
-def check_vectors(forward: Program) -> None:
-    """Raises ProgramError where a value isn't one that kernels are emitted for."""
-    for equation in forward.equations:
-        for value in (equation.target, *equation.reads()):
-            if rank(value) != 1 and (value.timed or rank(value) == 0):
-                raise ProgramError(
-                    f"emit: equation `{equation.target.name}`: {value.name} is {shape_text(value)}: expected a vector of each step, or a "
-                    "parameter that is a vector or a matrix. Kernels for other shapes aren't emitted yet."
-                )
+def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
+    """(the derivation as the textbook computes it, the values on the tape)."""
+    forward = derivation.forward
+    backward = run([apart], derivation.backward, forward).live()
+    tangent = derivation.tangent.live()
+    return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
+
+
+def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
+    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector or a parameter is a number."""
+    values = {value for equation in derivation.forward.equations for value in (equation.target, *equation.reads())}
+    return not passes or not all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
 
 
 def digest(text: str) -> str:

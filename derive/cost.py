@@ -8,11 +8,21 @@ import sympy as sp
 
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
+from derive.procedures.stages import stages
 from derive.program import Program
-from derive.reductions import Softmax
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 if TYPE_CHECKING:
     from derive.compiler import Derivation
+
+
+EACH_ELEMENT = {Softmax: 4, LogSumExp: 4, Total: 1, Largest: 1, FirstLargest: 2, Cumulative: 1}
+"""Operations that a reduction takes for each element that it reads."""
+
+
+def count(node: sp.MatrixExpr) -> sp.Expr:
+    """How many numbers an expression is."""
+    return node.shape[0] * node.shape[1]
 
 
 def products(node: sp.MatrixExpr) -> list[sp.Expr]:
@@ -29,13 +39,15 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
     """Elementwise operations of an expression: one per sum, product or function of two elements."""
     inner = sp.Add(*[elementwise(part) for part in matrix_parts(node)])
     number, rest = coefficient(node)
-    size = node.shape[0] * node.shape[1]
+    size = count(node)
     if isinstance(rest, Transposed):
         return inner
     if isinstance(node, (Plus, Hadamard)):
         return inner + (len(node.args) - 1) * size
-    if isinstance(node, (Apply, Softmax)):
-        return inner + size * (max(1, int(node.scalar.count_ops())) if isinstance(node, Apply) else 4)
+    if isinstance(node, Apply):
+        return inner + size * max(1, int(node.scalar.count_ops()))
+    if type(node) in EACH_ELEMENT:
+        return inner + EACH_ELEMENT[type(node)] * count(node.args[0])
     return inner + (size if number not in (1, -1) else 0)
 
 
@@ -48,7 +60,7 @@ def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
         for term in equation.terms
     ]
     joins = sum(
-        (max(0, len(equation.terms) - 1) * equation.target.shape[0] for equation in program.equations if equation.target.timed),
+        (max(0, len(equation.terms) - 1) * count(equation.target) for equation in program.equations if equation.target.timed),
         sp.S.Zero,
     )
     sizes = [size for value in values for size in products(value)]
@@ -57,7 +69,7 @@ def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
 
 def saved(tape: list[Value], inputs: tuple[Value, ...]) -> sp.Expr:
     """Numbers that forward saves per step and example; the inputs are the caller's arrays."""
-    return sp.Add(*[value.shape[0] for value in tape if value.timed and value not in inputs])
+    return sp.Add(*[count(value) for value in tape if value.timed and value not in inputs])
 
 
 def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
@@ -65,9 +77,9 @@ def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
     inputs = derivation.cell.inputs
     lines = ["per step and example:"]
     for program in (derivation.forward, derivation.backward):
-        count, adds, flat = step_cost(program)
+        number, adds, flat = step_cost(program)
         lines.append(
-            f"    {program.name:9}{count} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations"
+            f"    {program.name:9}{number} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations"
         )
     names = ", ".join(value.name for value in tape if value.timed and value not in inputs)
     lines.append(f"    saved    {polynomial(saved(tape, inputs))} numbers: {names}")
@@ -76,13 +88,14 @@ def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
 
 def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
     """What `--cost` prints: the cost of a step, and the memory of the tape as a formula in T, B and the dimensions."""
-    from derive.compiler import BUFFERS, schedule
+    from derive.compiler import BUFFERS, is_textbook, plain, schedule
 
-    scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
+    is_plain = is_textbook(derivation, passes)
+    scheduled, tape = plain(derivation) if is_plain else schedule(derivation, [name for name in passes if name != BUFFERS])
     cell = derivation.cell
     each = polynomial(saved(tape, cell.inputs))
-    states = polynomial(sp.Add(*[state.shape[0] for state in cell.states]))
-    loops = [f"{len(program.at('step'))} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
+    states = polynomial(sp.Add(*[count(state) for state in cell.states]))
+    loops = [f"{in_loops(program, is_plain)} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
     return [
         cell.command,
         *cost_lines(derivation, tape),
@@ -90,10 +103,17 @@ def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
         f"    T B ({each})",
         f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",
         "schedule:",
-        f"    {', '.join(passes) or 'plain'}",
+        f"    {'plain' if is_plain else ', '.join(passes)}",
         f"    forward  {loops[0]}",
         f"    backward {loops[1]}",
     ]
+
+
+def in_loops(program: Program, is_plain: bool) -> int:
+    """How many equations are computed step by step."""
+    if is_plain:
+        return sum(len(stage.equations) for stage in stages(program) if stage.way not in ("once", "steps"))
+    return len(program.at("step"))
 
 
 def polynomial(size: sp.Expr) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray
 Arrays = dict[str, Array]
-SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6}
+SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6, "N": 4}
 STEP = 1e-30
 
 

@@ -29,6 +29,8 @@ def factored(equation: Equation) -> Equation:
     if not common or not all(isinstance(one, (Value, Hadamard)) for one in common):
         return equation
     terms = tuple(Term(without(term, common), term.reason) for term in equation.terms)
+    if any(term.value.shape != equation.target.shape for term in terms):
+        return equation  # only numbers would be left in the sum
     positive_first = tuple(sorted(terms, key=lambda term: bool(coefficient(term.value)[0] < 0)))
     return replace(equation, terms=positive_first, factor=hadamard(*common))
 

@@ -90,7 +90,8 @@ class Kernel:
         def given(value: Value) -> Operand:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
-        text = Textbook(stages(program), self.names, self.around(given), program.results)
+        kept = [value for value in program.results if value.kind != "carry"]
+        text = Textbook(stages(program), self.names, self.around(given), kept)
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         gradients = [
             (table, tuple((str(v.name), text.result(v.marked("cotangent"))) for v in values)) for table, values in tables

@@ -204,11 +204,17 @@ def summed_up(terms: Sequence[tuple[sp.Expr, sp.MatrixExpr]], lower: Callable[[s
 
 @lowers(Hadamard)
 def hadamard(node: Hadamard, lower: Lowering) -> Operand:
-    """u * v, from the left; ones among the factors only say how many elements there are."""
-    factors = [factor for factor in node.args if not isinstance(factor, Ones)]
-    operands = [lower(factor) for factor in factors]
-    rank = len(sizes(node))
-    total = with_rank(operands[0], rank)
+    """u * v, from the left, numbers first; ones among the factors only say how many elements there are."""
+    operands = [lower(factor) for factor in node.args if not isinstance(factor, Ones)]
+    scaling = [operand for operand in operands if not operand.dims]
+    wide = [operand for operand in operands if operand.dims]
+    numbers = [with_rank(multiplied(scaling), len(sizes(node)))] if scaling else []
+    return multiplied([*numbers, *wide])
+
+
+def multiplied(operands: Sequence[Operand]) -> Operand:
+    """The elementwise product of operands, from the left."""
+    total = operands[0]
     for operand in operands[1:]:
         total = elementwise("multiply", total, operand)
     return total

@@ -34,9 +34,10 @@ class Names:
             self.size(dimension)
 
     def of(self, value: Value) -> str:
-        if value not in self.values:
-            self.values[value] = self.new(wanted(value))
-        return self.values[value]
+        plain = value.like(axes=())  # along other axes it is the same quantity in another function
+        if plain not in self.values:
+            self.values[plain] = self.new(wanted(plain))
+        return self.values[plain]
 
     def sequence(self, value: Value) -> str:
         """The name of a value's array over all steps."""

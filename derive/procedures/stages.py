@@ -138,18 +138,30 @@ def in_order(equations: Sequence[Equation], home: dict[Value, int]) -> Iterator[
     while waiting:
         left = {equation.target for equation in waiting}
         ready = [one for one in waiting if one.target not in home and not any(v.like(lag=0) in left for v in one.reads())]
-        if not ready:
-            loop = next(k for k in sorted(set(home.values())) if is_ready(k, waiting, home))
-            ready = [one for one in waiting if home.get(one.target) == loop]
-            yield Stage("backwards" if any(shift > 0 for shift in shifts(ready)) else "forwards", tuple(ready))
+        if ready:
+            yield Stage("steps" if any(STEPS in one.target.axes or one.accumulate for one in ready) else "once", tuple(ready))
         else:
-            way = "once" if not ready[0].target.axes and not ready[0].accumulate else "steps"
+            way, ready = next_loop(waiting, home)
             yield Stage(way, tuple(ready))
         waiting = [one for one in waiting if one not in ready]
 
 
-def is_ready(loop: int, waiting: Sequence[Equation], home: dict[Value, int]) -> bool:
-    """Whether a loop reads nothing that is still to be computed outside of it."""
-    inside = [one for one in waiting if home.get(one.target) == loop]
-    left = {one.target for one in waiting if home.get(one.target) != loop}
-    return bool(inside) and not any(value.like(lag=0) in left for one in inside for value in one.reads())
+def next_loop(waiting: Sequence[Equation], home: dict[Value, int]) -> tuple[str, list[Equation]]:
+    """The first loop that can run, with those of its way that read nothing else that is still to be computed."""
+    left = {one.target for one in waiting}
+    chosen: list[Equation] = []
+    way = ""
+    for loop in dict.fromkeys(home[one.target] for one in waiting if one.target in home):
+        inside = [one for one in waiting if home.get(one.target) == loop]
+        own = "backwards" if any(shift > 0 for shift in shifts(inside)) else "forwards"
+        if own in (way, way or own) and is_ready(inside, left, {one.target for one in chosen}, own):
+            chosen, way = [*chosen, *inside], own
+    return way, [one for one in waiting if one in chosen]
+
+
+def is_ready(loop: Sequence[Equation], left: set[Value], beside: set[Value], way: str) -> bool:
+    """Whether a loop reads nothing that is still to be computed; of what runs beside it, nothing of steps to come."""
+    inside = {one.target for one in loop} | beside
+    reads = [value for one in loop for value in one.reads()]
+    later = [value for value in reads if value.like(lag=0) in beside and (value.lag < 0 if way == "backwards" else value.lag > 0)]
+    return not later and not any(value.like(lag=0) in left - inside for value in reads)

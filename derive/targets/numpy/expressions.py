@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import dropwhile
 from typing import Any
 
 import sympy as sp
@@ -117,8 +118,9 @@ class Printer:
         """What stands between the brackets of a view."""
         lead = len(view.of.axes)
         entries = list(view.index)
-        if lead and all(one == ALL for one in entries[:lead]) and len(entries) > lead:
-            return ", ".join(["...", *map(self.one_index, entries[lead:])])
+        if lead and all(one == ALL for one in entries[:lead]):
+            inner = list(dropwhile(lambda one: one == ALL, entries[lead:]))
+            return ", ".join(["...", *map(self.one_index, inner)])
         while len(entries) > 1 and entries[-1] == ALL:
             entries.pop()
         return ", ".join(map(self.one_index, entries))
@@ -307,4 +309,5 @@ def array(printer: Printer, call: Call) -> Piece:
 
 @prints("eye")
 def eye(printer: Printer, call: Call) -> Piece:
-    return printer.function("np.eye", printer.size(call.dims[0]), Word("dtype=dtype"))
+    size = Word(printer.axis(call.axes[0])) if call.axes else printer.size(call.dims[0])
+    return printer.function("np.eye", size, Word("dtype=dtype"))
