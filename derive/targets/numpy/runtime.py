@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BASE = '''
+RESULTS = '''
 # ---- what the functions return, and what they refuse
 
 
@@ -23,11 +23,42 @@ class Gradients:
         self.parameters = parameters
         self.inputs = inputs
         self.state = state
+'''
+"""What the functions return."""
 
+UNUSED = '''
 
 class Workspace:
     """What calls of a training loop may share. This kernel keeps nothing in it: it makes its arrays where they are needed."""
+'''
+"""A workspace of which no use is made."""
 
+KEPT = '''
+
+class Workspace:
+    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+'''
+"""A workspace, and the arrays that it keeps."""
+
+REFUSALS = '''
 
 def _usable(where, workspace):
     """Refuse what is no workspace of this module."""
@@ -156,10 +187,12 @@ def _filled(where, what, given, table, axes, sizes, dtype):
             filled[name] = np.broadcast_to(dtype.type(0), [sizes[dim] for dim in (*axes, *dims)])
     return filled
 '''
-"""What every kernel has."""
+"""The refusals of every kernel."""
 
 SOLVING = "    _solve(where, tables, sizes, dtype)\n"
 """The line of `_sizes` that only concatenated dimensions need."""
+
+PLAIN_REFUSALS = REFUSALS.replace(SOLVING, "")
 
 SOLVE = '''
 
@@ -201,12 +234,12 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
     T, B = sizes["T"], sizes["B"]
     outputs = {name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
-    segments = []
+    segments, workspace = [], Workspace()
     for start in range(0, T, every):
         stop = min(T, start + every)
         segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
         piece = {name: array[start:stop] for name, array in inputs.items()}
-        found, _ = forward(parameters, piece, state)
+        found, _ = forward(parameters, piece, state, workspace=workspace)
         for name, array in found.items():
             outputs[name][start:stop] = array
         state = {name: found[name][-1] for name in STATES}
@@ -218,11 +251,11 @@ def _shape(dims, sizes):
     return [sizes[dim] for dim in dims]
 
 
-def _segment(parameters, tape, index):
+def _segment(parameters, tape, index, workspace):
     """The tape of one segment, computed again from the states in front of it."""
     start, stop, state = tape.segments[index]
     piece = {name: array[start:stop] for name, array in tape.inputs.items()}
-    return forward(parameters, piece, state)[1]
+    return forward(parameters, piece, state, workspace=workspace)[1]
 
 
 def _backward_by_segments(parameters, tape, cotangents):
@@ -233,13 +266,14 @@ def _backward_by_segments(parameters, tape, cotangents):
         inputs={name: np.empty(array.shape, dtype) for name, array in tape.inputs.items()},
         state={name: np.zeros((B, *_shape(dims, sizes)), dtype) for name, dims in STATES.items()},
     )
+    workspace = Workspace()
     for index in reversed(range(len(tape.segments))):
         start, stop, _ = tape.segments[index]
         piece = {name: array[start:stop] for name, array in cotangents.items()}
         for name in STATES:
             piece[name] = piece[name].copy()
             piece[name][-1] += gradients.state[name]
-        part = backward(parameters, _segment(parameters, tape, index), piece)
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
         for name, array in part.parameters.items():
             gradients.parameters[name] += array
         for name, array in part.inputs.items():
@@ -255,8 +289,9 @@ def _jacobian_by_segments(parameters, tape):
     """step_jacobian over a checkpointed tape."""
     total = sum(int(np.prod(_shape(dims, tape.sizes))) for dims in STATES.values())
     J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
     for index, (start, stop, _) in enumerate(tape.segments):
-        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index))
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
     return J
 '''
 """Step Jacobians of a checkpointed tape."""

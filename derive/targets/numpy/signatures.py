@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.cell import Cell
 
@@ -95,3 +95,28 @@ SIGNATURES = {
         ),
     ),
 }
+
+FORWARD, BACKWARD = SIGNATURES["forward"], SIGNATURES["backward"]
+FAST = {
+    "forward": replace(
+        FORWARD,
+        says=(
+            *FORWARD.says[:3],
+            "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With a workspace its arrays",
+            "are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the states every k steps only;",
+            "backward computes the steps between again, the same gradients up to the order of summation, without the workspace.",
+            REFUSES,
+        ),
+        starts=(*FORWARD.starts, "m = _arrays(workspace, _Forward, sizes, dtype)"),
+    ),
+    "backward": replace(
+        BACKWARD,
+        says=(
+            *BACKWARD.says[:-1],
+            "With a workspace its arrays are reused: gradients live until the next backward with it.",
+            REFUSES,
+        ),
+        starts=(*BACKWARD.starts, "m = _arrays(workspace, _Backward, sizes, dtype)"),
+    ),
+}
+"""Of functions whose arrays are made once."""
