@@ -230,6 +230,8 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str
     still = [part for part in rest.args if part not in moving]
     if len(moving) != 1 or not still or any(has_products(part) for part in still):
         return term, []
+    if number == 1 and len(still) == 1 and isinstance(still[0], Value):
+        return term, []
     name = next(n for n in (f"k_{target.name}", *(f"k_{target.name}_{k}" for k in range(2, len(taken) + 3))) if n not in taken)
     taken.add(name)
     value = Value(name, target.shape[0], target.shape[1])

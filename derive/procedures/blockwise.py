@@ -189,14 +189,13 @@ class Backward(Fast):
     def flattened(self, node: sp.MatrixExpr) -> Operand:
         """A vector of all steps and examples at hand, one a row."""
         operand = self.at_hand(node)
-        inner = operand
-        columns: tuple[Cut, ...] = ()
-        if isinstance(operand, View) and isinstance(operand.of, View) and isinstance(operand.index[-1], Cut):
-            inner, columns = operand.of, (operand.index[-1],)
+        inner, columns = operand, ALL
+        if isinstance(operand, View) and isinstance(operand.index[-1], Cut):
+            inner, columns = part(operand.of, (*operand.index[:-1], ALL)), operand.index[-1]
         if inner not in self.flats:
             self.flats[inner] = Array(self.names.made(f"{self.flat_name(node, inner)}_flat"), (f"{STEPS}*B",), inner.dims)
         flat = self.flats[inner]
-        return View(flat, (ALL, *columns)) if columns else flat
+        return part(flat, (ALL, columns))
 
     def flat_name(self, node: sp.MatrixExpr, inner: Operand) -> str:
         value = node.args[0] if isinstance(node, Rows) else node
