@@ -19,7 +19,6 @@ from functools import cached_property
 from derive import differentiate
 from derive.cell import Cell
 from derive.cost import cost_lines
-from derive.emission.module import module_text
 from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
@@ -28,7 +27,7 @@ from derive.passes.apart import apart
 from derive.passes.outputs import outputs
 from derive.program import Program
 from derive.shapes import rank
-from derive.targets.numpy.emit import textbook
+from derive.targets.numpy.emit import fast, textbook
 
 BUFFERS = "buffers"
 """Not a pass over a program but a way to print it: into arrays that are made once. """
@@ -119,7 +118,7 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
         body = textbook(scheduled, tape)
     else:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body = module_text(scheduled, tape, BUFFERS in passes)
+        body = (fast if BUFFERS in passes else textbook)(scheduled, tape)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
