@@ -19,7 +19,8 @@ import sympy as sp
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import FAST, derive, emit
+from derive.compiler import FAST, emit
+from derive.derivation import derive
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
 

@@ -33,7 +33,7 @@ except KeyboardInterrupt:  # the imports take most of the first second
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 FORMATS = ("text", "latex", "markdown", "json")
 
@@ -235,7 +235,7 @@ class Kernel:
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     """Derive a cell, emit its kernel and show the sheet as text; nothing where only the cost is asked for."""
-    from derive import compiler, cost, keep, sheet
+    from derive import compiler, cost, derivation, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
     name = name_of(cell.name + suffix if options.name is None else options.name)
@@ -246,11 +246,11 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
             else "nothing. Leave it out for generated/"
         )
         raise DeriveError(f"derive: --out: expected a folder, got {got}.")
-    derivation = replace(compiler.derive(cell), second_order=options.second_order)
+    derived = replace(derivation.derive(cell), second_order=options.second_order)
     if options.cost:
-        streams.say("\n".join(cost.report(derivation, passes)))
+        streams.say("\n".join(cost.report(derived, passes)))
         return None
-    text = compiler.emit(derivation, passes)
+    text = compiler.emit(derived, passes)
     project = keep.Project.here()
     path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
     shown = project.shown(path)
@@ -258,8 +258,8 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
         keep.check_name(project, path, text, options.name is not None)
     keep.check_place(path, text, shown, options.force)
     if options.format == "text":
-        streams.say(sheet.text(derivation), end="")
-    return Kernel(derivation, text, path, shown)
+        streams.say(sheet.text(derived), end="")
+    return Kernel(derived, text, path, shown)
 
 
 def finish(kernel: Kernel, options: argparse.Namespace) -> int:

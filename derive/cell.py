@@ -11,6 +11,7 @@ import sympy as sp
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
+from derive.fresh import Fresh
 from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
     Apply,
@@ -34,7 +35,7 @@ from derive.language import (
 )
 from derive.program import Program, check
 from derive.reductions import Softmax, without_numbers
-from derive.shapes import OF_A_CALL, rank, shape_text
+from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 
 
 class CellError(DeriveError):
@@ -195,18 +196,14 @@ class Namer:
     """
 
     def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
+        self.fresh = Fresh(taken)
         self.named: dict[sp.MatrixExpr, Value] = {}
         self.equations: list[Equation] = []
 
     def name(self, expression: sp.MatrixExpr, wanted: str) -> Value:
         """The value that stands for the expression; a new one, with its equation, the first time."""
         if expression not in self.named:
-            name, count = wanted, 2
-            while name in self.taken:
-                name, count = f"{wanted}_{count}", count + 1
-            self.taken.add(name)
-            value = Value(name, expression.shape[0], expression.shape[1], axes_of(expression))
+            value = Value(self.fresh.name(wanted), expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
@@ -250,6 +247,8 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
     match expression:
         case Plus():
             return rebuild(expression, [inline(term, target, namer) for term in expression.args])
+        case Hadamard() if (outer := scaled_outer(expression)) is not None:
+            return product(outer, target, namer)
         case Hadamard():
             number, *parts = coefficient(expression)[0], *[light(factor, target, namer) for factor in expression.args]
             while len(parts) > 2:
@@ -269,6 +268,23 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
 
 
+def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:
+    """k (u vᵀ), k a number of each step, as the factors k u and vᵀ: a scaled column is smaller than a scaled matrix. Else None."""
+    if rank(expression) != 2:
+        return None
+    numbers, wide = without_numbers(expression)
+    factors = matrix_parts(wide) if isinstance(wide, Times) else []
+    cut = column_in(factors)
+    if not numbers or cut is None:
+        return None
+    return [hadamard(*numbers, matmul(*factors[:cut])), *factors[cut:]]
+
+
+def column_in(factors: Sequence[sp.MatrixExpr]) -> int | None:
+    """How many factors of a product make its first column; None where the product has none inside."""
+    return next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
+
+
 def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.MatrixExpr:
     """A matrix product as one of two values, what stands inside it named.
 
@@ -282,12 +298,13 @@ def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.Mat
         if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
             whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
             return inline(whole, target, namer)
-    numbers, plain = zip(*[without_numbers(factor) for factor in factors], strict=True)
-    if scaling := [one for some in numbers for one in some]:
+    numbers, plain = zip(*[([], factor) if is_scalar(factor) else without_numbers(factor) for factor in factors], strict=True)
+    scaling = [one for some in numbers for one in some]
+    cut = column_in(factors)
+    if scaling and cut is None:
         return inline(hadamard(*scaling, matmul(*plain)), target, namer)
-    cut = next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
     if cut is not None:
-        left, right = matmul(*factors[:cut]), transpose(matmul(*factors[cut:]))
+        left, right = hadamard(*scaling, matmul(*plain[:cut])), transpose(matmul(*plain[cut:]))
         return matmul(atom(left, target, namer, unnamed), transpose(atom(right, target, namer, unnamed)))
     if factors[0].shape[0] == 1 and len(factors) > 2:
         row = transpose(matmul(*factors[:-1]))
@@ -316,11 +333,22 @@ def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.Matr
 
 def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones, Identity)):
+    if isinstance(expression, (Value, Ones, Identity)) or is_repeated(expression):
         return expression
     if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
         return expression
     return atom(expression, target, namer, f"u_{target.name}")
+
+
+def is_repeated(expression: sp.MatrixExpr) -> bool:
+    """Whether a matrix is a value in each column, v 1ᵀ, or its transpose: nothing has to be computed for it."""
+    parts = matrix_parts(expression) if isinstance(expression, Times) else []
+    return sorted(type(part).__name__ for part in parts) == ["Ones", "Value"] or (
+        len(parts) == 2
+        and isinstance(parts[0], Ones)
+        and isinstance(parts[1], Transposed)
+        and isinstance(parts[1].args[0], Value)
+    )
 
 
 def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise: str) -> str:

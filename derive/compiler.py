@@ -13,18 +13,16 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
-from derive import differentiate
 from derive.cell import Cell
 from derive.cost import cost_lines
+from derive.derivation import Derivation, derive
 from derive.emission.wrapping import formula, wrapped
 from derive.language import Value
 from derive.notation import Notation
-from derive.passes import SCHEDULE, TIDY, run
+from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
-from derive.passes.outputs import outputs
 from derive.program import Program
 from derive.shapes import rank
 from derive.targets.numpy.emit import fast, textbook
@@ -34,50 +32,6 @@ BUFFERS = "buffers"
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """A cell with its programs. Tidy as derived, fast once scheduled; the type is the same.
-
-    second_order: whether a sheet shows how gradients move, too.
-    """
-
-    cell: Cell
-    forward: Program
-    backward: Program
-    tangent: Program
-    jacobian: Program
-    second_order: bool = False
-
-    def programs(self) -> tuple[Program, Program, Program, Program]:
-        return self.forward, self.backward, self.tangent, self.jacobian
-
-    @cached_property
-    def second(self) -> Program:
-        """How gradients move with the arguments: the tangent, the backward program and the tangent of that, tidy."""
-        first = outputs(differentiate.backward(self.forward), self.forward)
-        return run(list(TIDY.values()), differentiate.second(self.forward, first), self.forward)
-
-    def notation(self, kind: type[Notation] = Notation) -> Notation:
-        """A notation in which an unnamed function of a value is written as such: tanh(c)."""
-        shown = {e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)}
-        return kind(shown, self.cell.words)
-
-
-def shows_itself(target: Value, value: object) -> bool:
-    from derive.language import Apply
-    from derive.reductions import Softmax
-
-    return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
-
-
-def derive(cell: Cell) -> Derivation:
-    """The derived programs of a cell, tidy."""
-    forward = cell.forward
-    derived = [differentiate.backward(forward), differentiate.tangent(forward), differentiate.jacobian(forward)]
-    backward, tangent, jacobian = [run(list(TIDY.values()), program, forward) for program in derived]
-    return Derivation(cell, forward, backward, tangent, jacobian)
 
 
 def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
@@ -93,12 +47,11 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
     backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
-    jacobian = derivation.jacobian.live()
-    tape = tape_values(plain, (backward, tangent, jacobian))
+    tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
     forward = replace(forward, results=plain.results)
-    return replace(derivation, forward=forward, backward=backward, tangent=tangent, jacobian=jacobian), tape
+    return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
@@ -115,10 +68,10 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     passes = tuple(passes)
     if is_textbook(derivation, passes):
         scheduled, tape = plain(derivation)
-        body = textbook(scheduled, tape)
+        body = textbook(derivation, scheduled, tape)
     else:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body = (fast if BUFFERS in passes else textbook)(scheduled, tape)
+        body = (fast if BUFFERS in passes else textbook)(derivation, scheduled, tape)
     ast.parse(body)
     return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 

@@ -8,12 +8,12 @@ import sympy as sp
 
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import stages
+from derive.procedures.stages import LOOPS, stages
 from derive.program import Program
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 if TYPE_CHECKING:
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 
 EACH_ELEMENT = {Softmax: 4, LogSumExp: 4, Total: 1, Largest: 1, FirstLargest: 2, Cumulative: 1}
@@ -112,7 +112,7 @@ def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
 def in_loops(program: Program, is_plain: bool) -> int:
     """How many equations are computed step by step."""
     if is_plain:
-        return sum(len(stage.equations) for stage in stages(program) if stage.way not in ("once", "steps"))
+        return sum(len(stage.equations) for stage in stages(program) if stage.way in LOOPS)
     return len(program.at("step"))
 
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 import sympy as sp
 
 from derive.blocks import Rows, Stack, rows, stack
-from derive.equation import Equation, Reason, Term, joined
+from derive.equation import Equation, Reason, Term, joined, like_terms
 from derive.errors import DeriveError
-from derive.expressions import values_in
+from derive.expressions import summands, values_in
 from derive.language import (
     Hadamard,
     Identity,
@@ -27,7 +27,6 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.passes.collect import like_terms
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
@@ -169,12 +168,6 @@ def differential(node: sp.MatrixExpr, y: sp.MatrixExpr, moving: set[Value]) -> s
     if all(dot is None for dot in tangents):
         return None
     return rule_for(JVP, kind, node, y, "JVP")(y, node, operands, tangents)
-
-
-def summands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
-    """The terms of a sum, a number in front of it multiplied in."""
-    number, rest = coefficient(node)
-    return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [node]
 
 
 # ---- second order

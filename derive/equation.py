@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import sympy as sp
 
 from derive.expressions import axes_of, substitute, values_in
-from derive.language import Value, Zeros, add, hadamard
+from derive.language import Hadamard, Value, Zeros, add, coefficient, hadamard, scale
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,28 @@ class Equation:
         """The same target with another right side; the reasons of a single term are kept."""
         reason = self.terms[0].reason if len(self.terms) == 1 else None
         return replace(self, terms=(Term(value, reason),), factor=None)
+
+
+# ---- like terms
+
+
+def like_terms(terms: Iterable[Term]) -> list[Term]:
+    """The terms with like ones added; those that come to nothing are gone."""
+    groups: dict[object, list[Term]] = defaultdict(list)
+    for term in terms:
+        groups[key(term)].append(term)
+    added = [same[0] if len(same) == 1 else total(same) for same in groups.values()]
+    return [term for term in added if not isinstance(term.value, Zeros)]
+
+
+def total(terms: list[Term]) -> Term:
+    """The sum of terms that differ in nothing but their numbers."""
+    number = sp.Add(*[coefficient(term.value)[0] for term in terms])
+    return Term(scale(number, coefficient(terms[0].value)[1]), terms[0].reason)
+
+
+def key(term: Term) -> object:
+    """What like terms have in common: the factors of an elementwise product in any order."""
+    rest = coefficient(term.value)[1]
+    factors = tuple(sorted(rest.args, key=sp.default_sort_key)) if isinstance(rest, Hadamard) else (rest,)
+    return factors, term.reason

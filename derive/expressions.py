@@ -68,6 +68,12 @@ def axes_of(expression: sp.Basic) -> tuple[str, ...]:
     return tuple(sorted(axes, key=lambda axis: axis == "B"))
 
 
+def summands(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:
+    """The terms of a sum, a number in front of it multiplied in; an expression that is no sum alone."""
+    number, rest = coefficient(expression)
+    return [scale(number, part) for part in rest.args] if isinstance(rest, Plus) else [expression]
+
+
 def rebuild(expression: sp.MatrixExpr, parts: Iterable[sp.MatrixExpr]) -> sp.MatrixExpr:
     """The node of `expression` over other matrix parts, through the constructors."""
     return expression.over(*parts)

@@ -14,6 +14,7 @@ import sympy as sp
 from derive.equation import Equation
 from derive.errors import DeriveError
 from derive.expressions import LEGAL, matrix_parts
+from derive.fresh import Fresh
 from derive.language import Value
 from derive.schedule import places
 from derive.shapes import shape_text
@@ -64,6 +65,10 @@ class Program:
 
     def defined(self) -> dict[Value, Equation]:
         return {equation.target: equation for equation in self.equations}
+
+    def names(self) -> Fresh:
+        """Names for new values of the program."""
+        return Fresh(value.name for value in (*self.given, *self.carried(), *self.defined()))
 
     def carried(self) -> list[Value]:
         """The values that are read from another step."""

@@ -39,7 +39,7 @@ class Stage:
 def places(equations: Sequence[Equation]) -> dict[Value, str]:
     """Target -> place, where all that is computed step by step stands in one loop."""
     loop = in_loop(equations)
-    behind = reached(equations, loop)
+    behind = reached(equations, loop, shifted=True)
     totals = {one.target for one in equations if one.accumulate}
     made_of_totals = made_of(equations, totals)
     found = {}
@@ -57,34 +57,35 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
 
 
 def in_loop(equations: Sequence[Equation]) -> set[Value]:
-    """What is computed step by step: what another step reads, and what lies between that and what reads it."""
+    """What is computed step by step: what another step reads, what reads a later step, and what lies between.
+
+    What later steps hand back is kept for no step but the next, so that it is read in the loop.
+    """
     targets = {equation.target for equation in equations}
-    shifted = {value.like(lag=0) for equation in equations for value in equation.reads() if value.lag} & targets
-    if not shifted:
-        return set()
-    readers = {one.target for one in equations if any(value.lag and value.like(lag=0) in shifted for value in one.reads())}
-    downstream = reached(equations, readers) | readers
-    return (downstream & sources(equations, shifted)) | shifted
+    reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.like(lag=0) in targets]
+    ends = {value.like(lag=0) for _, value in reads} | {target for target, value in reads if value.lag > 0}
+    starts = ends | {target for target, _ in reads}
+    return ((reached(equations, starts) | starts) & sources(equations, ends)) | ends
 
 
-def reached(equations: Sequence[Equation], start: set[Value]) -> set[Value]:
-    """What reads some values at the same step, directly or not."""
-    found, size = set(start), -1
-    while size != len(found):
-        size = len(found)
-        for equation in equations:
-            if equation.target not in found and any(value in found for value in equation.reads()):
-                found.add(equation.target)
+def reached(equations: Sequence[Equation], start: set[Value], shifted: bool = False) -> set[Value]:
+    """What reads some values at the same step, or at any step too, directly or not."""
+    readers: dict[Value, list[Value]] = {}
+    for equation in equations:
+        for value in equation.reads():
+            readers.setdefault(value.like(lag=0) if shifted else value, []).append(equation.target)
+    waiting, found = list(start), set(start)
+    while waiting:
+        new = [target for target in readers.get(waiting.pop(), ()) if target not in found]
+        found.update(new)
+        waiting += new
     return found - start
 
 
 def made_of(equations: Sequence[Equation], totals: set[Value]) -> set[Value]:
     """What reads totals, or what is made of them."""
-    found: set[Value] = set()
-    for equation in equations:
-        if any(value in totals or value in found for value in equation.reads()):
-            found.add(equation.target)
-    return found
+    found = reached(equations, totals) | totals
+    return {equation.target for equation in equations if any(value in found for value in equation.reads())}
 
 
 def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sympy import MatrixExpr
 
-from derive.compiler import Derivation
+from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
 from derive.latex import LaTeX

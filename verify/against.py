@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from verify import forward_cause
-from verify.data import Data
+from verify.data import Data, vectors
 from verify.equations import Equations
 from verify.evidence import EXACT, Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
@@ -45,7 +45,8 @@ class Stated:
             found = self.equations.tangents(self.at.data(data), directions)
             for index, (block, k) in enumerate(keys):
                 moves = self.at.outputs({name: array[:, :, index] for name, array in found.items()})
-                own.known[f"{block} {k}"] = Moved(moves, {name: np.zeros(()) for name in moves})
+                flat = {name: vectors(array) for name, array in moves.items()}
+                own.known[f"{block} {k}"] = Moved(flat, {name: np.zeros(()) for name in flat})
         return own
 
 

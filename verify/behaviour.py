@@ -72,14 +72,19 @@ def no_state(kernel: Kernel, data: Data) -> Iterator[Finding]:
 def layouts(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """Fortran-ordered and strided arrays work"""
 
+    def fortran(array: Array) -> Array:
+        return np.array(array, order="F")
+
     def strided(array: Array) -> Array:
+        if not array.ndim:
+            return array
         wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
         wide[..., ::2] = array
         return wide[..., ::2]
 
     expected_outputs, tape = kernel.forward(data)
     expected = kernel.backward(data, tape, data.cotangents)
-    for what, lay in (("Fortran-ordered", np.asfortranarray), ("strided", strided)):
+    for what, lay in (("Fortran-ordered", fortran), ("strided", strided)):
         p, x, s, c = (
             {n: lay(a) for n, a in part.items()} for part in (data.parameters, data.inputs, data.state, data.cotangents)
         )
@@ -119,10 +124,24 @@ def shapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
         if block not in found:
             yield Finding("shapes", FAIL, block, said="backward doesn't return this gradient", cause="missing gradient")
         elif found[block].shape != primal.shape:
-            yield Finding("shapes", FAIL, block, said=f"wrong shape: expected {primal.shape}, got {found[block].shape}")
+            yield Finding(
+                "shapes",
+                FAIL,
+                block,
+                said=f"wrong shape: expected {primal.shape}, got {found[block].shape}",
+                cause=unsummed(found[block].shape, primal.shape, data),
+            )
         elif found[block].dtype != np.float64:
             yield Finding("shapes", FAIL, block, said=f"wrong dtype: expected float64, got {found[block].dtype}")
     yield Finding("shapes", PASS)
+
+
+def unsummed(got: tuple[int, ...], expected: tuple[int, ...], data: Data) -> str:
+    """What a gradient of too many axes wasn't summed over; empty where that isn't it."""
+    for lead, what in (((data.batch,), "examples"), ((data.steps,), "steps"), ((data.steps, data.batch), "steps and examples")):
+        if got == (*lead, *expected):
+            return f"the gradient isn't summed over the {what}"
+    return ""
 
 
 def no_steps(kernel: Kernel, data: Data) -> Iterator[Finding]:

@@ -30,16 +30,22 @@ def simple(got: Array, expected: Array, data: Data) -> str:
     if gone.any() and not gone.all() and fits(got[~gone], expected[~gone]):
         first = tuple(int(k) for k in np.argwhere(gone)[0])
         return f"missing elements: {gone.sum()} of {gone.size} are zero, {first} the first of them"
-    if got.shape == expected.shape and expected.ndim == 2 and got.shape[0] == got.shape[1] and fits(got.T, expected):
+    if expected.ndim > 1 and expected.shape[-1] == expected.shape[-2] and fits(got.swapaxes(-1, -2), expected):
         return "transpose"
     if got.shape == expected.shape and norm(expected) > 0:
         factor = float((got * expected).sum() / (expected**2).sum())
-        if abs(factor - 1) > 1e-9 and factor != 0 and relative(got, factor * expected) < min(1e-6, abs(factor - 1) * 1e-3):
+        same = relative(got, factor * expected) < min(1e-6, abs(factor - 1) * 1e-3)
+        if abs(factor - 1) > 1e-9 and same and (expected.size > 1 or is_round(factor)):
             for name, count in (("steps", data.steps), ("examples", data.batch), ("steps and examples", data.steps * data.batch)):
                 if abs(factor * count - 1) < 1e-9:
                     return f"mean instead of sum over {name}"
             return f"scaled by {factor:.9g}"
     return ""
+
+
+def is_round(factor: float) -> bool:
+    """Whether a factor is a whole number or one over one; any number is a multiple of another, so that other factors tell nothing of it."""
+    return any(0 < abs(one) < 1e6 and abs(one - round(one)) < 1e-9 * abs(one) for one in (factor, 1 / factor if factor else 0.0))
 
 
 def shifted(block: str, got: Array, expected: Array) -> str:
@@ -118,11 +124,10 @@ def moved_at(kernel: Kernel, evidence: Evidence, step: Data, rest: Data, directi
     """How the loss moves when a parameter moves during one step only."""
     one = replace(evidence, data=step, known={})
     moves = one.tangents(direction)
-    total = sum(float((step.cotangents[name] * moves.value[name]).sum()) for name in step.cotangents)
+    total = float(one.contract(moves, step.cotangents))
     if rest.steps:
-        carried = {f"initial {name}": moves.value[name][0] for name in step.state}
-        later = replace(one, data=rest).tangents(carried)
-        total += sum(float((rest.cotangents[name] * later.value[name]).sum()) for name in rest.cotangents)
+        carried = {f"initial {name}": moves.value[name][0].reshape(array.shape) for name, array in step.state.items()}
+        total += float(one.contract(replace(one, data=rest).tangents(carried), rest.cotangents))
     return total
 
 

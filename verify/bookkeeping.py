@@ -19,7 +19,7 @@ from verify.data import ORDINARY, Data, draw
 from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import relative
-from verify.kernel import Kernel, one_line
+from verify.kernel import FUNCTIONS, Kernel, one_line
 
 Check = Callable[[Kernel, Data], Iterator[Finding]]
 
@@ -206,7 +206,7 @@ def fresh_gradients(kernel: Kernel, data: Data) -> dict[str, Array]:
 
 def arguments(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """arrays and mappings that are passed in stay unchanged"""
-    for name in ("forward", "backward", "jvp", "step_jacobian"):
+    for name in FUNCTIONS:
         if kernel.has(name):
             yield unchanged(kernel, data, name)
 
@@ -223,10 +223,11 @@ def calls(kernel: Kernel, data: Data, function: str) -> tuple[dict[str, Any], Ca
         case "backward":
             given = {"parameters": one.parameters, "cotangents": one.cotangents}
             return given, lambda: module.backward(given["parameters"], tape, given["cotangents"])
-        case "jvp":
+        case "jvp" | "hvp":
             given = {"parameters": one.parameters, "inputs": one.inputs, "state": one.state}
+            given |= {"cotangents": one.cotangents} if function == "hvp" else {}
             given |= {"tangent_parameters": two.parameters, "tangent_inputs": two.inputs, "tangent_state": two.state}
-            return given, lambda: module.jvp(*given.values())
+            return given, lambda: getattr(module, function)(*given.values())
     given = {"parameters": one.parameters}
     return given, lambda: module.step_jacobian(given["parameters"], tape)
 

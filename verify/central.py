@@ -104,10 +104,10 @@ def judged(sweep: Sweep, analytic: bool) -> Finding:
 
 
 def kinks_at_origin(kernel: Kernel, data: Data) -> Iterator[Finding]:
-    """Kinks where every pre-activation is zero: vectors, inputs and states at zero, each vector and input moved alone."""
+    """Kinks where every pre-activation is zero: all but matrices of parameters at zero, each of these moved alone."""
     zero = replace(
         data,
-        parameters={name: array * (array.ndim != 1) for name, array in data.parameters.items()},
+        parameters={name: array * (array.ndim > 1) for name, array in data.parameters.items()},
         inputs={name: array * 0 for name, array in data.inputs.items()},
         state={name: array * 0 for name, array in data.state.items()},
     )

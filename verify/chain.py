@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify import differences
-from verify.data import Data
+from verify.data import Data, vectors
 from verify.kernel import Kernel
 from verify.tolerances import EPS
 
@@ -49,8 +49,10 @@ def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator)
 
 @dataclass
 class Chain:
-    """The steps of one run. tangents: how derivatives of one step are taken. digits: whether what rounding takes of slopes counts as
-    their error: a slope that is made of an output, as 1 - y**2 is, has no digits below eps of a slope of order one.
+    """The steps of one run; states and outputs are vectors, a matrix row by row. tangents: how derivatives of one step are taken.
+
+    digits: whether what rounding takes of slopes counts as their error: a slope that is made of an output, as 1 - y**2 is, has no digits
+    below eps of a slope of order one.
     """
 
     kernel: Kernel
@@ -78,29 +80,31 @@ class Chain:
         )
 
     def at(self, data: Data, blocks: dict[str, Array]) -> dict[str, Array]:
-        """The outputs of other data."""
-        return self.kernel.outputs(data.with_flat(blocks))
+        """The outputs of other data, as vectors."""
+        return self.outputs(data.with_flat(blocks))
+
+    def outputs(self, data: Data) -> dict[str, Array]:
+        return {name: vectors(array) for name, array in self.kernel.outputs(data).items()}
 
     # ---- single steps
 
     def columns(self, block: str) -> tuple[dict[str, Array], dict[str, Array]]:
         """The derivative of each output of a step along each element of an input or state of that step: {name: (T, B, n, columns)}."""
-        width = self.single.flat()[block].shape[-1]
+        width = self.single.width(block)
         wide = self.single.repeated(width)
         units = np.tile(np.eye(width), (self.single.batch, 1))
-        direction = {block: units[None] if block.startswith("input ") else units}
-        value, error = self.slopes(wide, direction)
+        value, error = self.slopes(wide, {block: units.reshape(wide.flat()[block].shape)})
         return self.split(value, width), self.split(error, width)
 
     def direct(self, direction: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The same along a direction of parameters and inputs (T, B, D), as one column."""
+        """The same along a direction of parameters and inputs (T, B, ...), as one column."""
         given = {
-            block: array.reshape(1, -1, array.shape[-1]) if block.startswith("input ") else array
+            block: array.reshape(1, -1, *array.shape[2:]) if block.startswith("input ") else array
             for block, array in direction.items()
             if not block.startswith("initial ")
         }
         if not given:
-            zeros = {name: np.zeros((*array.shape, 1)) for name, array in self.kernel.outputs(self.data).items()}
+            zeros = {name: np.zeros((*array.shape, 1)) for name, array in self.outputs(self.data).items()}
             return zeros, zeros
         value, error = self.slopes(self.single, given)
         return self.split(value, 1), self.split(error, 1)
@@ -170,13 +174,13 @@ class Chain:
             batch=count,
         )
         direction = {block: rng.choice([-1.0, 1.0], moved.flat()[block].shape)}
-        here = self.kernel.outputs(data)
+        here = self.outputs(data)
         found, read = dict.fromkeys(here, 0.0), self.largest_of(data.inputs | data.state) or 1.0
         matrices = self.largest_of({name: array for name, array in data.parameters.items() if array.ndim > 1}) or 1.0
         for size in SPREAD:
             far = replace(moved, parameters={name: sized(array, size, read) for name, array in data.parameters.items()})
             value, _ = self.tangents(partial(self.at, far), far.flat(), direction)
-            for name, array in self.kernel.outputs(far).items():
+            for name, array in self.outputs(far).items():
                 small = np.abs(array) <= 2 * max(1.0, float(np.abs(here[name]).max(initial=0.0)))
                 slope = largest_finite(value[name][small]) / (1.0 if block in data.parameters else abs(size) / read / matrices)
                 found[name] = max(found[name], slope)
@@ -204,7 +208,7 @@ class Chain:
         direct = [self.direct(direction) for direction in directions]
         value, error = ({name: np.concatenate([one[k][name] for one in direct], -1) for name in direct[0][k]} for k in (0, 1))
         before = [
-            np.stack([direction.get(f"initial {name}", np.zeros(array.shape)) for direction in directions], -1)
+            np.stack([vectors(direction.get(f"initial {name}", np.zeros(array.shape)), 1) for direction in directions], -1)
             for name, array in self.data.state.items()
         ]
         return self.carried(value, error, np.concatenate(before, 1))
@@ -222,8 +226,8 @@ class Chain:
                         view = found[name][..., place].reshape(steps, examples, shapes[name], steps, -1)
                         view[np.arange(steps), :, :, np.arange(steps)] = array[:, :examples]
                         found[name][..., place] = view.reshape(steps, examples, shapes[name], -1)
-        for name, array in self.data.state.items():
-            width, place = array.shape[-1], columns[f"initial {name}"]
+        for name in self.data.state:
+            width, place = self.data.width(f"initial {name}"), columns[f"initial {name}"]
             unit = np.zeros((examples, width, count))
             unit[:, :, place] = np.eye(width)
             first.append(unit)

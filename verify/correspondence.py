@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from derive.cell import Cell
 from derive.language import Value
+from derive.shapes import rank
+from verify.columns import lowered, raised
 from verify.data import Data, Dims
 from verify.kernel import KernelError
 from verify.relations import Relation, alone, quoted, variations
@@ -182,24 +184,37 @@ class At:
         """(relation, the length of an axis in the cell's dimensions, in the kernel's arrays): names that are alone first."""
         ordered = [(table, one) for table in ("states", "inputs", "outputs", "parameters") for one in self.relations[table]]
         for table, relation in sorted(ordered, key=lambda pair: len(pair[1].ours.names) + len(pair[1].theirs.names)):
-            theirs = relation.theirs.shape(self.their_shapes(table, relation))
-            values = [self.of.tables[table][name] for name in relation.ours.names]
-            rank = len(theirs[0])
-            if any(shape != theirs[0] for shape in theirs) or (rank == 1 and not all(value.is_vector for value in values)):
+            ndim = self.ndim(table, relation)
+            theirs = relation.theirs.shape(self.their_shapes(table, relation, ndim))
+            values = self.ours(table, relation)
+            if any(shape != theirs[0] for shape in theirs) or any(rank(value) > ndim for value in values):
                 raise MisfitError(relation)
-            for shape in relation.ours.shape([value.shape[:rank] for value in values]):
+            for shape in relation.ours.shape([value.shape[:ndim] for value in values]):
                 yield from ((relation, sp.sympify(n), length) for n, length in zip(shape, theirs[0], strict=True))
 
-    def their_shapes(self, table: str, relation: Relation) -> list[tuple[int, ...]]:
-        return [self.shapes[table][name] for name in relation.theirs.names]
+    def ours(self, table: str, relation: Relation) -> list[Value]:
+        return [self.of.tables[table][name] for name in relation.ours.names]
 
-    def our_shapes(self, table: str, relation: Relation, rank: int = 2) -> list[tuple[int, ...]]:
-        numbers = self.sizes
-        values = [self.of.tables[table][name] for name in relation.ours.names]
-        return [
-            tuple(int(n.subs({symbol: numbers[symbol.name] for symbol in n.free_symbols})) for n in value.shape[:rank])
-            for value in values
-        ]
+    def ndim(self, table: str, relation: Relation) -> int:
+        """How many dimensions the array has that a relation cuts in two ways: those of the kernel's parts, or, where several of them are
+        put together, of what they make. A part with fewer is a column, or one element of a vector.
+        """
+        theirs = max(len(self.shapes[table][name]) for name in relation.theirs.names)
+        if len(relation.theirs.names) > 1:
+            return max(theirs, 1, *(rank(value) for value in self.ours(table, relation)))
+        return max(theirs, 1) if len(relation.ours.names) > 1 else theirs
+
+    def their_shapes(self, table: str, relation: Relation, ndim: int) -> list[tuple[int, ...]]:
+        shapes = [self.shapes[table][name] for name in relation.theirs.names]
+        return [shape + (1,) * (ndim - len(shape)) for shape in shapes]
+
+    def our_shapes(self, table: str, relation: Relation, ndim: int) -> list[tuple[int, ...]]:
+        return [self.shape(value, ndim) for value in self.ours(table, relation)]
+
+    def shape(self, value: Value, ndim: int) -> tuple[int, ...]:
+        """The first lengths of one of the cell's values."""
+        sizes = self.sizes
+        return tuple(int(n.subs({symbol: sizes[symbol.name] for symbol in n.free_symbols})) for n in value.shape[:ndim])
 
     def misfit(self, relation: Relation) -> KernelError:
         """What is wrong with the shapes of a relation, and what would fit."""
@@ -207,8 +222,7 @@ class At:
         theirs, ours = {**self.shapes[table], **self.written}, self.of.tables[table]
         got = ", ".join(f"{name} ({', '.join(map(str, theirs[name]))})" for name in relation.theirs.names)
         expected = ", ".join(
-            f"{name} ({', '.join(map(str, ours[name].shape[: 1 if ours[name].is_vector else 2]))})"
-            for name in relation.ours.names
+            f"{name} ({', '.join(map(str, ours[name].shape[: rank(ours[name])]))})" for name in relation.ours.names
         )
         fitting = next((one.text for one in variations(relation) if one != relation and self.fits(table, one)), "")
         mend = f"Write --map {quoted(fitting)}." if fitting else "Say how it is put together with --map THEIRS=OURS."
@@ -248,20 +262,20 @@ class At:
 
     def is_plain(self, table: str, relation: Relation) -> bool:
         ours, theirs = relation.ours.names[0], relation.theirs.names[0]
-        column = self.of.tables[table][ours].is_vector and len(self.shapes[table][theirs]) == 2
-        return relation.text == alone(theirs, ours).text and not column
+        alike = rank(self.of.tables[table][ours]) == len(self.shapes[table][theirs])
+        return relation.text == alone(theirs, ours).text and alike
 
     def forth(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays under the kernel's names as the cell has them; axes in front of a value's own stay."""
         found = {ours: arrays[theirs] for ours, theirs in self.plain[table].items() if theirs in arrays}
         for relation in self.composed[table]:
             if all(name in arrays for name in relation.theirs.names):
-                rank = len(self.their_shapes(table, relation)[0])
-                whole = relation.theirs.joined([arrays[name] for name in relation.theirs.names], rank)
-                parts = relation.ours.cut(whole, self.our_shapes(table, relation, rank), rank)
-                for name, part in zip(relation.ours.names, parts, strict=True):
-                    column = rank == 2 and self.of.tables[table][name].is_vector
-                    found[name] = part[..., 0] if column else part
+                ndim, known = self.ndim(table, relation), self.shapes[table]
+                theirs = [raised(arrays[name], ndim - len(known[name])) for name in relation.theirs.names]
+                whole = relation.theirs.joined(theirs, ndim)
+                parts = relation.ours.cut(whole, self.our_shapes(table, relation, ndim), ndim)
+                ours = self.ours(table, relation)
+                found |= {v.name: lowered(part, ndim - rank(v)) for v, part in zip(ours, parts, strict=True)}
         return found
 
     def back(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -269,19 +283,19 @@ class At:
         found = {theirs: arrays[ours] for ours, theirs in self.plain[table].items() if ours in arrays}
         for relation in self.composed[table]:
             if all(name in arrays for name in relation.ours.names):
-                shapes = self.their_shapes(table, relation)
-                rank, ours = len(shapes[0]), [self.of.tables[table][name] for name in relation.ours.names]
-                parts = [arrays[v.name][..., None] if rank == 2 and v.is_vector else arrays[v.name] for v in ours]
-                found |= zip(
-                    relation.theirs.names, relation.theirs.cut(relation.ours.joined(parts, rank), shapes, rank), strict=True
-                )
+                ndim, known = self.ndim(table, relation), self.shapes[table]
+                ours = [raised(arrays[v.name], ndim - rank(v)) for v in self.ours(table, relation)]
+                whole = relation.ours.joined(ours, ndim)
+                parts = relation.theirs.cut(whole, self.their_shapes(table, relation, ndim), ndim)
+                names = relation.theirs.names
+                found |= {name: lowered(part, ndim - len(known[name])) for name, part in zip(names, parts, strict=True)}
         return found
 
     def data(self, data: Data) -> Data:
         """The arguments of a call as the cell takes them; a state that the kernel hasn't got is zero."""
         state = self.forth("states", data.state)
         missing = {name: value for name, value in self.of.tables["states"].items() if name not in state}
-        zeros = {name: np.zeros((data.batch, self.length(value)), data.dtype()) for name, value in missing.items()}
+        zeros = {n: np.zeros((data.batch, *self.shape(v, rank(v))), data.dtype()) for n, v in missing.items()}
         return replace(
             data,
             parameters=self.forth("parameters", data.parameters),
@@ -289,10 +303,6 @@ class At:
             state=state | zeros,
             cotangents=self.cotangents(data.cotangents),
         )
-
-    def length(self, value: Value) -> int:
-        n = sp.sympify(value.shape[0])
-        return int(n.subs({symbol: self.sizes[symbol.name] for symbol in n.free_symbols}))
 
     def shared(self, data: Data) -> Data:
         """The kernel's arguments with zeros for what the cell hasn't got: states of its own, and their cotangents."""

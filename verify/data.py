@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,8 +116,18 @@ class Dims:
 
     def fan_in(self) -> int:
         """How many products a sum of the kernel has, at most about: everything that a step reads."""
-        widths = [self.size(dims[0]) for table in (self.inputs, self.states) for dims in table.values() if dims]
-        return sum(widths) + 1
+        return sum(math.prod(self.shape(dims)) for table in (self.inputs, self.states) for dims in table.values()) + 1
+
+
+def lead_of(block: str) -> int:
+    """How many axes stand in front of a block's own: steps and examples of an input, examples of a state, none of a parameter."""
+    kind, space, _ = block.partition(" ")
+    return {"input": 2, "initial": 1}[kind] if space else 0
+
+
+def vectors(array: Array, lead: int = 2) -> Array:
+    """What one example holds at one step as a vector, a matrix row by row: (T, B, ...) as (T, B, n). lead: how many axes stay."""
+    return array.reshape(*array.shape[:lead], math.prod(array.shape[lead:]))
 
 
 @dataclass(frozen=True)
@@ -136,10 +147,26 @@ class Data:
         blocks |= {f"input {name}": array for name, array in self.inputs.items()}
         return blocks | {f"initial {name}": array for name, array in self.state.items()}
 
+    def own_shape(self, block: str) -> tuple[int, ...]:
+        """The shape of a block for one example at one step; of a parameter the whole."""
+        return np.shape(self.flat()[block])[lead_of(block) :]
+
+    def width(self, block: str) -> int:
+        """How many numbers that are."""
+        return math.prod(self.own_shape(block))
+
+    def parts(self, blocks: Mapping[str, Array]) -> list[dict[str, Array]]:
+        """What is given by block for parameters, inputs and state apart, in new arrays of the precision of the data."""
+        labels = ((self.parameters, "{}"), (self.inputs, "input {}"), (self.state, "initial {}"))
+        return [
+            {name: np.array(blocks[label.format(name)], a.dtype) for name, a in arrays.items() if label.format(name) in blocks}
+            for arrays, label in labels
+        ]
+
     def with_flat(self, blocks: Mapping[str, Array]) -> Data:
         return replace(
             self,
-            parameters={name: blocks[name] for name in self.parameters},
+            parameters={name: np.asarray(blocks[name]) for name in self.parameters},
             inputs={name: blocks[f"input {name}"] for name in self.inputs},
             state={name: blocks[f"initial {name}"] for name in self.state},
         )
@@ -155,7 +182,7 @@ class Data:
         """The same data in another dtype; None keeps each array's own. Always new arrays."""
 
         def cast(arrays: dict[str, Array]) -> dict[str, Array]:
-            return {name: array.astype(dtype or array.dtype, order="C") for name, array in arrays.items()}
+            return {name: np.array(array, dtype or array.dtype, order="C") for name, array in arrays.items()}
 
         return replace(
             self,
@@ -217,7 +244,7 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
         signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
         return signed.choice([-1.0, 1.0]) if regime.pattern else signs
 
-    vectors = [name for name, names in dims.parameters.items() if len(names) < 2]
+    small = [name for name, names in dims.parameters.items() if len(names) < 2]
 
     def parameter(name: str, names: tuple[str, ...]) -> Array:
         array = bounded(dims.shape(names))
@@ -226,8 +253,8 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
         if len(names) == 2:
             return np.asarray(regime.scale * array / np.sqrt(array.shape[1]))
         shift = regime.shift * shrink
-        signs = signs_of(array, vectors.index(name))
-        return regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift)
+        signs = signs_of(array, small.index(name))
+        return np.asarray(regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift))
 
     def cotangent(names: tuple[str, ...]) -> Array:
         values = rng.standard_normal((regime.steps, regime.batch, *dims.shape(names)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +29,13 @@ class Isolated:
         self.fresh = fresh
         module = fresh()
         self.__dict__.update({name: getattr(module, name) for name in TABLES})
-        if hasattr(module, "jvp"):
-            self.jvp = lambda *arguments: self.fresh().jvp(*arguments)
+        for name in {"jvp", "hvp"} & set(dir(module)):
+            setattr(self, name, partial(self.called, name))
         if hasattr(module, "step_jacobian"):
             self.step_jacobian = lambda parameters, tape: self.with_tape("step_jacobian", parameters, tape)
+
+    def called(self, name: str, *arguments: Any) -> Any:
+        return getattr(self.fresh(), name)(*arguments)
 
     def forward(self, *arguments: Any) -> Any:
         before = deepcopy(arguments)
@@ -48,12 +52,12 @@ class Isolated:
 
 
 class BatchFirst:
-    """A module whose inputs, outputs and cotangents are (B, T, n), as one of the contract: time first."""
+    """A module whose inputs, outputs and cotangents are (B, T, ...), as one of the contract: time first."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
         self.__dict__.update({name: getattr(module, name) for name in TABLES})
-        for name in ("jvp", "step_jacobian"):
+        for name in ("jvp", "hvp", "step_jacobian"):
             if hasattr(module, name):
                 setattr(self, name, getattr(self, f"turned_{name}"))
 
@@ -64,16 +68,26 @@ class BatchFirst:
 
     def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
         with passed(cotangents) as given:
-            found = self.module.backward(parameters, tape, given)
-        parts = {name: getattr(found, name, None) for name in ("parameters", "inputs", "state")}
-        return SimpleNamespace(**{**parts, "inputs": turned(parts["inputs"])})
+            return turned_gradients(self.module.backward(parameters, tape, given))
 
     def turned_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
         with passed(inputs) as given, passed(moved_inputs) as tangents:
             return turned(self.module.jvp(parameters, given, state, moved, tangents, moved_state))
 
+    def turned_hvp(
+        self, parameters: Any, inputs: Any, state: Any, cotangents: Any, moved: Any, moved_inputs: Any, moved_state: Any
+    ) -> Any:
+        with passed(inputs) as given, passed(cotangents) as held, passed(moved_inputs) as tangents:
+            return turned_gradients(self.module.hvp(parameters, given, state, held, moved, tangents, moved_state))
+
     def turned_step_jacobian(self, parameters: Any, tape: Any) -> Any:
         return np.swapaxes(self.module.step_jacobian(parameters, tape), 0, 1)
+
+
+def turned_gradients(found: Any) -> Any:
+    """Gradients with those of the inputs turned; what is missing stays missing."""
+    parts = {name: getattr(found, name, None) for name in ("parameters", "inputs", "state")}
+    return SimpleNamespace(**{**parts, "inputs": turned(parts["inputs"])})
 
 
 def turned(arrays: Any) -> Any:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.language import Value
+from derive.shapes import rank
+from verify.columns import lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, floats
@@ -35,25 +37,27 @@ class Equations:
         self.runs = [(target, self.evaluate.run(right)) for target, right in in_order(cell.equations)]
 
     def outputs(self, data: Data) -> dict[str, Array]:
-        """{state or output: (T, B, n)}. Parameters may have examples in front, (B, n, m): each example its own."""
+        """{state or output: (T, B, ...)}. Parameters may have examples in front, (B, n, m): each example its own."""
         shown = (*self.cell.states, *self.cell.outputs)
-        found: dict[str, Array] = {
-            v.name: np.zeros((data.steps, data.batch, self.evaluate.size(v.shape[0])), data.dtype()) for v in shown
-        }
+        found: dict[str, Array] = {v.name: np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype()) for v in shown}
         env: Environment = {v: standing(v, data.parameters[v.name]) for v in self.cell.parameters}
-        env |= {v.prev: data.state[v.name][..., None] for v in self.cell.states}
+        env |= {v.prev: standing(v, data.state[v.name]) for v in self.cell.states}
         inputs, states = self.cell.inputs, [(v, v.prev) for v in self.cell.states]
         for t in range(data.steps):
-            env |= {v: data.inputs[v.name][t][..., None] for v in inputs}
+            env |= {v: standing(v, data.inputs[v.name][t]) for v in inputs}
             for target, run in self.runs:
                 env[target] = run(env)
             for v in shown:
-                found[v.name][t] = env[v][..., 0]
+                found[v.name][t] = lying(v, env[v])
             env |= {before: env[v] for v, before in states}
         return found
 
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """The shape of a value for one example at one step."""
+        return tuple(self.evaluate.size(n) for n in value.shape[: rank(value)])
+
     def tangents(self, data: Data, directions: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-        """How the outputs move along each of several directions, given by block: {output: (T, B, directions, n)}, in one run."""
+        """How the outputs move along each of several directions, given by block: {output: (T, B, directions, ...)}, in one run."""
         count, batch = len(directions), data.batch
         wide = data.repeated(count).flat()
         for block, array in data.flat().items():
@@ -66,13 +70,8 @@ class Equations:
                 wide[block] = wide[block] + 1j * COMPLEX_STEP * moves.reshape(wide[block].shape)
         found = self.outputs(data.repeated(count).with_flat(wide))
         return {
-            name: array.imag.reshape(data.steps, batch, count, array.shape[-1]) / COMPLEX_STEP for name, array in found.items()
+            name: array.imag.reshape(data.steps, batch, count, *array.shape[2:]) / COMPLEX_STEP for name, array in found.items()
         }
-
-
-def standing(value: Value, array: Array) -> Array:
-    """A vector as a column."""
-    return array[..., None] if value.is_vector else array
 
 
 def in_order(pairs: Sequence[Pair]) -> list[Pair]:

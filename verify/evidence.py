@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from verify import differences
 from verify.chain import Chain, Tangents
-from verify.data import Data, Regime
+from verify.data import Data, Regime, vectors
 from verify.kernel import Kernel
 from verify.tolerances import EPS
 
@@ -32,7 +32,7 @@ EXAMPLES = 2
 
 @dataclass(frozen=True)
 class Moved:
-    """Tangents of the outputs, {name: (T, B, ..., n)}, and an estimate of their absolute error."""
+    """Tangents of the outputs, each a vector row by row, {name: (T, B, ..., n)}, and an estimate of their absolute error."""
 
     value: dict[str, Array]
     error: dict[str, Array]
@@ -67,7 +67,11 @@ class Evidence:
 
     def whole(self, data: Data, direction: Mapping[str, Array]) -> Moved:
         """How the outputs of data move, through the whole run."""
-        return Moved(*self.quotients(lambda blocks: self.kernel.outputs(data.with_flat(blocks)), data.flat(), direction))
+
+        def run(blocks: dict[str, Array]) -> dict[str, Array]:
+            return {name: vectors(array) for name, array in self.kernel.outputs(data.with_flat(blocks)).items()}
+
+        return Moved(*self.quotients(run, data.flat(), direction))
 
     @property
     def quotients(self) -> Tangents:
@@ -133,9 +137,9 @@ class Evidence:
     def columns(self) -> dict[str, slice]:
         """Which columns of the wide batch move which block: (t, j) of an input, j of a state."""
         found, start = {}, 0
-        for block, array in self.data.flat().items():
+        for block in self.data.flat():
             if block.startswith(("input ", "initial ")):
-                count = array.shape[-1] * (self.data.steps if block.startswith("input ") else 1)
+                count = self.data.width(block) * (self.data.steps if block.startswith("input ") else 1)
                 found[block] = slice(start, start + count)
                 start += count
         return found
@@ -151,18 +155,17 @@ class Evidence:
         data = self.data.repeated(count, self.examples)
         direction = {}
         for block, place in self.columns.items():
-            width = data.flat()[block].shape[-1]
+            width, shape = data.width(block), data.flat()[block].shape
             units: Any
             if block.startswith("input "):
                 units = np.zeros((steps, self.examples, count, width))
                 view = units[:, :, place].reshape(steps, self.examples, steps, width, width)
                 view[np.arange(steps)[:, None], :, np.arange(steps)[:, None], np.arange(width), np.arange(width)] = 1.0
                 units[:, :, place] = view.reshape(steps, self.examples, -1, width)
-                direction[block] = units.reshape(steps, -1, width)
             else:
                 units = np.zeros((self.examples, count, width))
                 units[:, place] = np.eye(width)
-                direction[block] = units.reshape(-1, width)
+            direction[block] = units.reshape(shape)
         moves = self.whole(data, direction)
 
         def split(arrays: dict[str, Array]) -> dict[str, Array]:
@@ -174,14 +177,14 @@ class Evidence:
     # ---- gradients
 
     def per_step(self, block: str, cotangents: Mapping[str, Array], error: bool = False, absolute: bool = False) -> Array:
-        """The gradient of a block for the cotangent of one step only, for each step s: (S, examples, T, D) or (S, examples, H).
+        """The gradient of a block for the cotangent of one step only, for each step s: (S, examples, T, n) or (S, examples, n).
 
         error: the sum of |cotangent| times the estimated error instead. absolute: the sum of |cotangent| |tangent|, without cancellation.
         """
         total = 0.0
         moves = self.wide.error if error else self.wide.value
         for name, cotangent in cotangents.items():
-            part, columns = cotangent[:, : self.examples], moves[name][:, :, self.columns[block]]
+            part, columns = vectors(cotangent)[:, : self.examples], moves[name][:, :, self.columns[block]]
             if error or absolute:
                 part, columns = np.abs(part), np.abs(columns)
             total = total + np.einsum("seco,seo->sec", columns, part)
@@ -194,15 +197,16 @@ class Evidence:
         return found
 
     def block_gradient(self, block: str, cotangents: Mapping[str, Array], error: bool = False) -> Array:
-        """The gradient of an input (T, examples, D) or state (examples, H), of the first examples."""
+        """The gradient of an input (T, examples, ...) or state (examples, ...), of the first examples."""
         total = self.per_step(block, cotangents, error).sum(axis=0)
-        return np.asarray(total.transpose(1, 0, 2) if block.startswith("input ") else total)
+        total = total.transpose(1, 0, 2) if block.startswith("input ") else total
+        return np.asarray(total.reshape(*total.shape[:-1], *self.data.own_shape(block)))
 
     def contract(self, moves: Moved, cotangents: Mapping[str, Array], error: bool = False) -> Array:
         """The sum over outputs, steps and examples of cotangents times tangents (T, B, ..., n)."""
         total: Any = 0.0
         for name, cotangent in cotangents.items():
-            part = np.abs(cotangent) if error else cotangent
+            part = vectors(np.abs(cotangent) if error else cotangent)
             values = np.broadcast_to((moves.error if error else moves.value)[name], moves.value[name].shape)
             total = total + np.einsum("tb...n,tbn->...", values, part)
         return np.asarray(total)

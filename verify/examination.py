@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import against, behaviour, central, compare, continuation, gradients, refusals, sizes, tangents
+from verify import against, behaviour, central, compare, continuation, gradients, refusals, second_order, sizes, tangents
 from verify.bookkeeping import bookkeeping, followed
 from verify.compare import Row, called, fault
-from verify.contract import PROMISES, Contract, broken, contract_of
+from verify.contract import NOT_EMITTED_YET, Contract, broken, contract_of, guarded
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.diagnosis import Diagnosis
-from verify.differences import NotAnalytic
 from verify.evidence import EXACT, WHOLE, Evidence
 from verify.explaining import Explaining
-from verify.findings import CONTRACT, FAIL, NUMBERS, PASS, Finding, label_of
+from verify.findings import FAIL, NUMBERS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
 from verify.kernel import Kernel, one_line
@@ -287,6 +286,10 @@ class Examination:
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
             yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
             yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
+        if self.kernel.has("hvp") or not (self.strict and "hvp" in NOT_EMITTED_YET):
+            self.progress("second order")
+            some = self.evidences if self.thorough else self.evidences[: 2 if self.quick else 3]
+            yield from guarded("hvp", lambda: second_order.second_order(self.kernel, some))
         if not self.quick:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)
@@ -382,19 +385,6 @@ class Examination:
 
 def where_of(regime: Regime) -> str:
     return f"regime {regime.name}, {regime.steps} steps"
-
-
-def guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """The findings of a check, beside the contract's its failures alone where it has some; raising is failing."""
-    try:
-        found = list(run())
-    except NotAnalytic as error:
-        return [Finding(check, PASS, said=f"not held against complex step: {error}")]
-    except Exception as error:
-        said = f"the kernel raises {one_line(error)}"
-        return [broken(check, said) if check in PROMISES else Finding(check, FAIL, said=said)]
-    failed = [finding for finding in found if not finding.passed]
-    return [finding for finding in found if not finding.passed or finding.kind == CONTRACT] if failed else found
 
 
 __all__ = ["Examination", "Report", "Sight", "check"]

@@ -161,7 +161,7 @@ def whole(
     expected, error = expected_gradient(block, evidence, cotangents)
     allowed, decided, why = judged(norm(error) + taken, norm(expected), bound(evidence))
     worst = np.unravel_index(worst_element(got, expected), expected.shape) if expected.size else ()
-    where = f"element {tuple(int(k) for k in worst)}"
+    where = f"element {tuple(int(k) for k in worst)}" if worst else ""
     had, wanted = (float(got[worst].real), float(expected[worst])) if expected.size else (None, None)
     step = evidence.data.steps - 1 if "last step" in name else None
     spot = (step, tuple(int(k) for k in worst))
@@ -231,7 +231,7 @@ def screened(
 
 
 def step_gradients(kernel: Kernel, evidence: Evidence, data: Data | None = None) -> dict[str, Array]:
-    """The backward pass for a cotangent at one step s only, all s side by side along the batch: (S, examples, T, D) or (S, examples, H).
+    """The backward pass for a cotangent at one step s only, all s side by side along the batch: (S, examples, T, n) or (S, examples, n).
 
     data: others than those of the evidence, of the same sizes.
     """
@@ -304,9 +304,10 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
     vanished |= ~decided & (size + 4 * np.abs(own).max(axis=axes) <= limit) & (difference <= limit)
     sharp = np.where(vanished, 0.0, np.where(decided, np.where(size == 0, 0.0, allowed), np.inf))
     seen = {int(k): float(sharp[lag == k].min()) for k in np.unique(lag[lag >= 0])}
+    element = tuple(int(k) for k in np.unravel_index(j, evidence.data.own_shape(block)))
     return Comparison(
         block, evidence.regime.name, BY_LAG, float(error[s, t]),
         within(evidence, int(lag[s, t]), float(allowed[s, t])), where,
         float(got[s, e, t, j].real), float(expected[s, e, t, j]), bool(decided.any()), "" if decided.any() else BELOW,
-        (s, (int(t), int(e), int(j)) if to[t] >= 0 else (int(e), int(j))), tuple(sorted({int(k) for k in lag[failing]})), seen,
+        (s, (int(t), int(e), *element) if to[t] >= 0 else (int(e), *element)), tuple(sorted({int(k) for k in lag[failing]})), seen,
     )  # fmt: skip

@@ -130,7 +130,25 @@ def checked(module: Any, where: str) -> Any:
         module.OUTPUTS = {}
     for name in (*TABLES, "OUTPUTS"):
         check_table(getattr(module, name), name, where)
+    check_axes(module, where)
     return module
+
+
+def check_axes(module: Any, where: str) -> None:
+    """Raises KernelError on quantities that lie along other axes than the steps, and on tokens: such networks aren't verified yet."""
+    axes = getattr(module, "AXES", None) or {}
+    other = {name: axis for name, axis in axes.items() if axis not in ("T", ("T",))} if isinstance(axes, Mapping) else axes
+    if other:
+        raise KernelError(
+            f"verify: {where}: AXES: networks along other axes than the steps can't be verified yet: expected every input, state and "
+            f"output along 'T', got {other!r}. Verify what lies along one axis as a kernel of its own."
+        )
+    tokens = getattr(module, "TOKENS", None)
+    if tokens:
+        raise KernelError(
+            f"verify: {where}: TOKENS: inputs of whole numbers can't be verified yet: expected none, got {tokens!r}. "
+            "Verify the kernel behind the embedding, whose input is a vector."
+        )
 
 
 def check_table(table: Any, name: str, where: str) -> None:
@@ -141,13 +159,13 @@ def check_table(table: Any, name: str, where: str) -> None:
     for key, dims in table.items():
         good = (
             isinstance(dims, (tuple, list))
-            and 1 <= len(dims) <= 2
+            and len(dims) <= 2
             and all(isinstance(dim, str) and plain_dimensions(dim) for dim in dims)
         )
         if not isinstance(key, str) or not good:
             raise KernelError(
-                f"verify: {where}: {name}[{key!r}]: expected a tuple of one or two dimension names such as ('H', 'D') or ('H+D',), "
-                f"got {dims!r}."
+                f"verify: {where}: {name}[{key!r}]: expected a tuple of dimension names, () of a number, ('H+D',) of a vector, "
+                f"('H', 'D') of a matrix, got {dims!r}. Mend the table."
             )
 
 
@@ -169,7 +187,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-FUNCTIONS = ("forward", "backward", "jvp", "step_jacobian")
+FUNCTIONS = ("forward", "backward", "jvp", "hvp", "step_jacobian")
 
 
 class Guarded:
@@ -246,8 +264,9 @@ class Kernel:
         for name in self.dims.outputs:
             if name not in outputs:
                 got = ", ".join(map(str, outputs)) or "none"
+                shape = ", ".join(["T", "B", *self.dims.outputs[name]])
                 raise KernelError(
-                    f"verify: {self.name}: forward: outputs: {name} is missing: expected it (T, B, n), got {got}. Add it."
+                    f"verify: {self.name}: forward: outputs: {name} is missing: expected it ({shape}), got {got}. Add it."
                 )
             expected = data.output_shape(self.dims, name)
             if np.shape(outputs[name]) != expected:
@@ -270,7 +289,19 @@ class Kernel:
         _, tape = self.forward(data)
         return self.backward(data, tape, data.cotangents if cotangents is None else cotangents)
 
-    def flat(self, gradients: Any) -> dict[str, Array]:
+    def second(
+        self, data: Data, cotangents: Mapping[str, Array], direction: Mapping[str, Array], started: bool = True
+    ) -> dict[str, Array]:
+        """How the gradients move along a direction given by block, by the kernel's own hvp; what that leaves out is left out of the call.
+
+        started: with the data's initial state, else None.
+        """
+        moved, given = data.copy(), {name: array.copy() for name, array in cotangents.items()}
+        tangents = data.parts(direction)
+        state = moved.state if started else None
+        return self.flat(self.module.hvp(moved.parameters, moved.inputs, state, given, *tangents[:2], tangents[2] or None), "hvp")
+
+    def flat(self, gradients: Any, function: str = "backward") -> dict[str, Array]:
         """`.parameters`, `.inputs` and `.state` as one mapping from block labels."""
         blocks: dict[str, Array] = {}
         for part, names, label in (
@@ -281,7 +312,7 @@ class Kernel:
             found = getattr(gradients, part, None)
             if not isinstance(found, Mapping):
                 raise KernelError(
-                    f"verify: {self.name}: backward: gradients: expected .parameters, .inputs and .state, each a mapping, "
+                    f"verify: {self.name}: {function}: gradients: expected .parameters, .inputs and .state, each a mapping, "
                     f"got {described(gradients)} with .{part} {described(found)}. Add it."
                 )
             blocks |= {label.format(name): np.asarray(found[name]) for name in names if name in found}

@@ -12,13 +12,14 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from derive.cell import Cell, ordered
-from derive.compiler import Derivation, derive
+from derive.derivation import Derivation, derive
 from derive.equation import Equation
 from derive.language import Value
 from derive.latex import LaTeX
 from derive.notation import Notation
 from derive.program import Program
 from verify import interpreter, programs
+from verify.columns import lying, standing
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
 from verify.edits.elsewhere import filled, read_elsewhere
@@ -87,9 +88,9 @@ class Model:
             ordered(self.cell.equations, self.cell.name) if program is None else [(e.target, e.value) for e in program.equations]
         )
         cast, data = cast_to(evaluate.numbers), self.names.at_data(data).data(data)
-        env: Environment = {v: cast(column(data.parameters[v.name])) for v in self.cell.parameters}
-        env |= {v.prev: cast(data.state[v.name][:, :, None]) for v in self.cell.states}
-        inputs = {v: cast(data.inputs[v.name][..., None]) for v in self.cell.inputs}
+        env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
+        env |= {v.prev: standing(v, cast(data.state[v.name])) for v in self.cell.states}
+        inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs}
         return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
@@ -99,7 +100,7 @@ class Model:
     def outputs(self, environments: Sequence[Environment], dims: Dims | None = None) -> dict[str, Array]:
         """The states and outputs that the kernel has too; dims: its tables, needed where it has them put together."""
         values = (*self.cell.states, *self.cell.outputs)
-        found = {v.name: np.stack([env[v][..., 0] for env in environments]) for v in values}
+        found = {v.name: lying(v, np.stack([env[v] for env in environments])) for v in values}
         return {self.names.name(name): a for name, a in found.items()} if dims is None else self.names.at(dims).outputs(found)
 
     def filled(self, dims: Dims, data: Data, evaluate: Evaluator | None = None) -> list[Environment]:
@@ -136,14 +137,14 @@ class Model:
             if value.kind == "given":
                 array = ours.get(value.name)
                 shape = (data.steps, *environments[0][value.like(kind="primal")].shape)
-                given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else cast(array[..., None])
+                given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else standing(value, cast(array))
         return given
 
     def shaped(self, value: Value, array: Array) -> Array:
         """A result as the contract has it: of the initial state the carry that the first step hands back."""
         if not value.timed:
-            return array[:, 0] if value.shape[1] == 1 else array
-        return array[0, ..., 0] if value.lag or value.kind == "carry" else array[..., 0]
+            return lying(value, array)
+        return lying(value, array[0] if value.lag or value.kind == "carry" else array)
 
     # ---- terms
 
@@ -214,16 +215,12 @@ def block_of(value: Value, name: str = "") -> str:
     return f"initial {name}" if value.lag or value.kind == "carry" else f"input {name}"
 
 
-def column(array: Array) -> Array:
-    return array[:, None] if array.ndim == 1 else array
-
-
 def cast_to(numbers: Numbers) -> Any:
     """Arrays of the kind of numbers, exactly."""
     if numbers.dtype is not object:
         return lambda array: array
     exactly = np.frompyfunc(lambda x: numbers.number(sp.Rational(float(x))) if isinstance(x, float) else x, 1, 1)
-    return lambda array: exactly(array.astype(object))
+    return lambda array: np.asarray(exactly(array.astype(object)), object)
 
 
 def model_of(cell: Cell, said: tuple[Relation, ...] = ()) -> Model:

@@ -37,12 +37,13 @@ def backward(
     for equation in program.at("once"):
         once[equation.target] = right_side(equation, evaluate, once, record, 0)
     carry = nothing_behind(program, steps[0])
+    each_step = [equation for equation in program.equations if equation.target.timed or equation.accumulate]
     examples = max(array.shape[0] for value, array in steps[0].items() if value.timed)
     series: dict[Value, list[Array]] = {}
     totals: Environment = {}
     for t in reversed(range(len(steps))):
         env: Environment = {**steps[t], **once, **carry, **{value: arrays[t] for value, arrays in given.items()}}
-        for equation in program.at("before", "step", "after"):
+        for equation in each_step:
             if equation.accumulate:
                 add_step(totals, equation, evaluate, env, record, t)
                 continue
@@ -127,9 +128,9 @@ def run(equations: Sequence[Equation], evaluate: Evaluator, known: Environment, 
         for t in order:
             here = {value: array[t] if value.timed else array for value, array in env.items()}
             for equation in stage.equations:
-                for value in equation.reads():
-                    if value.lag:
-                        here[value] = read_from(value, t, env, edges, last, evaluate, examples)
+                for read in equation.reads():
+                    if read.lag:
+                        here[read] = read_from(read, t, env, edges, last, evaluate, examples)
                 value = right_side(equation, evaluate, here, None, t)
                 here[equation.target] = np.broadcast_to(value, (examples, *value.shape[-2:]))
             last = {target: here[target] for target in series}
@@ -159,9 +160,9 @@ def edge(value: Value, edges: Environment, evaluate: Evaluator, examples: int) -
 def at_once(equation: Equation, evaluate: Evaluator, env: Environment, edges: Environment, lead: tuple[int, int]) -> Array:
     """An equation for all steps at once; what is summed over steps and examples as a sum."""
     here = dict(env)
-    for value in equation.reads():
-        if value.lag:
-            here[value] = shifted(env[value.like(lag=0)], value.lag, edge(value.like(lag=0), edges, evaluate, lead[1]))
+    for read in equation.reads():
+        if read.lag:
+            here[read] = shifted(env[read.like(lag=0)], read.lag, edge(read.like(lag=0), edges, evaluate, lead[1]))
     if not equation.accumulate:
         value = right_side(equation, evaluate, here, None, 0)
         return np.broadcast_to(value, (*lead, *value.shape[-2:])) if equation.target.timed else value

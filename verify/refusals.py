@@ -30,14 +30,21 @@ class Case:
     group: str = "wrong shapes"
 
 
-def longer(array: Array) -> Array:
-    """One more feature."""
-    return np.concatenate([array, array[..., :1]], axis=-1)
+def longer(array: Array, own: int) -> Array:
+    """One more feature, or column; of a number (own: 0 dimensions) two in its place."""
+    return np.concatenate([array, array[..., :1]], axis=-1) if own else np.stack([array, array], axis=-1)
+
+
+def whole(array: Array) -> Array:
+    """The array in whole numbers."""
+    return np.asarray(np.rint(array)).astype(np.int64)
 
 
 def is_settled(kernel: Kernel, part: str, name: str) -> bool:
-    """Whether another array settles the last size of this one; a size that stands nowhere else may be any."""
+    """Whether another array settles the last size of this one, or it is a number; a size that stands nowhere else may be any."""
     tables = {"parameters": kernel.dims.parameters, "inputs": kernel.dims.inputs, "state": kernel.dims.states}
+    if not tables[part][name]:
+        return True
     *rest, last = tables[part][name]
     others = [dim for what, table in tables.items() for key, dims in table.items() if (what, key) != (part, name) for dim in dims]
     known = {word for dim in (*rest, *others) for word in re.findall(r"[^\W\d]\w*", dim)}
@@ -46,7 +53,7 @@ def is_settled(kernel: Kernel, part: str, name: str) -> bool:
 
 def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
     """Every wrong call, of forward first."""
-    for part in ("parameters", "inputs", "state"):
+    for part, lead in (("parameters", 0), ("inputs", 2), ("state", 1)):
         arrays: dict[str, Array] = getattr(data, part)
         for name, array in arrays.items():
             label = f"{part}[{name!r}]"
@@ -56,9 +63,10 @@ def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
                 return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
 
             if is_settled(kernel, part, name):
-                yield Case(f"{label} of wrong shape", forward({**arrays, name: longer(array)}))
-            yield Case(f"{label} without its last dimension", forward({**arrays, name: array[..., 0]}))
-            yield Case(f"{label} of integers", forward({**arrays, name: np.rint(array).astype(np.int64)}), "integers")
+                yield Case(f"{label} of wrong shape", forward({**arrays, name: longer(array, array.ndim - lead)}))
+            if array.ndim:
+                yield Case(f"{label} without its last dimension", forward({**arrays, name: array[..., 0]}))
+            yield Case(f"{label} of integers", forward({**arrays, name: whole(array)}), "integers")
             if len(data.flat()) > 1:
                 yield Case(
                     f"{label} in float32 among float64", forward({**arrays, name: array.astype(np.float32)}), "mixed dtypes"
@@ -71,6 +79,8 @@ def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
             yield Case(f"unknown name in {part}", forward({**arrays, "no_such_name_": some}), "unknown names")
     yield from of_sizes(kernel, data)
     yield from of_backward(kernel, data)
+    for function in ("jvp", "hvp"):
+        yield from of_tangents(kernel, data, function) if kernel.has(function) else ()
 
 
 def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
@@ -80,10 +90,10 @@ def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
         return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
 
     def cast(arrays: dict[str, Array]) -> dict[str, Array]:
-        return {name: np.rint(array).astype(np.int64) for name, array in arrays.items()}
+        return {name: whole(array) for name, array in arrays.items()}
 
-    whole = replace(data, parameters=cast(data.parameters), inputs=cast(data.inputs), state=cast(data.state))
-    yield Case("integers everywhere", forward(whole), "integers")
+    integers = replace(data, parameters=cast(data.parameters), inputs=cast(data.inputs), state=cast(data.state))
+    yield Case("integers everywhere", forward(integers), "integers")
     if data.inputs and data.state:
         fewer = {name: array[:1] for name, array in data.state.items()}
         yield Case("state of one example beside inputs of several", forward(replace(data, state=fewer)))
@@ -102,12 +112,35 @@ def of_backward(kernel: Kernel, data: Data) -> Iterator[Case]:
 
     for name, array in data.cotangents.items():
         rest = {other: a.copy() for other, a in data.cotangents.items() if other != name}
-        yield Case(f"cotangents[{name!r}] of wrong shape", backward({**rest, name: longer(array)}))
-        yield Case(f"cotangents[{name!r}] of integers", backward({**rest, name: np.rint(array).astype(np.int64)}), "")
+        yield Case(f"cotangents[{name!r}] of wrong shape", backward({**rest, name: longer(array, array.ndim - 2)}))
+        yield Case(f"cotangents[{name!r}] of integers", backward({**rest, name: whole(array)}), "")
         yield Case(f"cotangents[{name!r}] of one step more", backward({**rest, name: np.concatenate([array, array[:1]])}), "")
     some = next(iter(data.cotangents.values()), np.zeros(1))
     yield Case("unknown name in cotangents", backward({**data.cotangents, "no_such_name_": some}), "unknown names")
     yield Case("None as the tape", backward(dict(data.cotangents), None), "")
+
+
+def of_tangents(kernel: Kernel, data: Data, function: str) -> Iterator[Case]:
+    """Wrong tangents, and wrong cotangents beside right ones."""
+    held = {"hvp": (data.copy().cotangents,)}.get(function, ())
+
+    def call(part: int, tangents: dict[str, Any], cotangents: tuple[Any, ...] = held) -> Call:
+        one, moved = data.copy(), [data.copy().parameters, data.copy().inputs, data.copy().state]
+        moved[part] = tangents
+        return lambda: getattr(kernel.module, function)(one.parameters, one.inputs, one.state, *cotangents, *moved)
+
+    groups = (("parameters", data.parameters, 0), ("inputs", data.inputs, 2), ("state", data.state, 1))
+    for k, (part, arrays, lead) in enumerate(groups):
+        for name, array in arrays.items():
+            what = f"{function}: tangent_{part}"
+            yield Case(f"{what}[{name!r}] of wrong shape", call(k, {**arrays, name: longer(array, array.ndim - lead)}))
+            yield Case(f"{what}[{name!r}] of integers", call(k, {**arrays, name: whole(array)}), "")
+        if arrays:
+            some = next(iter(arrays.values()))
+            yield Case(f"{what}: unknown name", call(k, {**arrays, "no_such_name_": some}), "unknown names")
+    if held:
+        unknown = ({**held[0], "no_such_name_": next(iter(held[0].values()), np.zeros(1))},)
+        yield Case(f"{function}: unknown name in cotangents", call(0, data.parameters, unknown), "unknown names")
 
 
 def refusals(kernel: Kernel, data: Data) -> Iterator[Finding]:

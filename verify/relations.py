@@ -25,7 +25,10 @@ WHOLE = re.compile(r"\s*[(\[](.*)[)\]]\s*(\.T|'|ᵀ)\s*")
 
 @dataclass(frozen=True)
 class Side:
-    """Arrays put together: names, each transposed or not, side by side (axis -1) or below each other (-2); the whole transposed or not."""
+    """Arrays put together: names, each transposed or not, side by side (axis -1) or below each other (-2); the whole transposed or not.
+
+    A number is put together with nothing: several of them are elements of a vector.
+    """
 
     names: tuple[str, ...]
     turned: tuple[bool, ...]
@@ -33,13 +36,15 @@ class Side:
     whole_turned: bool = False
 
     def joined(self, arrays: Sequence[Array], rank: int) -> Array:
-        """The arrays as one. rank: of what they hold for one example and step, 1 or 2."""
+        """The arrays as one. rank: of what they hold for one example and step."""
         turned = [turn(a) if t and rank == 2 else a for a, t in zip(arrays, self.turned, strict=True)]
         whole = np.concatenate(turned, axis=self.axis if rank == 2 else -1) if len(turned) > 1 else turned[0]
         return turn(whole) if self.whole_turned and rank == 2 else whole
 
     def cut(self, whole: Array, shapes: Sequence[tuple[int, ...]], rank: int) -> list[Array]:
         """The reverse: arrays of these shapes."""
+        if rank == 0:
+            return [whole]
         whole = turn(whole) if self.whole_turned and rank == 2 else whole
         axis = self.axis if rank == 2 else -1
         lengths = [shape[::-1][axis] if t and rank == 2 else shape[axis] for shape, t in zip(shapes, self.turned, strict=True)]
@@ -48,6 +53,8 @@ class Side:
 
     def shape(self, shapes: Sequence[Shape]) -> list[Shape]:
         """The shape of the whole by each of its parts: all have to say the same."""
+        if len(shapes[0]) == 0:
+            return [()]
         if len(shapes[0]) == 1:
             return [(sum(shape[0] for shape in shapes),)]
         turned = [shape[::-1] if t else shape for shape, t in zip(shapes, self.turned, strict=True)]

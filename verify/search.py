@@ -183,7 +183,7 @@ class Search:
             blocks = self.trial.makes[block_of(equation.target)] if equation.target in program.results else []
             alone = len(blocks) == 1 and sum(blocks[0] in some for some in self.trial.makes.values()) == 1
             block = blocks[0] if alone else ""
-            if block not in apart or equation.factor is not None:
+            if block not in apart or equation.factor is not None or right[block].size == 1:  # any number is a multiple of another
                 continue
             along = float((right[block] * got[block]).sum() / max((right[block] ** 2).sum(), np.finfo(float).tiny))
             left = norm(got[block] - along * right[block])

@@ -17,7 +17,7 @@ import numpy as np
 
 from verify import differences
 from verify.chain import TAMED, Chain, parameters_times
-from verify.data import ORDINARY, Data, draw
+from verify.data import ORDINARY, Data, draw, lead_of, vectors
 from verify.evidence import EXACT, Array, exact
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
 from verify.gradients import norm, relative
@@ -229,12 +229,14 @@ class Trial:
 
     def worth(self, data: Data, directions: Mapping[str, dict[str, Array]]) -> dict[str, float]:
         """What rounding may take of the derivative along each direction, where units are saturated; 0 where that is too much to find."""
-        width = sum(array.shape[-1] for array in data.state.values())
+        width = sum(data.width(f"initial {name}") for name in data.state)
         chain = Chain(self.kernel, data, exact if self.method == EXACT else differences.extrapolated_tangents, digits=True)
         if data.steps * data.batch * width * max(width, len(directions)) > LARGE or not chain.holds:
             return dict.fromkeys(directions, 0.0)
         errors = chain.along_each(list(directions.values()))[1]
-        squares = sum(((data.cotangents[name][..., None] * error) ** 2).sum(axis=(0, 1, 2)) for name, error in errors.items())
+        squares = sum(
+            ((vectors(data.cotangents[name])[..., None] * error) ** 2).sum(axis=(0, 1, 2)) for name, error in errors.items()
+        )
         return dict(zip(directions, np.sqrt(squares).tolist(), strict=True))
 
     def localised(self, data: Data, got: dict[str, Array], block: str) -> Finding:
@@ -314,11 +316,10 @@ class Trial:
 
 
 def axes_of(block: str, rank: int) -> list[str]:
-    if block.startswith("input "):
-        return ["step", "example", "feature"]
-    if block.startswith("initial "):
-        return ["example", "unit"]
-    return ["row", "column"][:rank]
+    """What each axis of a block is called."""
+    lead = lead_of(block)
+    vector = {2: "feature", 1: "unit", 0: "row"}[lead]
+    return [*["step", "example"][2 - lead :], *(["row", "column"] if rank - lead == 2 else [vector][: rank - lead])]
 
 
 # ---- all sets

@@ -9,7 +9,7 @@ import numpy as np
 
 from verify.chain import one_step
 from verify.contract import broken
-from verify.data import Data
+from verify.data import Data, vectors
 from verify.evidence import EXACT, Array, Evidence, Moved
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import bound, norm, relative
@@ -28,23 +28,19 @@ def direction_of(evidence: Evidence, block: str) -> Array:
     if block in evidence.data.parameters:
         return evidence.direction(block, 0)
     rng = np.random.default_rng([evidence.seed, 11, *block.encode()])
-    return rng.standard_normal(evidence.data.flat()[block].shape)
+    return np.asarray(rng.standard_normal(evidence.data.flat()[block].shape))
 
 
 def pushed(kernel: Kernel, data: Data, direction: dict[str, Array]) -> dict[str, Array]:
     """The kernel's own jvp along a direction given by block; what it leaves out is left out of the call."""
-    moved = data.copy()
-    parts: list[dict[str, Array]] = [
-        {name: direction[label.format(name)].copy() for name in names if label.format(name) in direction}
-        for names, label in ((data.parameters, "{}"), (data.inputs, "input {}"), (data.state, "initial {}"))
-    ]
+    moved, parts = data.copy(), data.parts(direction)
     found = kernel.module.jvp(moved.parameters, moved.inputs, moved.state, parts[0], parts[1], parts[2] or None)
     return {name: np.asarray(found[name]) for name in kernel.dims.outputs}
 
 
 def along(kernel: Kernel, data: Data, block: str, direction: Array) -> dict[str, Array]:
     """The kernel's jvp along a direction of one block, in the precision of the data."""
-    return pushed(kernel, data, {block: direction.astype(data.flat()[block].dtype)})
+    return pushed(kernel, data, {block: direction})
 
 
 def forward_mode(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
@@ -82,11 +78,7 @@ def together(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
             yield Finding("jvp", FAIL, "", f"output {name}", said, error=error, tolerance=allowed.value, reason=allowed.reason)
     zeros = replace(data, state={name: np.zeros_like(array) for name, array in data.state.items()})
     expected, moved = pushed(kernel, zeros, directions), data.copy()
-    parts_of = {
-        label: {name: directions[text.format(name)] for name in names}
-        for label, names, text in (("p", data.parameters, "{}"), ("x", data.inputs, "input {}"), ("s", data.state, "initial {}"))
-    }
-    found = kernel.module.jvp(moved.parameters, moved.inputs, None, *parts_of.values())
+    found = kernel.module.jvp(moved.parameters, moved.inputs, None, *data.parts(directions))
     for name, array in expected.items():
         if not relative(np.asarray(found[name]), array) <= allowed.value:
             yield Finding("jvp", FAIL, "", f"output {name}", "state=None differs from zeros", tolerance=allowed.value)
@@ -105,12 +97,13 @@ def against_evidence(block: str, got: dict[str, Array], evidence: Evidence, dire
     digits = lost(lambda data: along(evidence.kernel, data, block, direction[block]), evidence.data) if evidence.shaken else {}
     for name, expected in moves.value.items():
         own = moves.error[name] + sum((np.abs(other.value[name] - expected) for other in others), start=np.zeros(expected.shape))
-        own = own + digits.get(name, 0.0)
+        own = own + (vectors(digits[name]) if name in digits else 0.0)
+        tangent = vectors(got[name])
         for t in range(evidence.data.steps):
             size = norm(expected[t])
             resolution = 4 * norm(own[t]) / size if size else (np.inf if own.any() else 0.0)
             allowed = bound(evidence, t + 1)
-            error = relative(got[name][t], expected[t])
+            error = relative(tangent[t], expected[t])
             if resolution < RESOLUTION.value and not error <= allowed.value + resolution:
                 where = f"output {name} at step {t}"
                 yield Finding(
@@ -167,7 +160,7 @@ def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
     data = evidence.data
     got = jacobian_of(kernel, data)
     single = one_step(data, kernel.outputs(data), np.random.default_rng(evidence.seed))
-    states, width = list(kernel.dims.states), sum(array.shape[-1] for array in data.state.values())
+    states, width = list(kernel.dims.states), sum(data.width(f"initial {name}") for name in data.state)
     if got.shape != (data.steps, data.batch, width, width):
         yield Finding(
             "step_jacobian", FAIL, said=f"wrong shape: expected {(data.steps, data.batch, width, width)}, got {got.shape}"
@@ -238,11 +231,11 @@ def joint_jacobian(wide: Evidence) -> Array:
 def against_backward(kernel: Kernel, jacobians: Array, single: Data, tolerance: float) -> Iterator[Finding]:
     states = list(kernel.dims.states)
     only = {name: single.cotangents[name] for name in states}
-    v = np.concatenate([only[name][0] for name in states], axis=-1)
+    v = np.concatenate([vectors(only[name])[0] for name in states], axis=-1)
     expected = np.einsum("bij,bi->bj", jacobians, v)
     found = kernel.gradients(single, only)
     if all(f"initial {name}" in found for name in states):
-        got = np.concatenate([found[f"initial {name}"] for name in states], axis=-1)
+        got = np.concatenate([vectors(found[f"initial {name}"], 1) for name in states], axis=-1)
         error = relative(got, expected)
         if not error <= tolerance:
             yield Finding(

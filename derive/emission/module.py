@@ -14,7 +14,7 @@ from derive.language import Value
 from derive.notation import dim
 
 if TYPE_CHECKING:
-    from derive.compiler import Derivation
+    from derive.derivation import Derivation
 
 BLOCK = 512
 """Measured at B H from 64 to 16,384: below 256 the products are too small, above 1,024 a block leaves the cache."""

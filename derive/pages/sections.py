@@ -230,13 +230,13 @@ def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) 
 
 @dataclass(frozen=True)
 class Needs:
-    """The names with a time that a part defines, and reads: name -> the index at which (the earliest, for reads).
+    """The names with a time that a part defines, and reads: name -> the index, or the indices, at which.
 
     unread: a line of it can't be read, so that the part is refused, whatever it reads.
     """
 
     defined: dict[str, int]
-    read: dict[str, int]
+    read: dict[str, set[int]]
     unread: bool = False
 
     @classmethod
@@ -249,20 +249,20 @@ class Needs:
         lefts = [target for entry in entries for target in entry.targets]
         found = [one for left in lefts if (one := reader.read(with_call_indices(left, reader.letter)))]
         defined = {one.symbol.name: one.time or 0 for one in found}
-        read: dict[str, int] = {}
+        read: dict[str, set[int]] = {}
         for entry in entries:
             for name, time_or_none in read_in(reader, with_call_indices(entry.right, reader.letter)):
                 if time_or_none is None and not (reader.ahead and defined.get(name)):
                     continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
-                at = time_or_none or 0
-                read[name] = min(at, read.get(name, at))
+                read.setdefault(name, set()).add(time_or_none or 0)
         return cls(defined, {} if unread else read, unread)
 
     @property
     def stands_alone(self) -> bool:
-        """It has a state, and defines every state that it reads."""
-        earlier = [name for name, time in self.read.items() if time < self.defined.get(name, 0)]
-        return self.unread or (bool(earlier) and all(name in self.defined for name in earlier))
+        """It has a state, and defines every state that it reads. What is read at several steps and never defined is an input."""
+        earlier = [name for name, times in self.read.items() if min(times) < self.defined.get(name, 0)]
+        states = [name for name in earlier if name in self.defined or len(self.read[name]) == 1]
+        return self.unread or (bool(states) and all(name in self.defined for name in states))
 
 
 def read_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:

@@ -14,6 +14,7 @@ import sympy as sp
 
 from derive.equation import Equation, Term
 from derive.expressions import matrix_parts, substitute, values_in
+from derive.fresh import Fresh
 from derive.language import Hadamard, Plus, Times, Value, add, coefficient, hadamard, scale
 from derive.program import Program
 
@@ -29,14 +30,14 @@ def coefficients(program: Program, forward: Program) -> Program:
     linear = linear_values(program)
     program = compose(program, linear)
     out: list[Equation] = []
-    taken = {value.name for value in (*program.given, *program.defined())}
+    fresh = program.names()
     for equation in program.equations:
         if equation.target not in linear or not equation.target.timed:
             out.append(equation)
             continue
         terms = []
         for term in equation.terms:
-            value, made = split(term.value, equation.target, linear, taken)
+            value, made = split(term.value, equation.target, linear, fresh)
             out += made
             terms.append(Term(value, term.reason))
         out.append(replace(equation, terms=tuple(terms)))
@@ -218,11 +219,11 @@ def put(value: Value, text: sp.MatrixExpr, reader: Equation) -> Equation:
     return replace(reader, terms=terms)
 
 
-def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str]) -> tuple[sp.MatrixExpr, list[Equation]]:
+def split(term: sp.MatrixExpr, target: Value, linear: set[Value], fresh: Fresh) -> tuple[sp.MatrixExpr, list[Equation]]:
     """(the term with its coefficient under a name, the equation of that name)."""
     number, rest = coefficient(term)
     if isinstance(rest, Plus) and not isinstance(term, Value):
-        parts = [split(part, target, linear, taken) for part in rest.args]
+        parts = [split(part, target, linear, fresh) for part in rest.args]
         return scale(number, add(*[value for value, _ in parts])), [e for _, made in parts for e in made]
     if not isinstance(rest, Hadamard):
         return term, []
@@ -232,10 +233,9 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], taken: set[str
         return term, []
     if number == 1 and len(still) == 1 and isinstance(still[0], Value):
         return term, []
-    name = next(n for n in (f"k_{target.name}", *(f"k_{target.name}_{k}" for k in range(2, len(taken) + 3))) if n not in taken)
-    taken.add(name)
-    value = Value(name, target.shape[0], target.shape[1])
-    return hadamard(moving[0], value), [Equation(value, (Term(scale(number, hadamard(*still))),))]
+    factor = scale(number, hadamard(*still))
+    value = Value(fresh.name(f"k_{target.name}"), factor.shape[0], factor.shape[1])
+    return hadamard(moving[0], value), [Equation(value, (Term(factor),))]
 
 
 def has_products(node: sp.MatrixExpr) -> bool:

@@ -10,9 +10,10 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.equation import Equation, Term
-from derive.expressions import is_timed
+from derive.expressions import is_timed, summands
+from derive.fresh import Fresh
 from derive.functions import sigma
-from derive.language import Apply, Hadamard, Plus, Times, Value, X, add, apply, hadamard, matmul, scale
+from derive.language import Apply, Hadamard, Times, Value, X, add, apply, hadamard, matmul, scale
 from derive.program import Program
 
 
@@ -22,11 +23,12 @@ def halve(program: Program, forward: Program) -> Program:
         return program
     out = list(program.equations)
     halves: dict[Value, Equation] = {}
+    fresh = program.names()
     for equation in program.equations:
         inner = argument(equation, program)
         if inner is not None:
-            changed = halved(inner, halves, program)
-            tanh = equation.target.like(name=f"tanh_{inner.target.name}")
+            changed = halved(inner, halves, fresh)
+            tanh = equation.target.like(name=fresh.name(f"tanh_{inner.target.name}"))
             at = out.index(equation)
             out[at : at + 1] = [
                 Equation(tanh, (Term(apply(sp.tanh(X), inner.target)),)),
@@ -46,12 +48,7 @@ def argument(equation: Equation, program: Program) -> Equation | None:
     readers = [e for e in program.equations if value.expr in e.reads()]
     if inner is None or not inner.target.timed or len(readers) > 1 or inner.target in program.results:
         return None
-    return inner if all(parameter(term) is not None for term in summands(inner)) else None
-
-
-def summands(equation: Equation) -> list[sp.MatrixExpr]:
-    value = equation.value
-    return list(value.args) if isinstance(value, Plus) else [value]
+    return inner if all(parameter(term) is not None for term in summands(inner.value)) else None
 
 
 def parameter(term: sp.MatrixExpr) -> Value | None:
@@ -64,14 +61,16 @@ def parameter(term: sp.MatrixExpr) -> Value | None:
     return None
 
 
-def halved(equation: Equation, halves: dict[Value, Equation], program: Program) -> Equation:
+def halved(equation: Equation, halves: dict[Value, Equation], fresh: Fresh) -> Equation:
     """The sum with each parameter replaced by its half."""
     terms = []
-    for term in summands(equation):
+    for term in summands(equation.value):
         whole = parameter(term)
         assert whole is not None
-        half = whole.like(name=f"{whole.name}_half")
-        halves.setdefault(whole, Equation(half, (Term(scale(sp.Rational(1, 2), whole)),)))
+        if whole not in halves:
+            half = whole.like(name=fresh.name(f"{whole.name}_half"))
+            halves[whole] = Equation(half, (Term(scale(sp.Rational(1, 2), whole)),))
+        half = halves[whole].target
         rest = term.args[1:] if isinstance(term, (Times, Hadamard)) else ()
         terms.append(matmul(half, *rest) if isinstance(term, Times) else hadamard(half, *rest))
     return equation.with_value(add(*terms))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.equation import Equation, Term
-from derive.expressions import matrix_parts, values_in
-from derive.language import Plus, Times, Value, add
+from derive.expressions import matrix_parts, summands, values_in
+from derive.fresh import Fresh
+from derive.language import Times, Value, add
 from derive.program import Program
 from derive.shapes import is_matrix
 
@@ -14,22 +15,23 @@ from derive.shapes import is_matrix
 def hoist(program: Program, forward: Program) -> Program:
     """Name the parts of sums that hold a matrix product and need nothing of the loop, so that they are computed for all steps at once."""
     moving = {*program.carried(), *[equation.target for equation in program.at("step")]}
+    fresh = program.names()
     equations: list[Equation] = []
     for equation in program.equations:
         alone = equation.target not in moving or equation.target.kind == "carry"
-        equations += [equation] if alone else split(equation, moving)
+        equations += [equation] if alone else split(equation, moving, fresh)
     return program.with_equations(equations)
 
 
-def split(equation: Equation, moving: set[Value]) -> list[Equation]:
+def split(equation: Equation, moving: set[Value], fresh: Fresh) -> list[Equation]:
     """A sum as the part that can be hoisted, under the name `..._in`, and the rest."""
-    summands = [part for term in equation.terms for part in (term.value.args if isinstance(term.value, Plus) else [term.value])]
-    still = [part for part in summands if not moving.intersection(values_in(part))]
+    parts = [part for term in equation.terms for part in summands(term.value)]
+    still = [part for part in parts if not moving.intersection(values_in(part))]
     if equation.factor is not None or not any(has_product(part) for part in still):
         return [equation]
-    part = equation.target.like(name=f"{equation.target.name}_in")
-    rest = [summand for summand in summands if summand not in still]
-    return [Equation(part, (Term(add(*still)),)), equation.with_value(add(part, *rest))]
+    hoisted = equation.target.like(name=fresh.name(f"{equation.target.name}_in"))
+    rest = [part for part in parts if part not in still]
+    return [Equation(hoisted, (Term(add(*still)),)), equation.with_value(add(hoisted, *rest))]
 
 
 def has_product(node: sp.MatrixExpr) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.equation import Equation, Reason, Term
-from derive.expressions import is_timed, matrix_parts, rebuild, substitute
+from derive.expressions import axes_of, is_timed, matrix_parts, rebuild, substitute
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Program
 from derive.reductions import Softmax
@@ -22,7 +22,7 @@ def share(program: Program, forward: Program) -> Program:
     repeated = repeated_in(program)
     if not repeated:
         return program
-    taken = {value.name for value in (*program.given, *program.defined())}
+    fresh = program.names()
     names: dict[sp.MatrixExpr, Value] = {}
 
     def named(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
@@ -36,7 +36,7 @@ def share(program: Program, forward: Program) -> Program:
             define(part)
         if node in repeated and node not in names:
             inside = rebuild_parts(node, named)
-            names[node] = Value(next_name(taken), node.shape[0], node.shape[1])
+            names[node] = Value(fresh.counted("s"), node.shape[0], node.shape[1], axes_of(node))
             equations.append(Equation(names[node], (Term(inside, Reason(None, SHARED)),)))
 
     for equation in program.equations:
@@ -88,12 +88,3 @@ def outer(node: sp.MatrixExpr) -> bool:
 
 def size(node: sp.MatrixExpr) -> int:
     return 1 + sum(size(part) for part in matrix_parts(node))
-
-
-def next_name(taken: set[str]) -> str:
-    """The next free name s_1, s_2, ..., which is then taken."""
-    number = 1
-    while f"s_{number}" in taken:
-        number += 1
-    taken.add(f"s_{number}")
-    return f"s_{number}"

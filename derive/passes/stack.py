@@ -21,8 +21,9 @@ from sympy import MatrixExpr as Matrix
 from derive.blocks import Rows, Stack, rows
 from derive.blocks import stack as stacked
 from derive.equation import Equation, Term
-from derive.expressions import substitute
-from derive.language import Apply, Hadamard, Plus, Times, Transposed, Value, add, coefficient, transpose
+from derive.expressions import substitute, summands
+from derive.fresh import Fresh
+from derive.language import Apply, Hadamard, Times, Transposed, Value, add, coefficient, transpose
 from derive.program import Program
 from derive.shapes import is_matrix
 
@@ -35,11 +36,11 @@ def stack(program: Program, forward: Program) -> Program:
     return stack_reverse(program) if program.reverse else stack_sums(program, forward)
 
 
-def summands(equation: Equation) -> list[Matrix]:
-    """The summands of an equation without a common factor."""
+def parts_of(equation: Equation) -> list[Matrix]:
+    """The summands of an equation of each step without a common factor."""
     if equation.factor is not None or equation.accumulate:
         return []
-    return [part for term in equation.terms for part in (term.value.args if isinstance(term.value, Plus) else [term.value])]
+    return [part for term in equation.terms for part in summands(term.value)]
 
 
 def affine(node: Matrix) -> tuple[Matrix, Value] | None:
@@ -60,18 +61,16 @@ class Names:
     """New values whose names aren't taken: `a_stack` for a_i, a_f, a_o."""
 
     def __init__(self, program: Program) -> None:
-        self.taken = {(value.name, value.kind) for value in (*program.given, *program.defined())}
+        self.fresh: dict[str, Fresh] = defaultdict(lambda: Fresh(()))
+        for value in (*program.given, *program.defined()):
+            self.fresh[value.kind].take(value.name)
 
     def new(self, parts: list[Matrix], like: Matrix) -> Value:
         values = [part.args[0] if isinstance(part, Transposed) else part for part in parts]
         prefix = commonprefix([value.name for value in values]).rstrip("_")
         joined = "_".join(value.name for value in values)
-        wanted, count = f"{prefix}_stack" if prefix else joined if len(joined) <= 12 else "stack", 1
-        name = wanted
-        while (name, values[0].kind) in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.taken.add((name, values[0].kind))
+        wanted = f"{prefix}_stack" if prefix else joined if len(joined) <= 12 else "stack"
+        name = self.fresh[values[0].kind].name(wanted)
         return Value(name, like.shape[0], like.shape[1], values[0].axes, values[0].marks)
 
 
@@ -97,7 +96,7 @@ def stack_sums(program: Program, forward: Program) -> Program:
 def products_of(equation: Equation) -> dict[Value | None, Matrix]:
     """vector -> matrix for the products A v of a sum, None -> a bias, each where there is exactly one."""
     found: dict[Value | None, list[Matrix]] = defaultdict(list)
-    for node in summands(equation):
+    for node in parts_of(equation):
         pair = affine(node)
         if pair is not None:
             found[pair[1]].append(pair[0])
@@ -167,7 +166,7 @@ def inline_rows(program: Program) -> Program:
     """Let readers read the rows of a stacked sum directly where nobody outside needs them under a name."""
     aliases: dict[Value, Matrix] = {}
     for equation in program.equations:
-        if len(summands(equation)) == 1 and isinstance(equation.value, Rows) and equation.target not in program.results:
+        if len(parts_of(equation)) == 1 and isinstance(equation.value, Rows) and equation.target not in program.results:
             aliases[equation.target] = substitute(equation.value, aliases.get)
     kept = [equation for equation in program.equations if equation.target not in aliases]
     return program.with_equations([e.substituted(aliases.get) for e in kept])
@@ -256,7 +255,7 @@ def together(order: Sequence[Value], group: set[Value]) -> bool:
 
 def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
     """(v, A) for the products A v of a sum over different vectors."""
-    pairs = [pair for pair in map(affine, summands(equation)) if pair is not None]
+    pairs = [pair for pair in map(affine, parts_of(equation)) if pair is not None]
     counts = Counter(value for _, value in pairs)
     return [(value, matrix) for matrix, value in pairs if counts[value] == 1]
 
@@ -279,7 +278,7 @@ def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Valu
 
 def replaced(equation: Equation, gone: list[Matrix], new: Matrix) -> Matrix:
     """The sum of an equation with some summands replaced by one, which stands where the first of them stood."""
-    nodes = summands(equation)
+    nodes = parts_of(equation)
     first = next(k for k, node in enumerate(nodes) if node in gone)
     return add(*[new if k == first else node for k, node in enumerate(nodes) if k == first or node not in gone])
 

@@ -208,7 +208,9 @@ class Backward(Fast):
         """A gradient for every step of the block."""
         target, value = equation.target, equation.value
         out = steps(self.result(target), START, STOP)
-        is_product = isinstance(value, Times) and len(value.args) == 2 and not is_timed(value.args[0])
+        is_product = (
+            isinstance(value, Times) and coefficient(value)[0] == 1 and len(value.args) == 2 and not is_timed(value.args[0])
+        )
         if is_product and self.is_leaf(value.args[1]) and value.args[0].shape[1] != 1 and value.shape[0] != 1:
             matrix = turned(Lowering(self.at_hand)(value.args[0]))
             return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]  # type: ignore[arg-type]

@@ -6,8 +6,9 @@ import sympy as sp
 
 from derive.equation import Equation
 from derive.language import coefficient
-from derive.procedures.lowering import Lowering, elementwise, filled, sizes, summed_up
+from derive.procedures.lowering import Lowering, summed_up
 from derive.procedures.procedure import Number, Operand
+from derive.procedures.shaping import elementwise, filled, sizes
 from derive.procedures.sums import summed
 
 

@@ -184,7 +184,7 @@ class Fast(Places):
 
     def in_step(self, node: sp.MatrixExpr) -> Operand:
         """A value at this step, or rows of one, in the blocks of the equation at hand if it has any."""
-        value, start = base_of(node)
+        value, _ = base_of(node)
         by = self.by if self.by and node.shape == (self.rows, 1) else 0
         if not value.timed:
             return self.constant(node, by)

@@ -11,16 +11,18 @@ from derive.cell import Cell
 from derive.equation import Equation
 from derive.language import Value, Zeros
 from derive.notation import Notation
-from derive.procedures.lowering import sizes
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
+from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS, stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed
 from derive.schedule import Stage
 from derive.shapes import STEPS_AND_EXAMPLES, rank
 
-SEEDS = "S"
+Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
+
+SEEDS = "directions"
 """The axis of the directions that a step Jacobian is made of: one for each element of each state."""
 
 
@@ -92,12 +94,7 @@ class Kernel:
 
         kept = [value for value in program.results if value.kind != "carry"]
         text = Textbook(stages(program), self.names, self.around(given), kept)
-        tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
-        gradients = [
-            (table, tuple((str(v.name), text.result(v.marked("cotangent"))) for v in values)) for table, values in tables
-        ]
-        states = [(str(v.name), text.first(v.marked("carry"))) for v in self.cell.states]
-        return Procedure("backward", tuple(text.statements), (*gradients, ("state", tuple(states))))
+        return Procedure("backward", tuple(text.statements), self.gradients(text))
 
     def jvp(self, program: Program) -> Procedure:
         """Tangents of the outputs."""
@@ -111,6 +108,37 @@ class Kernel:
         text = Textbook(stages(program), self.names, around, program.results)
         tangents = [(str(value.name), text.result(value)) for value in program.results]
         return Procedure("jvp", tuple(text.statements), (("tangents", tuple(tangents)),))
+
+    def hvp(self, forward: Program, second: Program) -> Procedure:
+        """Tangents of the gradients: all four passes in one, each loop with its tangent."""
+
+        def given(value: Value) -> Operand:
+            if value.kind == "given":
+                return self.entry("cotangents", value)
+            holder = "tangent_" if value.kind == "tangent" else ""
+            return self.entry(f"{holder}{'inputs' if value.timed else 'parameters'}", value)
+
+        def start(value: Value) -> Operand | None:
+            if "carry" in value.marks:
+                return None
+            return self.before_the_first("tangent_state" if value.kind == "tangent" else "state")(value)
+
+        results = [value for value in second.results if "carry" not in value.marks]
+        whole = Program("hvp", (), (*forward.given, *second.given), second.results)
+        whole = replace(whole, equations=tuple(needed((*forward.equations, *second.equations), second.results)))
+        text = Textbook(stages(whole), self.names, self.around(given, start), results)
+        return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
+
+    def gradients(self, text: Textbook, *more: str) -> Results:
+        """Gradients of parameters, inputs and initial states; more: marks behind those of a gradient."""
+
+        def marked(value: Value, mark: str) -> Value:
+            return value.like(marks=(*value.marks, mark, *more))
+
+        tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
+        found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
+        states = [(str(v.name), text.first(marked(v, "carry"))) for v in self.cell.states]
+        return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:
         """The tangent program for all steps at once, along every direction of the states before a step."""
@@ -157,7 +185,7 @@ def seed(seeds: Array, state: Value, start: sp.Expr, stop: sp.Expr) -> Operand:
 
 
 def jacobian_of(rows: list[Operand], size: sp.Expr) -> Operand:
-    """(T, B, S, S) from how each state moves, (S, T, B, n), along every direction."""
+    """(T, B, S, S) from how each state moves along every direction, (S, T, B, n)."""
     if not rows:
         return Call("zeros", (), STEPS_AND_EXAMPLES, (size, size))
     whole = Call("concatenate", tuple(rows), rows[0].axes, (size,), (("along", -1),)) if len(rows) > 1 else rows[0]

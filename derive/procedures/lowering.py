@@ -27,28 +27,22 @@ from derive.language import (
     Zeros,
     coefficient,
 )
-from derive.procedures.procedure import (
-    ALL,
-    EACH,
-    NEW,
-    NEW_AXIS,
-    At,
-    Call,
-    Cut,
-    Index,
-    Number,
-    Operand,
-    ProcedureError,
-    View,
-)
+from derive.procedures.procedure import ALL, NEW, At, Call, Cut, Number, Operand
+from derive.procedures.products import chain, column
 from derive.procedures.scalars import scalar_function
+from derive.procedures.shaping import (
+    ORDER,
+    Dims,
+    elementwise,
+    filled,
+    indexed,
+    joined_axes,
+    sizes,
+    summed_over,
+    turned,
+    with_rank,
+)
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
-from derive.shapes import STEPS_AND_EXAMPLES
-
-ORDER = ("S", *STEPS_AND_EXAMPLES)
-"""The order of the axes in every array of a file; `S` are the seeds of step Jacobians."""
-
-Dims = tuple[sp.Expr, ...]
 
 
 class Lowering:
@@ -90,75 +84,6 @@ LOWERING: dict[type, Rule] = {}
 def lowers(node: type) -> Callable[[Rule], Rule]:
     """Register the decorated function as what lowers a node."""
     return lambda rule: LOWERING.setdefault(node, rule)
-
-
-# ---- shapes
-
-
-def sizes(node: sp.MatrixExpr) -> Dims:
-    """The sizes of an expression's array: a row has one, as a column."""
-    return tuple(size for size in node.shape if size != 1)
-
-
-def joined_axes(operands: Sequence[Operand]) -> tuple[str, ...]:
-    """The axes along which any of the operands varies, in order."""
-    found = {axis for operand in operands for axis in operand.axes if axis != EACH}
-    return tuple(sorted(found, key=place))
-
-
-def place(axis: str) -> int:
-    """The place of an axis in the order of the file; vectors one behind the other stand between the steps and the examples."""
-    return 2 * ORDER.index(axis) if axis in ORDER else 2 * ORDER.index("T") + 1
-
-
-def indexed(operand: Operand, *index: Index) -> Operand:
-    """A part of an operand, by the indices of its sizes."""
-    return operand if all(one == ALL for one in index) else View(operand, (*[ALL] * len(operand.axes), *index))
-
-
-def with_rank(operand: Operand, rank: int) -> Operand:
-    """An operand with sizes of 1 behind its axes: a number of each step beside vectors. What has no axes is broadcast as it is."""
-    missing = rank - len(operand.dims)
-    if missing <= 0 or not operand.axes:
-        return operand
-    return indexed(operand, *[NEW] * missing, *[ALL] * len(operand.dims))
-
-
-def with_axes(operand: Operand, axes: tuple[str, ...], rank: int) -> Operand:
-    """An operand that can be broadcast over axes. Those that it lacks in front of its own NumPy adds by itself."""
-    operand = with_rank(operand, rank)
-    own = operand.axes
-    if not own or EACH in own or own == axes[len(axes) - len(own) :]:
-        return operand
-    first = axes.index(own[0])
-    index: list[Index] = [ALL if axis in own else NEW_AXIS for axis in axes[first:]]
-    return View(operand, (*index, *[ALL] * len(operand.dims)))
-
-
-def alike(operands: Sequence[Operand]) -> tuple[tuple[str, ...], Dims, list[Operand]]:
-    """(axes, sizes, operands): what an elementwise call of the operands has, and they as it takes them."""
-    axes, rank = joined_axes(operands), max(len(operand.dims) for operand in operands)
-    padded = [(sp.S.One,) * (rank - len(operand.dims)) + operand.dims for operand in operands]
-    dims = tuple(next((size for size in column if size != 1), sp.S.One) for column in zip(*padded, strict=True))
-    for column in zip(*padded, strict=True):
-        if len({size for size in column if size != 1}) > 1:
-            raise ProcedureError(f"emit: elementwise: sizes differ: {' and '.join(map(str, padded))}.")
-    return axes, dims, [with_axes(operand, axes, rank) for operand in operands]
-
-
-def elementwise(operation: str, *operands: Operand, **options: Any) -> Operand:
-    """A call of an elementwise operation; a number is broadcast by NumPy."""
-    axes, dims, arguments = alike(operands)
-    return Call(operation, tuple(arguments), axes, dims, tuple(options.items()))
-
-
-def filled(operand: Operand, axes: tuple[str, ...], dims: Dims) -> Operand:
-    """An operand with all of its elements, along these axes."""
-    if (operand.axes, operand.dims) == (axes, dims):
-        return operand
-    if isinstance(operand, Number):
-        return Call("zeros" if operand.value == 0 else "full", () if operand.value == 0 else (operand,), axes, dims)
-    return Call("broadcast", (with_axes(operand, axes, len(dims)),), axes, dims)
 
 
 # ---- leaves
@@ -240,126 +165,10 @@ def transposed(node: Transposed, lower: Lowering) -> Operand:
     return turned(lower(node.args[0]))
 
 
-def turned(operand: Operand) -> Operand:
-    """An operand with its two sizes exchanged; a vector as it is."""
-    if len(operand.dims) < 2:
-        return operand
-    if isinstance(operand, Call) and operand.operation == "transpose":
-        return operand.arguments[0]
-    return Call("transpose", (operand,), operand.axes, operand.dims[::-1])
-
-
 @lowers(Times)
 def times(node: Times, lower: Lowering) -> Operand:
     """A B x: cut at outer products, a row first from the left, anything else from the right."""
     return chain(list(node.args), lower)
-
-
-def chain(factors: list[sp.MatrixExpr], lower: Lowering) -> Operand:
-    """The product of factors, two at a time."""
-    if len(factors) == 1:
-        return lower(factors[0])
-    outer = next((k for k in range(1, len(factors)) if factors[k].shape[0] == 1), None)
-    at = outer or (len(factors) - 1 if factors[0].shape[0] == 1 else 1)
-    return product(factors[:at], factors[at:], lower)
-
-
-def product(left: list[sp.MatrixExpr], right: list[sp.MatrixExpr], lower: Lowering) -> Operand:
-    """The product of two chains, by the shapes of both."""
-    rows, inner, cols = left[0].shape[0], right[0].shape[0], right[-1].shape[1]
-    if len(left) == 1 and isinstance(left[0], Ones):
-        return of_ones(chain(right, lower), inner, cols, first=True, keep=rows != 1)
-    if len(right) == 1 and isinstance(right[0], Ones):
-        return of_ones(chain(left, lower), rows, inner, first=False, keep=cols != 1)
-    if len(left) == 1 and isinstance(left[0], Diagonal):
-        return elementwise("multiply", column(lower(left[0].args[0]), cols), chain(right, lower))
-    if len(right) == 1 and isinstance(right[0], Diagonal):
-        return elementwise("multiply", chain(left, lower), row(lower(right[0].args[0]), rows))
-    return product_of(chain(left, lower), chain(right, lower), rows, inner, cols)
-
-
-def product_of(a: Operand, b: Operand, rows: sp.Expr, inner: sp.Expr, cols: sp.Expr) -> Operand:
-    """(rows, inner) times (inner, cols)."""
-    if inner == 1:
-        return elementwise("multiply", column(a, cols), row(b, rows))
-    a, b = whole(a, rows, inner), whole(b, inner, cols)
-    if rows == 1 and cols == 1:
-        return dot(a, b)
-    if cols == 1:
-        return matrix_vector(a, b)
-    if rows == 1:
-        return matrix_vector(turned(b), a)
-    return matmul(a, b, (rows, cols))
-
-
-def whole(operand: Operand, rows: sp.Expr, cols: sp.Expr) -> Operand:
-    """An operand with all the elements that a product runs over."""
-    return filled(operand, operand.axes, tuple(size for size in (rows, cols) if size != 1))
-
-
-def column(operand: Operand, cols: sp.Expr) -> Operand:
-    """A vector as the columns of a matrix; as it is where one column is asked for."""
-    if cols == 1 or not operand.dims:
-        return operand
-    return indexed(operand, ALL, NEW)
-
-
-def row(operand: Operand, rows: sp.Expr) -> Operand:
-    """A vector as the rows of a matrix; as it is where one row is asked for, or where nothing stands in front of it."""
-    if rows == 1 or not operand.dims or not operand.axes:
-        return operand
-    return indexed(operand, NEW, ALL)
-
-
-def of_ones(operand: Operand, rows: sp.Expr, cols: sp.Expr, first: bool, keep: bool) -> Operand:
-    """1ᵀ A, the sums of the columns, or A 1, those of the rows; in each row or column of the result where several are asked for.
-
-    rows, cols: of A. first: whether the ones stand on the left. An outer product with ones is a vector seen as a matrix.
-    """
-    if (rows if first else cols) == 1:  # 1 vᵀ, v 1ᵀ
-        return row(operand, sp.oo) if first else column(operand, sp.oo)
-    place = -2 if first and cols != 1 else -1
-    return summed_over(whole(operand, rows, cols), (place,), keep)
-
-
-def summed_over(operand: Operand, places: tuple[int, ...], keep: bool = False) -> Operand:
-    """The sum over sizes, by their places from the end; with `keep` they stay as 1."""
-    gone = {len(operand.dims) + place for place in places}
-    dims = [sp.S.One if k in gone else size for k, size in enumerate(operand.dims) if keep or k not in gone]
-    return Call("sum", (operand,), operand.axes, tuple(dims), (("over", places), ("keep", keep)))
-
-
-def summed_along(operand: Operand, axes: tuple[str, ...]) -> Operand:
-    """The sum along axes."""
-    left = tuple(axis for axis in operand.axes if axis not in axes)
-    places = tuple(k for k, axis in enumerate(operand.axes) if axis in axes)
-    return Call("sum", (operand,), left, operand.dims, (("over", places), ("keep", False)))
-
-
-def dot(a: Operand, b: Operand) -> Operand:
-    """aᵀ b, a number: a product with the one of the two that is the same for all, or the sum of an elementwise product."""
-    if not a.axes or not b.axes:
-        still, moving = (a, b) if not a.axes else (b, a)
-        return Call("matmul", (moving, still), moving.axes, ())
-    return summed_over(elementwise("multiply", a, b), (-1,))
-
-
-def matrix_vector(A: Operand, v: Operand) -> Operand:
-    """A v: v @ Aᵀ where A is the same for all, so that the examples are the rows of one product."""
-    axes, size = joined_axes([A, v]), A.dims[0]
-    if not A.axes:
-        return Call("matmul", (v, turned(A)), axes, (size,))
-    if not v.axes:
-        return Call("matmul", (A, v), axes, (size,))
-    A, v = with_axes(A, axes, 2), with_axes(v, axes, 1)
-    found = Call("matmul", (A, indexed(v, ALL, NEW)), axes, (size, sp.S.One))
-    return indexed(found, ALL, At(sp.S.Zero))
-
-
-def matmul(a: Operand, b: Operand, dims: Dims) -> Operand:
-    """A B of matrices."""
-    axes = joined_axes([a, b])
-    return Call("matmul", (with_axes(a, axes, 2), with_axes(b, axes, 2)), axes, dims)
 
 
 # ---- arrangement

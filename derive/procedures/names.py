@@ -15,7 +15,7 @@ def wanted(value: Value) -> str:
     """The name that a value would have if nothing stood in the way: `d_h`, `dot_h`, `dot_d_h`, `h_prev`."""
     name = str(value.name)
     for mark in value.marks:
-        front = {"cotangent": "d_", "given": "cotangent_", "carry": "carry_", "tangent": "dot_", "gathered": "sum_d_"}
+        front = {"cotangent": "d_", "given": "cotangent_", "carry": "carry_", "tangent": "dot_", "summed": "sum_"}
         name = f"{front.get(mark, f'{mark}_')}{name}"
     return name + {-1: "_prev", 1: "_next"}.get(value.lag, f"_{value.lag}" if value.lag else "")
 

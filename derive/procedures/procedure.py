@@ -196,10 +196,15 @@ def part(of: Operand, index: tuple[Index, ...]) -> Operand:
     """A part of an operand; of a part that has all its axes and sizes still, a part of the whole where that is the same."""
     if all(one == ALL for one in index):
         return of
-    if isinstance(of, View) and all(isinstance(one, Cut) for one in of.index) and not any(isinstance(one, New) for one in index):
-        if all(ALL in pair for pair in zip(of.index, index, strict=True)):
-            return View(of.of, tuple(new if old == ALL else old for old, new in zip(of.index, index, strict=True)))
+    cuts = isinstance(of, View) and all(isinstance(one, Cut) for one in of.index) and not any(map(is_new, index))
+    if isinstance(of, View) and cuts and all(ALL in pair for pair in zip(of.index, index, strict=True)):
+        return View(of.of, tuple(new if old == ALL else old for old, new in zip(of.index, index, strict=True)))
     return View(of, index)
+
+
+def is_new(index: Index) -> bool:
+    """Whether an index adds a size or an axis."""
+    return isinstance(index, New)
 
 
 def cut_size(index: Index, size: sp.Expr) -> sp.Expr:

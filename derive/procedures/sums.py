@@ -5,18 +5,10 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.language import Diagonal, Hadamard, Ones, Plus, Times, coefficient, hadamard
-from derive.procedures.lowering import (
-    ORDER,
-    Lowering,
-    chain,
-    elementwise,
-    filled,
-    product_of,
-    sizes,
-    summed_along,
-    summed_up,
-)
+from derive.procedures.lowering import Lowering, summed_up
 from derive.procedures.procedure import Call, Number, Operand
+from derive.procedures.products import chain, product_of
+from derive.procedures.shaping import ORDER, elementwise, filled, sizes, summed_along
 from derive.shapes import is_scalar
 
 Axes = tuple[str, ...]

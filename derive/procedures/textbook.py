@@ -14,7 +14,7 @@ import sympy as sp
 from derive.equation import Equation
 from derive.language import Value
 from derive.procedures.equations import right_side
-from derive.procedures.lowering import Lowering, sizes
+from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
 from derive.procedures.procedure import (
     ALL,
@@ -32,10 +32,9 @@ from derive.procedures.procedure import (
     View,
     is_fresh,
 )
-from derive.procedures.stages import STEPS
+from derive.procedures.shaping import sizes
+from derive.procedures.stages import LOOPS, STEPS
 from derive.schedule import Stage
-
-LOOPS = ("forwards", "backwards")
 
 
 @dataclass(frozen=True)
@@ -212,9 +211,9 @@ class Textbook:
         self.statements.append(Loop(t, STEPS, tuple(body), bound, backwards=stage.way == "backwards"))
 
     def start_variable(self, value: Value) -> None:
-        """A variable that each step hands to the next one."""
+        """A variable that each step hands to the next one, or adds to."""
         variable = self.local(value.like(lag=0))
-        start = self.around.start(value.like(lag=0))
+        start = self.around.start(value.like(lag=0)) if is_along_steps(value) else None
         self.statements.append(Assign((variable,), start or Call("zeros", (), variable.axes, variable.dims)))
 
     def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value]) -> list[Statement]:

@@ -6,7 +6,8 @@ knows the nodes of the language and nothing else: no rule, no program, no pass.
 Values are compared in a ring that is free in everything that a gradient may not depend on. Parameters, inputs, initial states
 and cotangents are free symbols, and so is each value y = f(a) of a function, one for each pair (f, a): y' is 1 - y**2 for tanh,
 y (1 - y) for sigma, and a free symbol of its own, `step(a)`, for relu. Two polynomials that are equal there are equal for every
-function with these slopes, at every point. Reciprocals and roots are free symbols too, so no proof may need that a/a = 1.
+function with these slopes, at every point. Reciprocals and roots are free symbols too, so no proof may need that a/a = 1. The largest
+element is a chain of max(a, b) = a + relu(b - a), logsumexp the log of the sum of the exp's.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
-from derive.reductions import Softmax
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 Array = np.ndarray[Any, Any]
 Sizes = Mapping[str, int]
 Equations = Iterable[tuple[Value, sp.MatrixExpr]]
 FIELD = 8  # bits for the exponent of one symbol
+RELU, STEP = (sp.Function(name)(X) for name in ("relu", "step"))
 
 
 # ---- scalars: polynomials, or their values at a random point
@@ -222,6 +224,17 @@ class Components:
             case Softmax():
                 powers = self.each(sp.exp(X), self(node.args[0]))
                 return powers * self.function(1 / X, powers.sum())  # type: ignore[no-any-return]
+            case LogSumExp():
+                return np.array([[self.function(sp.log(X), self.each(sp.exp(X), self(node.args[0])).sum())]], dtype=object)
+            case Largest():
+                return np.array([[self.first_of_the_largest(node.args[0])[0]]], dtype=object)
+            case FirstLargest():
+                return np.array([[part] for part in self.first_of_the_largest(node.args[0])[1]], dtype=object)
+            case Total():
+                return np.array([[self(node.args[0]).sum()]], dtype=object)
+            case Cumulative():
+                turned = slice(None, None, -1 if node.backwards else 1)
+                return self(node.args[0])[turned].cumsum(axis=0)[turned]  # type: ignore[no-any-return]
             case Diagonal():
                 return np.diagflat(self(node.args[0]))
             case Ones():
@@ -234,13 +247,29 @@ class Components:
 
     def product(self, multiply: Callable[[Array, Array], Array], node: sp.MatrixExpr) -> Array:
         """The product of the matrices among the operands, times the numbers among them."""
-        numbers = [self.function(part, 0) for part in node.args if not isinstance(part, sp.MatrixExpr)]
+        numbers = [self.function(self.number(part), 0) for part in node.args if not isinstance(part, sp.MatrixExpr)]
         matrices = [self(part) for part in node.args if isinstance(part, sp.MatrixExpr)]
         return reduce(np.multiply, numbers, reduce(multiply, matrices))
 
     def each(self, scalar: sp.Expr, array: Array) -> Array:
         """A function of each component."""
         return np.array([[self.function(scalar, z) for z in row] for row in array], dtype=object)
+
+    def number(self, expression: sp.Expr) -> sp.Expr:
+        """A number in front, the dimensions in it as the numbers that they are."""
+        dimensions = expression.free_symbols
+        return expression.subs({symbol: self.sizes[symbol.name] for symbol in dimensions}) if dimensions else expression
+
+    def first_of_the_largest(self, vector: sp.MatrixExpr) -> tuple[Any, list[Any]]:
+        """(the largest component, 1 at the first that is as large, else 0): each component is held against the largest before it."""
+        top, *rest = self(vector).flat
+        chosen = [1]
+        for z in rest:
+            rise = z + -1 * top
+            later = self.function(STEP, rise)
+            chosen = [one * (1 + -1 * later) for one in chosen] + [later]
+            top = top + self.function(RELU, rise)
+        return top, chosen
 
 
 # ---- the oracle
@@ -279,6 +308,7 @@ SLOPES: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
     "tanh": lambda y, a: 1 - y**2,
     "sigma": lambda y, a: y * (1 - y),
     "relu": lambda y, a: Activation(a, "step"),
+    "step": lambda y, a: sp.S.Zero,
     "softplus": lambda y, a: Activation(a, "sigma"),
     "elu": lambda y, a: Activation(-Activation(-a, "relu"), "exp"),
     "exp": lambda y, a: y,

@@ -7,7 +7,8 @@ import sympy as sp
 
 from derive.blocks import Stack, repeat, rows, stack
 from derive.cell import CellError
-from derive.compiler import compile_cell, derive
+from derive.compiler import compile_cell
+from derive.derivation import derive
 from derive.emission.expressions import number_text
 from derive.functions import function, step
 from derive.language import (

@@ -178,7 +178,7 @@ def test_compiled_twice_is_the_same(name: str) -> None:
 def test_two_processes_with_different_hash_seeds_give_the_same_bytes() -> None:
     program = (
         "import sys, hashlib; from derive.compiler import compile_cell; from derive.cells.registry import build; "
-        "from tests.odd_cells import cell; from derive import sheet; from derive.compiler import derive;"
+        "from tests.odd_cells import cell; from derive import sheet; from derive.derivation import derive;"
         f"texts = [compile_cell(build(w)) for w in {['lstm --peephole', 'gru --reset after', 'rnn']!r}];"
         "texts += [compile_cell(cell(n)) for n in ('several_sizes', 'many_functions', 'concatenated_twice', 'shared_matrix')];"
         "texts += [f(derive(build('lstm --peephole diagonal'))) for f in sheet.FORMATS.values()];"

@@ -8,7 +8,8 @@ import pytest
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import BUFFERS, FAST, derive, schedule
+from derive.compiler import BUFFERS, FAST, schedule
+from derive.derivation import derive
 from derive.emission.plan import Plan
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector

@@ -15,7 +15,8 @@ from derive import differentiate
 from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import BUFFERS, FAST, compile_cell, derive, schedule
+from derive.compiler import BUFFERS, FAST, compile_cell, schedule
+from derive.derivation import derive
 from derive.equation import Equation, Term
 from derive.language import (
     Apply,
@@ -37,7 +38,7 @@ from derive.language import (
 from derive.passes import TIDY, run
 from derive.passes.coefficients import built_up
 from derive.program import Program
-from derive.reductions import Softmax
+from derive.reductions import Softmax, Total
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw
@@ -66,14 +67,9 @@ def cell(name: str) -> Cell:
     return odd_cell(name) if name in ODD else build(name)
 
 
-def legal(passes: tuple[str, ...]) -> bool:
-    """The buffers need gradients that are deferred."""
-    return BUFFERS not in passes or "defer" in passes
-
-
-ALONE = [(one,) if legal((one,)) else ("defer", one) for one in FAST]
-WITHOUT = [chosen for one in FAST if legal(chosen := tuple(p for p in FAST if p != one))]
-PAIRS = [pair for pair in combinations(FAST, 2) if legal(pair)]
+ALONE = [(one,) for one in FAST]
+WITHOUT = [tuple(p for p in FAST if p != one) for one in FAST]
+PAIRS = [*combinations(FAST, 2)]
 
 
 LIMIT = bounds.rounded(bounds.of_recurrence(steps=5, batch=3, fan_in=72))
@@ -147,8 +143,9 @@ def in_loops(name: str, *passes: str) -> tuple[int, int]:
 
 
 def test_stacking_makes_one_product_of_the_gates() -> None:
-    assert in_loops("lstm") == (8, 16)
-    assert in_loops("lstm", "stack") == (2, 4)
+    """Forward W x and U h of four gates; backward Uᵀ ā of each: the products with W don't need the loop."""
+    assert in_loops("lstm") == (8, 4)
+    assert in_loops("lstm", "stack") == (2, 1)
     assert in_loops("gru --reset after", "stack")[0] < in_loops("gru --reset after")[0]
 
 
@@ -157,10 +154,9 @@ def test_hoisting_takes_the_input_products_out_of_the_loop() -> None:
     assert in_loops("lstm", "stack", "hoist")[0] == 1
 
 
-def test_deferring_takes_the_parameter_gradients_out_of_the_loop() -> None:
-    assert in_loops("lstm", "defer")[1] == 4
-    assert in_loops("lstm", "stack", "defer")[1] == 1
-    inside = ast.unparse(loop(compile_cell(build("lstm"), ("defer",)), "backward"))
+@pytest.mark.parametrize("passes", [(), ("stack",), tuple(name for name in FAST if name != BUFFERS)])
+def test_the_parameter_gradients_stand_outside_the_loop(passes: tuple[str, ...]) -> None:
+    inside = ast.unparse(loop(compile_cell(build("lstm"), passes), "backward"))
     assert "d_W" not in inside
     assert "+=" not in inside
 
@@ -186,7 +182,7 @@ def test_halving_leaves_one_tanh_for_every_gate() -> None:
 
 def test_coefficients_leave_the_loop() -> None:
     """What multiplies a cotangent is computed for all steps at once."""
-    before, after = (scheduled("lstm", *passes).backward for passes in ((), ("coefficients", "hoist", "defer")))
+    before, after = (scheduled("lstm", *passes).backward for passes in ((), ("coefficients", "hoist")))
     assert operations(after) < operations(before)
 
 
@@ -220,10 +216,10 @@ def test_coefficients_stay_behind_what_they_read() -> None:
     a, b, c, d, u, k, v = (sequence(name, dimension("H")) for name in ("a", "b", "c", "d", "u", "k", "v"))
     pairs = ((k, hadamard(a, b)), (u, hadamard(a, b, c)), (v, hadamard(u, d)))
     forward = derive(build("rnn")).forward
-    found = built_up([Equation(target, (Term(value),), place="before") for target, value in pairs], forward)
+    found = built_up([Equation(target, (Term(value),)) for target, value in pairs], forward)
     assert [equation.target for equation in found] == [k, u, v]
     assert [equation.value for equation in found] == [hadamard(a, b), hadamard(k, c), hadamard(u, d)]
-    found = built_up([Equation(target, (Term(value),), place="before") for target, value in reversed(pairs[:2])], forward)
+    found = built_up([Equation(target, (Term(value),)) for target, value in reversed(pairs[:2])], forward)
     assert [equation.target for equation in found] == [k, u]
 
 
@@ -298,7 +294,7 @@ def combine(node: Any, parts: list[np.ndarray]) -> np.ndarray:
         case Times():
             return np.linalg.multi_dot(parts) if len(parts) > 1 else parts[0]
         case Hadamard():
-            return np.prod(np.stack(parts), axis=0)
+            return functools.reduce(np.multiply, parts)
         case Transposed():
             return parts[0].T
         case Apply():
@@ -309,6 +305,8 @@ def combine(node: Any, parts: list[np.ndarray]) -> np.ndarray:
             return parts[0][sizes(node.args[1]) : sizes(node.args[2])]
         case Softmax():
             return np.exp(parts[0]) / np.exp(parts[0]).sum()
+        case Total():
+            return parts[0].sum(keepdims=True)
         case Diagonal():
             return np.diag(parts[0][:, 0])
     raise TypeError(type(node).__name__)

@@ -8,7 +8,7 @@ import pytest
 
 from derive import sheet
 from derive.cell import Cell
-from derive.compiler import derive
+from derive.derivation import derive
 from derive.functions import FUNCTIONS, function, repeating
 from derive.language import Eq, X, matrix, sequence, vector
 from derive.latex import LaTeX

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from derive import sheet
-from derive.compiler import derive
+from derive.derivation import derive
 from derive.functions import function
 from derive.language import Eq, matrix, sequence, vector
 from tests.odd_cells import D, H, cell_of

@@ -36,31 +36,77 @@ from derive.language import (
     hadamard,
     matmul,
     matrix,
+    number,
     scale,
     transpose,
     vector,
 )
-from derive.reductions import Softmax, softmax
+from derive.reductions import (
+    Cumulative,
+    FirstLargest,
+    Largest,
+    LogSumExp,
+    Softmax,
+    Total,
+    cumulative,
+    first_largest,
+    largest,
+    logsumexp,
+    softmax,
+    total,
+)
 from tests.derive.exact import Array, Components, Scalars, derivatives, free, function_of
 
 u, v, w = vector("u", 2), vector("v", 2), vector("w", 2)
 p, q, r = vector("p", 3), vector("q", 3), vector("r", 3)
 A, B, C = matrix("A", 2, 3), matrix("B", 3, 2), matrix("C", 2, 3)
+k, m = number("k"), number("m")
 
 CASES: dict[type, list[Matrix]] = {
-    Plus: [add(u, v), add(A, C, scale(-1, transpose(B)))],
-    Times: [matmul(A, p), matmul(transpose(B), B, A, p), matmul(u, transpose(p)), matmul(A, B)],
-    rules.Scaled: [scale(sp.Rational(-3, 2), matmul(A, p)), scale(5, A)],
-    rules.Negated: [scale(-1, u), scale(-1, A)],
-    Hadamard: [hadamard(u, v), hadamard(p, q, r, p), hadamard(A, C)],
+    Plus: [add(u, v), add(A, C, scale(-1, transpose(B))), add(k, m), add(u, k), add(k, A)],
+    Times: [
+        matmul(A, p),
+        matmul(transpose(B), B, A, p),
+        matmul(u, transpose(p)),
+        matmul(A, B),
+        matmul(transpose(u), v),
+        matmul(transpose(u), A, p),
+        matmul(A, p, transpose(u)),
+        matmul(transpose(p), B),
+        matmul(A, Identity(3), p),
+    ],
+    rules.Scaled: [scale(sp.Rational(-3, 2), matmul(A, p)), scale(5, A), scale(2, k), scale(sp.Rational(1, 3), transpose(p))],
+    rules.Negated: [scale(-1, u), scale(-1, A), scale(-1, k)],
+    Hadamard: [
+        hadamard(u, v),
+        hadamard(p, q, r, p),
+        hadamard(A, C),
+        hadamard(k, m),
+        hadamard(k, u),
+        hadamard(k, A),
+        hadamard(u, k, v, m),
+        hadamard(k, A, C),
+        hadamard(k, Ones(2, 1)),
+        hadamard(m, k, Ones(2, 3)),
+        hadamard(k, matmul(transpose(u), v)),
+        hadamard(k, transpose(p)),
+    ],
     Apply: [
-        coefficient(apply(scalar, a))[1] for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X] if scalar != X for a in (u, A)
+        coefficient(apply(scalar, a))[1]
+        for scalar in [*FUNCTIONS.values(), 1 / X, X**3 - 2 * X]
+        if scalar != X
+        for a in (u, A, k)
     ],
     Transposed: [transpose(A), transpose(p)],
-    Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u)],
+    Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u), stack(k, u, m), stack(transpose(u), B)],
     Rows: [rows(u, 1, 2), rows(p, 0, 2), rows(B, 1, 3), rows(vector("long", 5), 1, 4)],
     Repeat: [repeat(u, 2), repeat(p, 3)],
     Softmax: [softmax(u), softmax(p)],
+    Total: [total(u), total(p), total(A), total(matmul(A, p))],
+    Largest: [largest(u), largest(p), largest(matmul(A, p))],
+    FirstLargest: [first_largest(u), first_largest(p)],
+    LogSumExp: [logsumexp(u), logsumexp(p)],
+    Cumulative: [cumulative(u), cumulative(p), cumulative(p, backwards=True), cumulative(B)],
 }
 """Nodes of each kind, of at least two shapes, with operands that are values or expressions of values."""
 
@@ -80,7 +126,8 @@ def test_every_node_of_the_language_has_rules_or_needs_none() -> None:
 
 @pytest.mark.parametrize("kind", [*rules.VJP, *rules.JVP])
 def test_every_rule_has_cases_of_two_shapes(kind: type) -> None:
-    assert len({node.shape for node in CASES[kind]}) >= 2, f"add cases of {kind.__name__} to CASES"
+    shapes = {(node.shape, *[part.shape for part in rules.operation(node)[1]]) for node in CASES[kind]}
+    assert len(shapes) >= 2, f"add cases of {kind.__name__} to CASES"
     assert all(rules.operation(node)[0] is kind for node in CASES[kind])
 
 

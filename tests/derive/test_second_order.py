@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from derive.cells.registry import build
-from derive.compiler import Derivation, derive
+from derive.derivation import Derivation, derive
 from derive.language import Value
 from tests.odd_cells import ODD
 from tests.odd_cells import cell as odd_cell

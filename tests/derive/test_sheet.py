@@ -16,7 +16,7 @@ import sympy as sp
 from derive import sheet
 from derive.cell import Cell
 from derive.cells.registry import build, declarations, variants
-from derive.compiler import derive
+from derive.derivation import derive
 from derive.functions import FUNCTIONS, function
 from derive.language import Eq, matrix, sequence, vector
 from derive.notation import Notation

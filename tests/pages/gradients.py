@@ -33,11 +33,11 @@ def draw(kernel, seed=0, scale=0.6):
     sizes = sizes_of(kernel)
 
     def array(*shape):
-        return scale * random.standard_normal(shape)
+        return np.asarray(scale * random.standard_normal(shape))  # a number too is an array, of no dimension
 
     parameters = {name: array(*[length(size, sizes) for size in shape]) for name, shape in kernel.PARAMETERS.items()}
-    inputs = {name: array(STEPS, BATCH, length(shape[0], sizes)) for name, shape in kernel.INPUTS.items()}
-    state = {name: array(BATCH, length(shape[0], sizes)) for name, shape in kernel.STATES.items()}
+    inputs = {name: array(STEPS, BATCH, *[length(size, sizes) for size in shape]) for name, shape in kernel.INPUTS.items()}
+    state = {name: array(BATCH, *[length(size, sizes) for size in shape]) for name, shape in kernel.STATES.items()}
     outputs, _ = kernel.forward(parameters, inputs, state)
     cotangents = {name: array(*value.shape) for name, value in outputs.items()}
     return parameters, inputs, state, cotangents

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from derive import reading, sheet
-from derive.compiler import derive, emit
+from derive.compiler import emit
+from derive.derivation import derive
 from derive.pages import PageError, read
 from tests.pages.gradients import LIMIT, worst_gradient_error
 
@@ -61,6 +62,13 @@ def test_an_input_of_the_step_before_is_carried():
     assert worst_gradient_error(one.cell) < LIMIT
     with pytest.raises(PageError, match="is a state that is never defined"):
         cell(r"$$h_t = \tanh(V x_{t-1} + U h_{t-1})$$")
+
+
+def test_a_section_that_reads_an_input_at_two_steps_is_a_cell_of_its_own():
+    shifted = r"$$h_t = \tanh(W x_t + V x_{t-1} + U h_{t-1})$$"
+    first, second = read("page.md", text=f"# A\n\n{shifted}\n\n# B\n\n$$x_t = h_t + W u_t$$\n$$h_t = u_t + h_{{t-1}}$$").cells
+    assert first.reading.equations[-1] == "x_delayedₜ = xₜ"
+    assert second.reading.equations == ("xₜ = hₜ + W uₜ", "hₜ = uₜ + hₜ₋₁")
 
 
 @pytest.mark.parametrize("stack", ["W [x_t, h_{t-1}, 1]", "W [1; x_t; h_{t-1}]", "[x_t, 0.5, h_{t-1}] W"])

@@ -16,7 +16,8 @@ from derive import compiler
 from derive.__main__ import main
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import Derivation, compile_cell, derive
+from derive.compiler import compile_cell
+from derive.derivation import Derivation, derive
 from derive.functions import DEFINITIONS
 from derive.language import Plus, scale
 from derive.passes import SCHEDULE

@@ -12,11 +12,12 @@ from derive import functions
 from derive.blocks import Rows, Stack, repeat, rows, stack
 from derive.functions import FUNCTIONS
 from derive.language import Plus, Value, X, add, apply, coefficient, dimension, hadamard, matmul, transpose
-from derive.reductions import softmax
+from derive.reductions import cumulative, first_largest, largest, logsumexp, softmax, total
 from derive.rules import JVP, VJP, operation
 from verify.interpreter import Evaluator, Numbers
 
 H, D = dimension("H"), dimension("D")
+k, m, row = Value("k", 1), Value("m", 1), Value("r", 1, H)
 A, U, U2, x, u, v, w = (
     Value("A", H, D),
     Value("U", H, H),
@@ -41,16 +42,39 @@ NODES = {
     "rows": rows(Value("s", 2 * H + D), H, 2 * H),
     "repeat": repeat(u, 3),
     "softmax": softmax(u),
+    "inner product": matmul(row, v),
+    "outer product": matmul(u, Value("r", 1, D)),
+    "row times matrix": matmul(row, A),
+    "number times vector": hadamard(k, u),
+    "numbers times product of matrices": hadamard(k, m, A, Value("B", H, D)),
+    "product of numbers": hadamard(k, m),
+    "function of a number": apply(sp.tanh(X), k),
+    "total of a vector": total(u),
+    "total of a matrix": total(A),
+    "largest": largest(u),
+    "first largest": first_largest(u),
+    "logsumexp": logsumexp(u),
+    "running sums": cumulative(u),
+    "running sums from the end": cumulative(u, backwards=True),
+    "running sums of columns": cumulative(A),
     **{name: coefficient(apply(scalar, u))[1] for name, scalar in FUNCTIONS.items() if scalar != X},
 }
 KNOWN = {one.__name__: one for one in functions.NUMPY} | {"sqrt": sp.sqrt}
+
+
+class Component(sp.Symbol):  # type: ignore[misc]
+    """A free symbol of which it is known which one is larger: of a column the second is the largest."""
+
+    def __gt__(self, other: Component) -> bool:
+        first, second = (2 * int(one.name[-2]) % 3 for one in (self, other))
+        return first > second
 
 
 def symbols(value: Value, evaluate: Evaluator) -> Any:
     """A symbol for each component."""
     count, width = (evaluate.size(n) for n in value.shape)
     prefix = f"{value.name}{value.kind}"
-    return np.array([[sp.Symbol(f"{prefix}{r}{c}", real=True) for c in range(width)] for r in range(count)], dtype=object)
+    return np.array([[Component(f"{prefix}{r}{c}", real=True) for c in range(width)] for r in range(count)], dtype=object)
 
 
 def evaluator(sizes: dict[str, int]) -> Evaluator:
@@ -74,7 +98,7 @@ def slope(y: Any, by: Any) -> Any:
 def test_each_rule_is_the_derivative_by_components(name: str, sizes: dict[str, int]) -> None:
     node, evaluate = NODES[name], evaluator(sizes)
     kind, operands = operation(node)
-    y, cotangent = Value("y", *node.shape), Value("y", *node.shape, kind="cotangent")
+    y, cotangent = Value("y", *node.shape), Value("y", *node.shape, marks=("cotangent",))
     env = {value: symbols(value, evaluate) for value in (*operands, cotangent, *[o.like(kind="tangent") for o in operands])}
     env[y] = evaluate(node, env)
     pulled = VJP[kind](cotangent, y, node, *operands)

@@ -176,7 +176,8 @@ def dims_of(words: Sequence[str]) -> dict[str, int]:
 
 def sources(words: Sequence[str]) -> list[tuple[str, Any, Any]]:
     """(name, kernel, derivation) of what words name; a kernel file has no derivation."""
-    from derive.compiler import derive, emit
+    from derive.compiler import emit
+    from derive.derivation import derive
     from derive.sources import cells_of
     from verify.kernel import load, load_text
 

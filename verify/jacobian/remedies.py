@@ -63,7 +63,8 @@ def with_relu(run: Run) -> Run:
     import sympy as sp
 
     from derive.cell import Cell
-    from derive.compiler import derive, emit
+    from derive.compiler import emit
+    from derive.derivation import derive
     from derive.functions import FUNCTIONS, sigma
     from derive.language import Apply, Eq, X, apply
     from verify.kernel import load_text

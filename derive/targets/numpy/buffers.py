@@ -10,11 +10,12 @@ from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.layout import STEP, Bracket, lines
 
 SIZE = f"self.{PIECE} = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))"
-"""The steps of a block: so many that steps times examples are `BLOCK`, but a quarter of all where that is fewer."""
+"""The steps of a block: so many that steps times examples are `BLOCK`, but a quarter of all where that is fewer. Measured at B H from 64 to
+16,384: below 256 the products are too small, above 1,024 a block leaves the cache."""
 BLOCK = '''
 
 BLOCK = 512
-"""Steps times examples of a block: below 256 products are too small, above 1,024 a block leaves the cache, measured at B H from 64 to 16,384."""
+"""Steps times examples of a block: with fewer the products are too small, with more a block leaves the cache."""
 '''
 
 

@@ -79,6 +79,23 @@ SIGNATURES = {
             "_, tape = forward(parameters, inputs, state)",
         ),
     ),
+    "hvp": Signature(
+        "hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state)",
+        (
+            "Second order: how the gradients of backward move when the arguments move along the tangents, cotangents held.",
+            "",
+            "state None is zeros, tangent_state None, a missing cotangent and a missing tangent are zero. Returns Gradients.",
+            REFUSES,
+        ),
+        (
+            'sizes, dtype = _sizes("hvp", parameters, inputs, state)',
+            'state = _filled("hvp", "state", state, STATES, ("B",), sizes, dtype)',
+            'cotangents = _filled("hvp", "cotangents", cotangents, {**STATES, **OUTPUTS}, ("T", "B"), sizes, dtype)',
+            'tangent_parameters = _filled("hvp", "tangent_parameters", tangent_parameters, PARAMETERS, (), sizes, dtype)',
+            'tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)',
+            'tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)',
+        ),
+    ),
     "step_jacobian": Signature(
         "step_jacobian(parameters, tape)",
         (

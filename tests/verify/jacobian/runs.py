@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from derive.cells.registry import build
-from derive.compiler import derive
+from derive.derivation import derive
 from tests.kernels import kernel_of
 from verify.jacobian import Run
 from verify.jacobian.command import parser, runs_of

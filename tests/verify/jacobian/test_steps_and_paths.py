@@ -8,7 +8,7 @@ import sympy as sp
 
 from derive.blocks import stack
 from derive.cell import Cell
-from derive.compiler import derive
+from derive.derivation import derive
 from derive.functions import FUNCTIONS, function
 from derive.language import Eq, X, dimension, matrix, sequence, vector
 from tests import bounds
