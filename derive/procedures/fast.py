@@ -12,7 +12,7 @@ import sympy as sp
 from derive.blocks import Repeat, Rows, Stack
 from derive.equation import Equation
 from derive.language import Value
-from derive.procedures.equations import value_of
+from derive.procedures.equations import right_side, value_of
 from derive.procedures.gates import blockwise
 from derive.procedures.lowering import Lowering, sizes
 from derive.procedures.names import Names
@@ -115,7 +115,7 @@ class Fast(Places):
         target = Array(self.names.of(equation.target), (), sizes(equation.target))
         lower = Lowering(self.read_once)
         if not isinstance(equation.value, Stack):
-            return [Assign((target,), value_of(equation, lower))]
+            return [Assign((target,), right_side(equation, lower))]
         found: list[Statement] = [Assign((target,), self.allocated(target.name, (), target.dims))]
         start: sp.Expr = sp.S.Zero
         for part in equation.value.args:
