@@ -26,12 +26,12 @@ import numpy as np  # noqa: E402
 
 from verify.jacobian.analysis import Wanted, analyse  # noqa: E402
 from verify.jacobian.command import sources  # noqa: E402
-from verify.jacobian.derived import evaluated  # noqa: E402
 from verify.jacobian.files import Asked, build_run  # noqa: E402
 from verify.jacobian.rows import row_scaled  # noqa: E402
 from verify.jacobian.run import Run  # noqa: E402
 from verify.jacobian.steps import Dense  # noqa: E402
 from verify.jacobian.sweeps import exponents_of, forward_sweep, start_frame  # noqa: E402
+from verify.jacobian.values import evaluated  # noqa: E402
 
 H, T, LEADING = 64, 200, 64
 

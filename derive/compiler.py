@@ -15,15 +15,19 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import sympy as sp
+
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
 from derive.emission.wrapping import formula, wrapped
+from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.program import Program
+from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
 from derive.targets.numpy.emit import fast, textbook
 
@@ -85,9 +89,16 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector or a parameter is a number."""
-    values = {value for equation in derivation.forward.equations for value in (equation.target, *equation.reads())}
-    return not passes or not all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector or a parameter is a number."""
+    equations = derivation.forward.equations
+    values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
+
+
+def has_reduction(node: sp.MatrixExpr) -> bool:
+    """Whether an expression has sums over elements or the like in it."""
+    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:

@@ -8,9 +8,10 @@ import sympy as sp
 
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import LOOPS, stages
+from derive.procedures.stages import stages
 from derive.program import Program
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.schedule import LOOPS
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation

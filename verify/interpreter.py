@@ -125,10 +125,13 @@ class Evaluator:
     def size(self, expression: sp.Expr) -> int:
         return int(expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols}))
 
-    def number(self, value: Any) -> Any:
-        """A number, dimensions in it at their sizes."""
+    def exact(self, value: Any) -> sp.Expr:
+        """A number with the sizes of the dimensions in it."""
         value = sp.sympify(value)
-        return self.numbers.number(value.subs({symbol: self.sizes[symbol.name] for symbol in value.free_symbols}))
+        return value.subs({dim: self.sizes[dim.name] for dim in value.free_symbols}) if value.free_symbols else value
+
+    def number(self, value: Any) -> Any:
+        return self.numbers.number(self.exact(value))
 
     def constant(self, value: Any, *shape: sp.Expr) -> Array:
         return np.full([self.size(n) for n in shape], self.number(value), self.numbers.dtype)

@@ -18,20 +18,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
-from derive.pages.alphabet import function_name
+from derive.pages.alphabet import NORMALISED, function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
-from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, parts_of
+from derive.pages.columns import Columns, without_names_of_diagonals
+from derive.pages.components import Components
+from derive.pages.contraction import Contraction
+from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
+from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import Declared, declared
-from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.doubts import (
     notes_on_inputs,
     refuse_both_ways,
@@ -42,18 +45,23 @@ from derive.pages.doubts import (
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
     refuse_open_symbols,
+    refuse_tensors,
+    with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
+from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
+from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, outline
+from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
@@ -206,12 +214,17 @@ def has_display(source: Source) -> bool:
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
     forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
+    functions = [entry for entry in entries if entry.is_function]
     trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
     lefts = [target for entry in forward for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    macros, aliases = functions_of(entries)
+    quantities = {*known.kinds, *known.numbers}
+    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
+    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
+    forward, functions = whole[: len(forward)], whole[len(forward) :]
+    macros, aliases = functions_of(functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
     names.notes |= dict.fromkeys(notes)
@@ -225,47 +238,67 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     meaning = Meaning(names, macros, signs)
-    definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
+    contraction = Contraction(source, [definition for entry in forward for definition in definitions_of(meaning, entry)])
+    meaning.calls = {name: (span, contraction.formula(inside)[0]) for name, (span, inside) in meaning.calls.items()}
+    definitions = with_carried(contraction.definitions, names)
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions)
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
-    called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
-    names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
+    called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
+    names.notes |= dict.fromkeys(note for name in called if (note := CHOSEN.get(name) or NORMALISED.get(name)))
+    definitions = without_names_of_diagonals(definitions)
+    said = contraction.kinds | {name: kind for name, kind in known.kinds.items() if kind != "identity"}
+    kinds = settled(source, definitions, timed, said)
+    with_units = with_identities(names, definitions, kinds)
+    if with_units != definitions:
+        definitions, kinds = with_units, settled(source, with_units, timed, said)
     if reader.letter is not None:
-        refuse_open_symbols(names, definitions, frozenset(known.dims))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds}))
     refuse_identity(names, definitions)
-    said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
-    kinds = Kinds(source, definitions, timed, said)
-    if any(holds_diagonal(definition.body) for definition in definitions):
-        definitions = without_diagonals(source, definitions, kinds)
-        kinds = Kinds(source, definitions, timed, said)
+    refuse_tensors(names, kinds, signs)
+    contraction.require_numbers(kinds)
+    finish(kinds)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
-        refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
-    refuse_inner_products(names, definitions, kinds)
+    refuse_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
-    names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
+    names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
     names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
+    columns = Columns(kinds)
+    definitions = columns.definitions()
     shapes = Shapes(source, kinds, definitions, known.dims)
+    contraction.unify(shapes, columns)
+    settle_cuts(shapes, definitions)
+    refuse_sizes_of_nothing(shapes, definitions)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
-    shapes.name_all(states, inputs, outputs, {*shapes.shapes})
-    builder = Builder(source, kinds, shapes, steps)
+    own = [name for name in states if name not in names.carried]
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes})
+    builder = Builder(source, shapes, steps)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
+
+
+def with_carried(definitions: list[Definition], names: Names) -> list[Definition]:
+    """The definitions with the states that carry older values, each behind what it delays."""
+    found = list(definitions)
+    for name, one in names.carried.items():
+        at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
+        found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
+    return found
 
 
 def with_declared(node: Node, known: Declared) -> Node:
@@ -308,17 +341,6 @@ def spelled_name(node: Node) -> str:
     return one.symbol.name if one else ""
 
 
-def nodes(node: Core) -> Iterator[Core]:
-    """The formula and all its parts."""
-    yield node
-    for part in parts_of(node):
-        yield from nodes(part)
-
-
-def refs(node: Core) -> list[Ref]:
-    return [one for one in nodes(node) if isinstance(one, Ref)]
-
-
 def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:
     """Names in the order in which the equations read them."""
     return list(dict.fromkeys(ref.name for d in definitions for ref in refs(d.body) if ref.name in names))
@@ -330,23 +352,21 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    said = {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
-    found -= {name for name in said if not (name in timed and known.kinds[name] == "vector")}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}
+    found -= {name for name in said if not (name in timed and known.kinds[name] != "parameter")}
     return ordered(found, definitions)
 
 
 def operands(node: Core, kinds: Kinds) -> set[str]:
-    """Symbols that a matrix multiplies or that stand in a stack."""
+    """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
     found = {name for part in parts_of(node) for name in operands(part, kinds)}
     if isinstance(node, Concat):
         found |= {part.name for part in node.parts if isinstance(part, Ref)}
     for run in runs(node) if isinstance(node, Product) else ():
-        of = [(item, kinds.kind(item)) for item in run if kinds.kind(item) != NUMBER]
-        found |= (
-            {item.name for item, kind in of if isinstance(item, Ref) and kind == VECTOR}
-            if len({kind for _, kind in of}) > 1
-            else set()
-        )
+        of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
+        if len({frozenset(kind) for kind in of.values()}) > 1:
+            plain = [part.body if isinstance(part, Turned) else part for part, kind in of.items() if kind != {MATRIX}]
+            found |= {part.name for part in plain if isinstance(part, Ref)}
     return found
 
 

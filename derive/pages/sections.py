@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Definitions, Heading, Piece, Skip
+from derive.pages.components import refuse_other_sums, without_indices
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.passed import is_needless, reader_for, reason_of
-from derive.pages.primes import with_primes
+from derive.pages.primes import changed, with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
@@ -82,6 +83,7 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
+    refuse_sums_over_steps(source, found.root, time_letters(found.root.all()) | ({time} if time else set()))
     without_needless(source, found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
@@ -127,6 +129,16 @@ def entry_of(source: Source, line: Line) -> Entry:
     except PageError as error:
         return Entry(line, targets, Letter("", line.span), problem=line.problem or error)
     return Entry(line, targets, Letter("", line.span), problem=line.problem)
+
+
+def refuse_sums_over_steps(source: Source, root: Section, times: set[str]) -> None:
+    """Note at each line with a sum over steps that it can't be read."""
+    for section in root.sections():
+        for at, entry in enumerate(section.entries):
+            try:
+                refuse_other_sums(source, entry.right, times)
+            except PageError as error:
+                section.entries[at] = replace(entry, problem=error)
 
 
 def without_needless(source: Source, found: Outline, time: str | None) -> None:
@@ -246,12 +258,14 @@ class Needs:
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
         entries, reader, _ = with_primes(entries, reader)
+        entries = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in entries]
+        entries = without_indices(source, reader, entries)
         lefts = [target for entry in entries for target in entry.targets]
-        found = [one for left in lefts if (one := reader.read(with_call_indices(left, reader.letter)))]
+        found = [one for left in lefts if (one := reader.read(left))]
         defined = {one.symbol.name: one.time or 0 for one in found}
         read: dict[str, set[int]] = {}
         for entry in entries:
-            for name, time_or_none in read_in(reader, with_call_indices(entry.right, reader.letter)):
+            for name, time_or_none in read_in(reader, entry.right):
                 if time_or_none is None and not (reader.ahead and defined.get(name)):
                     continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
                 read.setdefault(name, set()).add(time_or_none or 0)

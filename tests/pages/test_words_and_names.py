@@ -71,8 +71,8 @@ def test_an_escaped_underscore_in_front_of_one_letter_is_an_index():
 
 
 def test_an_unknown_word_with_an_underscore_is_an_unknown_function():
-    with pytest.raises(PageError, match="unknown function `layer_norm`"):
-        read("page.md", text=r"$$h_t = \text{layer\_norm}(W x_t + U h_{t-1})$$")
+    with pytest.raises(PageError, match="unknown function `batch_norm`"):
+        read("page.md", text=r"$$h_t = \text{batch\_norm}(W x_t + U h_{t-1})$$")
 
 
 # ---- words behind an equation
@@ -146,11 +146,11 @@ def test_declarations_of_a_call_stand_between_semicolons(tmp_path):
 
 def test_the_hint_of_an_unknown_function_proposes_none():
     with pytest.raises(PageError) as caught:
-        read("page.md", text=r"$$h_t = \mathrm{LayerNorm}(W x_t + U h_{t-1})$$")
-    assert '--let "LayerNorm=F", F one of these functions; --let "LayerNorm=matrix"; or --let "LayerNorm=0.5"' in str(
+        read("page.md", text=r"$$h_t = \mathrm{BatchNorm}(W x_t + U h_{t-1})$$")
+    assert '--let "BatchNorm=F", F one of these functions; --let "BatchNorm=matrix"; or --let "BatchNorm=0.5"' in str(
         caught.value
     )
-    assert "LayerNorm=tanh" not in str(caught.value)
+    assert "BatchNorm=tanh" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("function", "said"), [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verify.jacobian.bounds import Bound, bound_of
-from verify.jacobian.derived import Derived, evaluated
+from verify.jacobian.derived import Derived
 from verify.jacobian.lags import Lags, gradient_by_lag
 from verify.jacobian.norms import log_norms, log_norms_from_frames
 from verify.jacobian.paths import Approximation, approximations, described, path_norms, paths_of
@@ -29,6 +29,7 @@ from verify.jacobian.sweeps import (
     start_frame,
     triangular_sweep,
 )
+from verify.jacobian.values import evaluated
 
 LN10 = float(np.log(10))
 FULL_ROTATIONS = 320
@@ -38,13 +39,16 @@ is worked on until it is near enough, or the time for it is over: the bound on w
 DENSE = 512
 """Above this size, when only leading exponents are asked for, nothing of size S × S is formed."""
 
+LARGE, LEADING = 1024, 16
+"""Above this size only so many exponents are computed where nobody asks for another number: a matrix memory of 64 × 64 has S = 4,096."""
+
 SPARE = 8
 """How many columns more than asked for a leading frame has."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """exponents: the leading k, None for all S. threshold: of the verdict. paths, gradient: whether they are computed. loss_step: of the
+    """exponents: the leading k, None for all S, or the leading few where S is large. threshold: of the verdict. paths, gradient: whether they are computed. loss_step: of the
     gradient by lag, None for T. fan: at how many lags the singular values are kept for a picture."""
 
     exponents: int | None = None
@@ -110,6 +114,12 @@ class Analysis:
             freeze(table)
 
     @property
+    def which(self) -> str:
+        """Which exponents and singular values were computed."""
+        S, k = self.run.size, len(self.exponents)
+        return f"all {S}" if k == S else f"the leading {k} of {S}"
+
+    @property
     def verdict(self) -> str:
         """`vanishing`, `stable` or `exploding`, by the largest exponent."""
         largest = float(self.exponents[0])
@@ -132,7 +142,7 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
     if not run.kernel.STATES:
         fault = "the cell has no states, so there is no Jacobian product: expected a value that is read at t-1, got none"
         raise RunError(f"jacobian: {run.name}: {fault}. Take a recurrent cell.")
-    k = wanted.exponents if wanted.exponents is not None else run.size
+    k = count_of(run, wanted)
     if not 1 <= k <= run.size:
         raise RunError(
             f"jacobian: --exponents: expected 1 to S = {run.size}, the size of the joint state, got {k}. Choose one of them."
@@ -140,7 +150,7 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
     run.outputs  # noqa: B018  refuses a run that overflows, before anything long
     warmup = run.steps // 10
     values = evaluated(run) if run.derivation is not None else None
-    leading = wanted.exponents is not None and run.size > DENSE and k + SPARE < run.size // 2
+    leading = is_leading(run, k)
     if leading:
         figures = leading_figures(run, values, k, warmup, wanted, watch)
     else:
@@ -150,6 +160,18 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
     return Analysis(
         run, wanted, warmup, k + SPARE if leading else run.size, bound_of(run, values), paths, approximate, gradient, **figures
     )
+
+
+def count_of(run: Run, wanted: Wanted) -> int:
+    """How many exponents are computed."""
+    if wanted.exponents is not None:
+        return wanted.exponents
+    return LEADING if run.size > LARGE else run.size
+
+
+def is_leading(run: Run, count: int) -> bool:
+    """Whether the figures come from a frame of a few columns, without any S × S array."""
+    return run.size > DENSE and count + SPARE < run.size // 2
 
 
 def amount_of(run: Run, wanted: Wanted) -> int:
@@ -177,7 +199,7 @@ def dense_figures(run: Run, steps: Steps, k: int, warmup: int, wanted: Wanted, w
         singular, error = estimated_singular_logs(swept)
     error = error / LN10
     method = "spectral norm of the whole product"
-    return figures(exponents, norms, singular[:, :k] if wanted.exponents else singular, error, fan, method)
+    return figures(exponents, norms, singular[:, :k], error, fan, method)
 
 
 def leading_figures(run: Run, values: Any, k: int, warmup: int, wanted: Wanted, watch: Watch) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bounds on the product's norm, derived from the blocks of the Jacobian: CS224n equations (15) and (16), for whatever cell has one.
+"""Bounds on the product's norm, derived from the terms of the Jacobian: CS224n equations (15) and (16), for whatever cell has one.
 
 The norm of a sum is at most the sum of the norms, of a product the product; of diag(v) the largest |v|. Where each coefficient has a
 largest value whatever the inputs are, for these weights and this start, the cell has a uniform bound per step: for h = f(U h' + W x) it
@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from derive.blocks import Rows, Stack
-from derive.expressions import is_timed, substitute, values_in
-from derive.language import Diagonal, Hadamard, Plus, Times, Value, Zeros, coefficient, hadamard
+from derive.expressions import is_timed, values_in
+from derive.language import Hadamard, Plus, Value, coefficient, hadamard
+from verify.jacobian.derived import Step, chained
+from verify.jacobian.maps import Elementwise, Left, Map, Number, Repeated, Right, Running, Spread, Summed
 from verify.jacobian.ranges import Ranges, unbounded_in
 from verify.jacobian.run import Array, Run
+from verify.jacobian.summands import Chain, Summand, after_step, before_step, is_elementwise, is_still, joined, summands_of
 from verify.jacobian.values import Values
 
-Largest = Callable[[Any], Any]
-"""The largest absolute element of a vector expression: a number, or (T, B) along a run."""
+
+class Largest(Protocol):
+    """How large a coefficient is: a number, or (T, B) along a run."""
+
+    def element(self, node: Any) -> Any:
+        """The largest absolute element."""
+
+    def norm(self, node: Any, flat: bool = False) -> Any:
+        """The spectral norm; flat: of all elements as one column."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,9 @@ def bound_of(run: Run, values: Values | None) -> Bound:
     """What can be said of a run's products before they are computed."""
     if values is None:
         return Bound("No bound: it is derived from equations, and a kernel file has none.")
-    program: Any = run.derivation.jacobian  # type: ignore[union-attr]
     ranges = Ranges(values)
-    blocks = Blocks(values, program, lambda vector: supremum_of(vector, ranges), ranges)
-    along = Blocks(values, program, lambda vector: measured(vector, values), ranges).joint()
+    blocks = Blocks(values, Suprema(ranges), ranges)
+    along = Blocks(values, Measured(values), ranges).joint()
     trajectory = tuple(np.cumsum(log10(np.broadcast_to(along, (run.steps, run.batch)))[::-1], axis=0).mean(axis=1).tolist())
     total = blocks.joint()
     if not np.isfinite(total):
@@ -101,20 +109,21 @@ def log10(values: Array) -> Array:
 
 
 class Blocks:
-    """Bounds of the Jacobian's blocks, one `largest` deciding of what."""
+    """Bounds of the Jacobian's blocks, one `Largest` deciding of what."""
 
-    def __init__(self, values: Values, program: Any, largest: Largest, ranges: Ranges) -> None:
-        self.values, self.program, self.ranges = values, program, ranges
+    def __init__(self, values: Values, largest: Largest, ranges: Ranges) -> None:
+        self.values, self.largest, self.ranges = values, largest, ranges
+        self.at = Step(values, slice(None))
+        self.summands = summands_of(values.run.derivation)
+        self.states = values.run.derivation.cell.states  # type: ignore[union-attr]
         self.rests_on: set[Any] = set()
-        self.equations = {equation.target: equation for equation in program.equations}
-        self.bounds: dict[Any, Any] = {}
         self.unbounded: set[str] = set()
-        self.largest = largest
 
     def joint(self) -> Any:
         """Of the whole Jacobian: the norm of the matrix of the bounds of its blocks."""
-        bounds = [self.of(block) for block in self.program.results]
-        n = int(len(bounds) ** 0.5)
+        columns = [self.moved_by(before) for before in self.states]
+        bounds = [column.get(after_step(after), 0.0) for after in self.states for column in columns]
+        n = len(self.states)
         if n == 1:
             return bounds[0]
         if not all(np.isfinite(bound).all() for bound in bounds):
@@ -123,78 +132,128 @@ class Blocks:
         matrix = np.stack([np.broadcast_to(bound, shape) for bound in bounds], axis=-1).reshape(*shape, n, n)
         return np.linalg.norm(matrix, 2, axis=(-2, -1))
 
-    def of(self, node: Any) -> Any:
-        """The bound of an expression."""
-        if isinstance(node, Value) and node.kind.startswith("jacobian"):
-            if node not in self.bounds:
-                self.bounds[node] = sum((self.of(self.expanded(term.value)) for term in self.equations[node].terms), 0.0)
-            return self.bounds[node]
-        if not is_timed(node):
-            return float(np.linalg.norm(self.values.of(node), 2))
-        number, rest = coefficient(node)
-        size = abs(float(number))
-        match rest:
-            case Value() if rest != node:
-                return size * self.of(rest)
-            case Diagonal():
-                found = self.largest(rest.args[0])
-                if not np.isfinite(found).all():
-                    self.unbounded |= {value.name + ("_t-1" if value.lag else "") for value in unbounded_in(rest, self.ranges)}
-                self.rests_on |= self.ranges.states_under(rest)
-                return size * found
-            case Plus():
-                return size * sum(self.of(part) for part in rest.args)
-            case Times():
-                return size * self.product(list(rest.args))
-            case Rows():
-                return size * self.of(rest.args[0])
-            case Stack():
-                return size * sum(self.of(part) for part in rest.args if not isinstance(part, Zeros))
-        return np.inf
+    def moved_by(self, state: Value) -> dict[Value, Any]:
+        """The bound of every tangent that is moved by a state before the step. What is the same at every step is taken together first."""
+        start = before_step(state)
+        bounds: dict[Value, Any] = {start: 1.0}
+        still: dict[Value, Array | None] = {start: self.identity(start)}
+        parts: dict[Value, list[Summand]] = {}
+        for one in self.summands:
+            if one.read in bounds:
+                parts.setdefault(one.target, []).append(one)
+                matrices = [self.still(each, still[each.read]) for each in parts[one.target]]
+                there = [matrix for matrix in matrices if matrix is not None]
+                whole = sum(there[1:], there[0]) if len(there) == len(matrices) else None
+                still[one.target] = whole
+                more = self.of(one.chain, still[one.read], bounds[one.read]) if whole is None else float(np.linalg.norm(whole, 2))
+                bounds[one.target] = more + bounds.get(one.target, 0.0) if whole is None else more
+        return bounds
 
-    def product(self, factors: list[Any]) -> Any:
-        """Of a product, neighbours that don't differ from step to step taken together."""
+    def identity(self, value: Value) -> Array | None:
+        """Of a vector or a number; None of a matrix, which no matrix multiplies as a whole."""
+        return np.eye(self.values.size(value.shape[0])) if value.shape[1] == 1 else None
+
+    def still(self, one: Summand, inner: Array | None) -> Array | None:
+        """A summand as a matrix, where it is the same at every step; None where it isn't."""
+        if inner is None or not is_still(one.chain) or not all(each.is_of_columns for each in one.chain):
+            return None
+        return chained(one.chain, inner, self.at)
+
+    def of(self, chain: Chain, inner: Array | None, behind: Any) -> Any:
+        """Of maps one after the other, neighbours that are the same at every step taken together; inner: what is behind them as a matrix,
+        None where there is only its bound."""
         bound: Any = 1.0
-        while factors:
-            still = next((k for k, factor in enumerate(factors) if is_timed(factor)), len(factors))
-            if still:
-                together = Times(*factors[:still], evaluate=False) if still > 1 else factors[0]
-                bound = bound * float(np.linalg.norm(self.values.of(together), 2))
-                factors = factors[still:]
+        while chain:
+            count = 0
+            while count < len(chain) and is_still(chain[count : count + 1]) and chain[count].is_of_columns:
+                count += 1
+            if count == len(chain) and inner is not None:
+                return bound * float(np.linalg.norm(chained(chain, inner, self.at), 2))
+            if count:
+                together = chained(chain[:count], np.eye(self.values.size(chain[count - 1].shape[0])), self.at)
+                bound = bound * float(np.linalg.norm(together, 2))
             else:
-                bound = bound * self.of(factors[0])
-                factors = factors[1:]
-        return bound
+                bound, count = bound * self.of_map(chain[0]), 1
+            chain = chain[count:]
+        return bound * behind
 
-    def expanded(self, node: Any) -> Any:
-        """The expression with shared parts, and blocks that don't differ from step to step, written out."""
+    def of_map(self, one: Map) -> Any:
+        """Of one map."""
+        match one:
+            case Number():
+                return abs(self.values.number(one.factor))
+            case Elementwise():
+                return self.known(one.factor, self.largest.element(one.factor))
+            case Spread():
+                return self.known(one.factor, self.largest.norm(one.factor, flat=True))
+            case Left() | Right():
+                return self.known(one.factor, self.largest.norm(one.factor))
+            case Summed():
+                rows, columns = one.sizes(self.at)
+                return float(np.sqrt(rows * columns))
+            case Running():
+                return float(np.linalg.norm(np.tri(one.sizes(self.at)[0]), 2))
+            case Repeated():
+                return float(np.sqrt(one.times))
+        return 1.0
 
-        def written_out(part: Any) -> Any | None:
-            equation = self.equations.get(part) if isinstance(part, Value) else None
-            if equation is None:
-                return None
-            right = self.expanded(equation.value)
-            return None if is_timed(right) and part.kind.startswith("jacobian") else right
-
-        return substitute(node, written_out)
+    def known(self, factor: Any, found: Any) -> Any:
+        """How large a coefficient is, noting what that rests on, or what isn't known."""
+        if is_timed(factor):
+            self.rests_on |= self.ranges.states_under(factor)
+            if not np.isfinite(found).all():
+                self.unbounded |= {value.name + ("_t-1" if value.lag else "") for value in unbounded_in(factor, self.ranges)}
+        return found
 
     def factors(self) -> tuple[float | None, float | None]:
         """(beta_h, beta_W) where the Jacobian is one term: diagonals that change times a matrix that doesn't."""
-        if len(self.program.results) != 1 or len(self.equations[self.program.results[0]].terms) != 1:
+        by_target = {one.target: one for one in self.summands}
+        if len(self.states) != 1 or len(by_target) != len(self.summands):
             return None, None
-        number, rest = coefficient(self.expanded(self.equations[self.program.results[0]].terms[0].value))
-        parts = list(rest.args) if isinstance(rest, Times) else [rest]
-        timed = [part for part in parts if is_timed(part)]
-        if any(not isinstance(part, Diagonal) for part in timed) or parts[: len(timed)] != timed:
+        chain: Chain = ()
+        value, start = after_step(self.states[0]), before_step(self.states[0])
+        while value != start and value in by_target:
+            chain, value = joined(self.states[0], chain, by_target[value].chain), by_target[value].read
+        count = next((k for k, one in enumerate(chain) if not is_elementwise((one,)) or is_still((one,))), len(chain))
+        count = max(count, int(bool(chain) and isinstance(chain[0], Number)))
+        if not is_still(chain[count:]):
             return None, None
-        beta_h = abs(float(number)) * float(np.prod([self.largest(part.args[0]) for part in timed]))
-        return beta_h, self.product(parts[len(timed) :])
+        return float(np.prod([self.of_map(one) for one in chain[:count]])), self.of(chain[count:], self.identity(start), 1.0)
 
 
-def measured(vector: Any, values: Values) -> Array:
-    """The largest absolute element at each step, (T, B)."""
-    array = np.abs(values.of(vector)).max(axis=(-2, -1))
-    return np.broadcast_to(array, (values.run.steps, values.run.batch))
+class Measured:
+    """`Largest` of each step of a run, (T, B)."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+
+    def element(self, node: Any) -> Any:
+        return self.at_steps(np.abs(self.values.of(node)).max(axis=(-2, -1)))
+
+    def norm(self, node: Any, flat: bool = False) -> Any:
+        array = self.values.of(node)
+        of_all = flat or 1 in array.shape[-2:]
+        return self.at_steps(np.linalg.norm(array, "fro" if of_all else 2, axis=(-2, -1)))
+
+    def at_steps(self, figures: Array) -> Array:
+        return np.broadcast_to(figures, (self.values.run.steps, self.values.run.batch))
+
+
+class Suprema:
+    """`Largest` whatever the inputs are; infinity where nothing is known."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+
+    def element(self, node: Any) -> float:
+        return supremum_of(node, self.ranges)
+
+    def norm(self, node: Any, flat: bool = False) -> float:
+        """At most the root of how many elements there are times the largest of them; of what is the same at every step as it is."""
+        if not is_timed(node):
+            return float(np.linalg.norm(self.ranges.values.of(node), "fro" if flat else 2))
+        rows, columns = (self.ranges.values.size(size) for size in node.shape)
+        return float(np.sqrt(rows * columns)) * supremum_of(node, self.ranges)
 
 
 # ---- the largest value of a coefficient, whatever the inputs
@@ -208,7 +267,7 @@ def supremum_of(vector: Any, ranges: Ranges) -> float:
         found = min(found, *(grouped_supremum(rest, ranges, key) for key in (values_in, ranges.bases)))
     elif isinstance(rest, Plus):
         found = min(found, sum(supremum_of(term, ranges) for term in rest.args))
-    return abs(float(number)) * found
+    return abs(ranges.values.number(number)) * found
 
 
 def grouped_supremum(product: Any, ranges: Ranges, key: Callable[[Any], Any]) -> float:

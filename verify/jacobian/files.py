@@ -71,7 +71,7 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     if sequences is None:
         rng = np.random.default_rng([asked.seed, 1])
         shape = (sizes["T"], sizes["B"])
-        inputs = {n: rng.standard_normal((*shape, size_of(dims[0], sizes))) for n, dims in kernel.INPUTS.items()}
+        inputs = {n: rng.standard_normal((*shape, *[size_of(d, sizes) for d in dims])) for n, dims in kernel.INPUTS.items()}
         return Run(name, kernel, parameters, inputs, {}, derivation, applied, tuple(notes))
     inputs = {n: sequences[n] for n in kernel.INPUTS}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from derive.blocks import Stack
-from derive.expressions import values_in
-from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
+from derive.expressions import is_timed, matrix_parts, summands, values_in
+from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient, transpose
+from derive.shapes import is_scalar, rank
 from verify.jacobian.opening import CannotOpen, Opened, dimension_sizes, opened
 from verify.jacobian.run import Array, RunError
 
@@ -21,7 +22,8 @@ RECURRENT = ("gaussian", "orthogonal", "identity")
 class Init:
     """How weights start: scale of every matrix; recurrent: what square matrices that multiply a state are; forget_bias: what is added
     inside the gates that carry a state over (None: 0), see `opening`.
-    A gaussian matrix has variance scale^2 / fan in, others are scale times that."""
+    A gaussian matrix has variance scale^2 / fan in, others are scale times that; a vector that stands in a matrix product counts as one.
+    What a whole sum is multiplied by, and a number that multiplies anything, is 1; other vectors and numbers, as biases, are 0."""
 
     scale: float = 1.0
     forget_bias: float | None = None
@@ -104,10 +106,14 @@ def drawn(
 ) -> tuple[dict[str, Array], Applied]:
     """(every parameter, what was applied). one_of_several: a cell whose gates can't be opened stays as drawn, and says why."""
     rng = np.random.default_rng([seed, 0])
+    in_products, factors = roles(derivation.cell.forward) if derivation is not None else (set(), set())
     out = {}
     for name, shape in shapes.items():
-        normal = rng.standard_normal(shape)
-        out[name] = init.scale * normal / np.sqrt(shape[1]) if len(shape) == 2 else np.zeros(shape)
+        normal = np.asarray(rng.standard_normal(shape))
+        if len(shape) == 2 or name in in_products:
+            out[name] = init.scale * normal / np.sqrt(shape[-1])
+        else:
+            out[name] = np.full(shape, float(name in factors))
     blocks = tuple(dict.fromkeys(name for name, _ in recurrent_blocks(kernel, derivation, out)))
     applied = Applied(init, blocks)
     if init.recurrent != "gaussian":
@@ -121,6 +127,24 @@ def drawn(
         if not one_of_several:
             raise
         return out, replace(applied, why_not=error.fault)
+
+
+def roles(forward: Any) -> tuple[set[str], set[str]]:
+    """(vectors of parameters that stand in a matrix product; numbers that multiply anything, and vectors that multiply all that varies in
+    their equation, as the gain of a normalisation)."""
+    in_products: set[str] = set()
+    factors: set[str] = set()
+    for equation in forward.equations:
+        terms = [coefficient(part)[1] for part in summands(equation.value)]
+        for term in terms:
+            parts = [transpose(part) if isinstance(part, Transposed) else part for part in matrix_parts(term)]
+            still = [part for part in parts if isinstance(part, Value) and not part.timed]
+            alone = not any(is_timed(other) for other in terms if other is not term)
+            if isinstance(term, Times):
+                in_products |= {part.name for part in still if part.is_vector}
+            elif isinstance(term, Hadamard):
+                factors |= {part.name for part in still if is_scalar(part) or (part.is_vector and alone)}
+    return in_products, factors
 
 
 # ---- recurrent matrices
@@ -157,8 +181,8 @@ def recurrent_blocks(kernel: Any, derivation: Any, parameters: Mapping[str, Arra
     A kernel file has no equations: there it is every square matrix whose two dimensions are those of a state.
     """
     if derivation is None:
-        dims = {tuple(shape) for shape in kernel.STATES.values()}
-        return [(n, slice(None)) for n, d in kernel.PARAMETERS.items() if len(d) == 2 and d[0] == d[1] and (d[0],) in dims]
+        dims = {dim for shape in kernel.STATES.values() for dim in shape}
+        return [(n, slice(None)) for n, d in kernel.PARAMETERS.items() if len(d) == 2 and d[0] == d[1] and d[0] in dims]
     found: dict[tuple[str, int, int], None] = {}
     for name, operand in products(derivation.cell.forward):
         array, start = parameters[name], 0
@@ -171,17 +195,25 @@ def recurrent_blocks(kernel: Any, derivation: Any, parameters: Mapping[str, Arra
 
 
 def products(forward: Any) -> list[tuple[str, Any]]:
-    """(parameter, what it multiplies) of every product of a parameter with a vector in the forward equations."""
+    """(parameter, what it multiplies) of every product of a matrix of parameters in the forward equations; a state that is a matrix may
+    stand on either side."""
     out = []
     for equation in forward.equations:
         for term in equation.terms:
             for part in term.value.args if isinstance(term.value, (Plus, Hadamard)) else [term.value]:
                 rest = coefficient(part)[1]
                 if isinstance(rest, Times) and len(rest.args) == 2:
-                    left = rest.args[0].args[0] if isinstance(rest.args[0], Transposed) else rest.args[0]
-                    if isinstance(left, Value) and not left.timed and left in forward.given:
+                    left, right = (factor.args[0] if isinstance(factor, Transposed) else factor for factor in rest.args)
+                    if is_parameter(left, forward):
                         out.append((left.name, rest.args[1]))
+                    elif is_parameter(right, forward):
+                        out.append((right.name, left))
     return out
+
+
+def is_parameter(node: Any, forward: Any) -> bool:
+    """Whether a node is a matrix of parameters."""
+    return isinstance(node, Value) and not node.timed and rank(node) == 2 and node in forward.given
 
 
 def parts_of(operand: Any, forward: Any) -> list[Any]:

@@ -35,7 +35,7 @@ def gradient_by_lag(
 ) -> Lags:
     """The norms of what each step contributes to the gradient of a loss that is read at one step.
 
-    cotangents: dL_s/d(state or output) at that step, {name: (B, n)}, missing = zero; by default a random unit vector over all states.
+    cotangents: dL_s/d(state or output) at that step, {name: (B, ...)}, missing = zero; by default a random unit vector over all states.
     """
     s = run.steps if loss_step is None else loss_step
     if not 1 <= s <= run.steps:
@@ -55,7 +55,7 @@ def gradient_by_lag(
 def unit_cotangents(run: Run, seed: int) -> dict[str, Array]:
     """A random unit vector over the joint state, the same for each sequence."""
     vector = np.random.default_rng([seed, 4]).standard_normal(run.size)
-    return run.split(np.tile(vector / np.linalg.norm(vector), (run.batch, 1)))
+    return run.states_of(np.tile(vector / np.linalg.norm(vector), (run.batch, 1)))
 
 
 def one_sequence(run: Run, s: int, given: dict[str, Array], b: int, logs: dict[str, dict[str, Array]], watch: Watch) -> None:

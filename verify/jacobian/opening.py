@@ -15,8 +15,9 @@ import sympy as sp
 
 from derive.blocks import Rows
 from derive.expressions import matrix_parts, values_in
-from derive.language import Apply, Hadamard, Ones, Plus, Value, X, coefficient
-from verify.jacobian.ranges import range_of_function
+from derive.language import Apply, Hadamard, Identity, Ones, Plus, Times, Value, X, add, coefficient, matmul, transpose
+from derive.shapes import rank
+from verify.jacobian.intervals import range_of_function
 from verify.jacobian.run import Array, RunError
 from verify.jacobian.values import scalar
 
@@ -180,7 +181,7 @@ def gate_of(derivation: Any, state: Value, terms: Any, leaf: Any, defined: Mappi
     offsets = merged(offsets_of(inside, defined))
     biases = [offset for offset in offsets if offset.name and offset.number]
     if not biases:
-        fault = f"{name}, which carries {state.name} over, has no bias: expected a vector of parameters added inside it, got none"
+        fault = f"{name}, which carries {state.name} over, has no bias: expected parameters added inside it, got none"
         raise CannotOpen(where, fault, "Add one to the equations, or leave forget-bias out")
     others = {offset: readers(str(offset.name), leaf, derivation.cell.equations, offset.rows is not None) for offset in biases}
     taker = next((offset for offset in biases if not others[offset]), biases[0])
@@ -199,6 +200,8 @@ def factors_of(node: Any, past: Value, defined: Mapping[Any, Any]) -> list[tuple
     terms: list[tuple[float, Factors]] = []
     if rest == past:
         terms = [(1.0, ())]
+    elif isinstance(rest, Times) and (whole := multiplied_out(rest)) is not None:
+        terms = factors_of(whole, past, defined)
     elif isinstance(rest, Value) and rest in defined:
         terms = factors_of(defined[rest], past, defined)
     elif isinstance(rest, Plus):
@@ -212,9 +215,23 @@ def factors_of(node: Any, past: Value, defined: Mapping[Any, Any]) -> list[tuple
     return [(float(number) * size, factors) for size, factors in terms]
 
 
+def multiplied_out(product: Times) -> Any | None:
+    """A matrix product with the sum in it that holds an identity multiplied out, (I - k kᵀ) C; None where there is none."""
+    for k, factor in enumerate(product.args):
+        if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
+            return add(*[matmul(*product.args[:k], term, *product.args[k + 1 :]) for term in factor.args])
+    return None
+
+
+def spread(node: Any) -> Any:
+    """A vector in place of a matrix whose columns, or rows, are that vector."""
+    parts = [part for part in node.args if not isinstance(part, Ones)] if isinstance(node, Times) else []
+    return transpose(parts[0]) if len(parts) == 1 and parts[0].shape[0] == 1 else parts[0] if len(parts) == 1 else node
+
+
 def leaves_of(node: Any, defined: Mapping[Any, Any]) -> list[Any]:
     """What a factor is made of by sums and products, definitions written out: functions, inputs, parameters, whatever else."""
-    rest = coefficient(node)[1]
+    rest = spread(coefficient(node)[1])
     if isinstance(rest, Value) and rest in defined:
         return leaves_of(defined[rest], defined)
     if isinstance(rest, (Plus, Hadamard)):
@@ -225,6 +242,7 @@ def leaves_of(node: Any, defined: Mapping[Any, Any]) -> list[Any]:
 def number_of(node: Any, defined: Mapping[Any, Any], leaves: Mapping[Any, float]) -> float:
     """The value of a factor where its leaves have these values."""
     number, rest = coefficient(node)
+    rest = spread(rest)
     if isinstance(rest, Value) and rest in defined:
         value = number_of(defined[rest], defined, leaves)
     elif isinstance(rest, Plus):
@@ -270,7 +288,7 @@ def offsets_of(node: Any, defined: Mapping[Any, Any]) -> list[Offset]:
         found = [Offset(1.0, None)]
     elif isinstance(rest, Value) and rest in defined:
         found = offsets_of(defined[rest], defined)
-    elif isinstance(rest, Value) and not rest.timed and rest.is_vector:
+    elif isinstance(rest, Value) and not rest.timed and rank(rest) < 2:
         found = [Offset(1.0, rest.name)]
     elif isinstance(rest, Plus):
         found = [offset for part in rest.args for offset in offsets_of(part, defined)]

@@ -6,20 +6,23 @@ Paths are found in the derived Jacobian, by the reasons and the shape of its ter
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from derive.expressions import values_in
 from derive.functions import sigma
-from derive.language import Apply, Diagonal, Identity, X, coefficient
+from derive.language import Apply, Ones, X, add, hadamard, scale
 from derive.notation import Notation
 from derive.rules import JVP, identity_of
-from verify.jacobian.derived import Derived, Mark, Numbered, ends_of, terms_of
+from verify.jacobian.derived import Derived
+from verify.jacobian.maps import Elementwise, Number
 from verify.jacobian.norms import log_norms, log_norms_from_frames
 from verify.jacobian.run import Array, Run
+from verify.jacobian.summands import Mark, Summand, after_step, before_step, is_elementwise, summands_of
 from verify.jacobian.sweeps import Watch, quiet
 
 EXACT = 256
@@ -43,7 +46,7 @@ class Path:
     name: str
     kind: str
     marks: frozenset[Mark]
-    terms: tuple[Numbered, ...]
+    terms: tuple[Summand, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PathNorms:
 
 def paths_of(run: Run) -> list[Path]:
     """The paths of a cell, those that leave the same routes only once."""
-    terms = terms_of(run)
+    terms = summands_of(run.derivation)
     cell: Any = run.derivation.cell  # type: ignore[union-attr]
     wanted = [*through_values(terms, cell), *carousels(terms, cell), *through_parameters(terms, cell)]
     found: list[Path] = []
@@ -71,53 +74,54 @@ def paths_of(run: Run) -> list[Path]:
     return found
 
 
-Candidate = tuple[str, str, list[Numbered]]
+Candidate = tuple[str, str, list[Summand]]
 
 
-def through_values(terms: list[Numbered], cell: Any) -> list[Candidate]:
+def through_values(terms: Sequence[Summand], cell: Any) -> list[Candidate]:
     """Everything that reaches a state through one named value, such as a gate."""
     states = {state.name for state in cell.states}
     names = [target.name for target in cell.targets if target.name not in states]
-    return [(name, "through", [term for term in terms if term.target.name == name]) for name in names]
+    return [(name, "through", [term for term in terms if term.name == name]) for name in names]
 
 
-def carousels(terms: list[Numbered], cell: Any) -> list[Candidate]:
+def carousels(terms: Sequence[Summand], cell: Any) -> list[Candidate]:
     """A state that is carried over element by element, past every function: the constant error carousel, where the factor is 1."""
     states = {state.name for state in cell.states}
-    by_name: dict[str, list[Numbered]] = defaultdict(list)
+    by_name: dict[str, list[Summand]] = defaultdict(list)
     for term in terms:
-        if term.target.name in states and term.block is None and carried(term):
-            name = term.target.name if term.wrt == term.target.name else f"{term.target.name} from {term.wrt}"
+        if term.name in states and term.is_direct and carried(term):
+            name = term.name if term.read.name == term.name else f"{term.name} from {term.read.name}"
             by_name[f"carousel {name}"].append(term)
     return [(name, "carousel", chosen) for name, chosen in by_name.items()]
 
 
-def carried(term: Numbered) -> bool:
-    """Whether a term is diagonal and doesn't come from the derivative of a function."""
+def carried(term: Summand) -> bool:
+    """Whether a term is a product element by element and doesn't come from the derivative of a function."""
     links = term.reason.links() if term.reason is not None else ()
     through_function = any(link.rule == identity_of(JVP[Apply]) for link in links)
-    return isinstance(coefficient(term.value)[1], (Diagonal, Identity)) and not through_function
+    return is_elementwise(term.chain) and not through_function
 
 
-def through_parameters(terms: list[Numbered], cell: Any) -> list[Candidate]:
+def through_parameters(terms: Sequence[Summand], cell: Any) -> list[Candidate]:
     """Everything that passes one parameter: a recurrent matrix, a peephole."""
     names = [value.name for value in cell.parameters]
     reads = {term.mark: {value.name for value in values_in(term.value) if not value.timed} for term in terms}
     return [(name, "parameter", [term for term in terms if name in reads[term.mark]]) for name in names]
 
 
-def route_weights(run: Run, terms: list[Numbered], marks: frozenset[Mark]) -> Array:
+def route_weights(run: Run, terms: Sequence[Summand], marks: frozenset[Mark]) -> Array:
     """A fingerprint of the routes that pass a marked term, by result: each term a random number, each route their product."""
     rng = np.random.default_rng(7)
-    total: dict[Any, float] = defaultdict(float)
-    through: dict[Any, float] = defaultdict(float)
-    for term in terms:
-        weight = rng.uniform(1, 2)
-        total[term.target] += weight * (total[term.block] if term.block is not None else 1.0)
-        below = through[term.block] if term.block is not None else 0.0
-        through[term.target] += total[term.block] * weight if term.mark in marks and term.block is not None else below * weight
-        through[term.target] += weight if term.mark in marks and term.block is None else 0.0
-    return np.array([through[block] for _, _, block in ends_of(run.derivation)])
+    states = run.derivation.cell.states  # type: ignore[union-attr]
+    found = []
+    for before in states:
+        total: dict[Any, float] = defaultdict(float, {before_step(before): 1.0})
+        through: dict[Any, float] = defaultdict(float)
+        for term, weight in zip(terms, rng.uniform(1, 2, len(terms)), strict=True):
+            total[term.target] += weight * total[term.read]
+            through[term.target] += weight * (total if term.mark in marks else through)[term.read]
+        found += [through[after_step(after)] for after in states]
+    return np.array(found)
 
 
 def path_norms(steps: Derived, paths: Iterable[Path], seed: int = 0, watch: Watch = quiet) -> list[PathNorms]:
@@ -183,13 +187,14 @@ def approximations(run: Run, steps: Derived, paths: list[Path]) -> list[Approxim
     """The two approximations of the documents, as far as the cell has what they speak of."""
     out, whole = [], Cached(steps)
     for path in [p for p in paths if p.kind == "carousel"]:
-        state = path.terms[0].target.name
-        if path.terms[0].wrt == state:
-            says = f"the gradient of {state} passes through its carousel only: dE/d{state}_t-1 = ({texts(run, path)[0]}) dE/d{state}_t"
+        state = path.terms[0].name
+        if path.terms[0].read.name == state:
+            factor = run.derivation.notation().formula(carousel_of(path))  # type: ignore[union-attr]
+            says = f"the gradient of {state} passes through its carousel only: dE/d{state}_t-1 = ({factor}) ∘ dE/d{state}_t"
             alone = steps.with_path(path.marks, True)
             out.append(approximation(f"carousel only, {state}", says, whole, Cached(alone), part_of(run, state)))
     gates = set(gates_of(run))
-    marks = frozenset(term.mark for term in steps.terms if term.target.name in gates)
+    marks = frozenset(term.mark for term in steps.summands if term.name in gates)
     if marks:
         says = f"d(states)_t/d(states)_t-1 with {', '.join(sorted(gates))} held constant"
         out.append(approximation("gates constant", says, whole, Cached(steps.with_path(marks, False)), slice(None)))
@@ -233,10 +238,16 @@ def relative(true: Array, other: Array, part: slice) -> float | None:
 # ---- in words
 
 
-def texts(run: Run, path: Path) -> list[str]:
-    """The terms of a path as formulas."""
-    notation: Notation = run.derivation.notation()  # type: ignore[union-attr]
-    return [notation.formula(term.value) for term in path.terms]
+def carousel_of(path: Path) -> Any:
+    """What a state is multiplied by, element by element, in a carousel."""
+    return add(*[coefficient_of(term) for term in path.terms])
+
+
+def coefficient_of(term: Summand) -> Any:
+    """What an elementwise term multiplies the tangent by that it reads."""
+    number = sp.Mul(*[one.factor for one in term.chain if isinstance(one, Number)])
+    factors = [one.factor for one in term.chain if isinstance(one, Elementwise)]
+    return scale(number, hadamard(*factors) if factors else Ones(*term.read.shape))
 
 
 def described(run: Run, path: Path) -> list[dict[str, str]]:

@@ -7,22 +7,36 @@ lies between h' and n where z lies between 0 and 1. What can't be bounded this w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from derive.blocks import Rows, Stack
+from derive.blocks import Repeat, Rows, Stack
 from derive.expressions import is_timed, values_in
-from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, X, Zeros, add, coefficient, hadamard, scale
-from derive.reductions import Softmax
+from derive.language import (
+    Apply,
+    Diagonal,
+    Hadamard,
+    Identity,
+    Ones,
+    Plus,
+    Times,
+    Transposed,
+    Value,
+    X,
+    Zeros,
+    add,
+    coefficient,
+    hadamard,
+    scale,
+    transpose,
+)
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from verify.jacobian.intervals import EVERYWHERE, Range, common, extremes, extremes_of, hull, inside, scaled, times
 from verify.jacobian.run import Array
-from verify.jacobian.values import Values, scalar
-
-Range = tuple[float, float]
-EVERYWHERE: Range = (-np.inf, np.inf)
+from verify.jacobian.values import Values
 
 ROUNDS, APART = 13, 6
 """How often the states' intervals are pushed through a step before their limit is guessed, from three of them so far apart: states that
@@ -30,9 +44,6 @@ read each other take turns in growing, two or three of them. The guess is then p
 
 CORNERS = 10
 """Of how many values at most an expression's extremes are looked for at all corners: 2^10 of them."""
-
-REFINED = 30
-"""How often an extreme's place is narrowed to two thirds: from a cell of the grid to 1e-5 of it, where the value is right to its square."""
 
 ROOM = 1e-9
 """How much wider than the guess an interval is made, so that rounding doesn't decide whether a step stays inside it."""
@@ -84,7 +95,7 @@ class Ranges:
             return extremes_of(self.values.of(node))
         found = self.by_operation(node)
         for leaves, defined in ((self.bases(node), self.defined), (values_in(node), {})):
-            if len(leaves) == 1 and leaves[0] != node and (function := as_scalar(node, leaves[0], defined)) is not None:
+            if len(leaves) == 1 and leaves[0] != node and (function := self.as_scalar(node, leaves[0], defined)) is not None:
                 found = common(found, extremes(function, self.of(leaves[0])))
         return found
 
@@ -97,28 +108,55 @@ class Ranges:
             found = self.polynomial(rest)
         else:
             found = self.operation(rest)
-        return times((float(number), float(number)), found)
+        return scaled(self.values.number(number), found)
 
     def operation(self, node: Any) -> Range:
         """Of a node that is no polynomial."""
         match node:
             case Apply():
                 return extremes(node.scalar, self.of(node.expr))
-            case Softmax():
+            case Softmax() | FirstLargest():
                 return (0.0, 1.0)
-            case Rows():
+            case Rows() | Repeat() | Transposed() | Largest():
                 return self.of(node.args[0])
+            case Ones():
+                return (1.0, 1.0)
             case Zeros():
                 return (0.0, 0.0)
+            case Identity():
+                return (0.0, 1.0)
+            case Diagonal():
+                return hull((0.0, 0.0), self.of(node.args[0]))
             case Stack():
                 parts = [self.of(part) for part in node.args]
                 return (min(low for low, _ in parts), max(high for _, high in parts))
-            case Times() if not is_timed(node.args[0]) and len(node.args) == 2:
-                matrix, (low, high) = self.values.of(node.args[0]), self.of(node.args[1])
-                if np.isfinite((low, high)).all():
-                    up, down = np.maximum(matrix, 0).sum(axis=1), np.minimum(matrix, 0).sum(axis=1)
-                    return (float((up * low + down * high).min()), float((up * high + down * low).max()))
+            case Total():
+                return scaled(self.count(node.args[0]), self.of(node.args[0]))
+            case Cumulative():
+                found = self.of(node.args[0])
+                return hull(found, scaled(self.count(node.args[0]), found))
+            case LogSumExp():
+                low, high = self.of(node.args[0])
+                return (low + np.log(self.count(node.args[0])), high + np.log(self.count(node.args[0])))
+            case Times():
+                return self.product(list(node.args))
         return EVERYWHERE
+
+    def product(self, factors: list[Any]) -> Range:
+        """Of a matrix product: sums of as many products as the inner dimension has elements."""
+        left, right = factors[0], factors[1] if len(factors) == 2 else Times(*factors[1:], evaluate=False)
+        if not is_timed(left):
+            return weighted(self.values.of(left), self.of(right))
+        if not is_timed(right):
+            return weighted(self.values.of(right).swapaxes(-1, -2), self.of(left))
+        found = times(self.of(left), self.of(right))
+        if left == transpose(right):  # of a column with itself: squares
+            found = common(found, (0.0, np.inf))
+        return scaled(self.values.size(left.shape[1]), found)
+
+    def count(self, node: Any) -> int:
+        """How many elements a quantity has."""
+        return self.values.size(node.shape[0]) * self.values.size(node.shape[1])
 
     def states_under(self, node: Any) -> set[Any]:
         """The states before the step that a bounded expression reads as they are, definitions written out."""
@@ -181,9 +219,40 @@ class Ranges:
         out = [factor for part in inner[1].args for factor in self.factors(part)]
         return [scale(number * inner[0], out[0]), *out[1:]]
 
+    def as_scalar(self, node: Any, base: Any, defined: Mapping[Any, Any]) -> sp.Expr | None:
+        """An elementwise expression of one value as an expression in `X`, definitions written out; None where it isn't one."""
+        number, rest = self.coefficient(node)
+        inner: sp.Expr | None
+        if rest == base:
+            return number * X
+        match rest:
+            case Value() if rest in defined:
+                inner = self.as_scalar(defined[rest], base, defined)
+            case Ones():
+                inner = sp.S.One
+            case Apply():
+                below = self.as_scalar(rest.expr, base, defined)
+                inner = None if below is None else rest.scalar.subs(X, below)
+            case Plus():
+                sign, linear, others = affine(rest)
+                parts = [self.as_scalar(part, base, defined) for part in others]
+                parts += [] if linear is None else [sign * X if linear == base else None]
+                inner = None if any(part is None for part in parts) else sp.Add(*parts)
+            case Hadamard():
+                parts = [self.as_scalar(part, base, defined) for part in rest.args]
+                inner = None if any(part is None for part in parts) else sp.Mul(*parts)
+            case _:
+                inner = None
+        return None if inner is None else number * inner
+
+    def coefficient(self, node: Any) -> tuple[sp.Expr, Any]:
+        """(number, the rest), dimensions in the number as their sizes."""
+        number, rest = coefficient(node)
+        return self.values.exact(number), rest
+
     def as_polynomial(self, node: Any, symbols: dict[Any, sp.Symbol]) -> sp.Expr:
         """An expression as a polynomial in symbols for what is neither sum nor product, definitions written out."""
-        number, rest = coefficient(node)
+        number, rest = self.coefficient(node)
         below = self.defined.get(rest) if isinstance(rest, Value) else None
         if below is not None and isinstance(coefficient(below)[1], (Plus, Hadamard, Value)) and not has_matrix(below):
             return number * self.as_polynomial(below, symbols)
@@ -228,27 +297,12 @@ def corners(powers: Array, numbers: Array, ranges: list[Range]) -> Range:
     return extremes_of(np.prod(points[:, None] ** powers, axis=-1) @ numbers)
 
 
-def times(first: Range, second: Range) -> Range:
-    """Of a product; 0 times anything is 0, since infinity is never reached."""
-    ends = [0.0 if a == 0 or b == 0 else a * b for a in first for b in second]
-    return (min(ends), max(ends))
-
-
-def extremes_of(array: Array) -> Range:
-    return (float(array.min()), float(array.max()))
-
-
-def hull(first: Range, second: Range) -> Range:
-    return (min(first[0], second[0]), max(first[1], second[1]))
-
-
-def common(first: Range, second: Range) -> Range:
-    """Of what lies in both."""
-    return (max(first[0], second[0]), min(first[1], second[1]))
-
-
-def inside(inner: Range, outer: Range) -> bool:
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
+def weighted(matrix: Array, limits: Range) -> Range:
+    """Of a matrix times columns whose elements lie between limits."""
+    if not np.isfinite(limits).all():
+        return EVERYWHERE
+    (low, high), up, down = limits, np.maximum(matrix, 0).sum(axis=1), np.minimum(matrix, 0).sum(axis=1)
+    return (float((up * low + down * high).min()), float((up * high + down * low).max()))
 
 
 def limit(boxes: list[Range]) -> Range:
@@ -265,98 +319,6 @@ def end_of(ends: list[float]) -> float:
         return np.inf
     stop = ends[2] + last * last / (before - last)
     return stop + ROOM * max(abs(stop), 1.0)
-
-
-# ---- functions of one number
-
-
-def as_scalar(node: Any, base: Any, defined: Mapping[Any, Any]) -> sp.Expr | None:
-    """An elementwise expression of one value as an expression in `X`, definitions written out; None where it isn't one."""
-    number, rest = coefficient(node)
-    inner: sp.Expr | None
-    if rest == base:
-        return number * X
-    match rest:
-        case Value() if rest in defined:
-            inner = as_scalar(defined[rest], base, defined)
-        case Ones():
-            inner = sp.S.One
-        case Apply():
-            below = as_scalar(rest.expr, base, defined)
-            inner = None if below is None else rest.scalar.subs(X, below)
-        case Plus():
-            sign, linear, others = affine(rest)
-            parts = [as_scalar(part, base, defined) for part in others]
-            parts += [] if linear is None else [sign * X if linear == base else None]
-            inner = None if any(part is None for part in parts) else sp.Add(*parts)
-        case Hadamard():
-            parts = [as_scalar(part, base, defined) for part in rest.args]
-            inner = None if any(part is None for part in parts) else sp.Mul(*parts)
-        case _:
-            inner = None
-    return None if inner is None else number * inner
-
-
-def range_of_function(function: sp.Expr) -> Range:
-    """(infimum, supremum) of a function over all numbers."""
-    return extremes(function, EVERYWHERE)
-
-
-def supremum(function: sp.Expr, limits: Range) -> float:
-    """sup |f| over a range."""
-    return max(abs(end) for end in extremes(function, limits))
-
-
-@cache
-def extremes(function: sp.Expr, limits: Range) -> Range:
-    """(infimum, supremum) of a function over a range: the extremes of a fine grid, refined where they are; infinite where it still grows
-    at the ends of the grid, or isn't defined somewhere."""
-    x = grid(limits)
-    y = evaluated(function, x)
-    if np.isnan(y).any():
-        return EVERYWHERE
-    return (-highest(-sp.sympify(function), limits, x, -y), highest(sp.sympify(function), limits, x, y))
-
-
-def highest(function: sp.Expr, limits: Range, x: Array, y: Array) -> float:
-    if grows(y, x, limits):
-        return np.inf
-    if np.isfinite(limits).all() and (np.all(y[1:] >= y[:-1]) or np.all(y[1:] <= y[:-1])):
-        return float(y.max())
-    k = int(y.argmax())
-    low, high = float(x[max(k - 1, 0)]), float(x[min(k + 1, len(x) - 1)])
-    best = float(y[k])
-    for _ in range(REFINED):
-        third = (high - low) / 3
-        left, right = evaluated(function, np.array([low + third, high - third])).tolist()
-        best = max(best, left, right)
-        low, high = (low + third, high) if left < right else (low, high - third)
-    return best
-
-
-def grid(limits: Range) -> Array:
-    """Points of a range, its ends and 0 among them; an infinite end is approached as far as 1e100."""
-    if np.isfinite(limits).all():
-        inner = [0.0] if limits[0] < 0 < limits[1] else []
-        return np.unique(np.concatenate([np.linspace(*limits, 4001), inner]))
-    far = np.concatenate([np.logspace(np.log10(51), 6, 60), np.logspace(7, 100, 94)])
-    x = np.concatenate([-far[::-1], np.linspace(-50, 50, 20001), far])
-    ends = [end for end in limits if np.isfinite(end)]
-    return np.unique(np.concatenate([x[(x >= limits[0]) & (x <= limits[1])], ends]))
-
-
-def evaluated(function: sp.Expr, x: Array) -> Array:
-    """The function's values; nan where it isn't defined."""
-    with np.errstate(all="ignore"):
-        return np.asarray(np.broadcast_to(scalar(function, x), x.shape), float)
-
-
-def grows(y: Array, x: Array, limits: Range) -> bool:
-    """Whether a function is still growing at the infinite ends of a grid, or is infinite at a finite one."""
-    if not np.isfinite(y.max()):
-        return True
-    near = y[np.abs(x) <= max(1e3, *(2 * abs(end) for end in limits if np.isfinite(end)), 1e3)].max()
-    return bool(float(y.max()) > near + 0.1 + abs(near) * 1e-3)
 
 
 def unbounded_in(node: Any, ranges: Ranges) -> list[Value]:

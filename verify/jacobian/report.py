@@ -47,6 +47,7 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
         "exponents": numbers(a.exponents),
         "exponents_spread": numbers(a.exponents_spread),
         "exponents_unit": "natural log per step",
+        "exponents_which": a.which,
         "warmup": a.warmup,
         "log10_norms": numbers(a.log10_norms),
         "log10_norms_spread": numbers(a.log10_norms_spread),
@@ -114,6 +115,12 @@ def sentence(analysis: Analysis) -> str:
     return f"{head}: a gradient {change} tenfold every {LN10 / abs(largest):.3g} steps."
 
 
+def computed(analysis: Analysis) -> str:
+    """Which exponents there are, where not all were computed."""
+    how = f"from a frame of {analysis.columns} columns" if analysis.columns < analysis.run.size else "of all"
+    return f"Exponents and singular values: {analysis.which}, {how}; --exponents k takes others."
+
+
 def figure(value: float | None) -> str:
     return "none" if value is None else "−∞" if value == -np.inf else f"{value:.4g}"
 
@@ -165,6 +172,8 @@ def show(analyses: Sequence[Analysis]) -> None:
     console.print(table)
     for analysis in analyses:
         console.print(f"\n{sentence(analysis)}", markup=False)
+        if len(analysis.exponents) < analysis.run.size:
+            console.print(computed(analysis), markup=False)
         for line in analysis.run.applied.says() if analysis.run.applied else ():
             console.print(line, markup=False)
         console.print(f"norm by lag 1..{analysis.run.steps}: {spark(analysis.log10_norms)}", markup=False)

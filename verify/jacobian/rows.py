@@ -11,53 +11,48 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
-from derive.expressions import is_timed
-from derive.language import Diagonal, Identity, Times, Value, coefficient, hadamard
-from verify.jacobian.derived import ends_of, summands
+from derive.language import Value, hadamard
+from verify.jacobian.derived import Step, chained
+from verify.jacobian.maps import Elementwise, Number, as_column
 from verify.jacobian.run import Array, Run
 from verify.jacobian.steps import CHUNK
+from verify.jacobian.summands import Chain, Summand, after_step, before_step, is_still, summands_of
 from verify.jacobian.values import Values
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """number diag(rows) matrix; rows None for 1, matrix None for the identity."""
+    """number diag(rows) matrix; rows None for 1, matrix without maps for the identity."""
 
-    number: float
+    number: Any
     rows: Any
-    matrix: Any
+    matrix: Chain
 
 
-def scaled_terms(derivation: Any, block: Value) -> list[Scaled] | None:
-    """A block of the derived Jacobian as such a sum; None where it isn't one."""
-    equations = {equation.target: equation for equation in derivation.jacobian.equations}
-    out: list[Scaled] = []
-    for term in equations[block].terms:
-        for part in summands(term.value):
-            found = scaled(derivation, part)
-            if found is None:
-                return None
-            out += found
-    return out
+def scaled_terms(summands: tuple[Summand, ...], before: Value) -> dict[Value, list[Scaled] | None]:
+    """Every tangent that is moved by one before the step as such a sum of it; None where it isn't one."""
+    found: dict[Value, list[Scaled] | None] = {before: [Scaled(sp.S.One, None, ())]}
+    for one in summands:
+        if one.read in found:
+            inner, there = found[one.read], found.get(one.target, [])
+            more = None if inner is None else scaled(one.chain, inner)
+            found[one.target] = None if more is None or there is None else there + more
+    return found
 
 
-def scaled(derivation: Any, node: Any) -> list[Scaled] | None:
-    """One term of a block, the blocks in it written out."""
-    number, rest = coefficient(node)
-    factors = list(rest.args) if isinstance(rest, Times) else [rest]
-    rows = None
-    while factors and isinstance(factors[0], Diagonal):
-        rows = factors[0].args[0] if rows is None else hadamard(rows, factors[0].args[0])
-        factors = factors[1:]
-    if len(factors) == 1 and isinstance(factors[0], Value) and factors[0].kind.startswith("jacobian"):
-        inner = scaled_terms(derivation, factors[0])
-        return None if inner is None else [Scaled(float(number) * i.number, both(rows, i.rows), i.matrix) for i in inner]
-    if any(is_timed(factor) for factor in factors):
+def scaled(chain: Chain, inner: list[Scaled]) -> list[Scaled] | None:
+    """Maps of such a sum: products element by element scale rows; a matrix is one that is the same at every step, of unscaled rows."""
+    number, rows = sp.S.One, None
+    still = next((k for k, one in enumerate(chain) if not isinstance(one, (Number, Elementwise))), len(chain))
+    for one in chain[:still]:
+        number *= one.factor if isinstance(one, Number) else 1
+        rows = both(rows, one.factor) if isinstance(one, Elementwise) else rows
+    matrix = chain[still:]
+    if matrix and not (is_still(matrix) and all(one.is_of_columns for one in matrix) and all(i.rows is None for i in inner)):
         return None
-    if not factors or isinstance(factors[0], Identity):
-        return [Scaled(float(number), rows, None)]
-    return [Scaled(float(number), rows, factors[0] if len(factors) == 1 else Times(*factors, evaluate=False))]
+    return [Scaled(number * i.number, both(rows, i.rows), matrix + i.matrix) for i in inner]
 
 
 def both(first: Any, second: Any) -> Any:
@@ -94,7 +89,7 @@ class RowScaled:
         self.there = -1
 
     def column(self, before: str, terms: dict[str, list[Scaled]]) -> Column:
-        full = {after: [term for term in some if term.matrix is not None] for after, some in terms.items()}
+        full = {after: [term for term in some if term.matrix] for after, some in terms.items()}
         with_full = [after for after, some in full.items() if some]
         most = max([len(some) for some in full.values()], default=0)
         n, m = self.run.sizes, self.run.sizes[before]
@@ -105,12 +100,12 @@ class RowScaled:
             stop = start + n[after]
             for g, term in enumerate(full[after]):
                 coefficients[start:stop, :, g] = self.vector(term, n[after]).reshape(-1, n[after]).T
-                matrices[start:stop, g] = self.values.of(term.matrix)
+                matrices[start:stop, g] = self.matrix(term, m)
             start = stop
         places = np.concatenate([np.arange(self.size)[self.where[after]] for after in with_full] or [np.arange(0)])
         beside: list[tuple[int, list[Array]]] = []  # (where they start, diagonals of states that stand side by side)
         for after, some in terms.items():
-            alone = [self.vector(term, n[after]) for term in some if term.matrix is None]
+            alone = [self.vector(term, n[after]) for term in some if not term.matrix]
             if not alone:
                 continue
             start = self.where[after].start
@@ -122,8 +117,12 @@ class RowScaled:
 
     def vector(self, term: Scaled, size: int) -> Array:
         """The scaling of the rows, (T, B, n, 1)."""
-        array = np.ones((size, 1)) if term.rows is None else self.values.of(term.rows)
-        return term.number * np.broadcast_to(array, (self.steps, self.batch, size, 1))
+        array = np.ones((size, 1)) if term.rows is None else as_column(self.values.of(term.rows))
+        return self.values.number(term.number) * np.broadcast_to(array, (self.steps, self.batch, size, 1))
+
+    def matrix(self, term: Scaled, size: int) -> Array:
+        """What a unit vector of each of `size` components becomes, (n, size)."""
+        return chained(term.matrix, np.eye(size), Step(self.values, 0))
 
     def full(self, t: int) -> dict[str, Array]:
         """The full columns of J at one step, {state before: (B, R, m)}.
@@ -170,7 +169,9 @@ class RowScaled:
 @lru_cache(maxsize=16)
 def terms_by_ends(derivation: Any) -> dict[tuple[str, str], list[Scaled] | None]:
     """The terms of every block, by (state after, state before): the same for every run of a cell."""
-    return {(after, before): scaled_terms(derivation, block) for after, before, block in ends_of(derivation)}
+    states = derivation.cell.states
+    found = {before.name: scaled_terms(summands_of(derivation), before_step(before)) for before in states}
+    return {(after.name, before.name): found[before.name].get(after_step(after), []) for after in states for before in states}
 
 
 def row_scaled(run: Run, values: Values | None) -> RowScaled | None:

@@ -24,7 +24,8 @@ class RunError(ValueError):
 class Run:
     """A kernel that keeps the contract, and the arguments of one forward call, in float64.
 
-    parameters {name: as PARAMETERS}, inputs {name: (T, B, n)}, state {name: (B, n)} (zeros where absent).
+    parameters {name: as PARAMETERS}, inputs {name: (T, B, ...)}, state {name: (B, ...)} (zeros where absent): a number has no further
+    axis, a vector one, a matrix two. Of all states together, (..., S), matrices stand row by row.
     derivation: the cell's `derive.compiler.Derivation`, where the kernel comes from equations; paths and bounds are read from it.
     applied: what --init or a remedy did to the weights (`initial.Applied`); None where they were given.
     notes: what a reader should know of how the arrays were read.
@@ -47,7 +48,7 @@ class Run:
         self.check("state", self.state, (), kernel.STATES, 1)
         for name, array in self.inputs.items():
             if 0 in array.shape[:2]:
-                fault = f"inputs['{name}']: expected at least one step and one sequence, (T, B, n), got {array.shape}"
+                fault = f"inputs['{name}']: expected at least one step and one sequence, (T, B, ...), got {array.shape}"
                 raise RunError(f"{self.name}: {fault}. Give longer arrays.")
 
     def check(
@@ -81,11 +82,11 @@ class Run:
 
     @cached_property
     def outputs(self) -> dict[str, Array]:
-        """Every state and output of the forward pass, {name: (T, B, n)}. Raises RunError where they aren't finite."""
+        """Every state and output of the forward pass, {name: (T, B, ...)}. Raises RunError where they aren't finite."""
         with np.errstate(all="ignore"):
             outputs, _ = self.forward(self.inputs, self._state())
         for name in self.kernel.STATES:
-            bad = np.flatnonzero(~np.isfinite(outputs[name]).all(axis=(1, 2)))
+            bad = np.flatnonzero(~np.isfinite(outputs[name]).all(axis=tuple(range(1, outputs[name].ndim))))
             if bad.size:
                 raise RunError(
                     f"{self.name}: state {name} isn't finite from step {bad[0] + 1} of {self.steps} on: expected finite numbers, "
@@ -97,18 +98,23 @@ class Run:
         return self.complete_state(self.state) if self.state else None
 
     def complete_state(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """Every state by name, zeros where it isn't given; its size is that of another state or of a parameter."""
-        return {name: given[name] if name in given else np.zeros((self.batch, self.sizes[name])) for name in self.kernel.STATES}
+        """Every state by name, zeros where it isn't given; its shape is that of another state or of a parameter."""
+        return {name: given[name] if name in given else np.zeros((self.batch, *self.shapes[name])) for name in self.kernel.STATES}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each state of one sequence, in the order of STATES."""
+        one = {name: array[:1] for name, array in self.inputs.items()}
+        if set(self.state) == set(self.kernel.STATES):
+            return {name: self.state[name].shape[1:] for name in self.kernel.STATES}
+        with np.errstate(all="ignore"):
+            outputs, _ = self.forward(one, None)
+        return {name: outputs[name].shape[2:] for name in self.kernel.STATES}
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """How many components each state has, in the order of STATES."""
-        one = {name: array[:1] for name, array in self.inputs.items()}
-        if set(self.state) == set(self.kernel.STATES):
-            return {name: self.state[name].shape[-1] for name in self.kernel.STATES}
-        with np.errstate(all="ignore"):
-            outputs, _ = self.forward(one, None)
-        return {name: outputs[name].shape[-1] for name in self.kernel.STATES}
+        return {name: int(np.prod(shape, dtype=int)) for name, shape in self.shapes.items()}
 
     @cached_property
     def size(self) -> int:
@@ -117,14 +123,26 @@ class Run:
 
     @cached_property
     def before(self) -> dict[str, Array]:
-        """The states before each step and after the last, {name: (T + 1, B, n)}."""
+        """The states before each step and after the last, {name: (T + 1, B, ...)}."""
         start = self.complete_state(self.state)
         return {name: np.concatenate([start[name][None], self.outputs[name]]) for name in self.kernel.STATES}
 
     def split(self, joint: Array, axis: int = -1) -> dict[str, Array]:
-        """The states of a joint array, by name."""
+        """The components of each state in a joint array, by name."""
         ends = np.cumsum(list(self.sizes.values()))[:-1]
         return dict(zip(self.sizes, np.split(joint, ends, axis=axis), strict=True))
+
+    def states_of(self, joint: Array) -> dict[str, Array]:
+        """The states of (..., S), each in its shape."""
+        return {name: part.reshape(*part.shape[:-1], *self.shapes[name]) for name, part in self.split(joint).items()}
+
+    def joint_of(self, states: Mapping[str, Array]) -> Array:
+        """States as (..., S)."""
+        parts = [states[name] for name in self.shapes]
+        flat = [
+            part.reshape(*part.shape[: part.ndim - len(self.shapes[n])], -1) for n, part in zip(self.shapes, parts, strict=True)
+        ]
+        return np.concatenate(flat, axis=-1)
 
     def forward(self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None) -> tuple[Mapping[str, Array], Any]:
         """The kernel's forward with these parameters: (outputs, tape)."""

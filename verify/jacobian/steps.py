@@ -104,17 +104,15 @@ def from_backward(run: Run, start: int, stop: int) -> Array:
     rows = np.arange((stop - start) * run.batch * S) % S
     inputs, state = single_steps(run, start, stop, S)
     _, tape = run.forward(inputs, state)
-    unit = run.split(np.eye(S)[rows][None])
-    gradients = run.backward(tape, unit)
-    joint = np.concatenate([gradients.state[name] for name in run.kernel.STATES], axis=-1)
-    return joint.reshape(stop - start, run.batch, S, S)
+    gradients = run.backward(tape, run.states_of(np.eye(S)[rows][None]))
+    return run.joint_of(gradients.state).reshape(stop - start, run.batch, S, S)
 
 
 def single_steps(run: Run, start: int, stop: int, copies: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Steps start <= t < stop as examples of a batch of single steps, each repeated: (inputs, state)."""
 
     def examples(array: Array) -> Array:
-        return np.repeat(array.reshape(-1, array.shape[-1]), copies, axis=0)
+        return np.repeat(array.reshape(-1, *array.shape[2:]), copies, axis=0)
 
     inputs = {name: examples(array[start:stop])[None] for name, array in run.inputs.items()}
     return inputs, {name: examples(array[start:stop]) for name, array in run.before.items()}
@@ -135,20 +133,19 @@ class Products:
         if not hasattr(run.kernel, "jvp"):
             return Given(dense_jacobians(run, t, t + 1)).push(0, frame)
         inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
-        tangent = {name: np.ascontiguousarray(part) for name, part in run.split(columns_as_examples(frame)).items()}
+        tangent = {name: np.ascontiguousarray(part) for name, part in run.states_of(columns_as_examples(frame)).items()}
         moved = run.call("jvp", run.parameters, inputs, state, {}, {}, tangent)
-        return self.as_columns([moved[name][0] for name in run.kernel.STATES], frame.shape[-1])
+        return self.as_columns(run.joint_of(moved)[0], frame.shape[-1])
 
     def pull(self, t: int, frame: Array) -> Array:
         run = self.run
         inputs, state = single_steps(run, t, t + 1, frame.shape[-1])
         _, tape = run.forward(inputs, state)
-        cotangents = {name: part[None] for name, part in run.split(columns_as_examples(frame)).items()}
-        gradients = run.backward(tape, cotangents)
-        return self.as_columns([gradients.state[name] for name in run.kernel.STATES], frame.shape[-1])
+        gradients = run.backward(tape, run.states_of(columns_as_examples(frame)[None]))
+        return self.as_columns(run.joint_of(gradients.state), frame.shape[-1])
 
-    def as_columns(self, parts: list[Array], columns: int) -> Array:
-        joint = np.concatenate(parts, axis=-1)
+    def as_columns(self, joint: Array, columns: int) -> Array:
+        """(B k, S) as (B, S, k)."""
         return joint.reshape(self.batch, columns, self.size).swapaxes(-1, -2)
 
 

@@ -15,9 +15,10 @@ from tests import bounds
 from tests.verify.jacobian.runs import run_of, words_run
 from verify.jacobian import Run
 from verify.jacobian.bounds import bound_of, rounded_up
-from verify.jacobian.derived import evaluated
-from verify.jacobian.ranges import Ranges, extremes, range_of_function
+from verify.jacobian.intervals import extremes, range_of_function
+from verify.jacobian.ranges import Ranges
 from verify.jacobian.steps import Dense
+from verify.jacobian.values import evaluated
 
 BOUNDED: dict[str, tuple[list[str], dict[str, tuple[float, float]]]] = {
     "exp(-softplus)": (

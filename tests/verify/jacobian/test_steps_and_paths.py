@@ -16,11 +16,12 @@ from tests.kernels import kernel_of_cell
 from tests.verify.jacobian.runs import orthogonal, rnn, run_of, without
 from verify.jacobian import Run, Wanted, analyse
 from verify.jacobian.bounds import bound_of
-from verify.jacobian.derived import Derived, dense, evaluated
+from verify.jacobian.derived import Derived, dense
+from verify.jacobian.intervals import range_of_function, supremum
 from verify.jacobian.paths import approximations, gates_of, path_norms, paths_of
-from verify.jacobian.ranges import range_of_function, supremum
 from verify.jacobian.rows import row_scaled
 from verify.jacobian.steps import Dense, Products, from_backward
+from verify.jacobian.values import evaluated
 
 CELLS = [
     "rnn", "rnn --activation relu", "lstm", "lstm --peephole", "lstm --peephole diagonal --candidate-peephole",
