@@ -15,7 +15,7 @@ SIZE = f"self.{PIECE} = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), 
 BLOCK = '''
 
 BLOCK = 512
-"""Steps times examples of a block: with fewer the products are too small, with more a block leaves the cache."""
+"""Steps times examples of a block: with fewer, products are too small; with more, it leaves the cache."""
 '''
 
 

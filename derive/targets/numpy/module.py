@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import sympy as sp
@@ -41,21 +42,21 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    more = MEMORY if buffered else ""
-    return f"""The cell `{cell.command}` and its gradients, in NumPy.
-
-An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; so
-`W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n).
-`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v.
-{more}"""
+    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *([MEMORY] if buffered else [])]
+    return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
-MEMORY = """
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a call, share its memory.
-A stack of k gates that no product reads has them one after the other, (k, B, n). `k_v` is what multiplies a gradient on its way
-to v, computed for a block of steps ahead of the loop.
-"""
+READING = (
+    "An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; "
+    "so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n). "
+    "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
+)
+MEMORY = (
+    "In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each step, are made once, by "
+    "`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a call, share its memory. "
+    "A stack of k gates that no product reads has them one after the other, (k, B, n). `k_v` is what multiplies a gradient on its "
+    "way to v, computed for a block of steps ahead of the loop."
+)
 
 
 # ---- functions
@@ -70,7 +71,7 @@ def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict
     lengths = dict(procedure.lengths)
     sized = [line for axis in lengths if axis in printer.sizes for line in lines(printer.size(lengths[axis]), STEP, f"{axis} = ")]
     helpers.update(printer.helpers)
-    head = [STEP + line if line else "" for line in signature.head(cell)]
+    head = signature.head(cell)
     used = [name for name in order_of_sizes(printer.sizes, names) if name not in lengths]
     return [f"def {signature.text}:", *signature.doc(), *head, *size_lines(used, names), *sized, *inner]
 
