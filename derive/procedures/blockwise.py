@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy as sp
 
 from derive.blocks import Rows
@@ -10,7 +12,8 @@ from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
 from derive.procedures.equations import value_of
 from derive.procedures.fast import COUNT, START, STOP, Fast, Parts
-from derive.procedures.lowering import Lowering, elementwise, filled, sizes, turned
+from derive.procedures.lowering import Lowering
+from derive.procedures.names import Names
 from derive.procedures.places import PIECE
 from derive.procedures.procedure import (
     ALL,
@@ -30,9 +33,12 @@ from derive.procedures.procedure import (
     View,
     part,
 )
+from derive.procedures.shaping import elementwise, filled, sizes, turned
 from derive.procedures.stages import STEPS
 from derive.procedures.sums import summed
+from derive.procedures.textbook import Surroundings
 from derive.procedures.written import copied
+from derive.program import Program
 from derive.shapes import STEPS_AND_EXAMPLES
 
 BLOCK = "m.block"
@@ -107,8 +113,8 @@ class Backward(Fast):
 
     backwards = True
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments, PIECE)  # type: ignore[arg-type]
+    def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value]) -> None:
+        super().__init__(program, names, around, keep, PIECE)
         self.flats: dict[Operand, Array] = {}
         self.cotangents: dict[Value, Array] = {}
         self.totals: dict[Value, Entry] = {}
@@ -213,10 +219,10 @@ class Backward(Fast):
         )
         if is_product and self.is_leaf(value.args[1]) and value.args[0].shape[1] != 1 and value.shape[0] != 1:
             matrix = turned(Lowering(self.at_hand)(value.args[0]))
-            return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]  # type: ignore[arg-type]
+            return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
         if not equation.terms:
-            return [copied(Number(sp.S.Zero), out)]  # type: ignore[arg-type]
-        return [copied(value_of(equation, Parts(self.at_hand)), out)]  # type: ignore[arg-type]
+            return [copied(Number(sp.S.Zero), out)]
+        return [copied(value_of(equation, Parts(self.at_hand)), out)]
 
     def result(self, value: Value) -> Entry:
         """The array of a gradient at all steps."""
@@ -262,7 +268,7 @@ class Backward(Fast):
             found.append(Assign((array,), steps(source, START + shift, STOP + shift)))
         for array in self.cotangents.values():
             entry = self.allocated(array.name, (PIECE, *array.axes[1:]), array.dims)
-            found.append(copied(steps(array, START, STOP), steps(entry, None, COUNT)))  # type: ignore[arg-type]
+            found.append(copied(steps(array, START, STOP), steps(entry, None, COUNT)))
         return found
 
     def kept_results(self) -> list[Statement]:
@@ -272,7 +278,7 @@ class Backward(Fast):
             target = equation.target
             if target in self.program.results and target.kind == "cotangent" and target.timed:
                 out = steps(self.result(target), START, STOP)
-                found.append(copied(self.at_hand(target), out))  # type: ignore[arg-type]
+                found.append(copied(self.at_hand(target), out))
         return found
 
     def finish(self) -> list[Statement]:

@@ -14,7 +14,7 @@ from derive.equation import Equation
 from derive.language import Value
 from derive.procedures.equations import right_side, value_of
 from derive.procedures.gates import blockwise
-from derive.procedures.lowering import Lowering, sizes
+from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
 from derive.procedures.places import PIECE, WHOLE, Places, base_of, in_blocks, of_rows
 from derive.procedures.procedure import (
@@ -26,7 +26,6 @@ from derive.procedures.procedure import (
     Cut,
     Do,
     Loop,
-    Memory,
     Number,
     Operand,
     Position,
@@ -34,6 +33,7 @@ from derive.procedures.procedure import (
     View,
     Walk,
 )
+from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, leaves
@@ -52,7 +52,7 @@ class Parts(Lowering):
 
     def __call__(self, node: sp.MatrixExpr) -> Operand:
         if isinstance(node, Value) or (isinstance(node, Rows) and isinstance(node.args[0], Value)):
-            return self.read(node)  # type: ignore[arg-type]
+            return self.read(node)
         if isinstance(node, Repeat) and self.in_blocks:
             return self(node.args[0])
         return super().__call__(node)
@@ -71,7 +71,7 @@ class Fast(Places):
         self.around = around
         self.fixed: dict[Array, Operand] = {}
         """Names that the loop reads and that are the same at every step."""
-        self.numbers: dict[Array, Operand] = {}
+        self.numbers: dict[Number, Array] = {}
         self.views: dict[str, dict[Array, Operand]] = {PIECE: {}, WHOLE: {}}
         """Names that are views of an array at each step, by what the array holds."""
         self.along: dict[Array, Operand] = {}
@@ -137,8 +137,8 @@ class Fast(Places):
 
     # ---- memory
 
-    def borrow_for(self, operand: Operand) -> Memory:
-        """Memory for an operand, until the end of an equation."""
+    def borrow_for(self, operand: Operand) -> Operand:
+        """Operand for an operand, until the end of an equation."""
         if STEPS in operand.axes:
             whole = self.borrow((PIECE, *operand.axes[1:]), operand.dims)
             return View(whole, (Cut(None, COUNT), *[ALL] * (len(whole.axes) + len(whole.dims) - 1)))
@@ -149,23 +149,22 @@ class Fast(Places):
 
     def number(self, number: Number) -> Operand:
         """A number in a loop: an array of the dtype, which needn't be converted at each step."""
-        known = NUMBERS.get(number.value)
-        name = next((a.name for a, made in self.numbers.items() if made.arguments == (number,)), None)  # type: ignore[union-attr]
-        array = Array(self.names.made(name or known or f"number_{len(self.numbers) + 1}"))
-        self.numbers[array] = Call("array", (number,))
-        return array
+        if number not in self.numbers:
+            name = NUMBERS.get(number.value, f"number_{len(self.numbers) + 1}")
+            self.numbers[number] = Array(self.names.made(name))
+        return self.numbers[number]
 
-    def product(self, call: Call, out: Memory) -> Statement:
+    def product(self, call: Call, out: Operand) -> Statement:
         """A matrix product: of all steps and examples at once, of the examples of one step, or as it comes."""
         left, right = call.arguments
         plain = len(left.axes) + len(left.dims) == 2 and len(right.axes) + len(right.dims) == 2
         if plain and self.is_one_piece(out):
-            return Do(Call("dot", call.arguments, call.axes, call.dims, out=out))  # type: ignore[arg-type]
+            return Do(Call("dot", call.arguments, call.axes, call.dims, out=out))
         if left.axes == STEPS_AND_EXAMPLES and not right.axes and len(right.dims) == 2 and self.is_one_piece(out):
-            return Do(Call("dot", (self.flat(left), right), (), (), out=self.flat(out)))  # type: ignore[arg-type]
+            return Do(Call("dot", (self.flat(left), right), (), (), out=self.flat(out)))
         return Do(call.into(out))
 
-    def is_one_piece(self, out: Memory) -> bool:
+    def is_one_piece(self, out: Operand) -> bool:
         """Whether memory is contiguous, but for its steps."""
         if isinstance(out, Call):
             return False
@@ -297,22 +296,17 @@ class Fast(Places):
         writer = Writer(self.borrow_for, self.number, self.product)
         if isinstance(value, Stack):
             for rows, part in self.elsewhere(equation):
-                writer.write(Parts(self.in_step, (STEPS,))(part), self.memory(rows))
+                writer.write(Parts(self.in_step, (STEPS,))(part), self.in_step(rows))
         else:
             self.by, self.rows = self.by_blocks(equation), target.shape[0]
             lower = Parts(self.in_step, (STEPS,))
             lower.in_blocks = self.by > 0
-            out = self.memory(target)
+            out = self.in_step(target)
             operand = value_of(equation, lower)
             writer.write(operand, out, out if self.is_consuming(equation) and out in leaves(operand) else None)
             self.by = 0
         self.release()
         return [comment, *writer.statements]
-
-    def memory(self, node: sp.MatrixExpr) -> Memory:
-        found = self.in_step(node)
-        assert isinstance(found, Array | View | Call)
-        return found
 
     def is_alias(self, equation: Equation) -> bool:
         """Whether a target is rows of another value, and lies there."""
@@ -341,16 +335,16 @@ class Fast(Places):
         body = self.body()
         if not body:
             return []
-        pieces = ((PIECE, "ahead", Cut(None, COUNT)), (WHOLE, "steps", part))
-        if self.length == PIECE:
-            pieces = ((PIECE, "steps", Cut(None, COUNT)),)  # type: ignore[assignment]
+        first = "steps" if self.length == PIECE else "ahead"
+        pieces = ((PIECE, first, Cut(None, COUNT)), (WHOLE, "steps", part))
         walks = tuple((Walk(name, tuple(self.views[of].items()), of), cut) for of, name, cut in pieces if self.views[of])
         loop = Loop(Position("t"), STEPS, tuple(body), backwards=self.backwards, walks=walks, along=tuple(self.along.items()))
         return [loop]
 
     def invariant(self) -> list[Statement]:
         """Names that the loop reads and that are the same at every step."""
-        return [Assign((array,), operand) for array, operand in (*self.numbers.items(), *self.fixed.items())]
+        numbers = [Assign((array,), Call("array", (number,))) for number, array in self.numbers.items()]
+        return [*numbers, *[Assign((array,), operand) for array, operand in self.fixed.items()]]
 
     # ---- outside of the loop: all steps at hand at once
 
@@ -381,9 +375,9 @@ class Fast(Places):
         lower = Parts(self.at_hand)
         if isinstance(equation.value, Stack):
             for rows, part in self.elsewhere(equation):
-                writer.write(lower(part), self.at_hand(rows))  # type: ignore[arg-type]
+                writer.write(lower(part), self.at_hand(rows))
         else:
-            writer.write(value_of(equation, lower), self.at_hand(equation.target))  # type: ignore[arg-type]
+            writer.write(value_of(equation, lower), self.at_hand(equation.target))
         self.release()
         return [comment, *writer.statements]
 

@@ -10,10 +10,10 @@ import sympy as sp
 
 from derive.blocks import Rows
 from derive.language import Value
-from derive.procedures.lowering import sizes
 from derive.procedures.memory import Memory, at_most
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, BUFFERS, Array, At, Call, Cut, Entry, Index, Operand, part
+from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS
 from derive.program import Program
 

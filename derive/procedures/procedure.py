@@ -170,26 +170,25 @@ class View:
 
 @dataclass(frozen=True)
 class Call:
-    """An operation on arguments; `options` are what its line in `OPERATIONS` names beside them. out: where the result is written."""
+    """An operation on arguments; `options` are what its line in `OPERATIONS` names beside them. out: where the result is
+    written, an array, a part of one, or one seen in another shape."""
 
     operation: str
     arguments: tuple[Operand, ...]
     axes: tuple[str, ...] = ()
     dims: tuple[sp.Expr, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
-    out: Memory | None = None
+    out: Operand | None = None
 
     def option(self, name: str) -> Any:
         return dict(self.options).get(name)
 
-    def into(self, out: Memory) -> Call:
+    def into(self, out: Operand) -> Call:
         """The same call, its result written into memory that is there."""
         return replace(self, out=out)
 
 
 Operand = Array | Number | Entry | View | Call
-Memory = Array | Entry | View | Call
-"""What a call can write into: an array, a part of one, or one seen in another shape."""
 
 
 def part(of: Operand, index: tuple[Index, ...]) -> Operand:

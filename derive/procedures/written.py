@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.procedures.procedure import VIEWS, Call, Do, Memory, Number, Operand, Statement, View
+from derive.procedures.procedure import VIEWS, Call, Do, Number, Operand, Statement, View
 
 ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide", "negative", "power", "function"})
 
@@ -21,14 +21,14 @@ class Writer:
 
     def __init__(
         self,
-        borrow: Callable[[Operand], Memory],
+        borrow: Callable[[Operand], Operand],
         number: Callable[[Number], Operand],
-        product: Callable[[Call, Memory], Statement],
+        product: Callable[[Call, Operand], Statement],
     ) -> None:
         self.borrow, self.number, self.product = borrow, number, product
         self.statements: list[Statement] = []
 
-    def write(self, operand: Operand, out: Memory, consumed: Operand | None = None) -> None:
+    def write(self, operand: Operand, out: Operand, consumed: Operand | None = None) -> None:
         """out = operand. consumed: the operand whose memory `out` is, which has to be read by the first call that writes there."""
         if not isinstance(operand, Call) or operand.operation in VIEWS:
             if operand != out:
@@ -44,20 +44,20 @@ class Writer:
             call = replace(operand, arguments=self.arguments(operand, out, consumed))
             self.statements.append(self.product(call, out) if call.operation == "matmul" else Do(call.into(out)))
 
-    def arguments(self, call: Call, out: Memory, consumed: Operand | None) -> tuple[Operand, ...]:
+    def arguments(self, call: Call, out: Operand, consumed: Operand | None) -> tuple[Operand, ...]:
         """The arguments of a call, computed: one of them in `out` where it can be, others in memory that is borrowed."""
         chosen = self.in_place(call, out, consumed) if call.operation in ELEMENTWISE else None
         return tuple(self.argument(one, out if k == chosen else None, consumed) for k, one in enumerate(call.arguments))
 
     @staticmethod
-    def in_place(call: Call, out: Memory, consumed: Operand | None) -> int | None:
+    def in_place(call: Call, out: Operand, consumed: Operand | None) -> int | None:
         """The argument that is computed in the memory of the result: the one that reads that memory, else the first that is computed."""
         if consumed is not None:
             return next((k for k, one in enumerate(call.arguments) if consumed in leaves(one)), None)
         fitting = (k for k, one in enumerate(call.arguments) if is_computed(one) and shape_of(one) == shape_of(out))
         return next(fitting, None)
 
-    def argument(self, operand: Operand, out: Memory | None, consumed: Operand | None) -> Operand:
+    def argument(self, operand: Operand, out: Operand | None, consumed: Operand | None) -> Operand:
         if isinstance(operand, Number):
             return self.number(operand)
         if not is_computed(operand):
@@ -68,7 +68,7 @@ class Writer:
         return out
 
 
-def copied(operand: Operand, out: Memory) -> Do:
+def copied(operand: Operand, out: Operand) -> Do:
     """out = operand, in place."""
     return Do(Call("copy", (operand,), out.axes, out.dims, out=out))
 

@@ -10,9 +10,9 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import BUFFERS, FAST, schedule
 from derive.derivation import derive
-from derive.procedures.memory import Memory
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
+from derive.procedures.memory import Memory
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw

@@ -219,7 +219,7 @@ def is_product(piece: Piece, sign: str) -> bool:
     return isinstance(piece, Infix) and piece.binds == PRODUCT and all(one == sign for one, _ in piece.rest)
 
 
-@prints("matmul")
+@prints("matmul", "dot")
 def matmul(printer: Printer, call: Call) -> Piece:
     left, right = call.arguments
     first, second = printer(left), printer.within(right, POWER)
@@ -265,11 +265,6 @@ def into(printer: Printer, call: Call) -> tuple[str, Piece]:
 
 
 # ---- sums and other reductions
-
-
-@prints("dot")
-def dot(printer: Printer, call: Call) -> Piece:
-    return matmul(printer, call)
 
 
 @prints("inner")

@@ -29,7 +29,7 @@ class Gradients:
 UNUSED = '''
 
 class Workspace:
-    """What calls of a training loop may share. This kernel makes its arrays where they are needed and keeps none."""
+    """What calls of a training loop may share. This kernel makes arrays where it needs them and keeps none."""
 '''
 """A workspace of which no use is made."""
 

@@ -123,7 +123,8 @@ SIGNATURES = {
         (
             "d(all states after step t) / d(all states before it), (T, B, S, S).",
             "",
-            "States are in the order of STATES, matrices row by row. Each direction of the states before a step is a tangent; they are the first axis of the arrays below.",
+            "States are in the order of STATES, matrices row by row. Each direction of the states before a step is a tangent; they are "
+            "the first axis of the arrays below.",
             "Raises ValueError on a tape that isn't forward's.",
         ),
         (
