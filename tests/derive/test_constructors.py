@@ -9,7 +9,6 @@ from derive.blocks import Stack, repeat, rows, stack
 from derive.cell import CellError
 from derive.compiler import compile_cell
 from derive.derivation import derive
-from derive.emission.expressions import number_text
 from derive.functions import function, step
 from derive.language import (
     Apply,
@@ -30,6 +29,7 @@ from derive.language import (
     vector,
 )
 from derive.notation import Notation
+from derive.targets.numpy.expressions import number_text
 from tests import arguments as args
 from tests.kernels import kernel_of_cell
 from tests.odd_cells import D, H, cell_of

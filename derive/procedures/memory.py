@@ -9,16 +9,16 @@ from functools import cache
 import sympy as sp
 
 from derive.blocks import Rows, Stack
-from derive.emission.layout import Home, block_sizes, find, leaves
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Value, coefficient
+from derive.procedures.gates import Home, block_sizes, find, leaves
 from derive.program import Program
 
 Span = tuple[sp.Expr, sp.Expr]
 
 
-class Plan:
+class Memory:
     """The memory of a program's timed values.
 
     A part of a stack lies in the stack's rows; rows of a value lie where the value lies; a value that is computed elementwise
