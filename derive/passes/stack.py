@@ -109,10 +109,11 @@ def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -
     """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
     position = {equation.target: k for k, equation in enumerate(equations)}
     products = [products_of(e) if e.target.timed and e.target.is_vector else {} for e in equations]
+    stacks = {equation.target for equation in equations if isinstance(equation.value, Stack)}
     readers: dict[Value, list[int]] = defaultdict(list)
     for k, found in enumerate(products):
         for value in found:
-            if value is not None and not is_stacked(found[value], equations):
+            if value is not None and found[value] not in stacks:
                 readers[value].append(k)
     best = max((members for members in readers.values()), key=len, default=[])
     if len(best) < 2:
@@ -126,10 +127,6 @@ def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -
         return late, functions.get(equations[k].target.like(kind="primal"), ""), k
 
     return Group(sorted(best, key=order), ready)
-
-
-def is_stacked(matrix: Matrix, equations: Sequence[Equation]) -> bool:
-    return any(equation.target == matrix and isinstance(equation.value, Stack) for equation in equations)
 
 
 def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> list[Equation]:

@@ -299,7 +299,7 @@ class Backward(Fast):
     def final(self, node: sp.MatrixExpr) -> Operand:
         """A value at the end: a total, a parameter, or what was made of such."""
         value = node.args[0] if isinstance(node, Rows) else node
-        defined = self.program.defined().get(value)
+        defined = self.plan.defined.get(value)
         if value in self.totals:
             return self.cut(self.totals[value], node)
         if defined is not None and self.program.place(defined) == "finish" and self.is_rows(defined):

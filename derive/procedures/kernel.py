@@ -206,16 +206,17 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
     """The equations of a tangent program of one step, with directions of the states before it only."""
     known: dict[Value, sp.MatrixExpr] = {state.marked("tangent"): seed_of(state) for state in states}
     equations: list[Equation] = []
+    given, results = set(program.given), set(program.results)
 
     def of_seeds(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
         if not isinstance(node, Value) or node in known:
             return known.get(node)
-        return Zeros(*node.shape) if node in program.given and node.kind == "tangent" else None
+        return Zeros(*node.shape) if node in given and node.kind == "tangent" else None
 
     for equation in program.equations:
         new, target = equation.substituted(of_seeds), equation.target
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
-        if target in program.results or any(SEEDS in value.axes for value in new.reads()):
+        if target in results or any(SEEDS in value.axes for value in new.reads()):
             known[target] = target = target.like(axes=(SEEDS, *target.axes))
         elif not terms:
             known[target] = Zeros(*target.shape)
