@@ -26,6 +26,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.procedures.tape import with_light_tape
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
@@ -78,16 +79,15 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
         body = (fast if BUFFERS in passes else textbook)(derivation, scheduled, tape)
     ast.parse(body)
-    return (
-        header(derivation, scheduled, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
-    )
+    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
+    return header(derivation, cost_lines(scheduled, tape), body, options) + body
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    backward = run([apart], derivation.backward, forward).live()
-    tangent = derivation.tangent.live()
+    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
 
 
@@ -120,8 +120,8 @@ def derivation_text(derivation: Derivation) -> str:
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 
-def header(derivation: Derivation, scheduled: Derivation, tape: list[Value], body: str, options: str = "") -> str:
-    """The lines in front of the body: where it came from, digests, the costs of what is scheduled. No time, no host, no path."""
+def header(derivation: Derivation, costs: Sequence[str], body: str, options: str = "") -> str:
+    """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
     equations = zip(cell.equations, equations_text(cell), strict=True)
     lines = [
@@ -135,7 +135,7 @@ def header(derivation: Derivation, scheduled: Derivation, tape: list[Value], bod
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *[part for line in cost_lines(scheduled, tape) for part in formula(line, "# ")],
+        *[part for line in costs for part in formula(line, "# ")],
         "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")

@@ -27,7 +27,7 @@ from derive.language import (
     hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.reductions import OverElements, Total
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
 """How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
@@ -158,13 +158,13 @@ class Notation:
                 return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
-            case Softmax() | Largest() | FirstLargest() | LogSumExp() | Cumulative():
-                return f"{self.function(self.called(rest))}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Total():
                 return (
                     f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}",
                     PRODUCT,
                 )
+            case OverElements():
+                return f"{self.function(rest.word)}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
             case Repeat():
@@ -180,13 +180,6 @@ class Notation:
             case Identity():
                 return "I", ATOM
         raise TypeError(f"notation: no text for {type(node).__name__}")
-
-    @staticmethod
-    def called(node: sp.MatrixExpr) -> str:
-        """The name of an operation over the elements of a vector."""
-        if isinstance(node, Cumulative):
-            return "cumsum from the end" if node.backwards else "cumsum"
-        return {Softmax: "softmax", Largest: "max", FirstLargest: "first max", LogSumExp: "logsumexp"}[type(node)]
 
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
         """Numbers of each step in front of what they scale; alone where they fill it."""

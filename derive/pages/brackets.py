@@ -21,6 +21,11 @@ def bracket(names: Names, node: Bracket, argument: bool, resolve: Resolve) -> Co
     if len(node.parts) == 1:
         if node.opener == "[":
             refuse_unseparated(names, node)
+        if node.opener == "<":
+            what = f"`{names.source.written(node.span)}` can be read in two ways: expected a mean, or a bracket."
+            raise names.source.error(
+                node.span, what, "Write \\operatorname{mean}(x) for the mean of a vector, (x) for a bracket."
+            )
         inside = resolve(node.parts[0], argument or node.opener in "|‖")
         if node.opener == "‖":
             return norm(names.source, node, inside)

@@ -54,8 +54,8 @@ class Builder:
         self.source, self.shapes, self.timed = source, shapes, timed
 
     def value(self, name: str, lag: int = 0) -> Value:
-        axes = STEPS_AND_EXAMPLES if name in self.timed else ()
-        return Value(name, *self.shapes.of(name), axes=axes, lag=lag)
+        count, columns = self.shapes.of(name)
+        return Value(name, count, columns, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag)
 
     def equation(self, definition: Definition) -> sp.Equality:
         left = self.value(definition.name)

@@ -25,7 +25,8 @@ from derive.pages.core import (
     with_parts,
 )
 from derive.pages.errors import Span
-from derive.pages.kinds import LOOSE, MATRIX, NUMBER, ROW, VECTOR, VECTORS, Kind, Kinds, product_of, runs
+from derive.pages.kinds import Kinds, runs
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR, VECTORS, Kind, product_of
 
 
 def without_names_of_diagonals(definitions: Sequence[Definition]) -> list[Definition]:
@@ -63,7 +64,9 @@ class Columns:
             case Inner():
                 return MatMul((Turned(self.of(node.left), node.left.span), self.of(node.right)), node.span)
             case MatMul():
-                return self.applied([self.factor(item) for item in node.items], node.span)
+                factors = [self.factor(item) for item in node.items]
+                column = self.kinds.kind(node.items[-1]) == VECTOR
+                return self.applied(factors, node.span) if column else MatMul(tuple(factors), node.span)
             case Turned() if is_diagonal(node) or self.kinds.kind(node) != MATRIX:
                 return self.of(node.body)
         return with_parts(node, [self.of(part) for part in parts_of(node)])

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
-from derive.pages.symbols import Reader, Symbol, children, exponent, shifted_letters, spelled, strip, take_apart, walk
+from derive.pages.symbols import Reader, Symbol, children, exponent, spelled, strip, take_apart, walk
 from derive.pages.tree import (
     Bracket,
     Chain,
@@ -31,42 +31,6 @@ from derive.pages.tree import (
     Sum,
     with_parts,
 )
-
-# ---- sums over something else
-
-
-def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> None:
-    """Raises PageError where a sum runs over steps: its letter is a time, or is counted from one, `\\sum_k w_k x_{t-k}`."""
-    for node in walk(tree):
-        if isinstance(node, Reduced):
-            letter, above = node.indices[0], node.above
-            last = {one.name for one in walk(above) if isinstance(one, Letter)} if above is not None else set()
-            scripts = [script for one in walk(node.body) if isinstance(one, Scripted) for script in (*one.sub, *one.sup)]
-            counted = any(letter in shifted_letters(one) or is_counted(one, letter, times) for one in scripts)
-            if letter in times or last & {*times, "T"} or counted:
-                raise over_steps(source, node)
-
-
-def is_counted(script: Node, letter: str, times: Collection[str]) -> bool:
-    """`t - k`: a sum or a difference that holds a time and the letter."""
-    for one in walk(script):
-        names = {
-            part.name for term in (one.terms if isinstance(one, Sum) else ()) for part in walk(term) if isinstance(part, Letter)
-        }
-        if letter in names and names & set(times):
-            return True
-    return False
-
-
-def over_steps(source: Source, node: Reduced) -> PageError:
-    written = source.written((node.span[0], node.body.span[0]))
-    sign = "\\sum" if node.name == "sum" else node.name
-    what = f"`{sign}` over steps, `{written}`, isn't read: expected a sum over components."
-    todo = "Carry it in a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
-    return source.error(node.span, what, todo)
-
-
-# ---- which letters, in one cell
 
 
 class Components:
@@ -87,8 +51,9 @@ class Components:
         self.above = {letter for entry in entries for letter in letters_at_brackets(entry.right, above=True)} - {reader.letter}
         self.plain = {one for entry in entries for one, _ in self.symbols(entry.right, set())}
         self.targets = {one for entry in entries for node in entry.targets for one, _ in self.symbols(node, set())}
+        self.dividing = False
         self.free: list[set[str]] = [set() for _ in entries]
-        self.uses: dict[Symbol, list[tuple[Node, set[str], bool]]] = {}
+        self.uses: dict[Symbol, list[tuple[Node, tuple[str, ...], bool]]] = {}
         found: set[str] | None = None
         while found != set().union(*self.free):
             found = set().union(*self.free)
@@ -113,7 +78,10 @@ class Components:
         if len(entry.targets) != 1 or entry.is_function:
             return set()
         letters = {letter for letter in small_letters(entry.targets[0], self.above) if letter != self.reader.letter}
-        return {letter for letter in letters - summed_letters(entry.right) if self.is_free(entry, letter, letters, known)}
+        letters -= summed_letters(entry.right)
+        found = {letter for letter in letters if self.is_free(entry, letter, letters, known)}
+        carried = {letter for _, indices in self.symbols(entry.right, letters) for letter in indices}
+        return found | carried if found else found
 
     def is_free(self, entry: Entry, letter: str, letters: set[str], known: Collection[str]) -> bool:
         """Whether a letter of a left side is an index there."""
@@ -202,10 +170,11 @@ class Components:
         inner, indices = self.split(node, letters)
         if not indices:
             self.refuse_above(node, letters)
+            self.refuse_runs(node, letters)
             return self.sized(node)
         one = self.symbol(inner)
         if one is not None:
-            self.uses.setdefault(one, []).append((node, set(indices), set(indices) <= free))
+            self.uses.setdefault(one, []).append((node, indices, set(indices) <= free))
         return lifted(Component(inner, indices, node.span))
 
     def formula(self, node: Node, letters: set[str], free: set[str]) -> Node:
@@ -225,11 +194,12 @@ class Components:
 
     def divisor(self, node: Node, letters: set[str], free: set[str]) -> Node:
         """What something is divided by: names of sizes in it are sizes."""
-        before, self.sizes = self.sizes, self.sizes | set(self.named)
+        before = self.sizes, self.dividing
+        self.sizes, self.dividing = self.sizes | set(self.named), True
         try:
             return self.read(node, letters, free)
         finally:
-            self.sizes = before
+            self.sizes, self.dividing = before
 
     def chain(self, node: Chain, letters: set[str], free: set[str]) -> Node:
         """Factors; `\\operatorname{softmax}(x_t)_i` is a component of the whole, not of what the function is applied to."""
@@ -243,7 +213,17 @@ class Components:
                 items[-1] = lifted(Component(whole, indices, (last.span[0], item.span[1])))
             else:
                 items.append(self.read(item, letters, free))
+        self.refuse_factor(items)
         return items[0] if len(items) == 1 else replace(node, items=tuple(items))
+
+    def refuse_factor(self, items: Sequence[Node]) -> None:
+        """Raises PageError on `N x_t` where N is the limit of a sum: its size, or a matrix of that name."""
+        size = next((one for one in items if isinstance(one, Dimension)), None)
+        if size is not None and len(items) > 1 and not self.dividing:
+            what = f"`{size.name}` is the size of what is summed, and stands as a factor: expected one or the other."
+            raise self.source.error(
+                size.span, what, "Give one of them another letter; a size is read where something is divided by it."
+            )
 
     def sized(self, node: Node) -> Node:
         """A symbol, as a size where its name is one."""
@@ -267,6 +247,19 @@ class Components:
                 what = f"`{written}` carries the index `{letter}` above: expected a component, with its index below."
                 raise self.source.error(node.span, what, "Sums over several vectors aren't read: write one term for each.")
 
+    def refuse_runs(self, node: Node, letters: Collection[str]) -> None:
+        """Raises PageError on `W_{ij}` in a sum over j where nothing binds i: a name, or a component with an index that is left open."""
+        parts = take_apart(node)
+        for run in (one for below in (parts.subs if parts else ()) for one in walk(below) if isinstance(one, Chain)):
+            found = next((one.name for one in run.items if isinstance(one, Letter) and one.name in letters), None)
+            if found is not None:
+                written, run_text = self.source.written(node.span), self.source.written(run.span)
+                what = f"`{written}` carries the index {found} in `{run_text}`: expected a component with all its indices bound, or a name."
+                todo = (
+                    "Write the other index at the left side too; a name and an index are told apart by a comma, as in `W_{x,j}`."
+                )
+                raise self.source.error(node.span, what, todo)
+
     def refuse_copies(self) -> None:
         """Raises PageError on `h_s` in `\\sum_s a_{t,s} h_s`, no time and one index that a sum binds: a component, or one of several
         vectors; unless a declaration, a left side's index or the symbol without an index says which."""
@@ -276,7 +269,7 @@ class Components:
             if self.times[one] or not alone or one in self.plain or one.name in self.declared:
                 continue
             node, indices, _ = uses[0]
-            written, letter = self.source.written(node.span), next(iter(indices))
+            written, letter = self.source.written(node.span), indices[0]
             what = f"`{written}` can be read in two ways: expected to know whether it is a component of a vector, or one of several values."
             todo = f'Say --let "{one.name}=vector" for a component; a sum over several values is written out, one term for each {letter}.'
             raise self.source.error(node.span, what, todo)

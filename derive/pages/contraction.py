@@ -32,7 +32,8 @@ from derive.pages.core import (
     with_parts,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds
+from derive.pages.kinds import Kinds
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
 from derive.pages.shapes import ONE, Shapes
 
 Indexed = tuple[Core, tuple[str, ...]]

@@ -19,7 +19,7 @@ open then is asked about in `derive.pages.doubts`, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from derive.pages.alphabet import STEPS
 from derive.pages.core import (
@@ -47,84 +47,25 @@ from derive.pages.core import (
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import value
-from derive.pages.reductions import ALONG, TO_A_NUMBER
-
-MATRIX, VECTOR, NUMBER = "matrix", "vector", "number"
-ROW = "row"
-"""A vector that stands transposed; only formulas are rows, never symbols."""
-Kind = frozenset[str]
-ANY, VECTORS = frozenset({NUMBER, VECTOR, MATRIX}), frozenset({VECTOR, ROW})
-LOOSE = ("side", "dot")
-"""Signs that may stand for a matrix product."""
-
-SIGNATURES: dict[str, tuple[Kind, Kind]] = {
-    **dict.fromkeys(TO_A_NUMBER, (VECTORS, frozenset({NUMBER}))),
-    **dict.fromkeys(ALONG, (VECTORS, frozenset({VECTOR}))),
-    "diag": (VECTORS, frozenset({MATRIX})),
-}
-"""Functions that aren't taken of each element: (the kinds of the argument, the kind of the value)."""
-
-Table = Callable[[str, str], Kind]
-
-# ---- the relations
-
-
-def none_or(kind: str | None) -> Kind:
-    return frozenset() if kind is None else frozenset({kind})
-
-
-def product_of(left: str, right: str, row: bool | None, strict: bool) -> Kind:
-    """The kinds of `left right` side by side. row: the page writes rows, None where that isn't known; strict: a transposed vector stands
-    in the product, so that no two vectors are multiplied elementwise."""
-    if NUMBER in (left, right):
-        return frozenset({right if left == NUMBER else left})
-    if {left, right} == {VECTOR, ROW}:
-        outer = (left == VECTOR) != bool(row)
-        return frozenset({NUMBER, MATRIX}) if row is None else frozenset({MATRIX if outer else NUMBER})
-    if left == right:
-        return frozenset() if strict and left == VECTOR else frozenset({left})
-    return frozenset({right if left == MATRIX else left})
-
-
-def elementwise(left: str, right: str) -> Kind:
-    """The kinds of `left ⊙ right`."""
-    if NUMBER in (left, right):
-        return frozenset({right if left == NUMBER else left})
-    if MATRIX in (left, right):
-        return none_or(MATRIX if left == right else None)
-    return frozenset({ROW if left == right == ROW else VECTOR})
-
-
-def tensor(left: str, right: str) -> Kind:
-    """The kinds of `left ⊗ right`."""
-    return elementwise(left, right) | none_or(MATRIX if {left, right} <= VECTORS else None)
-
-
-def turned(kinds: Kind) -> Kind:
-    """The kinds of what is transposed; a number never is."""
-    return frozenset({VECTOR: ROW, ROW: VECTOR}.get(kind, kind) for kind in kinds)
-
-
-def folded(parts: Sequence[Kind], tables: Sequence[Table]) -> Kind:
-    """The kinds that a product of such parts can have."""
-    found = parts[0]
-    for part, table in zip(parts[1:], tables, strict=True):
-        found = frozenset(kind for a in found for b in part for kind in table(a, b))
-    return found
-
-
-def solutions(parts: Sequence[Kind], tables: Sequence[Table], allowed: Kind) -> list[Kind] | None:
-    """For each part of a product the kinds that some solution with an allowed result has; None where there is none."""
-    ahead = [parts[0]]
-    for part, table in zip(parts[1:], tables, strict=True):
-        ahead.append(frozenset(found for a in ahead[-1] for b in part for found in table(a, b)))
-    needed, kept = ahead[-1] & allowed, []
-    if not needed:
-        return None
-    for before, part, table in zip(ahead[-2::-1], parts[:0:-1], tables[::-1], strict=True):
-        kept.append(frozenset(b for b in part if any(table(a, b) & needed for a in before)))
-        needed = frozenset(a for a in before if any(table(a, b) & needed for b in part))
-    return [needed, *reversed(kept)]
+from derive.pages.relations import (
+    ANY,
+    LOOSE,
+    MATRIX,
+    NUMBER,
+    ROW,
+    SIGNATURES,
+    VECTOR,
+    VECTORS,
+    Kind,
+    Table,
+    elementwise,
+    folded,
+    none_or,
+    product_of,
+    solutions,
+    tensor,
+    turned,
+)
 
 
 class Kinds:
@@ -149,10 +90,12 @@ class Kinds:
         self.declared, self.row = dict(declared), row
         self.defined = {one.name for one in definitions}
         self.open: dict[str, Kind] = {}
+        self.constants = self.find_constants()
         self.assigned = {product for one in definitions for product in summands(one.body)}
         self.tensors: frozenset[Core] = frozenset()
         self.domains: dict[str, Kind] = {}
         self.places: dict[str, Span] = {}
+        self.plain: dict[Core, bool] = {}
         self.left: dict[Core, Kind] = {}  # of a product, what its surroundings leave
         self.readers: dict[str, list[Definition]] = {}
         self.waiting: dict[Definition, None] = dict.fromkeys(definitions)
@@ -176,6 +119,18 @@ class Kinds:
         if name in self.timed or said == "input":
             return frozenset({NUMBER, VECTOR}) if is_small(name) else upper
         return ANY if is_small(name) else upper
+
+    def find_constants(self) -> set[str]:
+        """What is defined from parameters alone, on a page whose inputs carry a time."""
+        found: set[str] = set()
+        for _ in self.definitions if self.timed - self.defined else ():
+            before = set(found)
+            for one in self.definitions:
+                if all(self.is_parameter(ref.name) or ref.name in found for ref in refs(one.body)):
+                    found.add(one.name)
+            if found == before:
+                break
+        return found - self.timed
 
     def is_parameter(self, name: str) -> bool:
         return name not in self.defined | self.timed and self.declared.get(name) != "input"
@@ -217,10 +172,16 @@ class Kinds:
         found = {NUMBER} if all(NUMBER in term for term in terms) else set()
         if any(term & VECTORS for term in terms) and all(term - {MATRIX} for term in terms):
             found |= {VECTOR} if any(VECTOR in term for term in terms) else {ROW}
-        plain = [value(term) is not None for term in parts_of(node)]
+        plain = [self.is_plain(term) for term in parts_of(node)]
         if not all(plain) and all(MATRIX in term or is_plain for term, is_plain in zip(terms, plain, strict=True)):
             found.add(MATRIX)
         return frozenset(found)
+
+    def is_plain(self, node: Core) -> bool:
+        """Whether a formula is a number by itself: no symbol stands in it."""
+        if node not in self.plain:
+            self.plain[node] = value(node) is not None
+        return self.plain[node]
 
     def run_tables(self, run: Sequence[Core]) -> tuple[list[Kind], list[Table]]:
         """(the kinds of each factor, the relations between them) of what stands side by side. Beside a vector a parameter in upper case is
@@ -289,7 +250,7 @@ class Kinds:
         found = self.sum_kinds(node) & allowed
         able = [bool(self.kinds(term) & VECTORS) for term in parts_of(node)]
         for term, vector in zip(parts_of(node), able, strict=True):
-            left = frozenset({NUMBER}) if NUMBER in found or value(term) is not None else frozenset()
+            left = frozenset({NUMBER}) if NUMBER in found or self.is_plain(term) else frozenset()
             if found & VECTORS:
                 left |= VECTORS if vector and sum(able) == 1 else VECTORS | {NUMBER}
             self.narrow(term, left | (found & {MATRIX}), node.span)
@@ -318,7 +279,7 @@ class Kinds:
             definition = next(iter(self.waiting))
             del self.waiting[definition]
             name, body, place = definition.name, definition.body, definition.span
-            if value(body) is not None:
+            if self.is_plain(body):
                 continue
             allowed = self.domains[name] | (VECTORS if VECTOR in self.domains[name] else frozenset())
             self.narrow(body, allowed, place)
@@ -332,8 +293,13 @@ class Kinds:
         while (part := next((one for one in parts_of(node) if not self.kinds(one)), None)) is not None:
             node, place = part, node.span
         got, wanted = named(self.kinds(node)), named(allowed)
+        if (
+            not got and isinstance(node, Product) and node in self.left
+        ):  # what it is by itself, and what its surroundings leave it
+            got, wanted = named(folded(*self.top(node))), named(self.left[node])
         if not got and (odd := self.odd_one(node)) is not None:
-            node, place = odd, node.span
+            inside = (part for part in parts_of(node) if part is not odd and any(one is odd for one in every(part)))
+            node, place = odd, next(inside, node).span
             got = named(self.kinds(node))
             wanted = VECTOR if got == MATRIX else MATRIX
         written, shown = self.source.written(node.span), self.source.written(place)[:80]
@@ -343,16 +309,19 @@ class Kinds:
             return self.source.error(node.span, what, todo + self.hints(node))
         what = f"shape conflict: `{written}` is a {got}: expected a {wanted} in `{shown}`."
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
+        if not isinstance(node, Ref):
+            todo = "A number scales a vector or a matrix, as w^\\top x does and W x doesn't; rows are scaled by \\operatorname{diag}(a)."
         before = self.places.get(node.name) if isinstance(node, Ref) else None
         other = (before, f"here it is a {got}:") if before and before != node.span else None
         return self.source.error(node.span, what, todo, other)
 
-    def odd_one(self, node: Core) -> Ref | None:
-        """In a product or a sum whose parts don't fit, the weight that is a vector, or the only symbol that is a matrix beside vectors."""
+    def odd_one(self, node: Core) -> Core | None:
+        """In a product or a sum whose parts don't fit, the weight that is a vector, or what alone is a matrix beside vectors."""
         found = [one for one in every(node) if isinstance(one, Ref)]
         weights = [one for one in found if self.is_weight(one) and self.kind(one) == VECTOR]
-        matrices = [one for one in found if self.kind(one) == MATRIX]
-        vectors = any(self.kind(part) == VECTOR for part in parts_of(node))
+        matrices: list[Core] = [one for one in found if self.kind(one) == MATRIX]
+        matrices = matrices or [part for part in parts_of(node) if self.kind(part) == MATRIX]
+        vectors = any(MATRIX not in self.kinds(part) and self.kinds(part) & VECTORS for part in parts_of(node))
         return weights[0] if weights else matrices[0] if vectors and len(matrices) == 1 else None
 
     def hints(self, node: Core) -> str:

@@ -268,7 +268,8 @@ class Names:
     def state_or_input(self, one: Occurrence) -> PageError:
         """The question about `a_{t-1}` where a is neither defined nor read at this step."""
         written, name = self.source.written(one.span), one.symbol.name
-        what = f"`{written}` is a state that is never defined, or an input of the step before: expected to know which."
+        which = "the step before" if one.time is None or self.steps.get(one.symbol, 0) - one.time == 1 else "an earlier step"
+        what = f"`{written}` is a state that is never defined, or an input of {which}: expected to know which."
         state = f"For a state, write its equation{self.newer(written)}"
         todo = f'{state}; for an input, say --let "{name}=input": its older value is carried in a state.'
         return self.source.error(one.span, what, todo)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from derive.pages.errors import PageError, Source
-from derive.pages.symbols import Reader, children, spelled, strip
+from derive.pages.symbols import Reader, children, shifted_letters, spelled, strip, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
 
 FORM = r"Write the limits as `\sum_{j}` or `\sum_{j=1}^{H}`, with H the size of what is summed."
@@ -117,3 +117,37 @@ def refuse_open_end(source: Source, operator: Operator, following: Sequence[Node
 def unapplied(source: Source, operator: Operator) -> PageError:
     written = source.written(operator.span)
     return source.error(operator.span, f"`{written}` is applied to nothing: expected what it is taken over.", "Complete it.")
+
+
+# ---- sums over something else
+
+
+def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> None:
+    """Raises PageError where a sum runs over steps: its letter is a time, or is counted from one, `\\sum_k w_k x_{t-k}`."""
+    for node in walk(tree):
+        if isinstance(node, Reduced):
+            letter, above = node.indices[0], node.above
+            last = {one.name for one in walk(above) if isinstance(one, Letter)} if above is not None else set()
+            scripts = [script for one in walk(node.body) if isinstance(one, Scripted) for script in (*one.sub, *one.sup)]
+            counted = any(letter in shifted_letters(one) or is_counted(one, letter, times) for one in scripts)
+            if letter in times or last & {*times, "T"} or counted:
+                raise over_steps(source, node)
+
+
+def is_counted(script: Node, letter: str, times: Collection[str]) -> bool:
+    """`t - k`: a sum or a difference that holds a time and the letter."""
+    for one in walk(script):
+        names = {
+            part.name for term in (one.terms if isinstance(one, Sum) else ()) for part in walk(term) if isinstance(part, Letter)
+        }
+        if letter in names and names & set(times):
+            return True
+    return False
+
+
+def over_steps(source: Source, node: Reduced) -> PageError:
+    written = source.written((node.span[0], node.body.span[0]))
+    sign = "\\sum" if node.name == "sum" else node.name
+    what = f"`{sign}` over steps, `{written}`, isn't read: expected a sum over components."
+    todo = "Carry it in a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
+    return source.error(node.span, what, todo)

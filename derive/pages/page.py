@@ -3,14 +3,16 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`       equations without labels and layout, brackets checked
-line -> trees                    `grammar`       an LALR grammar; nothing is evaluated
+tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
+trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
-trees -> definitions             `meaning`       brackets, functions, numbers
+trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
+definitions -> definitions       `contraction`   sums over components without their indices
 trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
 definitions -> kinds             `kinds`         matrix or vector, rows or columns
-definitions -> shapes            `shapes`        the most general dimensions
+definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 """
 
@@ -30,7 +32,6 @@ from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
-from derive.pages.components import Components
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
@@ -44,30 +45,30 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
-    refuse_open_symbols,
+    refuse_sums_of_inner_products,
     refuse_tensors,
     with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
+from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.powers import powers_in
-from derive.pages.primes import changed, with_primes
+from derive.pages.prepared import prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.sections import cells_of, outline
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
+from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
-from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.titles import identifier, naming, nothing, unique
-from derive.pages.tree import Bracket, Chain, Letter, Node, Signed, with_parts
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
@@ -142,8 +143,9 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
         try:
-            cells[at], more = settled_cell(source, title, entries, known, naming(path, title, len(groups)))
+            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:
@@ -213,21 +215,12 @@ def has_display(source: Source) -> bool:
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
-    forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
-    functions = [entry for entry in entries if entry.is_function]
-    trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
-    lefts = [target for entry in forward for target in entry.targets]
-    reader = reader_of(source, trees, lefts, known.time)
-    forward, reader, notes = with_primes(forward, reader)
-    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    quantities = {*known.kinds, *known.numbers}
-    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
-    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
-    forward, functions = whole[: len(forward)], whole[len(forward) :]
-    macros, aliases = functions_of(functions)
+    ready = prepared(source, entries, known)
+    forward, reader, trees = ready.forward, ready.reader, ready.printed
+    macros, aliases = functions_of(ready.functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
-    names.notes |= dict.fromkeys(notes)
+    names.notes |= dict.fromkeys(ready.notes)
     if known.time is None:
         refuse_two_counters(source, reader, trees)
     refuse_capitals(source, [entry.right for entry in forward], Counter(one.symbol.name for one in names.reads), known.kinds)
@@ -268,6 +261,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
+    refuse_sums_of_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))
@@ -299,13 +293,6 @@ def with_carried(definitions: list[Definition], names: Names) -> list[Definition
         at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
         found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
     return found
-
-
-def with_declared(node: Node, known: Declared) -> Node:
-    """The tree with words that are declared to be no function, `\\operatorname{BN}` with `BN = matrix`, as symbols."""
-    if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
-        return replace(node, is_function=False)
-    return with_parts(node, lambda part: with_declared(part, known))
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
@@ -360,8 +347,8 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
 def operands(node: Core, kinds: Kinds) -> set[str]:
     """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
     found = {name for part in parts_of(node) for name in operands(part, kinds)}
-    if isinstance(node, Concat):
-        found |= {part.name for part in node.parts if isinstance(part, Ref)}
+    if isinstance(node, Concat) or (isinstance(node, Product) and "tensor" in node.signs and kinds.kind(node) == MATRIX):
+        found |= {part.name for part in parts_of(node) if isinstance(part, Ref) and kinds.kind(part) == VECTOR}
     for run in runs(node) if isinstance(node, Product) else ():
         of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
         if len({frozenset(kind) for kind in of.values()}) > 1:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from derive.pages.alphabet import SIGNS, STEPS
 from derive.pages.core import Call, Const, Core, Product, Ref
 from derive.pages.errors import Source
-from derive.pages.kinds import MATRIX
 from derive.pages.names import Names
+from derive.pages.relations import MATRIX
 from derive.pages.symbols import children
 from derive.pages.tree import Bracket, Chain, Grid, Node, Signed, Sum
 

@@ -28,28 +28,15 @@ from derive.pages.core import (
     refs,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import (
-    LOOSE,
-    MATRIX,
-    NUMBER,
-    ROW,
-    SIGNATURES,
-    VECTOR,
-    VECTORS,
-    Kind,
-    Kinds,
-    is_lower,
-    is_quotient,
-    runs,
-)
-from derive.pages.numbers import value
+from derive.pages.kinds import Kinds, is_lower, is_quotient, is_small, runs
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, SIGNATURES, VECTOR, VECTORS, Kind
 
 ONE_VECTOR, ONE_MATRIX = frozenset({VECTOR}), frozenset({MATRIX})
 
 
 def settled(source: Source, definitions: Sequence[Definition], timed: Collection[str], declared: Mapping[str, str]) -> Kinds:
     """The kinds as far as uses say, on a page of columns or of rows: where transposed vectors meet others the way of reading that the
-    page's matrices show, else the one in which no inner product is added to a vector. Raises PageError where neither can be read."""
+    page's matrices show, else the one with fewer oddities. Raises PageError where neither can be read."""
 
     def attempt(row: bool | None) -> Kinds | PageError:
         try:
@@ -66,7 +53,7 @@ def settled(source: Source, definitions: Sequence[Definition], timed: Collection
         return chosen(columns if isinstance(rows, PageError) or direction(rows)[1] else rows)
     if direction(columns)[1] and not direction(columns)[0]:
         return columns
-    return rows if (direction(rows)[0] and not direction(rows)[1]) or sums(columns) > sums(rows) else columns
+    return rows if (direction(rows)[0] and not direction(rows)[1]) or oddities(columns) > oddities(rows) else columns
 
 
 def chosen(found: Kinds | PageError) -> Kinds:
@@ -75,22 +62,22 @@ def chosen(found: Kinds | PageError) -> Kinds:
     return found
 
 
-def sums(kinds: Kinds) -> int:
-    return len(list(added_inner_products(kinds)))
+def oddities(kinds: Kinds) -> int:
+    """How much of a reading is hardly meant: inner products added to vectors, letters in lower case defined as matrices."""
+    small = {name for name in kinds.defined if is_small(name) and kinds.domains[name] == {MATRIX} and name not in kinds.declared}
+    return len(small) + len(list(added_inner_products(kinds)))
 
 
 # ---- the steps
 
 
 def use(kinds: Kinds) -> None:
-    """What uses say, until they say no more; `open` is what they leave before a value without a time is taken for a vector."""
+    """What uses say, until they say no more; `open` is what they leave before anything that is defined is taken for a vector."""
     once(kinds, arguments, transposed, given)
     again(kinds)
-    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
-    once(kinds, lambda all_: defined(all_, all_.timed))
-    again(kinds)
     kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1}
-    for step in (signed, lambda all_: defined(all_, all_.defined)):
+    kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
+    for step in (lambda all_: defined(all_, all_.timed), signed, lambda all_: defined(all_, all_.defined)):
         once(kinds, step)
         again(kinds)
 
@@ -117,8 +104,8 @@ def once(kinds: Kinds, *steps: Callable[[Kinds], None]) -> bool:
 def products(kinds: Kinds) -> Iterator[tuple[Product, list[Core]]]:
     """Each product with each of its runs."""
     for node in nodes(kinds):
-        for run in runs(node) if isinstance(node, Product) else ():
-            yield node, run
+        if isinstance(node, Product):
+            yield from ((node, run) for run in runs(node))
 
 
 def nodes(kinds: Kinds) -> Iterator[Core]:
@@ -133,12 +120,16 @@ def prefer(kinds: Kinds, node: Core, wanted: Kind, place: Span) -> None:
 
 
 def arguments(kinds: Kinds) -> None:
-    """A parameter that a function is taken of is no matrix, nor is one in a sum with a number: `\\sigma(\\Lambda)`, `1 - \\alpha`."""
+    """A parameter that a function is taken of is no matrix, nor is one in a sum with a number: `\\sigma(\\Lambda)`, `1 - \\alpha`; nor what
+    is defined as a function of parameters."""
+    for one in kinds.definitions:
+        if one.name in kinds.constants and isinstance(one.body, Call) and one.body.function not in SIGNATURES:
+            prefer(kinds, Ref(one.name, 0, one.span), frozenset({NUMBER, VECTOR}), one.span)
     for node in nodes(kinds):
         if isinstance(node, Call) and node.function not in SIGNATURES:
             bare = list(plain(node.body))
         else:
-            numbers = isinstance(node, Add) and any(value(term) is not None for term in node.terms)
+            numbers = isinstance(node, Add) and any(kinds.is_plain(term) for term in node.terms)
             bare = [part for part in parts_of(node) if isinstance(part, Ref)] if numbers else []
         for part in bare:
             if isinstance(part, Ref) and kinds.is_parameter(part.name) and part.name not in kinds.declared:
@@ -188,14 +179,15 @@ def holds_weight(kinds: Kinds, item: Core) -> bool:
     if isinstance(item, Call) or is_quotient(kinds.source, item):
         return False
     if isinstance(item, Ref):
-        return kinds.is_weight(item) and len(kinds.domains[item.name]) > 1
+        constant = item.name in kinds.constants and not is_small(item.name)
+        return (constant or kinds.is_weight(item)) and len(kinds.domains[item.name]) > 1
     return any(holds_weight(kinds, part) for part in parts_of(item))
 
 
 def alike(kinds: Kinds) -> None:
     """The terms of a sum are of one kind: of the largest one that is known, plain numbers apart."""
     for node in (one for one in nodes(kinds) if isinstance(one, Add)):
-        terms = [term for term in node.terms if value(term) is None]
+        terms = [term for term in node.terms if not kinds.is_plain(term)]
         known = {kinds.kind(term) for term in terms}
         largest = next((kind for kind in (MATRIX, VECTOR, NUMBER) if kind in known), "")
         for term in terms if largest else ():
@@ -369,9 +361,8 @@ def direction(kinds: Kinds) -> tuple[int, int, bool]:
 def added_inner_products(kinds: Kinds) -> Iterator[tuple[Add, Core]]:
     """Sums of vectors with a term that is an inner product, one number."""
     for node in nodes(kinds):
-        for term in node.terms if isinstance(node, Add) and kinds.kinds(node) & VECTORS and kinds.kind(node) == VECTOR else ():
-            if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term):
-                yield node, term
+        if isinstance(node, Add) and kinds.kind(node) == VECTOR:
+            yield from ((node, term) for term in node.terms if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term))
 
 
 def is_inner(kinds: Kinds, node: Core) -> bool:

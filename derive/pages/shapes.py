@@ -28,8 +28,9 @@ from derive.pages.core import (
     parts_of,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, Kinds
+from derive.pages.kinds import Kinds
 from derive.pages.reductions import TO_A_NUMBER
+from derive.pages.relations import MATRIX, NUMBER
 
 Size = tuple[str, ...]
 """A dimension: a sum of variables (`?3`) and given names, sorted."""
@@ -238,9 +239,10 @@ class Shapes:
     def size(self, size: Size) -> sp.Expr:
         return sp.Add(*[sp.Integer(1) if (one,) == ONE else dimension(self.named.get(one, one)) for one in self.expand(size)])
 
-    def of(self, name: str) -> tuple[sp.Expr, ...]:
+    def of(self, name: str) -> tuple[sp.Expr, sp.Expr]:
         """(rows, columns) of a symbol."""
-        return tuple(self.size(size) for size in self.shapes[name])
+        size, columns = self.shapes[name]
+        return self.size(size), self.size(columns)
 
 
 FORMS = (

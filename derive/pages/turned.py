@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from derive.pages.alphabet import PRODUCTS
 from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Power, Product, Ref, Turned, every
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, runs
 from derive.pages.names import Names
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
 
 
 def refuse_idle_transpositions(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> Iterator[str]:

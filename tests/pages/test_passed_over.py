@@ -21,6 +21,7 @@ NEEDLESS = [
     "loss = \\sum_t h_t",
     r"P(y) = \prod_t p(y_t | h_t)",
     r"L(\theta) = \sum_t \ell_t(\theta)",
+    r"E = \frac12 \prod_t (h_t - d_t)^\top (h_t - d_t)",
     r"\theta = \{W, U, b\}",
     r"\Delta W = -\eta \sum_t g_t",
     r"dW = \sum_t d_t x_t^\top",

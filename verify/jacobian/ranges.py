@@ -250,18 +250,24 @@ class Ranges:
         number, rest = coefficient(node)
         return self.values.exact(number), rest
 
-    def as_polynomial(self, node: Any, symbols: dict[Any, sp.Symbol]) -> sp.Expr:
-        """An expression as a polynomial in symbols for what is neither sum nor product, definitions written out."""
+    def as_polynomial(self, node: Any, symbols: dict[Any, sp.Symbol], turned: bool = False) -> sp.Expr:
+        """An expression as a polynomial in symbols for what is neither sum nor product, definitions written out; turned: its transpose.
+
+        An element of a column times a row is a product of one element of each.
+        """
         number, rest = self.coefficient(node)
         below = self.defined.get(rest) if isinstance(rest, Value) else None
         if below is not None and isinstance(coefficient(below)[1], (Plus, Hadamard, Value)) and not has_matrix(below):
-            return number * self.as_polynomial(below, symbols)
+            return number * self.as_polynomial(below, symbols, turned)
         if isinstance(rest, Ones):
             return sp.sympify(number)
         if isinstance(rest, (Plus, Hadamard)):
-            parts = [self.as_polynomial(part, symbols) for part in rest.args]
+            parts = [self.as_polynomial(part, symbols, turned) for part in rest.args]
             return number * (sp.Add(*parts) if isinstance(rest, Plus) else sp.Mul(*parts))
-        return number * symbols.setdefault(rest, sp.Symbol(f"v{len(symbols)}"))
+        if is_outer(rest):
+            column, row = rest.args
+            return number * self.as_polynomial(column, symbols, turned) * self.as_polynomial(transpose(row), symbols, not turned)
+        return number * symbols.setdefault(transpose(rest) if turned else rest, sp.Symbol(f"v{len(symbols)}"))
 
 
 def is_past(node: Any) -> bool:
@@ -271,7 +277,14 @@ def is_past(node: Any) -> bool:
 def has_matrix(node: Any) -> bool:
     """Whether a term of a sum is a product with a matrix."""
     rest = coefficient(node)[1]
-    return isinstance(rest, Times) or (isinstance(rest, Plus) and any(has_matrix(part) for part in rest.args))
+    return (isinstance(rest, Times) and not is_outer(rest)) or (
+        isinstance(rest, Plus) and any(has_matrix(part) for part in rest.args)
+    )
+
+
+def is_outer(node: Any) -> bool:
+    """Whether a node is a column times a row."""
+    return isinstance(node, Times) and len(node.args) == 2 and bool(node.args[0].shape[1] == 1)
 
 
 def affine(node: Plus) -> tuple[int, Any, list[Any]]:

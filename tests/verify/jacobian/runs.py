@@ -5,15 +5,21 @@ from __future__ import annotations
 import functools
 import shlex
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from derive.cell import Cell, ordered
 from derive.cells.registry import build
 from derive.derivation import derive
 from tests.kernels import kernel_of
+from tests.verify.interpreted import Interpreted
 from verify.jacobian import Run
 from verify.jacobian.command import parser, runs_of
+from verify.jacobian.files import size_of
+from verify.jacobian.values import Values
+from verify.model import model_of
 
 
 @functools.cache
@@ -67,3 +73,38 @@ def benettin(J: Any, frame: Any) -> Any:
         if t >= len(J) // 10:
             total += np.log(np.abs(np.diag(R)))
     return -np.sort(-total / (len(J) - len(J) // 10))
+
+
+def drawn_run(cell: Cell, steps: int = 3, B: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0, **given: Any) -> Run:
+    """Any cell as its equations and derived backward pass are interpreted, with random arrays; `given` replaces some by name."""
+    model = model_of(cell)
+    kernel, rng = Interpreted(model), np.random.default_rng(seed)
+    sizes = sizes or {dim.name: size for dim, size in zip(sorted(dimensions_of(cell), key=str), (2, 4, 3, 5), strict=False)}
+
+    def drawn(name: str, *shape: int) -> Any:
+        return np.asarray(given[name], float) if name in given else np.asarray(rng.standard_normal(shape))
+
+    parameters = {n: drawn(n, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.PARAMETERS.items()}
+    inputs = {n: drawn(n, steps, B, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.INPUTS.items()}
+    state = {n: drawn(n, B, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.STATES.items()}
+    return Run(cell.name, kernel, parameters, inputs, state, model.derivation)
+
+
+def dimensions_of(cell: Cell) -> set[Any]:
+    return {symbol for value in (*cell.targets, *cell.reads) for size in value.shape for symbol in size.free_symbols}
+
+
+def by_complex_step(run: Run) -> Any:
+    """The step Jacobians of a run's equations, (T, B, S, S), by a complex step of each component of the states."""
+    values, cell, shape = Values(run), run.derivation.cell, (run.steps, run.batch)
+    env = dict(values.arrays)
+    units = run.split(np.eye(run.size) * 1e-30j)
+    for state in cell.states:
+        direction = units[state.name].reshape(run.size, 1, 1, *values.arrays[state].shape[2:])
+        env[state.prev] = values.arrays[state.prev] + direction
+        del env[state]
+    for target, right in ordered(cell.equations, cell.name):
+        env[target] = values.evaluate(right, env)
+    moved = [np.broadcast_to(env[state], (run.size, *shape, *env[state].shape[-2:])) for state in cell.states]
+    by_name = {state.name: array.reshape(run.size, *shape, -1) for state, array in zip(cell.states, moved, strict=True)}
+    return np.moveaxis(np.concatenate([by_name[name] for name in run.sizes], axis=-1).imag / 1e-30, 0, -1)
