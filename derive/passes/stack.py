@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import accumulate, permutations
 from os.path import commonprefix
 
 import sympy as sp
@@ -182,11 +182,12 @@ def stack_reverse(program: Program) -> Program:
     whole = stacked(*order)
     block = names.new(list(order), whole)
     position = {equation.target: k for k, equation in enumerate(program.equations)}
-    ends = {value: sp.Add(*[part.shape[0] for part in order[: k + 1]]) for k, value in enumerate(order)}
+    ends = dict(zip(order, accumulate(value.shape[0] for value in order), strict=True))
+    place = {value: k for k, value in enumerate(order)}
 
     def span(values: list[Value]) -> Matrix | None:
         """The rows of the stacked block that hold these values, if they lie side by side."""
-        places = sorted(order.index(value) for value in values if value in order)
+        places = sorted(place[value] for value in values if value in place)
         if len(places) < 2 or places != list(range(places[0], places[-1] + 1)):
             return None
         return rows(block, ends[order[places[0]]] - order[places[0]].shape[0], ends[order[places[-1]]])
@@ -194,10 +195,10 @@ def stack_reverse(program: Program) -> Program:
     last = max(position[value] for value in order if value in position)
     equations: list[Equation] = []
     for k, equation in enumerate(program.equations):
-        equations += stack_terms(equation, sums[equation.target], order, span, names) if k > last else [equation]
+        equations += stack_terms(equation, sums[equation.target], place, span, names) if k > last else [equation]
         if k == last:
             equations.append(Equation(block, (Term(whole),)))
-    return program.with_equations(stack_outer(equations, order, span, names))
+    return program.with_equations(stack_outer(equations, place, span, names))
 
 
 def block_order(program: Program, groups: dict[Value, set[Value]]) -> list[Value]:
@@ -257,9 +258,11 @@ def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
     return [(value, matrix) for matrix, value in pairs if counts[value] == 1]
 
 
-def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Value], span: Span, names: Names) -> list[Equation]:
+def stack_terms(
+    equation: Equation, found: dict[Value, Matrix], place: dict[Value, int], span: Span, names: Names
+) -> list[Equation]:
     """A sum Aᵀu + Bᵀv as one product of the stacked matrix with the stacked vector."""
-    inside = [value for value in order if value in found]
+    inside = sorted((value for value in found if value in place), key=place.__getitem__)
     vector = span(inside)
     if vector is None:
         return [equation]
@@ -280,16 +283,16 @@ def replaced(equation: Equation, gone: list[Matrix], new: Matrix) -> Matrix:
     return add(*[new if k == first else node for k, node in enumerate(nodes) if k == first or node not in gone])
 
 
-def stack_outer(equations: list[Equation], order: list[Value], span: Span, names: Names) -> list[Equation]:
+def stack_outer(equations: list[Equation], place: dict[Value, int], span: Span, names: Names) -> list[Equation]:
     """Gradients d_W_i = d_a_i xᵀ that share x (or, of biases, share nothing) as rows of one gradient."""
     groups: dict[Matrix | None, list[Equation]] = defaultdict(list)
     for equation in equations:
         if equation.accumulate and len(equation.terms) == 1:
             left, right = outer(equation.value)
-            if left in order:
+            if left in place:
                 groups[right].append(equation)
     for right, members in groups.items():
-        members.sort(key=lambda equation: order.index(outer(equation.value)[0]))
+        members.sort(key=lambda equation: place[outer(equation.value)[0]])
         vector = span([outer(equation.value)[0] for equation in members])
         if vector is None or len({outer(equation.value)[0] for equation in members}) < len(members):
             continue

@@ -115,6 +115,7 @@ class Backward(Fast):
 
     def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value]) -> None:
         super().__init__(program, names, around, keep, PIECE)
+        self.results = set(program.results)
         self.flats: dict[Operand, Array] = {}
         self.cotangents: dict[Value, Array] = {}
         self.totals: dict[Value, Entry] = {}
@@ -240,7 +241,7 @@ class Backward(Fast):
         for equation in self.program.at("after"):
             if equation.accumulate:
                 after += [Comment(self.around.comment(equation)), *self.total(equation)]
-            elif equation.target in self.program.results:
+            elif equation.target in self.results:
                 after += [Comment(self.around.comment(equation)), *self.gradient(equation)]
             else:
                 between += self.over_steps(equation)
@@ -276,7 +277,7 @@ class Backward(Fast):
         found: list[Statement] = []
         for equation in self.program.at("before", "step"):
             target = equation.target
-            if target in self.program.results and target.kind == "cotangent" and target.timed:
+            if target in self.results and target.kind == "cotangent" and target.timed:
                 out = steps(self.result(target), START, STOP)
                 found.append(copied(self.at_hand(target), out))
         return found
