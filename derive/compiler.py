@@ -79,9 +79,8 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
         body = (fast if BUFFERS in passes else textbook)(derivation, scheduled, tape)
     ast.parse(body)
-    return (
-        header(derivation, scheduled, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
-    )
+    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
+    return header(derivation, cost_lines(scheduled, tape), body, options) + body
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
@@ -121,8 +120,8 @@ def derivation_text(derivation: Derivation) -> str:
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 
-def header(derivation: Derivation, scheduled: Derivation, tape: list[Value], body: str, options: str = "") -> str:
-    """The lines in front of the body: where it came from, digests, the costs of what is scheduled. No time, no host, no path."""
+def header(derivation: Derivation, costs: Sequence[str], body: str, options: str = "") -> str:
+    """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
     equations = zip(cell.equations, equations_text(cell), strict=True)
     lines = [
@@ -136,7 +135,7 @@ def header(derivation: Derivation, scheduled: Derivation, tape: list[Value], bod
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *[part for line in cost_lines(scheduled, tape) for part in formula(line, "# ")],
+        *[part for line in costs for part in formula(line, "# ")],
         "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")

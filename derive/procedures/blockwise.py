@@ -115,6 +115,7 @@ class Backward(Fast):
 
     def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value]) -> None:
         super().__init__(program, names, around, keep, PIECE)
+        self.results = set(program.results)
         self.flats: dict[Operand, Array] = {}
         self.cotangents: dict[Value, Array] = {}
         self.totals: dict[Value, Entry] = {}
@@ -240,7 +241,7 @@ class Backward(Fast):
         for equation in self.program.at("after"):
             if equation.accumulate:
                 after += [Comment(self.around.comment(equation)), *self.total(equation)]
-            elif equation.target in self.program.results:
+            elif equation.target in self.results:
                 after += [Comment(self.around.comment(equation)), *self.gradient(equation)]
             else:
                 between += self.over_steps(equation)
@@ -276,7 +277,7 @@ class Backward(Fast):
         found: list[Statement] = []
         for equation in self.program.at("before", "step"):
             target = equation.target
-            if target in self.program.results and target.kind == "cotangent" and target.timed:
+            if target in self.results and target.kind == "cotangent" and target.timed:
                 out = steps(self.result(target), START, STOP)
                 found.append(copied(self.at_hand(target), out))
         return found
@@ -299,7 +300,7 @@ class Backward(Fast):
     def final(self, node: sp.MatrixExpr) -> Operand:
         """A value at the end: a total, a parameter, or what was made of such."""
         value = node.args[0] if isinstance(node, Rows) else node
-        defined = self.program.defined().get(value)
+        defined = self.plan.defined.get(value)
         if value in self.totals:
             return self.cut(self.totals[value], node)
         if defined is not None and self.program.place(defined) == "finish" and self.is_rows(defined):

@@ -71,10 +71,12 @@ class Fast(Places):
         self.around = around
         self.fixed: dict[Array, Operand] = {}
         """Names that the loop reads and that are the same at every step."""
+        self.by_operand: dict[Operand, Array] = {}
         self.numbers: dict[Number, Array] = {}
         self.views: dict[str, dict[Array, Operand]] = {PIECE: {}, WHOLE: {}}
         """Names that are views of an array at each step, by what the array holds."""
         self.along: dict[Array, Operand] = {}
+        self.scattered: set[Operand] = set()
         self.outside: dict[Value, Array] = {}
         """Arrays of the caller, or of the tape, over the steps at hand."""
         self.by, self.rows = 0, sp.S.Zero
@@ -89,19 +91,19 @@ class Fast(Places):
 
     def read_once(self, value: Value) -> Operand:
         """A value of no step: of the caller, or made of such."""
-        if value in self.program.defined():
+        if value in self.plan.defined:
             return Array(self.names.of(value), (), sizes(value))
         return self.given(value)
 
     def once(self) -> list[Statement]:
         """The equations over parameters: stacks are filled part by part."""
         equations = self.program.at("once")
-        readers = {e.target: [other for other in self.program.equations if e.target in other.reads()] for e in equations}
+        readers = self.program.readers
         inside = {
             e.target: e
             for e in equations
             if e.target not in self.plan.keep
-            and len(readers[e.target]) == 1
+            and len(readers.get(e.target, ())) == 1
             and isinstance(readers[e.target][0].value, Stack)
             and not isinstance(e.value, Stack)
         }
@@ -132,7 +134,7 @@ class Fast(Places):
     def plain_parameters(self) -> list[Statement]:
         """Names for what the caller gives and more than the equations over parameters read."""
         reads = {v: None for e in self.program.equations if self.program.place(e) not in ("once", "finish") for v in e.reads()}
-        found = [v for v in self.program.given if not v.timed and v in reads and v not in self.program.defined()]
+        found = [v for v in self.program.given if not v.timed and v in reads and v not in self.plan.defined]
         return [Assign((Array(self.names.of(value), (), sizes(value)),), self.given(value)) for value in found]
 
     # ---- memory
@@ -171,8 +173,6 @@ class Fast(Places):
         if isinstance(out, View):
             return all(one == ALL for one in out.index[1:]) and isinstance(out.index[0], Cut)
         return out not in self.scattered
-
-    scattered: frozenset[Operand] = frozenset()
 
     @staticmethod
     def flat(operand: Operand) -> Operand:
@@ -215,10 +215,9 @@ class Fast(Places):
 
     def named(self, wanted: str, operand: Operand) -> Array:
         """A name for something made before the loop: the same for the same."""
-        known = next((array for array, made in self.fixed.items() if made == operand), None)
-        if known is not None:
-            return known
-        taken = {array.name for array in self.fixed}
+        if operand in self.by_operand:
+            return self.by_operand[operand]
+        taken = {array.name for array in self.by_operand.values()}
         name = self.names.made(wanted)
         k = 2
         while name in taken:
@@ -226,6 +225,7 @@ class Fast(Places):
             k += 1
         array = Array(name, operand.axes, operand.dims)
         self.fixed[array] = operand
+        self.by_operand[operand] = array
         return array
 
     def split(self, operand: Operand, node: sp.MatrixExpr, by: int) -> Operand:
@@ -251,7 +251,7 @@ class Fast(Places):
             array = Array(name, source.axes, source.dims)
             self.fixed[array] = source
         if not key.is_whole and self.plan.sizes.get(key.root) is None:
-            self.scattered = self.scattered | {array}
+            self.scattered.add(array)
         return array
 
     def at_all_steps(self, root: Value, lag: int) -> Operand:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import cache
 
@@ -70,10 +70,10 @@ class Memory:
     def place_parts(self, equation: Equation) -> None:
         """Let the parts of a stack lie in its rows, where they are computed at the same place and lie nowhere yet."""
         start: sp.Expr = sp.S.Zero
-        places = {e.target: self.program.places[e.target] for e in self.order}
+        place, times = self.program.places[equation.target], Counter(equation.value.args)
         for part in equation.value.args:
-            free = isinstance(part, Value) and part not in self.homes and part not in self.states
-            if free and places.get(part) == self.program.places[equation.target] and list(equation.value.args).count(part) == 1:
+            free = isinstance(part, Value) and part not in self.homes and part not in self.states and part in self.position
+            if free and self.program.places[part] == place and times[part] == 1:
                 self.settle(part, Home(equation.target, start))
             start = start + part.shape[0]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 
 import sympy as sp
 
@@ -12,12 +11,14 @@ from derive.blocks import Rows
 from derive.language import Value
 from derive.procedures.memory import Memory, at_most
 from derive.procedures.names import Names
-from derive.procedures.procedure import ALL, BUFFERS, Array, At, Call, Cut, Entry, Index, Operand, part
+from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, part
 from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS
 from derive.program import Program
 
-WHOLE, PIECE = STEPS, "block"
+WHOLE = STEPS
+MANY = 24
+"""An array of more parts than this is called by the last value that it is all of."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Places:
         self.buffers: dict[str, Array] = {}
         self.labels = self.last_names()
         self.array_names: dict[Value, str] = {}
+        self.parts: dict[str, int] = {}
         self.free: dict[tuple[object, ...], list[Entry]] = {}
         self.busy: list[Entry] = []
 
@@ -63,8 +65,8 @@ class Places:
         """The name of a range of rows at one step."""
         if key not in self.labels:
             stem = self.array_name(key.root).removesuffix("_all")
-            wanted = (f"{stem}_part" if k == 1 else f"{stem}_part_{k}" for k in count(1))
-            self.labels[key] = self.names.new(next(name for name in wanted if name not in self.labels.values()))
+            number = self.parts[stem] = self.parts.get(stem, 0) + 1
+            self.labels[key] = self.names.new(f"{stem}_part" if number == 1 else f"{stem}_part_{number}")
         return self.labels[key]
 
     def array_name(self, root: Value) -> str:
@@ -83,6 +85,8 @@ class Places:
     def last_held(self, root: Value) -> list[Value]:
         """The values that lie in an array when all is computed, row by row."""
         members = sorted(self.plan.members[root], key=lambda value: self.plan.position[value])
+        if len(members) > MANY:
+            return [next((value for value in reversed(members) if value.shape == root.shape), root)]
         held: list[Value] = []
         for value in members:
             span = self.plan.span(value)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from derive.cells.registry import build
-from derive.compiler import compile_cell
-from derive.keep import Project, split
+from derive.compiler import compile_cell, equations_text
+from derive.keep import Project, equations_in, split
 from derive.language import Value
 from tests import arguments as args
 from tests import bounds
@@ -49,10 +49,11 @@ def headed(text: str, what: str) -> str:
 
 @every
 def test_the_header_names_the_command_and_the_equations(name: str) -> None:
-    lines = text_of(name).splitlines()
     one = cell(name) if name in ODD else build(name)
-    assert lines[0].startswith(f"# Emitted by `python -m derive {one.command}`")
-    assert [line.split(":")[0].strip("# ") for line in lines[2 : 2 + len(one.equations)]] == [t.name for t in one.targets]
+    assert text_of(name).startswith(f"# Emitted by `python -m derive {one.command}`")
+    found = equations_in(text_of(name))
+    assert list(found) == [target.name for target in one.targets]
+    assert list(found.values()) == equations_text(one)
 
 
 @every

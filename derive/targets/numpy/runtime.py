@@ -29,7 +29,7 @@ class Gradients:
 UNUSED = '''
 
 class Workspace:
-    """What calls of a training loop may share. This kernel makes arrays where it needs them and keeps none."""
+    """What calls of a training loop may share; this kernel makes arrays where it needs them, keeping none."""
 '''
 """A workspace of which no use is made."""
 
@@ -183,8 +183,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():
