@@ -38,9 +38,9 @@ def test_a_symbol_may_stand_for_a_diagonal_matrix():
 @pytest.mark.parametrize(
     ("page", "read_as"),
     [
-        (r"$$M = \mathrm{diag}(a) V$$ $$h_t = M h_{t-1} + x_t$$", "M = a 1ᵀ ∘ V"),
-        (r"$$S_t = \operatorname{diag}(a_t) S_{t-1} + k_t v_t^\top$$ $$y_t = S_t^\top q_t$$", "Sₜ = aₜ 1ᵀ ∘ Sₜ₋₁ + kₜ vₜᵀ"),
-        (r"$$S_t = S_{t-1} \operatorname{diag}(a_t) + v_t k_t^\top$$ $$y_t = S_t q_t$$", "Sₜ = Sₜ₋₁ ∘ 1 aₜᵀ + vₜ kₜᵀ"),
+        (r"$$M = \mathrm{diag}(a) V$$ $$h_t = M h_{t-1} + x_t$$", "M = diag(a) V"),
+        (r"$$S_t = \operatorname{diag}(a_t) S_{t-1} + k_t v_t^\top$$ $$y_t = S_t^\top q_t$$", "Sₜ = diag(aₜ) Sₜ₋₁ + kₜ vₜᵀ"),
+        (r"$$S_t = S_{t-1} \operatorname{diag}(a_t) + v_t k_t^\top$$ $$y_t = S_t q_t$$", "Sₜ = Sₜ₋₁ diag(aₜ) + vₜ kₜᵀ"),
     ],
 )
 def test_a_diagonal_matrix_scales_the_rows_or_columns_of_a_matrix(page, read_as):
