@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from derive.functions import FUNCTIONS
 from derive.letters import GREEK
@@ -205,6 +206,18 @@ def refuse_inverse(source: Source, node: Node, power: Fraction | None) -> None:
         what = f"`{source.written(node.span)}` can be read in two ways: expected the inverse function, or one over the function."
         todo = "Write `1 / f(x)` for one over it; the inverse function is written by its own name, as \\arctan is, or by its formula."
         raise source.error(node.span, what, todo)
+
+
+def refuse_numbers_behind(source: Source, items: Sequence[Node]) -> None:
+    """`W1 x`: a whole number right behind a letter is an index that was left out, or a factor."""
+    for letter, number in pairwise(items):
+        parts = take_apart(letter) if isinstance(number, Number) else None
+        if parts and not (parts.subs or parts.sups or parts.letter.is_function):
+            name, digits = source.written(letter.span), source.written(number.span)
+            if digits.isdigit():
+                what = f"`{name}{digits}` can be read in two ways: expected a symbol with an index, or a product with a number."
+                todo = f"Write `{name}_{digits}` for the symbol, `{digits} {name}` for the product."
+                raise source.error((letter.span[0], number.span[1]), what, todo)
 
 
 def refuse_bare_argument(source: Source, items: Sequence[Node]) -> None:

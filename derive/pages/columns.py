@@ -64,7 +64,9 @@ class Columns:
             case Inner():
                 return MatMul((Turned(self.of(node.left), node.left.span), self.of(node.right)), node.span)
             case MatMul():
-                return self.applied([self.factor(item) for item in node.items], node.span)
+                factors = [self.factor(item) for item in node.items]
+                column = self.kinds.kind(node.items[-1]) == VECTOR
+                return self.applied(factors, node.span) if column else MatMul(tuple(factors), node.span)
             case Turned() if is_diagonal(node) or self.kinds.kind(node) != MATRIX:
                 return self.of(node.body)
         return with_parts(node, [self.of(part) for part in parts_of(node)])

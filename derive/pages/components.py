@@ -78,7 +78,10 @@ class Components:
         if len(entry.targets) != 1 or entry.is_function:
             return set()
         letters = {letter for letter in small_letters(entry.targets[0], self.above) if letter != self.reader.letter}
-        return {letter for letter in letters - summed_letters(entry.right) if self.is_free(entry, letter, letters, known)}
+        letters -= summed_letters(entry.right)
+        found = {letter for letter in letters if self.is_free(entry, letter, letters, known)}
+        carried = {letter for _, indices in self.symbols(entry.right, letters) for letter in indices}
+        return found | carried if found else found
 
     def is_free(self, entry: Entry, letter: str, letters: set[str], known: Collection[str]) -> bool:
         """Whether a letter of a left side is an index there."""

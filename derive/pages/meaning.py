@@ -14,6 +14,7 @@ from derive.pages.calls import (
     refuse_bare_argument,
     refuse_inverse,
     refuse_marks,
+    refuse_numbers_behind,
     refuse_other_form,
     refuse_word,
     unknown,
@@ -174,6 +175,7 @@ class Meaning:
 
     def chain(self, node: Chain, argument: bool) -> Core:
         """Things side by side: a function takes what follows it, a matrix of blocks its column."""
+        refuse_numbers_behind(self.names.source, node.items)
         items: list[Core] = []
         at = 0
         while at < len(node.items):
@@ -216,17 +218,20 @@ class Meaning:
         function, power = called
         following = items[at + 1]
         refuse_bare_argument(self.names.source, items[at:])
-        cut = following if isinstance(following, Cut) and isinstance(following.body, Bracket) else None
+        behind = following if isinstance(following, (Cut, Raised)) and is_bracketed(following.body) else None
+        following = behind.body if behind else following
         if self.function_of(following):
             body, end = self.item(items, at + 1, argument=True)
         else:
-            body, end = self.argument(cut.body if cut else following, node), at + 2
+            body, end = self.argument(following, node), at + 2
         value = self.call(function, body, self.bracket_end(following)) if not isinstance(body, tuple) else body
         if isinstance(following, Scripted) and not self.names.reader.read(following):
             self.refuse_positive_call(node, following)
             for one in following.sup:
                 value = self.raised(value, one, node.span)
-        value = sliced(self.names.source, cut, value) if cut else value
+        if isinstance(behind, Raised):
+            value = raised(self.names.source, value, self.resolve(behind.exponent), behind.span, behind.elementwise)
+        value = sliced(self.names.source, behind, value) if isinstance(behind, Cut) else value
         return (value if power is None else self.power(value, power, node.span)), end
 
     def refuse_positive_call(self, function: Node, following: Scripted) -> None:
@@ -375,3 +380,8 @@ class Meaning:
         if isinstance(above, Const) and above.value == 1:
             return inverse
         return folded(Product((above, inverse), ("side" if isinstance(inverse, Const) else "hadamard",), span))
+
+
+def is_bracketed(node: Node) -> bool:
+    """A bracket, perhaps with an index: what stands behind it, as in `f(x)[0:H]`, is of the function's value."""
+    return isinstance(node.body if isinstance(node, Scripted) else node, Bracket)

@@ -3,14 +3,16 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`       equations without labels and layout, brackets checked
-line -> trees                    `grammar`       an LALR grammar; nothing is evaluated
+tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
+trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
-trees -> definitions             `meaning`       brackets, functions, numbers
+trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
+definitions -> definitions       `contraction`   sums over components without their indices
 trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
 definitions -> kinds             `kinds`         matrix or vector, rows or columns
-definitions -> shapes            `shapes`        the most general dimensions
+definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 """
 
@@ -30,7 +32,6 @@ from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
-from derive.pages.components import Components
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Definition, Ref, every, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
@@ -57,17 +58,15 @@ from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.powers import powers_in
-from derive.pages.primes import changed, with_primes
+from derive.pages.prepared import prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
-from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.titles import identifier, naming, nothing, unique
-from derive.pages.tree import Bracket, Chain, Letter, Node, Signed, with_parts
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
@@ -214,22 +213,14 @@ def has_display(source: Source) -> bool:
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
-    forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
-    functions = [entry for entry in entries if entry.is_function]
-    trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
-    lefts = [target for entry in forward for target in entry.targets]
-    reader = reader_of(source, trees, lefts, known.time)
-    forward, reader, notes = with_primes(forward, reader)
-    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    quantities = {*known.kinds, *known.numbers}
-    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
-    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
-    forward, functions = whole[: len(forward)], whole[len(forward) :]
-    macros, aliases = functions_of(functions)
+    ready = prepared(source, entries, known)
+    forward, reader, trees = ready.forward, ready.reader, ready.printed
+    macros, aliases = functions_of(ready.functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
-    names.notes |= dict.fromkeys(notes)
-    refuse_two_counters(source, reader, trees if known.time is None else ())
+    names.notes |= dict.fromkeys(ready.notes)
+    if known.time is None:
+        refuse_two_counters(source, reader, trees)
     refuse_capitals(source, [entry.right for entry in forward], Counter(one.symbol.name for one in names.reads), known.kinds)
     refuse_layers(names)
     refuse_operations(names)
@@ -304,13 +295,6 @@ def with_carried(definitions: list[Definition], names: Names) -> list[Definition
         at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
         found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
     return found
-
-
-def with_declared(node: Node, known: Declared) -> Node:
-    """The tree with words that are declared to be no function, `\\operatorname{BN}` with `BN = matrix`, as symbols."""
-    if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
-        return replace(node, is_function=False)
-    return with_parts(node, lambda part: with_declared(part, known))
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:

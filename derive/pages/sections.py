@@ -87,7 +87,7 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    refuse_sums_over_steps(source, found.root, time_letters(found.root.all()) | ({time} if time else set()))
+    refuse_sums_over_steps(source, found.root, {time} if time else set())
     without_needless(source, found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
@@ -136,11 +136,13 @@ def entry_of(source: Source, line: Line) -> Entry:
 
 
 def refuse_sums_over_steps(source: Source, root: Section, times: set[str]) -> None:
-    """Note at each line with a sum over steps that it can't be read."""
+    """Note at each line with a sum over steps that it can't be read. times: those that are declared; the others are a section's own, or
+    those of the page where it has none."""
     for section in root.sections():
+        letters = times | (time_letters(section.entries) or time_letters(root.all()))
         for at, entry in enumerate(section.entries):
             try:
-                refuse_other_sums(source, entry.right, times)
+                refuse_other_sums(source, entry.right, letters)
             except PageError as error:
                 section.entries[at] = replace(entry, problem=error)
 

@@ -45,17 +45,18 @@ def is_fat(value: Value) -> bool:
 def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
     """Move into a loop what reads a matrix that it makes, and what makes a matrix that only the loop reads."""
     outside = [equation for stage in found if stage.way not in LOOPS for equation in stage.equations]
-    readers: dict[Value, set[Value]] = defaultdict(set)
+    readers: dict[Value, set[tuple[Value, int]]] = defaultdict(set)
     for equation in (one for stage in found for one in stage.equations):
         for value in equation.reads():
-            readers[value.like(lag=0)].add(equation.target)
+            readers[value.like(lag=0)].add((equation.target, value.lag))
     before = -1
     while before != (before := list(home.values()).count(loop)):
         for equation in outside:
             if reads_fat(equation, loop, home) and is_possible(equation, loop, home):
                 home[equation.target] = loop
         for equation in reversed(outside):
-            only_here = is_fat(equation.target) and {home[reader] for reader in readers[equation.target]} == {loop}
+            places = {(home[reader], lag) for reader, lag in readers[equation.target]}
+            only_here = is_fat(equation.target) and places == {(loop, 0)}
             if only_here and is_possible(equation, loop, home):
                 home[equation.target] = loop
 

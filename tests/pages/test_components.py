@@ -30,6 +30,12 @@ NUMBERS = {
     r"\sum_i v_{t,i} \sum_j x_{t,j}": ("vx", "i,j->"),
     r"\sum_j x_{t,j} \sum_i W_{ij} v_{t,i}": ("xWv", "j,ij,i->"),
 }
+MATRICES = {
+    r"\sum_j W_{ij} x_{t,j} R_{jk}": ("WxR", "ij,j,jk->ik"),
+    r"\sum_j W_{ij} R_{jk}": ("WR", "ij,jk->ik"),
+    r"v_{t,i} \sum_j W_{ij} x_{t,j} R_{jk} z_{t,k}": ("vWxRz", "i,ij,j,jk,k->ik"),
+    r"z_{t,k} \sum_j W_{ij} x_{t,j}": ("zWx", "k,ij,j->ik"),
+}
 SIZES = {"H": 5, "D": 3, "N": 2}
 SHAPES = {"W": "HD", "A": "HD", "B": "HH", "R": "DN", "x": "D", "u": "D", "v": "H", "z": "N"}
 
@@ -68,6 +74,15 @@ def test_a_sum_with_a_free_index_is_what_einsum_makes_of_it(formula):
         expected = np.einsum(letters, *[given[name] for name in operands])
     # sums of at most 30 products of numbers of size 3: rounding below 30 * 9 * 2^-53
     np.testing.assert_allclose(evaluated(cell, "y", given), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("formula", MATRICES)
+def test_a_sum_with_two_free_indices_is_a_matrix(formula):
+    operands, letters = MATRICES[formula]
+    given = values()
+    expected = np.einsum(letters, *[given[name] for name in operands])
+    for left, matrix in (("Y_{t,ik}", expected), ("Y_{t,ki}", expected.T)):
+        np.testing.assert_allclose(evaluated(cell_of(left, formula), "Y", given), matrix.reshape(-1), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("formula", NUMBERS)

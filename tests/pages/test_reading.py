@@ -71,6 +71,15 @@ def test_a_section_that_reads_an_input_at_two_steps_is_a_cell_of_its_own():
     assert second.reading.equations == ("xₜ = hₜ + W uₜ", "hₜ = uₜ + hₜ₋₁")
 
 
+@pytest.mark.parametrize("power", ["2", "r_t", r"\odot 2", "c r_t"])
+def test_a_power_behind_the_brackets_of_a_function_is_one_of_its_value(power):
+    shown, apart = (
+        cell(rf"$$h_t = {left} + h_{{t-1}}$$ $$r_t = W x_t$$ <!-- derive: c = 8 -->").cell.equations[0][1]
+        for left in (rf"\tanh(r_t)^{{{power}}}", rf"(\tanh(r_t))^{{{power}}}")
+    )
+    assert shown == apart
+
+
 def test_a_declaration_holds_under_its_heading():
     step = r"$$h_t = \alpha h_{t-1} + W x_t$$"
     both = f"# A\n\n{step}\n\n<!-- derive: alpha = 0.9 -->\n\n# B\n\n{step}\n\n<!-- derive: alpha = 0.5 -->"

@@ -160,3 +160,11 @@ def test_the_hint_of_an_unknown_function_proposes_none():
 def test_the_form_of_a_function_that_has_several_is_noted(function, said):
     notes = read("page.md", text=f"$$h_t = {function}(W x_t + U h_{{t-1}})$$").cells[0].reading.notes
     assert any(said in note for note in notes)
+
+
+@pytest.mark.parametrize("weight", ["W1", "W 1", r"\mathbf{W}1", "W10"])
+def test_a_number_right_behind_a_letter_is_asked_about(weight):
+    with pytest.raises(PageError, match=r"a symbol with an index, or a product with a number.*\n.*\n.*\nWrite `.*_1"):
+        read("page.md", text=rf"$$h_t = \tanh({weight} x_t + U h_{{t-1}})$$")
+    for plain in ("W_1", "10 W", r"W \cdot"):
+        read("page.md", text=rf"$$h_t = \tanh({plain} x_t + U h_{{t-1}})$$")
