@@ -30,7 +30,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
-from derive.pages.settling import added_inner_products, is_inner
+from derive.pages.settling import added_inner_products, is_inner, products
 from derive.pages.turned import plain_of
 
 # ---- functions that nobody has named
@@ -145,6 +145,26 @@ def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition]
                         "isn't read: give its value a symbol of its own."
                     )
                     raise names.source.error(function.span, what, todo)
+
+
+SERIES = ("exp", "log", "sin", "cos", "sinh", "cosh")
+"""Functions that are taken of matrices as well, by their series, which is another thing than the function of each element."""
+
+
+def refuse_series_of_matrices(names: Names, kinds: Kinds) -> None:
+    """`\\exp(A) h` with A a matrix: raises PageError where a matrix product is made of such a function, also under a name of its own."""
+    named = {one.name: one.body for one in kinds.definitions}
+    for _, run in products(kinds):
+        several = sum(kinds.kind(item) != NUMBER for item in run) > 1
+        for item in run if several else ():
+            function = named.get(item.name, item) if isinstance(item, Ref) and item.lag == 0 else item
+            if isinstance(function, Call) and function.function in SERIES and kinds.kind(function.body) == MATRIX:
+                written = names.source.written(function.span)
+                what = f"`{written}` of a matrix in a matrix product can be read in two ways: of the matrix, or of its elements."
+                todo = (
+                    "Neither is read: give the matrix that is meant a symbol; `\\odot` multiplies the function of each element."
+                )
+                raise names.source.error(function.span, what, todo)
 
 
 def read_in(node: Core) -> set[str]:
