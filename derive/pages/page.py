@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
-from derive.pages.core import Call, Definition, Ref, every, refs
+from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import Declared, declared
 from derive.pages.doubts import (
@@ -239,7 +239,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_calls(source, meaning, definitions)
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
-    called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
+    called = [name for definition in definitions for one in every(definition.body) for name in functions_in(one)]
     names.notes |= dict.fromkeys(note for name in called if (note := CHOSEN.get(name) or NORMALISED.get(name)))
     definitions = without_names_of_diagonals(definitions)
     said = contraction.kinds | {name: kind for name, kind in known.kinds.items() if kind != "identity"}
@@ -297,6 +297,12 @@ def with_carried(definitions: list[Definition], names: Names) -> list[Definition
         at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
         found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
     return found
+
+
+def functions_in(node: Core) -> Iterator[str]:
+    """The function that a node is, of one thing, or a power of a quantity by a quantity."""
+    if isinstance(node, Call) or (isinstance(node, Several) and not isinstance(node.parts[0], Const)):
+        yield node.function
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
