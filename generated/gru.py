@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 4dd072294e29350e
-# header     sha256 d836084dd955a060
+# body       sha256 bc8fee7247685b8b
+# header     sha256 060021e77ca77f9f
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -884,8 +884,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():

@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 363e9bc6efaf5207
-# header     sha256 f525a1fc884d0dba
+# body       sha256 5c44c55af15868a9
+# header     sha256 d8b902c4862e222b
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -880,8 +880,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():

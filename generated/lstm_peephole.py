@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 8de829523f8ccd5c
-# header     sha256 c2a40b870c069f6a
+# body       sha256 3ae7aba014600e62
+# header     sha256 eb6e331c7907e421
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -1136,8 +1136,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():

@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 d38985c1e83ebf08
-# header     sha256 e6f318c770dd2d17
+# body       sha256 f192e03f781d379e
+# header     sha256 cd5b332a30e29a44
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -1170,8 +1170,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():

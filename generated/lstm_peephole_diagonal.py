@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 48355cce54cc3e24
-# header     sha256 667e23dee96b6e5b
+# body       sha256 b9920603d9ddfc58
+# header     sha256 5e15670f38d96169
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -1108,8 +1108,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():
