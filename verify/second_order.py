@@ -7,7 +7,7 @@ on the last one only, and each gradient is compared relative to its own size the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -22,7 +22,7 @@ from verify.contract import broken
 from verify.data import Data
 from verify.evidence import EXACT, Array, Evidence, exact
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
-from verify.gradients import cotangents_of, norm, relative
+from verify.gradients import cotangents_of, crop, norm, relative
 from verify.kernel import Kernel, one_line
 from verify.rounding import lost
 from verify.tangents import direction_of
@@ -134,7 +134,7 @@ def compared(evidences: Sequence[Evidence]) -> Iterator[Finding]:
             each = {block: direction_of(evidence, block) for block in evidence.data.flat()}
             alone = {block: {block: array} for block, array in each.items()}
             for along, direction in alone.items() if method == EXACT or evidence is evidences[0] else [(TOGETHER, each)]:
-                hold(slopes, along, direction, name, evidence.seed, held)
+                hold(slopes, along, direction, name, evidence, held)
         if held.wrong:
             yield told(held, method, evidence)
             return
@@ -142,12 +142,13 @@ def compared(evidences: Sequence[Evidence]) -> Iterator[Finding]:
         yield Finding("hvp", INCONCLUSIVE, block, said=f"no tangent moves it by as much as the {method} of backward resolves")
 
 
-def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, seed: int, held: Held) -> None:
+def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, evidence: Evidence, held: Held) -> None:
     """hvp along one direction against the route; what rounding takes is measured where they differ. along: what to call it."""
     kernel, data, cotangents = slopes.kernel, slopes.data, slopes.cotangents
     got = kernel.second(data, cotangents, direction)
     expected, error = slopes.along(direction)
     known: Gradients | None = None
+    blur: Callable[[str, Any], float] | None = None
     for block, array in expected.items():
         if block not in got or got[block].shape != array.shape:
             continue
@@ -158,8 +159,9 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
             if held.wrong:
                 doubt += PLAIN * size
             elif not apart <= SECOND.value * size + doubt:
-                known = worth(slopes, direction, expected, seed) if known is None else known
-                doubt += 4 * norm(known[block][part])
+                if known is None or blur is None:
+                    known, blur = worth(slopes, direction, expected, evidence.seed), saturated(evidence, cotangents)
+                doubt += 4 * norm(known[block][part]) + 4 * size * (blur(block, part) + max(blur(one, ...) for one in direction))
             blunt = doubt > COARSE * size > 0
             held.undecided[block] = held.undecided.get(block, True) and blunt
             if not blunt and not apart <= SECOND.value * size + doubt:
@@ -186,6 +188,25 @@ def worth(slopes: Slopes, direction: Mapping[str, Array], expected: Gradients, s
         moved = replace(slopes, data=slopes.data.moved(4 * EPS, rng)).along(direction)[0]
         found = {block: array + np.abs(moved[block] - expected[block]) for block, array in found.items()}
     return found
+
+
+def saturated(evidence: Evidence, cotangents: Cotangents) -> Callable[[str, Any], float]:
+    """What of a part of a gradient float64 has no digits, where units are saturated, relative to it: how it moves is known no better.
+
+    A slope that is made of an output, as 1 - y**2 is, has lost them for good, alike in every run and in float32.
+    """
+    known, gradients = evidence.with_digits(), evidence.kernel.gradients(evidence.data, cotangents)
+
+    def missing(block: str, part: Any) -> float:
+        if not known.digits or block not in gradients:
+            return 0.0
+        if block in evidence.data.parameters:
+            error, array = np.asarray(known.along_gradient(block, 0, cotangents)[1]), gradients[block]
+        else:
+            error, array = known.block_gradient(block, cotangents, True)[part], crop(gradients[block], block, evidence)[part]
+        return norm(error) / norm(array) if norm(array) else 0.0
+
+    return missing
 
 
 def method_of(evidence: Evidence) -> str:

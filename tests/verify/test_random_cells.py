@@ -183,7 +183,7 @@ def largest_of_two() -> Cell:
 def unsettled() -> Cell:
     """A state whose size no parameter and no input has: a run can't start without it."""
     n = sequence("n", dimension("K"))
-    return cell_of(Eq(h, tanh(W_0 @ x + total(n.prev))), Eq(n, sigma(n.prev) * inner(h, h)))
+    return cell_of(Eq(h, tanh(W_0 @ x + total(n.prev))), Eq(n, sigma(n.prev) * inner(h, h) / 9))
 
 
 RIGHT = [
