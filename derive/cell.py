@@ -34,7 +34,7 @@ from derive.language import (
     transpose,
 )
 from derive.program import Program, check
-from derive.reductions import Softmax, without_numbers
+from derive.reductions import OverElements, without_numbers
 from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 
 
@@ -220,7 +220,7 @@ def flatten(cell: Cell) -> Program:
     """
     namer = Namer(value.name for value in (*cell.targets, *cell.reads))
     for target, right in ordered(cell.equations, cell.name):
-        if isinstance(right, (Apply, Softmax)):
+        if isinstance(right, (Apply, OverElements)):
             argument = matrix_parts(right)[0]
             right = unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
         else:
@@ -258,7 +258,7 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             return scale(coefficient(expression)[0], product(matrix_parts(expression), target, namer))
         case Transposed():
             return transpose(atom(expression.args[0], target, namer, unnamed))
-        case Apply() | Softmax():
+        case Apply() | OverElements(kept=True):
             argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
             plain = rebuild(expression, [argument])
             parts = unfolded(plain, target, namer)
@@ -355,8 +355,8 @@ def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise:
     """`tanh_c` for tanh of the value c; `otherwise` where the function has no name."""
     if not isinstance(argument, Value):
         return otherwise
-    if isinstance(expression, Softmax):
-        return f"softmax_{argument.name}"
+    if isinstance(expression, OverElements):
+        return f"{expression.word}_{argument.name}"
     name = next((name for name, scalar in FUNCTIONS.items() if scalar == expression.scalar), None)
     lagged = "_prev" if argument.lag else ""
     return f"{name}_{argument.name}{lagged}" if name else otherwise

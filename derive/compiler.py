@@ -15,16 +15,21 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import sympy as sp
+
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
 from derive.emission.module import module_text
 from derive.emission.wrapping import formula, wrapped
+from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.procedures.tape import with_light_tape
 from derive.program import Program
+from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
 from derive.targets.numpy.emit import textbook
 
@@ -70,26 +75,33 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     passes = tuple(passes)
     if is_textbook(derivation, passes):
         scheduled, tape = plain(derivation)
-        body = textbook(scheduled, tape)
+        body, costs = textbook(scheduled, tape), cost_lines(scheduled, tape)
     else:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body = module_text(scheduled, tape, BUFFERS in passes)
+        body, costs = module_text(scheduled, tape, BUFFERS in passes), cost_lines(derivation, tape)
     ast.parse(body)
-    return header(derivation, tape, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
+    return header(derivation, costs, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    backward = run([apart], derivation.backward, forward).live()
-    tangent = derivation.tangent.live()
+    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, or where a value of a step isn't a vector or a parameter is a number."""
-    values = {value for equation in derivation.forward.equations for value in (equation.target, *equation.reads())}
-    return not passes or not all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector or a parameter is a number."""
+    equations = derivation.forward.equations
+    values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
+    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
+
+
+def has_reduction(node: sp.MatrixExpr) -> bool:
+    """Whether an expression has sums over elements or the like in it."""
+    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:
@@ -108,7 +120,7 @@ def derivation_text(derivation: Derivation) -> str:
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 
-def header(derivation: Derivation, tape: list[Value], body: str, options: str = "") -> str:
+def header(derivation: Derivation, costs: Sequence[str], body: str, options: str = "") -> str:
     """The lines in front of the body: where it came from, digests, costs. No time, no host, no path."""
     cell = derivation.cell
     equations = zip(cell.equations, equations_text(cell), strict=True)
@@ -123,7 +135,7 @@ def header(derivation: Derivation, tape: list[Value], body: str, options: str = 
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *wrapped(f"# {line}" for line in cost_lines(derivation, tape)),
+        *wrapped(f"# {line}" for line in costs),
         "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")

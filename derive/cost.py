@@ -8,16 +8,13 @@ import sympy as sp
 
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import LOOPS, stages
+from derive.procedures.stages import stages
 from derive.program import Program
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.reductions import OverElements
+from derive.schedule import LOOPS
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
-
-
-EACH_ELEMENT = {Softmax: 4, LogSumExp: 4, Total: 1, Largest: 1, FirstLargest: 2, Cumulative: 1}
-"""Operations that a reduction takes for each element that it reads."""
 
 
 def count(node: sp.MatrixExpr) -> sp.Expr:
@@ -46,8 +43,8 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
         return inner + (len(node.args) - 1) * size
     if isinstance(node, Apply):
         return inner + size * max(1, int(node.scalar.count_ops()))
-    if type(node) in EACH_ELEMENT:
-        return inner + EACH_ELEMENT[type(node)] * count(node.args[0])
+    if isinstance(node, OverElements):
+        return inner + node.work * count(node.args[0])
     return inner + (size if number not in (1, -1) else 0)
 
 
@@ -98,7 +95,7 @@ def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
     loops = [f"{in_loops(program, is_plain)} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
     return [
         cell.command,
-        *cost_lines(derivation, tape),
+        *cost_lines(scheduled if is_plain else derivation, tape),
         "tape, in numbers, beside the caller's arrays:",
         f"    T B ({each})",
         f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import sympy as sp
+
 from derive import differentiate
 from derive.cell import Cell
 from derive.language import Apply, Value
@@ -12,7 +14,7 @@ from derive.notation import Notation
 from derive.passes import TIDY, run
 from derive.passes.outputs import outputs
 from derive.program import Program
-from derive.reductions import Softmax
+from derive.reductions import OverElements
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Derivation:
         return kind(shown, self.cell.words)
 
 
-def shows_itself(target: Value, value: object) -> bool:
-    return isinstance(value, (Apply, Softmax)) and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
+def shows_itself(target: Value, value: sp.MatrixExpr) -> bool:
+    of_a_value = isinstance(value, Apply) or (isinstance(value, OverElements) and value.kept)
+    return of_a_value and isinstance(value.args[-1], Value) and not target.name.startswith("u_")
 
 
 def derive(cell: Cell) -> Derivation:

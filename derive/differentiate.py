@@ -30,7 +30,7 @@ from derive.language import (
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import is_scalar, is_vector, rank, shape_text
+from derive.shapes import is_scalar, rank, shape_text
 
 GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
@@ -250,7 +250,7 @@ def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.M
             return stack(*[widen(part, wrt, known) for part in node.args])
         case Rows():
             return rows(widen(node.args[0], wrt, known), *node.args[1:])
-    return Zeros(node.shape[0], wrt.shape[0] if is_vector(node) else node.shape[1])
+    return Zeros(node.shape[0], wrt.shape[0] if node.shape[1] == 1 else node.shape[1])
 
 
 def scaled(still: list[sp.MatrixExpr], moving: sp.MatrixExpr, node: sp.MatrixExpr, inner: sp.MatrixExpr) -> sp.MatrixExpr:

@@ -100,7 +100,7 @@ def in_language(expression: Any) -> sp.MatrixExpr:
         return expression
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
-        own = [in_language(part) for part in parts]
+        own = [factor_in_language(part) if isinstance(expression, Times) else in_language(part) for part in parts]
         return without_diagonals(expression if own == parts else rebuild(expression, own))
     match expression:
         case sp.MatAdd():
@@ -132,8 +132,13 @@ def matmul_of(factors: Iterable[Any]) -> sp.MatrixExpr:
         if is_number(factor):
             number *= factor
         else:
-            matrices.append(in_language(factor))
+            matrices.append(factor_in_language(factor))
     return without_diagonals(scale(number, matmul(*matrices)))
+
+
+def factor_in_language(factor: Any) -> sp.MatrixExpr:
+    """A factor of a matrix product in this language's nodes, diag(v) kept for the product to apply."""
+    return rebuild(factor, [in_language(factor.args[0])]) if isinstance(factor, Diagonal) else in_language(factor)
 
 
 def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
@@ -151,6 +156,19 @@ def without_diagonals(expression: sp.MatrixExpr) -> sp.MatrixExpr:
         return scale(factor, matmul(*left, hadamard(widened(vector, inside), inside)))
     inside = matmul(*left)
     return scale(factor, hadamard(inside, transpose(widened(vector, transpose(inside)))))
+
+
+def with_diagonal(expression: Hadamard) -> sp.MatrixExpr | None:
+    """(v 1ᵀ) ∘ A as diag(v) A, A ∘ (1 vᵀ) as A diag(v): what `without_diagonals` made, as a person writes it; None for anything else."""
+    for k, part in enumerate(expression.args):
+        if not isinstance(part, Times) or len(part.args) != 2 or len(expression.args) != 2:
+            continue
+        (left, right), other = part.args, expression.args[1 - k]
+        if isinstance(right, Ones):
+            return matmul(Diagonal(left), other)
+        if isinstance(left, Ones):
+            return matmul(other, Diagonal(transpose(right)))
+    return None
 
 
 def widened(vector: sp.MatrixExpr, like: sp.MatrixExpr) -> sp.MatrixExpr:

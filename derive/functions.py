@@ -93,6 +93,7 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "cos": sp.cos(X),
     "sqrt": sp.sqrt(X),
     "gelu": X / 2 * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (X + sp.Rational("0.044715") * X**3))),
+    "gelu_erf": X / 2 * (1 + sp.erf(X / sp.sqrt(2))),
     "elu": elu(X),
     "identity": X,
     "abs": absolute(X),
@@ -109,10 +110,12 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "sinh": sp.sinh(X),
     "cosh": sp.cosh(X),
 }
-"""Name -> the function as a SymPy expression in `X`. GELU is the tanh form (Hendrycks and Gimpel 2016, section 2)."""
+"""Name -> the function as a SymPy expression in `X`. GELU is the tanh form (Hendrycks and Gimpel 2016, section 2),
+`gelu_erf` what it stands for."""
 
 CHOSEN: dict[str, str] = {
-    "gelu": "GELU is the tanh form",
+    "gelu": "GELU is the tanh form; `gelu = erf` makes it the exact one",
+    "gelu_erf": "GELU is the exact form, by erf",
     "leakyrelu": "LeakyReLU has the slope 0.01 below 0",
     "hardsigmoid": "the hard sigmoid is x/6 + 1/2, held between 0 and 1",
     "hardtanh": "the hard tanh is x, held between -1 and 1",

@@ -68,7 +68,7 @@ class Written:
         return apply(X ** exact(exponent), self)
 
     def __truediv__(self, other: Any) -> sp.MatrixExpr:
-        return times(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / exact(other), self)
+        return hadamard(self, apply(1 / X, other)) if is_matrix(other) else scale(1 / exact(other), self)
 
     def __rtruediv__(self, other: Any) -> sp.MatrixExpr:
         return scale(other, apply(1 / X, self))
@@ -110,17 +110,17 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
 
     def __new__(cls, name: Any, rows: Any, cols: Any = 1, axes: Any = STEPS_AND_EXAMPLES, marks: Any = (), lag: Any = 0) -> Value:
         sizes = [sp.sympify(part) for part in (rows, cols)]
-        words = [sp.Tuple(*[Str(str(one)) for one in part]) for part in (axes, marks)]
+        words = [part if isinstance(part, sp.Tuple) else sp.Tuple(*map(Str, part)) for part in (axes, marks)]
         self: Value = sp.Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
         return self
 
     @property
     def axes(self) -> tuple[str, ...]:
-        return tuple(str(axis) for axis in self.args[3])
+        return tuple(axis.name for axis in self.args[3])
 
     @property
     def marks(self) -> tuple[str, ...]:
-        return tuple(str(mark) for mark in self.args[4])
+        return tuple(mark.name for mark in self.args[4])
 
     @property
     def timed(self) -> bool:
@@ -130,7 +130,7 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     @property
     def kind(self) -> str:
         """The last mark; `primal` where there is none."""
-        return str(self.args[4][-1]) if len(self.args[4]) else "primal"
+        return str(self.args[4][-1].name) if len(self.args[4]) else "primal"
 
     @property
     def lag(self) -> int:
@@ -147,7 +147,7 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
             kind = changes.pop("kind")
             changes["marks"] = () if kind == "primal" else (kind,)
         fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes
-        return Value(**fields)
+        return self if changes == {"lag": self.lag} else Value(**fields)
 
     def marked(self, mark: str) -> Value:
         """The value that a derivation makes of this one."""
@@ -297,8 +297,7 @@ def hadamard(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     flat = [factor for factor in flat if not isinstance(factor, Ones)]
     scaling = [factor for factor in flat if is_scalar(factor) and factor.shape != shape]
     wide = [factor for factor in flat if factor.shape == shape] or [Ones(*shape)]
-    flat = [*scaling, *wide]
-    return scale(number, flat[0] if len(flat) == 1 else Hadamard(*flat))
+    return scale(number, wide[0] if len(scaling) + len(wide) == 1 else Hadamard(*scaling, *wide))
 
 
 def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
@@ -316,8 +315,7 @@ def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
     check_chain(flat)
     if any(isinstance(factor, Zeros) for factor in flat):
         return Zeros(flat[0].shape[0], flat[-1].shape[1])
-    flat = [factor for factor in flat if not isinstance(factor, Identity)] or flat[:1]
-    flat = merge_diagonals(flat)
+    flat = merge_diagonals([factor for factor in flat if not isinstance(factor, Identity)] or flat[:1])
     return scale(number, flat[0] if len(flat) == 1 else Times(*flat, evaluate=False))
 
 
@@ -341,9 +339,7 @@ def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
         case Hadamard():
             return hadamard(*[transpose(part) for part in expression.args])
         case Times():
-            number, rest = coefficient(expression)
-            parts = rest.args if isinstance(rest, Times) else (rest,)
-            return scale(number, matmul(*[transpose(part) for part in reversed(parts)]))
+            return scale(coefficient(expression)[0], matmul(*map(transpose, reversed(expression.operands))))
         case Plus():
             return add(*[transpose(part) for part in expression.args])
         case Diagonal() | Identity():

@@ -7,15 +7,15 @@ from typing import ClassVar
 import sympy as sp
 
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
-from derive.language import Value
+from derive.language import Apply, Value
 from derive.letters import DECORATIONS, GREEK, decimal, dim, split_name
-from derive.notation import Notation
+from derive.notation import SUM, Notation
 
 
 class LaTeX(Notation):
     """LaTeX for amsmath."""
 
-    times, minus, one, each_step, elements = r" \circ ", "-", "1", r"\sum_t", r"\sum"
+    times, minus, one, each_step, elements, vector_of_ones = r" \circ ", "-", "1", r"\sum_t", r"\sum", r"\mathbf{1}"
     functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
@@ -80,17 +80,12 @@ class LaTeX(Notation):
     def rows(self, text: str, start: sp.Expr, stop: sp.Expr) -> str:
         return rf"\left[{text}\right]_{{{dim(start)}:{dim(stop)}}}"
 
-    def ones(self) -> str:
-        return r"\mathbf{1} \mathbf{1}^\top"
-
-    def row_of_ones(self) -> str:
-        return r"\mathbf{1}^\top"
-
     def function(self, name: str) -> str:
-        return rf"\operatorname{{{name}}}"
+        words = name.replace(" ", r"\ ")
+        return rf"\operatorname{{{words}}}"
 
-    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
-        return rf"\frac{{{self.formula(above, shift)}}}{{{self.formula(below, shift)}}}"
+    def quotient(self, above: sp.MatrixExpr, below: Apply, shift: int) -> str:
+        return rf"\frac{{{self.formula(above, shift)}}}{{{self.divisor(below, shift, SUM)}}}"
 
     def reciprocal(self, text: str, binds: int) -> str:
         return rf"\frac{{1}}{{{text}}}"
@@ -102,4 +97,7 @@ class LaTeX(Notation):
         return rf"{text}^{{{sp.latex(exponent)}}}"
 
     def number(self, number: sp.Expr) -> str:
-        return decimal(number) or str(sp.latex(number))
+        mantissa, _, exponent = decimal(number).partition("e")
+        if exponent:
+            return rf"{mantissa} \cdot 10^{{{int(exponent)}}}".removeprefix(r"1 \cdot ")
+        return mantissa or str(sp.latex(number))

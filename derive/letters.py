@@ -65,4 +65,4 @@ def decimal(number: sp.Expr) -> str:
     if not isinstance(number, sp.Rational) or number.q == 1:
         return ""
     exact = sp.Rational(str(float(number))) == number
-    return str(float(number)) if exact or number.q > 10**6 else ""
+    return str(float(number)).replace("e-0", "e-") if exact or number.q > 10**6 else ""

@@ -9,6 +9,7 @@ import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
 from derive.equation import Equation
+from derive.expressions import with_diagonal
 from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
@@ -26,16 +27,22 @@ from derive.language import (
     hadamard,
 )
 from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.reductions import OverElements, Total
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
 """How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
 
 
+def divisor(product: Hadamard) -> Apply | None:
+    """The last factor of the form 1/w or 1/√w, which is written below the others; None where there is none."""
+    powers = [part for part in product.args if isinstance(part, Apply) and isinstance(part.scalar, sp.Pow)]
+    return next((part for part in reversed(powers) if part.scalar.exp in (-1, -sp.S.Half)), None)
+
+
 class Notation:
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one, each_step, elements = " ∘ ", "−", "\u0307", "1", "Σₜ", "Σ"
+    times, minus, dot, one, each_step, elements, vector_of_ones = " ∘ ", "−", "\u0307", "1", "Σₜ", "Σ", "1"
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
@@ -135,26 +142,29 @@ class Notation:
             case Plus():
                 return self.plus([self.formula(term, shift) for term in rest.args]), SUM
             case Times():
-                if isinstance(rest.args[0], Ones) and rest.args[0].shape[1] != 1:
-                    return f"{self.ones()} {self.within(rest.args[-1], shift, ATOM)}", FACTOR
-                if isinstance(rest.args[-1], Ones):
-                    return f"{self.within(rest.args[0], shift, ATOM)} {self.row_of_ones()}", FACTOR
-                return " ".join(self.within(factor, shift, FACTOR) for factor in rest.args), FACTOR
+                parts = [self.ones(part) if isinstance(part, Ones) else self.within(part, shift, FACTOR) for part in rest.args]
+                return " ".join(parts), FACTOR
+            case Hadamard() if (below := divisor(rest)) is not None:
+                factors = list(rest.args)
+                factors.remove(below)
+                return self.quotient(hadamard(*factors), below, shift), PRODUCT
             case Hadamard() if rest.args[0].shape != rest.shape:
                 return self.scaled_by_numbers(list(rest.args), shift)
+            case Hadamard() if (product := with_diagonal(rest)) is not None:
+                return self.walk(product, shift)
             case Hadamard():
-                *factors, last = rest.args
-                if isinstance(last, Apply) and last.scalar == 1 / X:
-                    return self.quotient(hadamard(*factors), last.expr, shift), PRODUCT
                 return self.times.join(self.within(factor, shift, FACTOR) for factor in rest.args), PRODUCT
             case Transposed():
                 return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
-            case Softmax() | Largest() | FirstLargest() | LogSumExp() | Cumulative():
-                return f"{self.function(self.called(rest))}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Total():
-                return f"{self.elements} {self.within(rest.args[0], shift, PRODUCT)}", FACTOR
+                return (
+                    f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}",
+                    PRODUCT,
+                )
+            case OverElements():
+                return f"{self.function(rest.word)}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
             case Stack():
                 return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
             case Repeat():
@@ -171,24 +181,27 @@ class Notation:
                 return "I", ATOM
         raise TypeError(f"notation: no text for {type(node).__name__}")
 
-    @staticmethod
-    def called(node: sp.MatrixExpr) -> str:
-        """The name of an operation over the elements of a vector."""
-        if isinstance(node, Cumulative):
-            return "cumsum from the end" if node.backwards else "cumsum"
-        return {Softmax: "softmax", Largest: "max", FirstLargest: "first max", LogSumExp: "logsumexp"}[type(node)]
-
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
         """Numbers of each step in front of what they scale; alone where they fill it."""
-        numbers = [self.within(factor, shift, FACTOR) for factor in factors if factor.shape != factors[-1].shape]
+        scaling = [factor for factor in factors if factor.shape != factors[-1].shape]
+        if len(factors) == 2 and isinstance(factors[-1], Ones):
+            return self.walk(factors[0], shift)
+        # an inner product beside what it scales needs brackets: (uᵀ v) w
+        numbers = [self.within(factor, shift, ATOM if isinstance(factor, Times) else FACTOR) for factor in scaling]
         if isinstance(factors[-1], Ones):
-            return " ".join(numbers), ATOM if len(numbers) == 1 else FACTOR
+            return " ".join(numbers), FACTOR
         wide = hadamard(*[factor for factor in factors if factor.shape == factors[-1].shape])
         return " ".join([*numbers, self.within(wide, shift, FACTOR)]), FACTOR
 
-    def quotient(self, above: sp.MatrixExpr, below: sp.MatrixExpr, shift: int) -> str:
+    def quotient(self, above: sp.MatrixExpr, below: Apply, shift: int) -> str:
         """u ∘ v ∘ (1/w), read as a division."""
-        return f"{self.within(above, shift, PRODUCT)} / {self.within(below, shift, ATOM)}"
+        whole = FACTOR if isinstance(above, Total) else PRODUCT
+        return f"{self.within(above, shift, whole)} / {self.divisor(below, shift, ATOM)}"
+
+    def divisor(self, below: Apply, shift: int, binds: int) -> str:
+        """w or √w of the factor 1/w or 1/√w."""
+        text, own = self.scalar(1 / below.scalar, self.walk(below.expr, shift))
+        return text if own >= binds else self.parentheses(text)
 
     def base(self, node: sp.MatrixExpr, shift: int) -> str:
         """What a mark is put on: an atom, a derivative in brackets, since in ∂L/∂Uᵀ the mark would be read as that of U."""
@@ -213,11 +226,10 @@ class Notation:
     def rows(self, text: str, start: sp.Expr, stop: sp.Expr) -> str:
         return f"{text}[{dim(start)}:{dim(stop)}]"
 
-    def ones(self) -> str:
-        return "1 1ᵀ"
-
-    def row_of_ones(self) -> str:
-        return "1ᵀ"
+    def ones(self, node: Ones) -> str:
+        """Ones as a factor of a matrix product: a column, a row, or the product of the two."""
+        rows, cols = (size != 1 for size in node.shape)
+        return " ".join([self.vector_of_ones] * rows + [self.transposed(self.vector_of_ones)] * cols)
 
     def function(self, name: str) -> str:
         return name
@@ -269,6 +281,8 @@ class Notation:
             return self.reciprocal(inner, own), PRODUCT
         if exponent == sp.Rational(1, 2):
             return self.root(inner), ATOM
+        if exponent == -sp.Rational(1, 2):
+            return self.reciprocal(self.root(inner), ATOM), PRODUCT
         return self.raised(inner if own == ATOM else self.parentheses(inner), exponent), FACTOR
 
     def reciprocal(self, text: str, binds: int) -> str:
@@ -287,9 +301,22 @@ class Notation:
             return decimal(number) or f"({number.p}/{number.q})"
         if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
             return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
+        if number.free_symbols and (text := self.over_dimensions(number)):
+            return text
         if isinstance(number, sp.Mul):
             return " ".join(f"({self.number(one)})" if isinstance(one, sp.Add) else self.number(one) for one in number.args)
         return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
+
+    def over_dimensions(self, number: sp.Expr) -> str:
+        """0.5/K, 1/(3 K): a number that is divided by sizes; empty where it isn't."""
+        size, rest = number.as_coeff_Mul()
+        above, below = sp.fraction(rest)
+        if below == 1:
+            return ""
+        if not decimal(size):
+            size, below = sp.Integer(size.p), size.q * below
+        text = self.number(below)
+        return f"{self.number(size * above)}/{text if below.is_Atom or below.is_Pow else self.parentheses(text)}"
 
     @staticmethod
     def radicand(number: sp.Expr) -> str | None:

@@ -5,7 +5,7 @@ The nodes are a few; means, norms and normalisations are compositions of them th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import sympy as sp
 
@@ -31,7 +31,19 @@ EPSILON = sp.Rational(1, 100000)
 """What layer and RMS normalisation add inside the root: PyTorch's default of LayerNorm."""
 
 
-class Reduction(Written, sp.MatrixExpr):  # type: ignore[misc]
+class OverElements(Written, sp.MatrixExpr):  # type: ignore[misc]
+    """An operation over the elements of one vector or matrix.
+
+    word: its name in formulas. work: operations for each element that it reads. kept: its rules read the result, which then needs a
+    name in the forward program.
+    """
+
+    word: ClassVar[str] = ""
+    work: ClassVar[int] = 1
+    kept: ClassVar[bool] = False
+
+
+class Reduction(OverElements):
     """One number of all elements."""
 
     @property
@@ -42,12 +54,16 @@ class Reduction(Written, sp.MatrixExpr):  # type: ignore[misc]
 class Total(Reduction):
     """The sum of all elements."""
 
+    word = "sum"
+
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
         return total(*parts)
 
 
 class Largest(Reduction):
     """The largest element of a vector."""
+
+    word = "max"
 
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
         return largest(*parts)
@@ -56,11 +72,13 @@ class Largest(Reduction):
 class LogSumExp(Reduction):
     """log(sum(exp(z))) of a vector, in a form that can't overflow."""
 
+    word, work = "logsumexp", 4
+
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
         return logsumexp(*parts)
 
 
-class AlongVector(Written, sp.MatrixExpr):  # type: ignore[misc]
+class AlongVector(OverElements):
     """A vector of all elements of another one of its length."""
 
     @property
@@ -71,6 +89,8 @@ class AlongVector(Written, sp.MatrixExpr):  # type: ignore[misc]
 class FirstLargest(AlongVector):
     """1 at the first of the largest elements of a vector, 0 elsewhere: the derivative of `Largest`."""
 
+    word, work = "first max", 2
+
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
         return first_largest(*parts)
 
@@ -78,12 +98,18 @@ class FirstLargest(AlongVector):
 class Softmax(AlongVector):
     """exp(z) / sum(exp(z)) over the elements of one vector."""
 
+    word, work, kept = "softmax", 4, True
+
     def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
         return softmax(*parts)
 
 
 class Cumulative(AlongVector):
     """Running sums of a vector: `Cumulative(x, False)` from its start, `Cumulative(x, True)` from its end."""
+
+    @property
+    def word(self) -> str:  # type: ignore[override]
+        return "cumsum from the end" if self.backwards else "cumsum"
 
     @property
     def backwards(self) -> bool:

@@ -18,6 +18,10 @@ PLACES = ("once", "before", "step", "after", "finish")
 """Once from the parameters; for all steps at once in front of the loop; in the loop; for all steps at once behind it; at the end."""
 
 
+LOOPS = ("forwards", "backwards")
+"""The ways of loops over the steps."""
+
+
 class ScheduleError(DeriveError):
     """Equations that no order of the steps computes."""
 
@@ -103,11 +107,12 @@ def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
 # ---- the stages of any program
 
 
-def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
-    """The equations in the order in which they are computed, as few loops as can be.
+def stages(equations: Sequence[Equation], fused: bool = True) -> tuple[Stage, ...]:
+    """The equations in the order in which they are computed.
 
-    Loops of one way that don't wait for one of the other way are one loop, with what lies between them. Raises ScheduleError where
-    equations need both an earlier and a later step of each other, or each other at the same step.
+    fused: as few loops as can be: those of one way that don't wait for one of the other way are one loop, with what lies between
+    them; else each recurrence is a loop of its own. Raises ScheduleError where equations need both an earlier and a later step of
+    each other, or each other at the same step.
     """
     defined = {equation.target: equation for equation in equations}
     parts = components(equations)
@@ -117,7 +122,7 @@ def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
     done: set[int] = set()
     found: list[Stage] = []
     while len(done) < len(parts):
-        chosen = ready(ways, needs, done)
+        chosen = ready(ways, needs, done, fused)
         targets = {target for k in chosen for target in parts[k]}
         done |= chosen
         inside = [equation for equation in equations if equation.target in targets]
@@ -126,15 +131,18 @@ def stages(equations: Sequence[Equation]) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def ready(ways: list[str], needs: list[set[int]], done: set[int]) -> set[int]:
-    """The components that come next: all outside loops that wait for none, else the loops of one way with what they need."""
+def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool) -> set[int]:
+    """The components that come next: all outside loops that wait for none, else a loop, or all of one way with what they need."""
     chosen: set[int] = set()
     for k, way in enumerate(ways):
         if k not in done and not way and needs[k] <= done | chosen:
             chosen.add(k)
     if chosen:
         return chosen
-    way = next(ways[k] for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
+    first = next(k for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
+    way = ways[first]
+    if not fused:
+        return {first}
     for k, own in enumerate(ways):
         behind = ancestors(k, needs) - done if own == way and k not in done else {-1}
         if all(other >= 0 and ways[other] in ("", way) for other in behind):

@@ -194,6 +194,19 @@ def matrices_of_each_step() -> Equations:
 
 
 @shaped
+def delayed_matrix() -> Equations:
+    """A matrix memory that is read two steps later, and a copy of it in between."""
+    older = sequence("older", H, N)
+    return [
+        Eq(k, tanh(W_k @ x)),
+        Eq(C, C.prev / 2 + sigma(h.prev @ transpose(k))),
+        Eq(older, C.prev),
+        Eq(h, tanh(W @ x + C.prev @ k)),
+        Eq(sequence("Y", H, N), hadamard(tanh(older.prev), C) + older.prev),
+    ]
+
+
+@shaped
 def power_gate() -> Equations:
     """a to the power of a gate of each step (De et al. 2024, equation 3)."""
     a, r = sequence("a", H), sequence("r", H)

@@ -10,8 +10,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from derive.cells.registry import build
 from tests import bounds
-from tests.kernels import kernel_of
+from tests.kernels import kernel_of, kernel_of_cell
 
 torch = pytest.importorskip("torch")
 
@@ -128,22 +129,37 @@ def torch_nn(words, p, x, state):
     return {name: array[0] for name, array in zip(STATES[cell], after if cell == "lstm" else (after,), strict=True)}
 
 
-def blocks_of_torch(step, words, parameters, x, state, cotangents):
-    """{block: array}: each state (T, B, H) and, by autograd, the gradient of sum(cotangents * states) in each leaf."""
+def leaves(arrays):
+    return {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()}
 
-    def leaves(arrays):
-        return {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items()}
 
+def run_of_torch(step, words, parameters, x, state, cotangents):
+    """(each state (T, B, H), the leaves by name, sum(cotangents * states))."""
     parameters, x, state = leaves(parameters), torch.tensor(x, requires_grad=True), leaves(state)
     steps = [state]
     for x_t in x:
         steps.append(step(words, parameters, x_t, steps[-1]))
     outputs = {name: torch.stack([after[name] for after in steps[1:]]) for name in state}
     loss = sum((torch.tensor(cotangents[name]) * outputs[name]).sum() for name in outputs)
-    primals = parameters | {"x": x} | {f"{name}_0": array for name, array in state.items()}
+    return outputs, parameters | {"x": x} | {f"{name}_0": array for name, array in state.items()}, loss
+
+
+def blocks_of_torch(step, words, *call):
+    """{block: array}: each state (T, B, H) and, by autograd, the gradient of sum(cotangents * states) in each leaf."""
+    outputs, primals, loss = run_of_torch(step, words, *call)
     gradients = zip(primals, torch.autograd.grad(loss, list(primals.values())), strict=True)
     blocks = outputs | {f"d_{name}": gradient for name, gradient in gradients}
     return {name: block.detach().numpy() for name, block in blocks.items()}
+
+
+def second_of_torch(step, words, tangents, *call):
+    """{leaf: how its gradient moves along the tangents}, by double backward: the Hessian of the loss is symmetric."""
+    _, primals, loss = run_of_torch(step, words, *call)
+    leaves = list(primals.values())
+    gradients = torch.autograd.grad(loss, leaves, create_graph=True)
+    along = sum((gradient * torch.tensor(tangents[name])).sum() for name, gradient in zip(primals, gradients, strict=True))
+    moved = torch.autograd.grad(along, leaves, materialize_grads=True)
+    return {name: block.numpy() for name, block in zip(primals, moved, strict=True)}
 
 
 def blocks_of_kernel(kernel, parameters, x, state, cotangents):
@@ -154,16 +170,20 @@ def blocks_of_kernel(kernel, parameters, x, state, cotangents):
     return {**outputs, **{f"d_{name}": gradient for name, gradient in primals.items()}}
 
 
-def assert_kernel_agrees(words, step):
-    kernel = kernel_of(words)
-    assert dict(kernel.PARAMETERS) == parameters_of(words)
-
-    random = np.random.default_rng(0)
+def call_of(words, seed=0):
+    """(parameters, x, state, cotangents), random."""
+    random = np.random.default_rng(seed)
     shape = {name: [SIZES[d] for d in dimensions] for name, dimensions in parameters_of(words).items()}
     parameters = {name: random.standard_normal(n) / np.sqrt(SIZES["H"]) for name, n in shape.items()}
     x = random.standard_normal([SIZES[d] for d in "TBD"])
     state = {name: random.standard_normal([SIZES[d] for d in "BH"]) for name in STATES[words.split()[0]]}
-    cotangents = {name: random.standard_normal([SIZES[d] for d in "TBH"]) for name in state}
+    return parameters, x, state, {name: random.standard_normal([SIZES[d] for d in "TBH"]) for name in state}
+
+
+def assert_kernel_agrees(words, step):
+    kernel = kernel_of(words)
+    assert dict(kernel.PARAMETERS) == parameters_of(words)
+    parameters, x, state, cotangents = call_of(words)
 
     expected = blocks_of_torch(step, words, parameters, x, state, cotangents)
     got = blocks_of_kernel(kernel, parameters, x, state, cotangents)
@@ -196,3 +216,24 @@ def test_kernel_agrees_with_autograd_on_the_equations(words):
 )
 def test_kernel_agrees_with_torch_nn(words):
     assert_kernel_agrees(words, torch_nn)
+
+
+SECOND = bounds.rounded(bounds.of_recurrence(steps=2 * 7, batch=4, fan_in=2 * 12 * 6))
+"""The tangent of a pass has two products for each of its, and runs beside it."""
+
+
+@pytest.mark.parametrize("words", CELLS)
+def test_hvp_agrees_with_double_backward(words):
+    kernel = kernel_of_cell(build(words), ())
+    parameters, x, state, cotangents = call_of(words)
+    tangents, dot_x, dot_state, _ = call_of(words, seed=1)
+    moves = {**tangents, "x": dot_x, **{f"{name}_0": array for name, array in dot_state.items()}}
+    expected = second_of_torch(EQUATIONS[words.split()[0]], words, moves, parameters, x, state, cotangents)
+    second = kernel.hvp(parameters, {"x": x}, state, cotangents, tangents, {"x": dot_x}, dot_state)
+    got = {**second.parameters, **second.inputs, **{f"{name}_0": block for name, block in second.state.items()}}
+    assert {n: a.shape for n, a in got.items()} == {n: a.shape for n, a in expected.items()}
+    largest = max(np.linalg.norm(block) for block in expected.values())
+    for name, block in expected.items():
+        # a linear cell has no second derivative but of products of its weights: what is 0 is held to the largest block
+        size = max(np.linalg.norm(block), 1e-3 * largest, 1e-12)
+        assert np.linalg.norm(got[name] - block) <= SECOND * size, name

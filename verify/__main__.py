@@ -110,7 +110,7 @@ def run(options: argparse.Namespace, cell: list[str], unread: list[DeriveError])
             "verify: --against: expected a kernel to hold against it, got none. Name one: python -m verify PATH.py --against CELL."
         )
     with quiet():
-        model = model_for(options.against, names)
+        model = model_for(options.against, names, unread)
         found = candidates(cell, unread) if cell else kept_kernels()
     if options.batch_first and any(one.model is not None for one in found):
         raise KernelError(

@@ -116,8 +116,11 @@ def module_of(kernel: Any, name: str = "") -> tuple[Any, str]:
     return checked(kernel, shown), shown
 
 
-def model_for(against: str | Sequence[str] | Model | None, names: Names = None) -> Model | None:
-    """The derived cell that words name. names: what `--map` says, or theirs -> ours. Raises DeriveError or KernelError in one line."""
+def model_for(
+    against: str | Sequence[str] | Model | None, names: Names = None, unread: list[DeriveError] | None = None
+) -> Model | None:
+    """The derived cell that words name. names: what `--map` says, or theirs -> ours. unread: where to put why other sections of a page
+    can't be read, which stops nothing then. Raises DeriveError or KernelError in one line."""
     said = relations([f"{theirs}={ours}" for theirs, ours in names.items()] if isinstance(names, Mapping) else names or ())
     if against is None:
         if said:
@@ -135,7 +138,7 @@ def model_for(against: str | Sequence[str] | Model | None, names: Names = None) 
         raise KernelError(
             "verify: --against: expected the words that name a cell, such as `lstm --peephole diagonal`, got nothing."
         )
-    found = cells_of(words)
+    found = cells_of(words, unread=unread)
     if len(found) > 1:
         raise KernelError(
             f"verify: --against {' '.join(words)}: names {len(found)} cells: {', '.join(c.name for c in found)}. Choose one."

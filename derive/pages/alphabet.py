@@ -26,10 +26,29 @@ SPELLINGS = {
     "sign": "sgn signum",
     "selu": "SeLU",
     "arctan": "atan",
+    "var": "variance Variance",
+    "logsumexp": "LogSumExp logSumExp lse LSE",
+    "logsoftmax": "LogSoftmax log_softmax",
+    "layernorm": "LayerNorm LN layer_norm",
+    "rmsnorm": "RMSNorm RMSnorm rms_norm",
+    "cumsum": "CumSum",
+    "cumax": "CuMax",
+    "clip": "clamp Clamp",
+    "split": "chunk",
 }
 """How people write a function besides its name, its name with a capital and its name in capitals; of two letters, `ln` and no other."""
-SPECIAL = ("softmax", "max", "min", "diag", "concat")
+REDUCING = ("sum", "mean", "var", "max", "min", "softmax", "logsumexp", "logsoftmax")
+"""Functions of all elements, which may carry an index below."""
+SPECIAL = (*REDUCING, "layernorm", "rmsnorm", "cumsum", "cumax", "clip", "split", "diag", "concat")
 """Functions that are no scalar function of one element."""
+
+
+NORMALISED = {
+    "layernorm": "LN adds 1e-5 inside the root",
+    "rmsnorm": "RMSNorm adds 1e-5 inside the root",
+    "var": "var is divided by the number of elements",
+}
+"""Functions of all elements that have several forms: what is meant here."""
 
 
 def words_in(text: str) -> frozenset[str]:
@@ -191,6 +210,8 @@ SIGNS = {
     "’": ("PRIME", "prime"),
     r"\prime": ("MARK", "prime"),
     "″": ("PRIME", "prime_prime"),
+    r"\sum": ("REDUCE", "sum"),
+    "∑": ("REDUCE", "sum"),
     r"\sqrt": ("ROOT", "sqrt"),
     "√": ("ROOT", "sqrt"),
     r"\top": ("MARK", "T"),

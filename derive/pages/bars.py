@@ -1,4 +1,4 @@
-"""Bars: `|x|` is an absolute value, `[a | b]` one vector above the other, `\\|x\\|` a norm, which isn't read."""
+"""Bars: `|x|` is an absolute value, `[a | b]` one vector above the other, `\\|x\\|` a norm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_bar(token: Token) -> bool:
 
 
 def with_absolute_values(source: Source, tokens: list[Token]) -> list[Token]:
-    """The tokens with brackets for the bars of absolute values; bars that can be read in two ways, and norms, become `UNREAD`."""
+    """The tokens with brackets for the bars of absolute values and norms; bars that can be read in two ways become `UNREAD`."""
     made = list(tokens)
     levels: list[tuple[str, list[list[int]]]] = [("", [[]])]
     for at, token in enumerate(tokens):
@@ -67,21 +67,18 @@ def unread(made: list[Token], at: int, what: str, todo: str) -> None:
 
 
 def pair(made: list[Token], bars: list[int]) -> None:
-    """Bars as brackets, the first of each two opening: a bar opens where no value stands in front of it, or none is open."""
+    """Bars as brackets, the first of each two opening: a bar opens where no value stands in front of it, or none of its kind is open."""
     opened: list[int] = []
     for at in bars:
-        if made[at].value == "‖":
-            todo = r"Write the absolute value of each element as \lvert x \rvert; a norm has no gradient here."
-            unread(made, at, "a norm isn't read: expected products, sums and functions of each element.", todo)
-        elif opened and follows_operand(made, at):
+        if opened and follows_operand(made, at) and made[opened[-1]].value == made[at].value:
             opened.pop()
             made[at] = replace(made[at], kind="CLOSE")
         else:
             opened.append(at)
             made[at] = replace(made[at], kind="OPEN")
     if opened:
-        what = "a bar without a partner: expected `|x|`, or `[a | b]` between brackets."
-        unread(made, opened[-1], what, r"Close it, or write \lvert x \rvert.")
+        sign, todo = made[opened[-1]].value, r"Close it, or write \lvert x \rvert."
+        unread(made, opened[-1], f"a bar without a partner: expected `{sign}x{sign}`, or `[a {sign} b]` between brackets.", todo)
 
 
 def two_ways(source: Source, made: list[Token], bars: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Core -> the project's language: columns throughout, so that a row `x W` becomes Wᵀ x with W shaped as written, (in, out)."""
+"""Core -> the project's language, from formulas whose products are written out in columns."""
 
 from __future__ import annotations
 
@@ -22,30 +22,45 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
+from derive.pages.core import (
+    Add,
+    Call,
+    Concat,
+    Const,
+    Core,
+    Definition,
+    Elementwise,
+    Extent,
+    MatMul,
+    Part,
+    Power,
+    Ref,
+    Several,
+    Slice,
+    Turned,
+    Unit,
+    parts_of,
+)
 from derive.pages.errors import Source
-from derive.pages.kinds import MATRIX, VECTOR, Kinds, groups, number_or_vector
+from derive.pages.reductions import ALONG, TO_A_NUMBER, of_several
 from derive.pages.shapes import Shapes
-from derive.reductions import softmax
-from derive.shapes import STEPS_AND_EXAMPLES, is_matrix
+from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
 
 
 class Builder:
     """Equations in the language. `timed`: the names that depend on inputs or states."""
 
-    def __init__(self, source: Source, kinds: Kinds, shapes: Shapes, timed: set[str]) -> None:
-        self.source, self.kinds, self.shapes, self.timed = source, kinds, shapes, timed
+    def __init__(self, source: Source, shapes: Shapes, timed: set[str]) -> None:
+        self.source, self.shapes, self.timed = source, shapes, timed
 
     def value(self, name: str, lag: int = 0) -> Value:
-        sizes = self.shapes.of(name)
-        return Value(
-            name, sizes[0], sizes[1] if len(sizes) == 2 else 1, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag
-        )
+        count, columns = self.shapes.of(name)
+        return Value(name, count, columns, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag)
 
     def equation(self, definition: Definition) -> sp.Equality:
         left = self.value(definition.name)
         right = self.build(definition.body)
-        return Eq(left, right if is_matrix(right) else scale(right, Ones(*left.shape)))
+        return Eq(left, right if is_matrix(right) and right.shape == left.shape else filled(right, left))
 
     def build(self, node: Core) -> sp.Expr:
         """A number, or an expression of the language."""
@@ -63,23 +78,32 @@ class Builder:
                 return stack(*[part if is_matrix(part) else scale(part, Ones(1, 1)) for part in parts])
             case Add():
                 return self.sum(node)
-            case Product():
-                return self.product(node)
+            case Elementwise():
+                return self.elementwise(node)
+            case MatMul():
+                return matmul(*[self.build(item) for item in node.items])
             case Power():
                 return self.power(node)
             case Turned():
-                body = self.build(node.body)
-                return transpose(body) if self.kinds.kind(node.body) == MATRIX else body
+                return transpose(self.build(node.body))
             case Part():
                 return self.part(node)
+            case Slice():
+                start = self.shapes.size(node.start)
+                return rows(self.build(node.body), start, start + self.shapes.size(self.shapes.shape(node)[0]))
+            case Several():
+                return of_several(node.function, [self.build(part) for part in node.parts])
+            case Extent():
+                return self.shapes.size((node.name,))
         raise TypeError(node)
 
     def call(self, node: Call) -> sp.Expr:
         body = self.build(node.body)
         if not is_matrix(body):
             return FUNCTIONS[node.function].subs(X, body)
-        if node.function == "softmax":
-            return softmax(body)
+        reduction = TO_A_NUMBER.get(node.function) or ALONG.get(node.function)
+        if reduction is not None:
+            return reduction(body)
         return diagonal(body) if node.function == "diag" else apply(FUNCTIONS[node.function], body)
 
     def sum(self, node: Add) -> sp.Expr:
@@ -87,25 +111,18 @@ class Builder:
         terms = [term if factor == 1 else negative(term) for term, factor in zip(terms, node.factors, strict=True)]
         return add(*terms) if any(is_matrix(term) for term in terms) else sp.Add(*terms)
 
-    def product(self, node: Product) -> sp.Expr:
-        number = sp.Mul(*[self.build(item) for item in node.items if self.kinds.kind(item) == "number"])
-        factors = [self.group(group) for group in groups(self.source, self.kinds, node) if group]
-        if not factors:
-            return number
-        return scale(number, hadamard(*factors) if len(factors) > 1 else factors[0])
-
-    def group(self, group: list[Core]) -> sp.MatrixExpr:
-        """Matrices and one vector, or matrices alone."""
-        if self.kinds.kind(group[0]) == VECTOR and len(group) > 1:
-            return matmul(*[transpose(self.build(item)) for item in reversed(group[1:])], self.build(group[0]))
-        return matmul(*[self.build(item) for item in group]) if len(group) > 1 else self.build(group[0])
+    def elementwise(self, node: Elementwise) -> sp.Expr:
+        parts = [self.build(item) for item in node.items]
+        factors = [part for part in parts if is_matrix(part)]
+        number = sp.Mul(*[part for part in parts if not is_matrix(part)])
+        return scale(number, hadamard(*factors) if len(factors) > 1 else factors[0]) if factors else number
 
     def power(self, node: Power) -> sp.Expr:
         body = self.build(node.body)
         exponent = sp.Rational(node.exponent.numerator, node.exponent.denominator)
         if not is_matrix(body):
             return body**exponent
-        if self.kinds.kind(node.body) == MATRIX:
+        if rank(body) == 2:
             if exponent.is_Integer and 1 < exponent <= 8:
                 return matmul(*[body] * int(exponent))
             what = f"the power {exponent} of a matrix isn't read: expected 2, 3, ..."
@@ -116,6 +133,20 @@ class Builder:
         sizes = [self.shapes.of(name)[0] for name in node.names]
         start = sp.Add(*sizes[: node.at])
         return rows(self.build(node.body), start, start + sizes[node.at])
+
+
+def filled(number: sp.Expr, like: Value) -> sp.MatrixExpr:
+    """A number in each place of a value."""
+    return hadamard(number, Ones(*like.shape)) if is_matrix(number) else scale(number, Ones(*like.shape))
+
+
+def number_or_vector(node: Core) -> str:
+    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
+    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
+    if len(names) != 1:
+        return ""
+    name = names.pop()
+    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
 
 
 def negative(term: sp.Expr) -> sp.Expr:

@@ -6,40 +6,75 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from derive.functions import FUNCTIONS
 from derive.letters import GREEK
 from derive.pages.alphabet import SPECIAL, STEPS, function_name
-from derive.pages.core import Add, Call, Concat, Const, Core
+from derive.pages.core import Add, Call, Concat, Const, Core, Product, Ref, Several
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import called
 from derive.pages.symbols import Parts, Reader, Symbol, exponent, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Decorated, Letter, Mark, Node, Number, Scripted
+from derive.pages.tree import Bracket, Chain, Component, Decorated, Letter, Mark, Node, Number, Raised, Scripted
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
 
 
+OF_SEVERAL = ("max", "min", "concat", "clip", "layernorm", "rmsnorm", "split")
+"""Functions that may be applied to several things."""
+
+
 def applied(source: Source, name: str, body: Core, span: Span) -> Core:
     """name(body), for a function that is known."""
-    if name in ("max", "min"):
-        return extreme(source, name, body, span)
+    parts = body.parts if isinstance(body, Concat) else (body,)
+    match name:
+        case "max" | "min":
+            return extreme(source, name, parts, span)
+        case "clip":
+            return clipped(source, parts, span)
+        case "layernorm" | "rmsnorm" if len(parts) > 1:
+            return normalised(source, name, parts, span)
+        case "split":
+            what = f"`{source.written(span)[:80]}` gives several parts: expected as many symbols on the left side."
+            raise source.error(span, what, "Write `a, b = \\operatorname{split}(...)`; one part alone is x[0:H].")
+        case "log" if isinstance(body, Call) and body.function == "softmax":
+            return Call("logsoftmax", body.body, span)
     return body if name == "concat" else called(source, name, body, span)
 
 
-def extreme(source: Source, name: str, body: Core, span: Span) -> Core:
-    """max(0, a) = relu(a), max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b)."""
-    if not isinstance(body, Concat) or len(body.parts) != 2:
+def extreme(source: Source, name: str, parts: Sequence[Core], span: Span) -> Core:
+    """max(0, a) = relu(a); the larger or the smaller of two, element by element, the first of equals."""
+    if len(parts) < 2:
         what = f"`{name}` of one thing: expected two, as in `\\max(0, x)`."
-        raise source.error(span, what, "Write both.")
-    left, right = body.parts
-    if name == "max" and isinstance(right, Const):
-        left, right = right, left
-    if name == "max" and isinstance(left, Const) and left.value == 0:
-        return Call("relu", right, span)
-    if name == "min":
-        left, right = (right, left) if isinstance(left, Const) else (left, right)
-        return Add((left, Call("relu", Add((left, right), (1, -1), span), span)), (1, -1), span)
-    return Add((left, Call("relu", Add((right, left), (1, -1), span), span)), (1, 1), span)
+        raise source.error(span, what, f"Write both; over the components of a vector it is \\{name}_j x_j.")
+    if len(parts) > 2:
+        return extreme(source, name, (extreme(source, name, parts[:-1], span), parts[-1]), span)
+    for one, other in (parts, parts[::-1]):
+        if name == "max" and isinstance(one, Const) and one.value == 0:
+            return Call("relu", other, span)
+    return Several(name, tuple(parts), span)
+
+
+def clipped(source: Source, parts: Sequence[Core], span: Span) -> Core:
+    """clip(x, a, b): x held between a and b."""
+    if len(parts) != 3:
+        what = f"`{source.written(span)[:80]}` holds nothing between two values: expected three things, clip(x, a, b)."
+        raise source.error(span, what, "Write the value, the least and the largest.")
+    value, least, most = parts
+    return extreme(source, "min", (extreme(source, "max", (value, least), span), most), span)
+
+
+def normalised(source: Source, name: str, parts: Sequence[Core], span: Span) -> Core:
+    """LN(x; g, b) = g ∘ LN(x) + b, with a learned gain and, for LN, an offset."""
+    value, *learned = parts
+    most = 2 if name == "layernorm" else 1
+    if len(learned) > most or not all(isinstance(one, Ref) and one.lag == 0 for one in learned):
+        what = (
+            f"`{source.written(span)[:80]}` isn't read: expected a value, its gain{' and its offset' * (most > 1)}, as symbols."
+        )
+        raise source.error(span, what, "Write g \\odot \\operatorname{LN}(x) + b.")
+    scaled = Product((learned[0], Call(name, value, span)), ("hadamard",), span)
+    return scaled if len(learned) < 2 else Add((scaled, learned[1]), (1, 1), span)
 
 
 def unknown(source: Source, span: Span, name: str, sure: bool = False) -> PageError:
@@ -155,6 +190,9 @@ def refuse_marks(source: Source, node: Node, parts: Parts) -> None:
     if not marks and not parts.decorations:
         return
     what = f"`{source.written(node.span)}` isn't read: expected the function {parts.letter.name} without an index or a mark."
+    if parts.letter.name in ("layernorm", "rmsnorm"):
+        todo = "Write its learned gain and offset out: `g \\odot \\operatorname{LN}(x) + b`, or `\\operatorname{LN}(x; g, b)`."
+        raise source.error(node.span, what, todo)
     todo = (
         "A logarithm to another base is \\log divided by a number, the prime of a function its derivative, written out; "
         "an index that only says over what a function runs is left out, a function with a number of its own written out."
@@ -170,10 +208,23 @@ def refuse_inverse(source: Source, node: Node, power: Fraction | None) -> None:
         raise source.error(node.span, what, todo)
 
 
+def refuse_numbers_behind(source: Source, items: Sequence[Node]) -> None:
+    """`W1 x`: a whole number right behind a letter is an index that was left out, or a factor."""
+    for letter, number in pairwise(items):
+        parts = take_apart(letter) if isinstance(number, Number) else None
+        if parts and not (parts.subs or parts.sups or parts.letter.is_function):
+            name, digits = source.written(letter.span), source.written(number.span)
+            if digits.isdigit():
+                what = f"`{name}{digits}` can be read in two ways: expected a symbol with an index, or a product with a number."
+                todo = f"Write `{name}_{digits}` for the symbol, `{digits} {name}` for the product."
+                raise source.error((letter.span[0], number.span[1]), what, todo)
+
+
 def refuse_bare_argument(source: Source, items: Sequence[Node]) -> None:
     """`\\tanh W x`: tanh of W or of W x; `\\sigma x`: the function of x, or a number times x."""
     function, argument, *more = items
-    bare = argument.body if isinstance(argument, Scripted) else argument
+    bare = argument.body if isinstance(argument, (Scripted, Component, Raised)) else argument
+    bare = bare.body if isinstance(bare, (Scripted, Component)) else bare
     if not isinstance(bare, (Letter, Number)) or (isinstance(bare, Letter) and bare.is_function):
         return
     name, first = source.written(function.span), source.written(argument.span)

@@ -11,8 +11,13 @@ from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
-KINDS = ("matrix", "vector", "input", "parameter", "identity")
-FORM = "`f = tanh`, `alpha = 0.95`, `W = matrix`, `b = vector`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+KINDS = ("number", "vector", "matrix", "input", "parameter", "identity")
+FORM = (
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+)
+SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
+SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
+"""A size: a name, or a sum of names, as a concatenated dimension has."""
 
 Wrong = Callable[[str, str], PageError]
 """From what is wrong and what to do to the error: it knows the place."""
@@ -34,10 +39,18 @@ class Declared:
         """Names of functions, numbers and kinds that no cell of the page has."""
         return [name for name in {**self.functions, **self.numbers, **self.kinds} if name not in self.used]
 
+    @property
+    def names_of_sizes(self) -> set[str]:
+        """The names of sizes, those in sums too."""
+        return {name for sizes in self.dims.values() for size in sizes for name in re.findall(r"[A-Za-z]\w*", size)}
+
     def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in. Raises PageError on one that says nothing."""
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
+        if (name.lower(), value.lower()) == ("gelu", "erf"):
+            self.functions[name] = "gelu_erf"
+            return
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
         if number and number[3] and not Fraction(number[3]):
             raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")
@@ -54,10 +67,10 @@ class Declared:
 
     def dim(self, name: str, value: str, wrong: Wrong) -> None:
         sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
-        if not sizes or len(sizes) > 2 or not all(re.fullmatch(r"[A-Za-z]\w{0,30}", size) for size in sizes):
-            expected = "a name such as `N`, or two for a matrix: `N, D`"
+        if not sizes or len(sizes) > 2 or not all(SIZE.fullmatch(size) for size in sizes):
+            expected = "a name such as `N` or a sum such as `2*H + D`, or two for a matrix: `N, D`"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{value.strip()[:30]}`.", "Name it.")
-        for size in set(sizes) & set(OF_A_CALL):
+        for size in set(re.findall(r"[A-Za-z]\w*", value)) & set(OF_A_CALL):
             expected = "a name other than T and B, which are the steps and the batch"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes

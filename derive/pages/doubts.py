@@ -1,4 +1,4 @@
-"""Symbols that a page leaves open: number, vector or matrix; the identity; a matrix that differs from step to step.
+"""What a page leaves open: functions that nobody has named, the identity, products, matrices that differ from step to step, inputs.
 
 Nothing is decided by a name alone: what counts is how a symbol is used, and whether it is written in lower or in upper case. Where two
 readings differ and no use decides, the page is asked.
@@ -6,146 +6,32 @@ readings differ and no use decides, the page is asked.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.core import (
+    Add,
+    Call,
+    Concat,
+    Core,
+    Definition,
+    MatMul,
+    Product,
+    Ref,
+    Turned,
+    Unit,
+    every,
+    parts_of,
+    with_parts,
+)
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import LOOSE, MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
-from derive.pages.numbers import every
-from derive.pages.products import declared_as
+from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
+from derive.pages.settling import added_inner_products, is_inner
 from derive.pages.turned import plain_of
-
-FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
-"""What a use says of a symbol: nothing, that it is no matrix, that it is a vector."""
-
-# ---- numbers, vectors, matrices
-
-
-@dataclass
-class Uses:
-    """How the open symbols of a cell are used: name -> the first place and all that its uses say.
-
-    An open symbol is a parameter of which nothing is said, in lower case, or one that is only ever divided by. given: names of which
-    something is known, as the inputs of a page without a letter of time.
-    """
-
-    names: Names
-    given: frozenset[str]
-    found: dict[str, tuple[Ref, Span, set[str]]] = field(default_factory=dict)
-    divisors: set[str] = field(default_factory=set)
-
-    def is_open(self, node: Core) -> bool:
-        return isinstance(node, Ref) and node.name not in self.given and self.names.is_free(node.name)
-
-    def like_a_number(self, node: Core) -> bool:
-        """Whether a formula could be one number: it holds numbers and open symbols in lower case, and what is divided by."""
-        match node:
-            case Const():
-                return True
-            case Ref():
-                return self.is_open(node) and (node.name[0].islower() or node.name in STEPS)
-            case Power() if is_quotient(node) and self.is_open(root(node)):
-                return not self.is_inverse(node)
-            case Call() | Power() | Add() | Product():
-                return all(self.like_a_number(part) for part in parts_of(node))
-        return False
-
-    def is_inverse(self, node: Core) -> bool:
-        """Whether a power is written as such at a symbol in upper case: `W^{-1}`, the inverse of a matrix."""
-        inner = root(node)
-        return isinstance(inner, Ref) and inner.name[0].isupper() and "^" in self.names.source.written(node.span)
-
-    def visit(self, node: Core, says: str, place: Span) -> None:
-        """Note what a use says of the open symbols in a formula; `place`: the product or the sum that uses it."""
-        if isinstance(node, Ref):
-            if self.like_a_number(node) or (self.is_open(node) and node.name in self.divisors):
-                self.found.setdefault(node.name, (node, place, set()))[2].add(says)
-        elif isinstance(node, Product):
-            self.product(node, says, place)
-        elif isinstance(node, Add):
-            self.sum(node, says, place)
-        elif isinstance(node, Power):
-            inner = root(node)
-            if is_quotient(node) and isinstance(inner, Ref) and not self.is_inverse(node):
-                self.divisors.add(inner.name)
-            self.visit(node.body, BESIDE_NUMBERS if says == FACTOR and is_quotient(node) else says, place)
-        elif isinstance(node, (Call, Part, Concat, Turned)):
-            passed_on = isinstance(node, Call) and node.function not in SPECIAL and self.like_a_number(node.body)
-            for part in parts_of(node):
-                self.visit(part, (BESIDE_NUMBERS if says == FACTOR else says) if passed_on else DECIDED, place)
-
-    def sum(self, node: Add, says: str, place: Span) -> None:
-        numbers = all(self.like_a_number(term) for term in node.terms)
-        beside = any(isinstance(term, Const) for term in node.terms)
-        for term in node.terms:
-            if not numbers:
-                self.visit(term, DECIDED, node.span)
-            else:
-                self.visit(term, BESIDE_NUMBERS if says == FACTOR and beside else says, place)
-
-    def product(self, node: Product, says: str, place: Span) -> None:
-        numbers = [self.like_a_number(item) for item in node.items]
-        quotient = any(is_quotient(item) and not self.like_a_number(item) for item in node.items)
-        several = sum(not isinstance(item, Const) for item in node.items) > 1
-        for at, item in enumerate(node.items):
-            signs = [node.signs[side] for side in (at - 1, at) if 0 <= side < len(node.signs)]
-            elementwise = any(sign not in LOOSE for sign in signs) and not any(map(divides, node.items))
-            if all(numbers):
-                open_factor = several and isinstance(item, Ref) and not elementwise
-                self.visit(item, FACTOR if open_factor else says, place if says != DECIDED else node.span)
-            else:
-                says_here = BESIDE_NUMBERS if quotient and numbers[at] else FACTOR
-                self.visit(item, DECIDED if numbers[at] and elementwise else says_here, node.span)
-
-    def open(self) -> dict[str, tuple[Ref, Span, set[str]]]:
-        return {name: one for name, one in self.found.items() if DECIDED not in one[2]}
-
-
-def root(node: Core) -> Core:
-    """What stands under powers."""
-    return root(node.body) if isinstance(node, Power) else node
-
-
-def divides(node: Core) -> bool:
-    """`1/\\tau`, `dt/\\tau`."""
-    return is_quotient(node) or (isinstance(node, Product) and any(map(is_quotient, node.items)))
-
-
-def is_quotient(node: Core) -> bool:
-    return isinstance(node, Power) and node.exponent < 0
-
-
-def refuse_open_symbols(names: Names, definitions: Sequence[Definition], given: frozenset[str]) -> None:
-    """Raises PageError where the uses of a symbol fit a number as well as a vector or a matrix; `given`: the inputs of a page without a
-    letter of time, and what is declared."""
-    uses = Uses(names, given | {definition.name for definition in definitions})
-    for definition in definitions:
-        says = BESIDE_NUMBERS if uses.like_a_number(definition.body) else DECIDED
-        uses.visit(definition.body, says, definition.body.span)
-    found = uses.open()
-    if not found:
-        return
-    name, (node, place, said) = next(iter(found.items()))
-    others = [declared_as(one) for one in found if one != name]
-    raise open_symbol(names, declared_as(name), node, place, BESIDE_NUMBERS not in said, others)
-
-
-def open_symbol(names: Names, name: str, node: Ref, place: Span, matrix: bool, others: Sequence[str]) -> PageError:
-    written, shown = names.source.written(node.span), names.source.written(place)[:80]
-    written = written[1:-1] if written.startswith("{") else written
-    exponential = f" Write \\exp(...) for the exponential function of {name[2:]}." if re.match(r"e\s*\^", written) else ""
-    kinds = "a number, a vector or a matrix" if matrix else "a number or a vector"
-    what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {kinds}."
-    todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit'
-    todo += f', --let "{name}=matrix" for a matrix that is learned.' if matrix else "."
-    todo += exponential
-    return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
-
 
 # ---- functions that nobody has named
 
@@ -171,7 +57,7 @@ def is_threshold(node: Core, names: Names) -> bool:
 
 def like_an_argument(node: Core, defined: set[str]) -> bool:
     """One symbol, several things, or a formula with a matrix product in it."""
-    if isinstance(node, (Ref, Concat)):
+    if isinstance(node, (Ref, Concat, MatMul)):
         return True
     if isinstance(node, Product):
         open_items = [one for one in node.items if isinstance(one, Ref) and one.name not in defined and one.lag == 0]
@@ -185,11 +71,36 @@ def like_an_argument(node: Core, defined: set[str]) -> bool:
 
 
 def nodes(definitions: Sequence[Definition]) -> Iterator[Core]:
-    waiting: list[Core] = [definition.body for definition in reversed(definitions)]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(reversed(parts_of(node)))
+    return (node for definition in definitions for node in every(definition.body))
+
+
+def with_identities(names: Names, definitions: Sequence[Definition], kinds: Kinds) -> list[Definition]:
+    """The definitions with the identity where a letter that mostly says it is added to matrices and stands nowhere else; noted."""
+    free = {name for name in IDENTITIES if names.is_free(name) and name in kinds.domains}
+    added = {
+        id(ref)
+        for node in nodes(definitions)
+        if isinstance(node, Add) and kinds.kind(node) == MATRIX
+        for ref in units(kinds, node)
+    }
+    free -= {node.name for node in nodes(definitions) if isinstance(node, Ref) and id(node) not in added}
+    for name in sorted(free):
+        names.notes[f"`{name}` in a sum with matrices is read as the identity matrix"] = None
+    return [replace(one, body=with_units(one.body, free)) for one in definitions] if free else list(definitions)
+
+
+def units(kinds: Kinds, node: Add) -> Iterator[Ref]:
+    """The symbols that are terms of a sum, by themselves or multiplied by numbers."""
+    for term in node.terms:
+        for part in term.items if isinstance(term, Product) else (term,):
+            if isinstance(part, Ref) and NUMBER not in kinds.kinds(part):
+                yield part
+
+
+def with_units(node: Core, free: set[str]) -> Core:
+    if isinstance(node, Ref) and node.name in free:
+        return Unit(node.span)
+    return with_parts(node, [with_units(part, free) for part in parts_of(node)])
 
 
 def refuse_identity(names: Names, definitions: Sequence[Definition]) -> None:
@@ -248,62 +159,116 @@ def capital_of(names: Names, body: Core) -> str | None:
     return next((name for name in found if names.is_free(name)), None)
 
 
-def refuse_inner_products(names: Names, definitions: Sequence[Definition], kinds: Kinds) -> None:
-    """`w^\\top x_t` with w in lower case: raises PageError, as that is mostly the product of two vectors, one number. What is read
-    nowhere else is a readout of as many numbers as somebody likes, also of one."""
-    read = {name for one in definitions for name in read_in(one.body)}
-    for node in nodes([one for one in definitions if one.name in read]):
-        for run in runs(node) if isinstance(node, Product) else ():
-            first = run[0].body if isinstance(run[0], Turned) else None
-            if not (
-                isinstance(first, Ref) and first.name[0].islower() and names.is_free(first.name) and kinds.kind(run[-1]) == VECTOR
-            ):
+def refuse_inner_products(names: Names, kinds: Kinds) -> None:
+    """`w^\\top x_t + r \\odot h_{t-1}`: raises PageError where a number that two vectors make is added to a vector."""
+    for node, term in added_inner_products(kinds):
+        turned = [one.body for one in every(term) if isinstance(one, Turned) and kinds.kinds(one) == {ROW}]
+        free = next((one for one in turned if isinstance(one, Ref) and names.is_free(one.name)), None)
+        if any(isinstance(one, Ref) and names.declared.kinds.get(one.name) == VECTOR for one in turned):
+            continue
+        written, whole = names.source.written(term.span), names.source.written(node.span)[:80]
+        what = f"`{written}` can be read in two ways: expected one number for each element of `{whole}`, or a vector."
+        if free is not None:
+            name = free.name
+            todo = (
+                f'Say --let "{name}=vector" for an inner product, --let "{name}=matrix" for the product of a matrix and a vector.'
+            )
+        else:
+            other = "k^\\top v" if kinds.row else "v k^\\top"
+            todo = f"An outer product is written `{other}` here; for the number give it an equation of its own."
+        raise names.source.error(term.span, what, todo)
+
+
+def refuse_sums_of_inner_products(names: Names, kinds: Kinds) -> None:
+    """`S_t = S_{t-1} + k_t^\\top v_t`: raises PageError where a letter in upper case would add up numbers, as a matrix is mostly meant."""
+    for definition in kinds.definitions:
+        name, body = definition.name, definition.body
+        if is_small(name) or kinds.domains[name] != {NUMBER} or name in names.declared.kinds or not isinstance(body, Add):
+            continue
+        term = next((one for one in body.terms if is_inner(kinds, one)), None)
+        if term is not None and any(isinstance(one, Ref) and one.name == name for one in every(body)):
+            what = f"`{names.source.written(term.span)}` can be read in two ways: expected to know whether {name} is a number or a matrix."
+            outer = "k^\\top v" if kinds.row else "v k^\\top"
+            todo = f'Say --let "{name}=number" for an inner product; an outer product, a matrix, is written `{outer}` here.'
+            raise names.source.error(term.span, what, todo)
+
+
+def refuse_tensors(names: Names, kinds: Kinds, signs: Collection[str]) -> None:
+    """`v_t \\otimes k_t`: raises PageError where nothing says whether it is an elementwise or an outer product."""
+    for definition in kinds.definitions:
+        for node in every(definition.body):
+            if not isinstance(node, Product) or "tensor" not in node.signs or kinds.kinds(node) in ({MATRIX}, {NUMBER}):
                 continue
-            name, written = first.name, names.source.written(node.span)
-            what = f"`{written}` can be read in two ways: expected the product of a matrix and a vector, or an inner product."
-            todo = f'Say --let "{name}=matrix" for a matrix, one of one column for a single number; inner products aren\'t read.'
-            raise names.source.error(node.span, what, todo)
+            name = definition.name
+            if "hadamard" in signs or (node in kinds.tensors and not is_small(name)):
+                written = names.source.written(node.span)
+                what = f"`{written}` can be read in two ways: expected to know whether it is an elementwise product or an outer product."
+                todo = f'Write `\\odot` for the elementwise product, or say --let "{name}=vector"; --let "{name}=matrix" for the outer one.'
+                if name not in names.declared.kinds:
+                    raise names.source.error(node.span, what, todo)
 
 
 def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], kinds: Kinds, given: set[str]) -> None:
     """`A_t h_{t-1}`: raises PageError where a symbol in upper case, given at each step, is only ever a factor of a vector."""
     places: dict[str, list[tuple[int, int, Span]]] = {}
     alone: set[str] = set()
+    beside: set[int] = set()
     for node in nodes(definitions):
-        beside: set[int] = set()
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
-            if sum(kinds.kind(item) == VECTOR for item in factors) > 1:
-                for at, item in enumerate(factors):
+            of_steps = any(kinds.kinds(item) == {MATRIX} and not is_parameter(kinds, item) for item in factors)
+            if of_steps or sum(kinds.kind(item) == VECTOR for item in factors) > 1:
+                for at, item in enumerate(one.body if isinstance(one, Turned) else one for one in factors):
                     if isinstance(item, Ref):
                         beside.add(id(item))
                         places.setdefault(item.name, []).append((at, len(factors) - 1 - at, node.span))
         alone |= {part.name for part in parts_of(node) if isinstance(part, Ref) and id(part) not in beside}
-    for name, found in places.items():
-        left, right = all(one[1] for one in found), all(one[0] for one in found)
-        if name[0].isupper() and name in given - alone and name not in names.declared.kinds and (left or right):
-            shown = names.source.written(found[0][2])
-            what = f"`{shown}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
-            todo = (
-                f'Say --let "{name}=vector" for an input vector, multiplied elementwise; a matrix of each step isn\'t read yet. '
-                "A parameter, which is the same at every step, is written without the index of time."
-            )
-            raise names.source.error(found[0][2], what, todo)
+    found = {
+        name: uses[0][2]
+        for name, uses in places.items()
+        if not is_small(name)
+        and name in given - alone
+        and kinds.kinds(Ref(name, 0, uses[0][2])) == {VECTOR}
+        and name not in names.declared.kinds
+        and (all(one[1] for one in uses) or all(one[0] for one in uses))
+    }
+    for name, place in found.items():
+        written = names.source.written(place)
+        what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
+        todo = (
+            f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
+            "A parameter, which is the same at every step, is written without the index of time."
+        )
+        others = [one for one in found if one != name]
+        raise names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+
+
+def is_parameter(kinds: Kinds, item: Core) -> bool:
+    return all(kinds.is_parameter(one.name) for one in every(item) if isinstance(one, Ref))
 
 
 def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:
     """`x W` beside `U h`: raises PageError where a vector stands in front of a matrix on a page that writes matrices in front, or a step
-    of time does."""
+    of time does; so where `x^\\top W` is added to `U h`."""
     for node in nodes(definitions):
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
             step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
-            if (kinds.mixed or step) and [kinds.kind(item) for item in factors] == [VECTOR, MATRIX]:
-                vector, matrix = (source.written(item.span) for item in factors)
-                plain = plain_of(vector)
-                what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
-                todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
-                raise source.error(node.span, what, todo)
+            if (kinds.mixed or step) and [kinds.kinds(item) for item in factors] == [{VECTOR}, {MATRIX}]:
+                raise both_ways(source, factors)
+        terms = [term for term in parts_of(node) if isinstance(term, Product)] if isinstance(node, Add) else []
+        if any(kinds.kinds(term) == {VECTOR} and kinds.kind(term.items[0]) == MATRIX for term in terms):
+            for term in terms:
+                if [kinds.kinds(item) for item in term.items] == [{ROW}, {MATRIX}]:
+                    raise both_ways(source, term.items)
+
+
+def both_ways(source: Source, factors: Sequence[Core]) -> PageError:
+    vector, matrix = (source.written(item.span) for item in factors)
+    plain = plain_of(vector)
+    what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
+    todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
+    return source.error((factors[0].span[0], factors[-1].span[1]), what, todo)
 
 
 # ---- inputs that may be something else
@@ -325,10 +290,15 @@ def refuse_inputs_without_a_step(names: Names, inputs: Sequence[str]) -> None:
             raise names.source.error(one.span, what, todo, (later.span, "the other:"))
 
 
-def notes_on_inputs(names: Names, inputs: Sequence[str], operands: set[str]) -> Iterator[str]:
+AT_EACH_STEP = {NUMBER: "one number", VECTOR: "one number a unit", MATRIX: "a matrix"}
+
+
+def notes_on_inputs(names: Names, kinds: Kinds, inputs: Sequence[str], operands: set[str]) -> Iterator[str]:
     """`m_t \\odot h_{t-1}` beside `W x_t`: m is read as an input too, and could have been meant as a parameter or a number."""
-    others = [name for name in inputs if name not in operands and name not in names.declared.kinds]
-    if names.reader.letter is None or not operands & set(inputs):
+    others = [name for name in inputs if name not in names.declared.kinds]
+    if names.reader.letter is None:
         return
     for name in others:
-        yield f"{name} is never defined and carries a time index: read as an input, one number a unit at each step"
+        (kind,) = kinds.domains[name]
+        if kind != VECTOR or (name not in operands and operands & set(inputs)):
+            yield f"{name} is never defined and carries a time index: read as an input, {AT_EACH_STEP[kind]} at each step"

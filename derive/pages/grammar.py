@@ -13,8 +13,25 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from lark.lexer import Lexer
 
 from derive.pages.errors import Source, Span
+from derive.pages.operators import with_bodies
 from derive.pages.tokens import Token
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Mark, Node, Number, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.tree import (
+    Bracket,
+    Chain,
+    Cut,
+    Decorated,
+    Grid,
+    Letter,
+    Mark,
+    Node,
+    Number,
+    Operator,
+    Ratio,
+    Root,
+    Scripted,
+    Signed,
+    Sum,
+)
 
 GRAMMAR = """
 start: expression
@@ -23,9 +40,13 @@ sum: sign? term (sign term)*
 !sign: PLUS | MINUS
 term: chain (OPERATOR MINUS? chain)*
 chain: factor+
-?factor: scripted
+?factor: scripted | operator
+operator: REDUCE limit*
+limit: SUB below | SUP argument
+below: letter | BEGIN_GROUP items (EQUALS expression)? END_GROUP
 scripted: atom script*
-script: SUB argument | SUP argument | PRIME
+script: SUB argument | SUP argument | PRIME | range
+range: BEGIN_RANGE expression? COLON expression? END_RANGE
 ?argument: letter | number | mark | group | decorated | ratio | root | alone
 ?atom: letter | number | mark | group | bracket | decorated | ratio | root | grid
 letter: SYMBOL | GREEK | VARIANT | FUNCTION
@@ -34,7 +55,8 @@ mark: MARK
 alone: OPERATOR | PLUS | MINUS
 group: BEGIN_GROUP content END_GROUP
 bracket: OPEN items CLOSE
-?content: items | alone
+?content: items | alone | powered
+powered: OPERATOR number
 items: expression ((COMMA | SEMICOLON) expression)*
 decorated: (DECORATION | FONT) argument
 ratio: FRAC argument argument
@@ -43,7 +65,7 @@ grid: BEGIN_MATRIX rows END_MATRIX
 rows: row (NEWLINE row)* NEWLINE?
 row: expression (AMP expression)*
 %declare PLUS MINUS OPERATOR SUB SUP PRIME SYMBOL GREEK VARIANT FUNCTION NUMBER MARK BEGIN_GROUP END_GROUP OPEN CLOSE COMMA SEMICOLON
-%declare DECORATION FONT FRAC ROOT BEGIN_MATRIX END_MATRIX NEWLINE AMP
+%declare DECORATION FONT FRAC ROOT BEGIN_MATRIX END_MATRIX NEWLINE AMP REDUCE EQUALS BEGIN_RANGE COLON END_RANGE
 """
 
 WORDS = {
@@ -104,18 +126,44 @@ class Trees(Transformer[Any, Any]):
     def chain(self, children: list[Any]) -> Node:
         return children[0] if len(children) == 1 else Chain(tuple(children), over(children))
 
+    def operator(self, children: list[Any]) -> Node:
+        token, *limits = children
+        below, start = next((limit for kind, limit, _ in limits if kind == "SUB"), ((), None))
+        above = next((limit for kind, limit, _ in limits if kind == "SUP"), None)
+        return Operator(str(token), below, start, above, (place(token)[0], max([place(token)[1], *[end for *_, end in limits]])))
+
+    def limit(self, children: list[Any]) -> tuple[str, Any, int]:
+        sign, limit = children
+        return (sign.type, *limit) if isinstance(limit, tuple) else (sign.type, limit, limit.span[1])
+
+    def below(self, children: list[Any]) -> tuple[tuple[tuple[Node, ...], Node | None], int]:
+        """((the letters, the first value), where it ends)."""
+        if len(children) == 1:
+            return ((children[0],), None), children[0].span[1]
+        return (children[1], children[3] if len(children) > 3 else None), place(children[-1])[1]
+
     def scripted(self, children: list[Any]) -> Node:
         body, *scripts = children
-        if not scripts:
-            return body  # type: ignore[no-any-return]
-        sub = tuple(node for kind, node in scripts if kind == "SUB")
-        sup = tuple(node for kind, node in scripts if kind != "SUB")
-        return Scripted(body, sub, sup, (place(body)[0], max(place(node)[1] for _, node in scripts)))
+        while scripts:
+            count = next((at for at, (kind, *_) in enumerate(scripts) if kind == "RANGE"), len(scripts))
+            body = with_scripts(body, scripts[:count]) if count else cut(body, *scripts[0])
+            scripts = scripts[count or 1 :]
+        return body  # type: ignore[no-any-return]
 
-    def script(self, children: list[Any]) -> tuple[str, Node]:
+    def script(self, children: list[Any]) -> tuple[Any, ...]:
+        if isinstance(children[0], tuple):
+            return children[0]
         if len(children) == 1:
             return "PRIME", Mark(str(children[0]), place(children[0]))
         return children[0].type, children[1]
+
+    def range(self, children: list[Any]) -> tuple[str, Node | None, Node | None, int]:
+        colon = next(at for at, child in enumerate(children) if isinstance(child, LarkToken) and child.type == "COLON")
+        start, stop = children[1:colon], children[colon + 1 : -1]
+        return "RANGE", *(start or (None,)), *(stop or (None,)), place(children[-1])[1]
+
+    def powered(self, children: list[Any]) -> Node:
+        return Chain((Mark(str(children[0]), place(children[0])), children[1]), over(children))
 
     @v_args(inline=True)
     def letter(self, token: LarkToken) -> Node:
@@ -164,6 +212,16 @@ class Trees(Transformer[Any, Any]):
         return tuple(child for child in children if not isinstance(child, LarkToken))
 
 
+def with_scripts(body: Node, scripts: list[Any]) -> Node:
+    sub = tuple(node for kind, node in scripts if kind == "SUB")
+    sup = tuple(node for kind, node in scripts if kind != "SUB")
+    return Scripted(body, sub, sup, (body.span[0], max(node.span[1] for _, node in scripts)))
+
+
+def cut(body: Node, kind: str, start: Node | None, stop: Node | None, end: int) -> Node:
+    return Cut(body, start, stop, (body.span[0], end))
+
+
 @functools.cache
 def parser() -> Callable[[Any], Any]:
     return Lark(GRAMMAR, parser="lalr", lexer=Given, transformer=Trees()).parse
@@ -172,7 +230,7 @@ def parser() -> Callable[[Any], Any]:
 def parse(source: Source, tokens: list[Token]) -> Node:
     """The tree of one side of an equation. Raises PageError at the token that doesn't fit."""
     try:
-        return parser()(tokens)  # type: ignore[no-any-return]
+        return with_bodies(source, parser()(tokens))
     except UnexpectedToken as error:
         raise unexpected(source, tokens, error) from None
     except UnexpectedInput as error:

@@ -1,294 +1,368 @@
-"""Which undefined symbols are matrices and which are vectors, from how they are used; and in which direction products are read.
+"""What every symbol of a page is: a number, a vector or a matrix, from how it is used.
 
-Nothing is decided by a name. A symbol beside a vector is a matrix, one that a sign joins to a vector elementwise, or that is added
-to one, is a vector; what one place decides holds at every other.
+A symbol starts with all kinds that it could have; each formula is a relation between the kinds of its parts, and what no solution of a
+relation has goes (arc consistency, repeated until nothing changes):
+
+    n x, x n -> x          a number scales anything
+    M x -> vector          M N -> matrix          x M -> vector, a row in front of a matrix
+    x^T y -> number        x y^T -> matrix        on a page that writes columns; the other way round where rows are written
+    x y -> vector          elementwise, but never beside a transposed vector
+    a ⊙ b                  of one kind            a ⊗ b -> of one kind, or a matrix of two vectors
+    a + b                  of one kind; a number counts for each element of a vector, a plain one of a matrix too
+    f(a)                   the kind of a          softmax(v) -> vector          diag(v) -> matrix
+
+What the relations leave open is settled by steps, each of which looks at uses again: a transposed letter in lower case is a vector, and
+so is its neighbour; what is given at a step is a vector; a parameter in upper case beside a vector is a matrix; the terms of a sum are
+alike; what stands beside an elementwise sign is a vector. Letters count by their case alone. A parameter in lower case that is still
+open then is asked about in `derive.pages.doubts`, never guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit, parts_of
+from derive.pages.alphabet import STEPS
+from derive.pages.core import (
+    Add,
+    Call,
+    Concat,
+    Const,
+    Core,
+    Definition,
+    Elementwise,
+    Extent,
+    Inner,
+    MatMul,
+    Part,
+    Power,
+    Product,
+    Ref,
+    Several,
+    Slice,
+    Turned,
+    Unit,
+    every,
+    parts_of,
+    refs,
+)
 from derive.pages.errors import PageError, Source, Span
-
-MATRIX, VECTOR, NUMBER = "matrix", "vector", "number"
-LOOSE = ("side", "dot")
-"""Signs that may stand for a matrix product."""
+from derive.pages.numbers import value
+from derive.pages.relations import (
+    ANY,
+    LOOSE,
+    MATRIX,
+    NUMBER,
+    ROW,
+    SIGNATURES,
+    VECTOR,
+    VECTORS,
+    Kind,
+    Table,
+    elementwise,
+    folded,
+    none_or,
+    product_of,
+    solutions,
+    tensor,
+    turned,
+)
 
 
 class Kinds:
-    """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides."""
+    """The kind of every symbol of a cell. Raises PageError where two uses contradict each other or nothing decides.
 
-    def __init__(self, source: Source, definitions: Sequence[Definition], timed: set[str], declared: Mapping[str, str]) -> None:
-        self.source, self.definitions, self.timed = source, definitions, timed
-        self.known: dict[str, tuple[str, Span | None]] = dict.fromkeys(timed, (VECTOR, None))
-        for name, kind in declared.items():
-            self.known[name] = (MATRIX if kind == MATRIX else VECTOR, None)
-        self.declared = set(declared)
-        self.changed = True
-        self.ending: set[str] = set()  # symbols that are vectors since a product that has to be one ends in them
-        self.any_case = False  # whether a symbol in lower case beside a vector is a matrix too
-        self.beside_numbers = self.added_to_numbers()
+    row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
+    kinds, before anything is taken for granted; tensors: products with ⊗ that may be vectors or matrices then. mixed, silent: `x W` stands
+    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row.
+    """
+
+    mixed = silent = row_shapes = False
+
+    def __init__(
+        self,
+        source: Source,
+        definitions: Sequence[Definition],
+        timed: Collection[str],
+        declared: Mapping[str, str],
+        row: bool | None = None,
+    ) -> None:
+        self.source, self.definitions, self.timed = source, definitions, set(timed)
+        self.declared, self.row = dict(declared), row
+        self.defined = {one.name for one in definitions}
+        self.open: dict[str, Kind] = {}
+        self.constants = self.find_constants()
+        self.assigned = {product for one in definitions for product in summands(one.body)}
+        self.tensors: frozenset[Core] = frozenset()
+        self.domains: dict[str, Kind] = {}
+        self.places: dict[str, Span] = {}
+        self.plain: dict[Core, bool] = {}
+        self.left: dict[Core, Kind] = {}  # of a product, what its surroundings leave
+        self.readers: dict[str, list[Definition]] = {}
+        self.waiting: dict[Definition, None] = dict.fromkeys(definitions)
+        self.divisors = {name for one in definitions for node in every(one.body) for name in divisors(source, node)}
+        for definition in definitions:
+            for name in dict.fromkeys([definition.name, *(ref.name for ref in refs(definition.body))]):
+                self.readers.setdefault(name, []).append(definition)
+                self.domains.setdefault(name, self.first(name))
         self.settle()
-        for hint in (self.by_context, self.in_any_case, self.by_default):
-            while self.unknown() and hint():
-                self.settle()
-        self.refuse_open()
-        self.refuse_two_uses()
-        self.refuse_scalars()
-        self.row = self.direction()
 
-    # ---- the kind of a node, and what a use asks of it
+    def first(self, name: str) -> Kind:
+        """The kinds that a symbol could have."""
+        said = self.declared.get(name)
+        if said in (NUMBER, VECTOR, MATRIX, "parameter"):
+            return frozenset({VECTOR if said == "parameter" else said})
+        if name in self.defined:
+            return ANY
+        if name in self.divisors and self.is_parameter(name):
+            return frozenset({NUMBER, VECTOR})
+        upper = frozenset({VECTOR, MATRIX})
+        if name in self.timed or said == "input":
+            return frozenset({NUMBER, VECTOR}) if is_small(name) else upper
+        return ANY if is_small(name) else upper
+
+    def find_constants(self) -> set[str]:
+        """What is defined from parameters alone, on a page whose inputs carry a time."""
+        found: set[str] = set()
+        for _ in self.definitions if self.timed - self.defined else ():
+            before = set(found)
+            for one in self.definitions:
+                if all(self.is_parameter(ref.name) or ref.name in found for ref in refs(one.body)):
+                    found.add(one.name)
+            if found == before:
+                break
+        return found - self.timed
+
+    def is_parameter(self, name: str) -> bool:
+        return name not in self.defined | self.timed and self.declared.get(name) != "input"
+
+    # ---- the kinds of a formula
+
+    def kinds(self, node: Core) -> Kind:
+        """All kinds that a formula can have."""
+        match node:
+            case Ref():
+                return self.domains[node.name]
+            case Const() | Inner() | Extent():
+                return frozenset({NUMBER})
+            case Unit():
+                return frozenset({MATRIX})
+            case Concat() | Part() | Slice():
+                return frozenset({VECTOR})
+            case Call():
+                return SIGNATURES[node.function][1] if node.function in SIGNATURES else self.kinds(node.body)
+            case Power():
+                return self.kinds(node.body)
+            case Turned():
+                return turned(self.kinds(node.body))
+            case Add() | Several():
+                return self.sum_kinds(node)
+            case MatMul() | Elementwise():
+                return folded(*self.written_out(node))
+            case Product():
+                return folded(*self.top(node)) & self.left.get(node, ANY | VECTORS)
+        raise TypeError(node)
 
     def kind(self, node: Core) -> str | None:
-        """matrix, vector, number; None where it isn't known yet."""
+        """matrix, vector (also a row), number; None where that isn't known yet."""
+        found = {VECTOR if one == ROW else one for one in self.kinds(node)}
+        return found.pop() if len(found) == 1 else None
+
+    def sum_kinds(self, node: Add | Several) -> Kind:
+        terms = [self.kinds(term) for term in parts_of(node)]
+        found = {NUMBER} if all(NUMBER in term for term in terms) else set()
+        if any(term & VECTORS for term in terms) and all(term - {MATRIX} for term in terms):
+            found |= {VECTOR} if any(VECTOR in term for term in terms) else {ROW}
+        plain = [self.is_plain(term) for term in parts_of(node)]
+        if not all(plain) and all(MATRIX in term or is_plain for term, is_plain in zip(terms, plain, strict=True)):
+            found.add(MATRIX)
+        return frozenset(found)
+
+    def is_plain(self, node: Core) -> bool:
+        """Whether a formula is a number by itself: no symbol stands in it."""
+        if node not in self.plain:
+            self.plain[node] = value(node) is not None
+        return self.plain[node]
+
+    def run_tables(self, run: Sequence[Core]) -> tuple[list[Kind], list[Table]]:
+        """(the kinds of each factor, the relations between them) of what stands side by side. Beside a vector a parameter in upper case is
+        a matrix, and beside it what is given at a step is no number."""
+        kinds = [self.kinds(item) for item in run]
+        strict = frozenset({ROW}) in kinds
+        weights = [self.is_weight(item) for item in run]
+        if any(weights):
+            kinds = [found - {NUMBER} if self.is_given(item) else found for item, found in zip(run, kinds, strict=True)]
+            vectors = sum(found <= VECTORS for found in kinds)
+            sure = [weight and vectors > (found <= VECTORS) for weight, found in zip(weights, kinds, strict=True)]
+            kinds = [found & {MATRIX} if weight else found for found, weight in zip(kinds, sure, strict=True)]
+        return kinds, [lambda a, b: product_of(a, b, self.row, strict)] * (len(run) - 1)
+
+    def is_weight(self, item: Core) -> bool:
+        """Whether a factor is a parameter in upper case of which nothing is said, also transposed."""
+        item = item.body if isinstance(item, Turned) else item
+        name = item.name if isinstance(item, Ref) else ""
+        return bool(name) and not is_small(name) and self.is_parameter(name) and name not in (*self.declared, *self.divisors)
+
+    def is_given(self, item: Core) -> bool:
+        """Whether a factor is a symbol that is given at a step, and of which nothing is said."""
+        return isinstance(item, Ref) and item.name in self.timed - self.defined and item.name not in self.declared
+
+    def top(self, node: Product) -> tuple[list[Kind], list[Table]]:
+        """(the kinds of each run, the relations between them) of a product."""
+        found = [folded(*self.run_tables(run)) for run in runs(node)]
+        tables = {"tensor": tensor if node in self.assigned else elementwise}
+        return found, [tables.get(sign, elementwise) for sign in node.signs if sign not in LOOSE]
+
+    def written_out(self, node: MatMul | Elementwise) -> tuple[list[Kind], list[Table]]:
+        """Factors of a product whose vectors are columns, however the page writes its own."""
+        table: Table = elementwise if isinstance(node, Elementwise) else lambda a, b: product_of(a, b, False, True)
+        return [self.kinds(item) for item in node.items], [table] * (len(node.items) - 1)
+
+    # ---- what a use leaves
+
+    def narrow(self, node: Core, allowed: Kind, place: Span) -> None:
+        """Leave the parts of a formula the kinds with which it has an allowed one. Raises PageError where there are none."""
+        if not self.kinds(node) & allowed:
+            raise self.conflict(node, allowed, place)
         match node:
-            case Const():
-                return NUMBER
             case Ref():
-                return self.known.get(node.name, (None, None))[0]
-            case Unit():
-                return MATRIX
-            case Concat() | Part():
-                return VECTOR
+                self.set(node, self.domains[node.name] & allowed)
             case Call():
-                return MATRIX if node.function == "diag" else NUMBER if self.kind(node.body) == NUMBER else VECTOR
-            case Add():
-                kinds = {self.kind(term) for term in node.terms} - {NUMBER}
-                return MATRIX if MATRIX in kinds else VECTOR if VECTOR in kinds else None if kinds else NUMBER
-            case Power() | Turned():
-                return self.kind(node.body)
+                self.narrow(node.body, SIGNATURES.get(node.function, (allowed,))[0], node.span)
+            case Part() | Slice():
+                self.narrow(node.body, VECTORS, node.span)
+            case Power():
+                self.narrow(node.body, allowed, place)
+            case Turned():
+                self.narrow(node.body, turned(allowed), place)
+            case Concat() | Inner():
+                for part in parts_of(node):
+                    self.narrow(part, VECTORS | (none_or(NUMBER if isinstance(node, Concat) else None)), node.span)
+            case Add() | Several():
+                self.narrow_sum(node, allowed)
+            case MatMul() | Elementwise():
+                kept = solutions(*self.written_out(node), self.kinds(node) & allowed)
+                for item, left in zip(node.items, kept or (), strict=True):
+                    self.narrow(item, left, node.span)
             case Product():
-                return self.product_kind(node)
-        return None
+                self.narrow_product(node, allowed)
 
-    def product_kind(self, node: Product) -> str | None:
-        kinds = [kind for item in node.items if (kind := self.kind(item)) != NUMBER]
-        if VECTOR in kinds or ("hadamard" in node.signs and len(kinds) > 1):
-            return VECTOR
-        return None if None in kinds else MATRIX if kinds else NUMBER
+    def narrow_sum(self, node: Add | Several, allowed: Kind) -> None:
+        found = self.sum_kinds(node) & allowed
+        able = [bool(self.kinds(term) & VECTORS) for term in parts_of(node)]
+        for term, vector in zip(parts_of(node), able, strict=True):
+            left = frozenset({NUMBER}) if NUMBER in found or self.is_plain(term) else frozenset()
+            if found & VECTORS:
+                left |= VECTORS if vector and sum(able) == 1 else VECTORS | {NUMBER}
+            self.narrow(term, left | (found & {MATRIX}), node.span)
 
-    def need(self, node: Core, kind: str, place: Span) -> None:
-        """A use asks for a kind. Raises PageError where another use asked for another."""
-        match node:
-            case Ref():
-                self.need_symbol(node, kind, place)
-            case Add():
-                for term in node.terms:
-                    self.need(term, kind, place)
-            case Power() | Turned():
-                self.need(node.body, kind, place)
-            case Product() if kind == MATRIX:
-                for item in node.items:
-                    self.need(item, kind, place)
-            case _ if self.kind(node) not in (None, kind, NUMBER):
-                raise self.conflict(node, kind, place)
+    def narrow_product(self, node: Product, allowed: Kind) -> None:
+        parts, tables = self.top(node)
+        self.left[node] = self.kinds(node) & allowed
+        kept = solutions(parts, tables, self.left[node])
+        assert kept is not None
+        for run, left in zip(runs(node), kept, strict=True):
+            items = solutions(*self.run_tables(run), left)
+            assert items is not None
+            for item, kinds in zip(run, items, strict=True):
+                self.narrow(item, kinds, node.span)
 
-    def need_symbol(self, node: Ref, kind: str, place: Span) -> None:
-        known, before = self.known.setdefault(node.name, (kind, node.span))
-        if known != kind:
-            raise self.conflict(node, kind, place, before)
-        if before == node.span:
-            self.changed = True
+    def set(self, node: Ref, kinds: Kind) -> None:
+        if kinds != self.domains[node.name]:
+            self.domains[node.name] = kinds
+            if len(kinds) == 1:
+                self.places.setdefault(node.name, node.span)
+            self.waiting |= dict.fromkeys(self.readers[node.name])
 
-    def conflict(self, node: Core, kind: str, place: Span, before: Span | None = None) -> PageError:
-        got = self.kind(node)
-        written = self.source.written(node.span)
-        what = f"shape conflict: `{written}` is a {got}: expected a {kind} in `{self.source.written(place)[:80]}`."
+    def settle(self) -> None:
+        """Apply every relation until nothing changes."""
+        while self.waiting:
+            definition = next(iter(self.waiting))
+            del self.waiting[definition]
+            name, body, place = definition.name, definition.body, definition.span
+            if self.is_plain(body):
+                continue
+            allowed = self.domains[name] | (VECTORS if VECTOR in self.domains[name] else frozenset())
+            self.narrow(body, allowed, place)
+            if not self.kinds(body) & allowed:  # what was left at one place contradicts another
+                raise self.conflict(body, allowed, place)
+            found = frozenset(VECTOR if kind == ROW else kind for kind in self.kinds(body))
+            self.set(Ref(name, 0, place), self.domains[name] & found)
+
+    def conflict(self, node: Core, allowed: Kind, place: Span) -> PageError:
+        """The error for a formula that can't be what is asked of it, or whose parts can't stand together."""
+        while (part := next((one for one in parts_of(node) if not self.kinds(one)), None)) is not None:
+            node, place = part, node.span
+        got, wanted = named(self.kinds(node)), named(allowed)
+        if (
+            not got and isinstance(node, Product) and node in self.left
+        ):  # what it is by itself, and what its surroundings leave it
+            got, wanted = named(folded(*self.top(node))), named(self.left[node])
+        if not got and (odd := self.odd_one(node)) is not None:
+            inside = (part for part in parts_of(node) if part is not odd and any(one is odd for one in every(part)))
+            node, place = odd, next(inside, node).span
+            got = named(self.kinds(node))
+            wanted = VECTOR if got == MATRIX else MATRIX
+        written, shown = self.source.written(node.span), self.source.written(place)[:80]
+        if not got:
+            what = f"shape conflict: the parts of `{written}` don't fit: expected numbers, vectors and matrices that do."
+            todo = "Beside a transposed vector, vectors are multiplied as matrices are; write \\odot for an elementwise product."
+            return self.source.error(node.span, what, todo + self.hints(node))
+        what = f"shape conflict: `{written}` is a {got}: expected a {wanted} in `{shown}`."
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
+        if not isinstance(node, Ref):
+            todo = "A number scales a vector or a matrix, as w^\\top x does and W x doesn't; rows are scaled by \\operatorname{diag}(a)."
+        before = self.places.get(node.name) if isinstance(node, Ref) else None
         other = (before, f"here it is a {got}:") if before and before != node.span else None
         return self.source.error(node.span, what, todo, other)
 
-    # ---- the walk, repeated until nothing changes
+    def odd_one(self, node: Core) -> Core | None:
+        """In a product or a sum whose parts don't fit, the weight that is a vector, or what alone is a matrix beside vectors."""
+        found = [one for one in every(node) if isinstance(one, Ref)]
+        weights = [one for one in found if self.is_weight(one) and self.kind(one) == VECTOR]
+        matrices: list[Core] = [one for one in found if self.kind(one) == MATRIX]
+        matrices = matrices or [part for part in parts_of(node) if self.kind(part) == MATRIX]
+        vectors = any(MATRIX not in self.kinds(part) and self.kinds(part) & VECTORS for part in parts_of(node))
+        return weights[0] if weights else matrices[0] if vectors and len(matrices) == 1 else None
 
-    def settle(self) -> None:
-        self.changed = True
-        while self.changed:
-            self.changed = False
-            before = dict(self.known)
-            for definition in self.definitions:
-                self.equate(definition)
-            for definition in self.definitions:
-                self.visit(definition.body)
-                self.equate(definition)
-            self.changed = before != self.known
+    def hints(self, node: Core) -> str:
+        vectors = [ref.name for ref in refs(node) if self.kind(ref) == VECTOR and is_small(ref.name)]
+        return f" If {vectors[0]} is one number, write its equation as one: w^\\top x is, W x isn't." if vectors else ""
 
-    def equate(self, definition: Definition) -> None:
-        kind = self.kind(definition.body)
-        known = self.known.get(definition.name, (None, None))[0]
-        if known is None and kind is not None:
-            self.known[definition.name] = (VECTOR if kind == NUMBER else kind, definition.span)
-        elif known is not None:
-            self.need(definition.body, known, definition.span)
 
-    def visit(self, node: Core) -> None:
-        for part in parts_of(node):
-            self.visit(part)
-        match node:
-            case Call() | Part() if self.kind(node.body) != NUMBER:
-                self.need(node.body, VECTOR, node.span)
-            case Concat():
-                for part in node.parts:
-                    if self.kind(part) != NUMBER:
-                        self.need(part, VECTOR, node.span)
-            case Add():
-                self.visit_sum(node)
-            case Product():
-                self.visit_product(node)
+def summands(node: Core) -> Iterator[Product]:
+    """The products that are added to others or assigned, also behind numbers: where \\otimes may be an outer product."""
+    if isinstance(node, Add):
+        for term in node.terms:
+            yield from summands(term)
+    elif isinstance(node, Product):
+        yield node
+        inner = [item for item in node.items if not isinstance(item, (Const, Ref))]
+        if len(inner) == 1:
+            yield from summands(inner[0])
 
-    def visit_sum(self, node: Add) -> None:
-        kind = self.kind(node)
-        numbers = [term for term in node.terms if self.kind(term) == NUMBER]
-        if kind == MATRIX and numbers:
-            what = "a number is added to a matrix: expected a matrix, such as the identity."
-            other = next((hint for term in node.terms if (hint := number_or_vector(term))), "")
-            raise self.source.error(numbers[0].span, what, f'{other}Write `0.1 I` with --let "I=identity" for the identity.')
-        if kind is None and numbers:
-            kind = VECTOR
-        if kind in (MATRIX, VECTOR):
-            for term in node.terms:
-                self.need(term, kind or VECTOR, node.span)
 
-    def visit_product(self, node: Product) -> None:
-        for at, sign in enumerate(node.signs):
-            pair = node.items[at : at + 2]
-            if sign == "hadamard" and NUMBER not in (self.kind(pair[0]), self.kind(pair[1])):
-                for item in pair:
-                    self.need(item, VECTOR, node.span)
-        for run in runs(node):
-            kinds = [self.kind(item) for item in run]
-            for item in run if VECTOR in kinds else ():
-                if self.kind(item) is None and (self.any_case or not is_lower(item)):
-                    self.need(item, MATRIX, node.span)
-
-    # ---- hints, when the uses alone leave something open
-
-    def unknown(self) -> set[str]:
-        return {node.name for node in self.nodes() if isinstance(node, Ref) and node.name not in self.known}
-
-    def nodes(self) -> Iterator[Core]:
-        waiting: list[Core] = [definition.body for definition in self.definitions]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting.extend(parts_of(node))
-
-    def by_context(self) -> bool:
-        """`W x + b` with nothing known of W and x: a product that has to be a vector ends in one."""
-        for place, node in self.vectors_needed():
-            if isinstance(node, Product) and all(sign in LOOSE for sign in node.signs) and self.product_kind(node) is None:
-                open_items = [item for item in node.items if self.kind(item) != NUMBER]
-                if len(open_items) > 1 and self.kind(open_items[-1]) is None:
-                    self.need(open_items[-1], VECTOR, place)
-                    self.ending |= {item.name for item in open_items[-1:] if isinstance(item, Ref)}
-                    return True
-        return False
-
-    def in_any_case(self) -> bool:
-        """`z x`, where no other use says what x is, as `W x` would."""
-        before, self.any_case = self.any_case, True
-        return not before
-
-    def vectors_needed(self) -> Iterator[tuple[Span, Core]]:
-        for definition in self.definitions:
-            if self.known.get(definition.name, (VECTOR,))[0] == VECTOR:
-                yield from self.terms(definition.body, definition.span)
-        for node in self.nodes():
-            if isinstance(node, (Call, Part)):
-                yield from self.terms(node.body, node.span)
-            elif isinstance(node, (Add, Concat)) and self.kind(node) == VECTOR:
-                yield from ((node.span, part) for part in parts_of(node))
-            elif isinstance(node, Product):
-                yield from ((node.span, item) for item in node.items if "hadamard" in node.signs)
-
-    def terms(self, node: Core, place: Span) -> Iterator[tuple[Span, Core]]:
-        yield place, node
-        for part in node.terms if isinstance(node, Add) else ():
-            yield from self.terms(part, place)
-
-    def by_default(self) -> bool:
-        """What is defined is a vector, as long as nothing says otherwise."""
-        for definition in self.definitions:
-            if definition.name not in self.known:
-                self.known[definition.name] = (VECTOR, definition.span)
-                return True
-        return False
-
-    def refuse_open(self) -> None:
-        for node in self.nodes():
-            if isinstance(node, Ref) and node.name not in self.known:
-                what = f"ambiguous product: nothing says whether {node.name} is a matrix or a vector."
-                todo = f'Say: --let "{node.name}=matrix" or --let "{node.name}=vector"'
-                raise self.source.error(
-                    node.span, what, todo + (f', or --let "{node.name}=0.1", a number.' if is_lower(node) else ".")
-                )
-
-    def added_to_numbers(self) -> set[str]:
-        """Symbols as in `1 - a`: vectors, whatever they stand beside."""
-        found: set[str] = set()
-        for node in self.nodes():
-            if isinstance(node, Add) and any(isinstance(term, Const) for term in node.terms):
-                found |= {term.name for term in node.terms if isinstance(term, Ref) and term.name not in self.known}
-        self.known |= dict.fromkeys(found, (VECTOR, None))
-        return found
-
-    def refuse_two_uses(self) -> None:
-        """A symbol that a sign makes a vector and that stands beside a vector, as a matrix would, is undecided."""
-        defined = {definition.name for definition in self.definitions}
-        for node in self.nodes():
-            for run in runs(node) if isinstance(node, Product) else ():
-                several = sum(self.kind(item) == VECTOR for item in run) > 1
-                for item in run if several else ():
-                    name = item.name if isinstance(item, Ref) else ""
-                    before = self.known.get(name, (None, None))[1]
-                    if (
-                        before is not None
-                        and self.kind(item) == VECTOR
-                        and name not in defined | self.beside_numbers | self.declared | self.ending
-                    ):
-                        raise self.conflict(item, MATRIX, node.span, before)
-
-    def refuse_scalars(self) -> None:
-        """`a^T b` of two vectors is a scalar, `a b^T` a matrix of this step: neither is in the language."""
-        for node in self.nodes():
-            for run in runs(node) if isinstance(node, Product) else ():
-                vectors = [item for item in run if self.kind(item) == VECTOR]
-                if len(vectors) > 1 and any(isinstance(item, Turned) for item in vectors):
-                    what = f"an inner or outer product, `{self.source.written(node.span)}`: expected vectors and matrices of parameters."
-                    raise self.source.error(
-                        node.span, what, "Such products aren't read; an elementwise one needs no transposition."
-                    )
-
-    # ---- direction
-
-    def direction(self) -> bool:
-        """Whether this cell writes `x W`; None is settled as columns. A product of both kinds says nothing."""
-        rows, columns = 0, 0
-        self.row_shapes = False  # whether a matrix behind a vector stands there as it is, not transposed
-        for node in self.nodes():
-            for run in runs(node) if isinstance(node, Product) else ():
-                kinds = [kind for item in run if (kind := self.kind(item)) != NUMBER]
-                if MATRIX in kinds and kinds.count(VECTOR) == 1:
-                    rows += kinds[0] == VECTOR
-                    plain = any(self.kind(item) == MATRIX and not isinstance(item, Turned) for item in run)
-                    self.row_shapes |= kinds[0] == VECTOR and plain
-                    columns += kinds[-1] == VECTOR
-        self.mixed = bool(rows and columns)
-        self.silent = not rows and not columns
-        return rows > 0 and columns == 0
+def is_small(name: str) -> bool:
+    """Whether a letter is written in lower case; a step of time, `\\Delta t`, is."""
+    return name[0].islower() or name in STEPS
 
 
 def is_lower(node: Core) -> bool:
-    return isinstance(node, Ref) and node.name[0].islower()
+    return isinstance(node, Ref) and is_small(node.name)
 
 
-def number_or_vector(node: Core) -> str:
-    """For a symbol that was taken for a matrix, alone or in a power, and is one number, as a time constant: how to say so."""
-    names = {one.name for one in (node, *parts_of(node)) if isinstance(one, Ref)}
-    if len(names) != 1:
-        return ""
-    name = names.pop()
-    return f'If {name} is no matrix, say what it is: --let "{name}=5" for a number, --let "{name}=vector" for one number a unit. '
+def is_quotient(source: Source, node: Core) -> bool:
+    """`1 / \\tau`, and no `W^{-1}`."""
+    return isinstance(node, Power) and node.exponent < 0 and "^" not in source.written(node.span)
+
+
+def named(kinds: Kind) -> str:
+    return " or ".join(sorted({VECTOR if kind == ROW else kind for kind in kinds}))
+
+
+def divisors(source: Source, node: Core) -> set[str]:
+    """The symbols by which something is divided: `\\tau` of `1 / (2 \\tau)`."""
+    below = node.body if isinstance(node, Power) and is_quotient(source, node) else None
+    return {one.name for one in (below, *(below.items if isinstance(below, Product) else ())) if isinstance(one, Ref)}
 
 
 def runs(node: Product) -> list[list[Core]]:
@@ -300,43 +374,3 @@ def runs(node: Product) -> list[list[Core]]:
         else:
             found.append([item])
     return found
-
-
-def groups(source: Source, kinds: Kinds, node: Product) -> list[list[Core]]:
-    """The factors of a product with those together that a vector ends, in column convention, or begins, in row convention.
-
-    A group is matrices and one vector; several groups are multiplied elementwise. Raises PageError where that can't be told.
-    """
-    items = [item for item in node.items if kinds.kind(item) != NUMBER]
-    if not items:
-        return []
-    vectors = [kinds.kind(item) == VECTOR for item in items]
-    if all(vectors) or not any(vectors):
-        return [[item] for item in items] if any(vectors) else [items]
-    column, row = vectors[-1], vectors[0]
-    if sum(vectors) == 1 and (column or row):
-        return [items]
-    between = column and row and not (kinds.mixed or kinds.silent)
-    head = vectors[0] and not adjacent(vectors, kinds.row)
-    if not (between and head):
-        a = source.written(node.span)
-        what = f"ambiguous product: `{a}` can be read in two ways: expected brackets or an elementwise sign."
-        raise source.error(node.span, what, "Write which vectors are multiplied first: `U (r \\odot h)` or `(U r) \\odot h`.")
-    return split(items, vectors, kinds.row)
-
-
-def adjacent(vectors: list[bool], row: bool) -> bool:
-    """Whether a matrix meets two vectors on the side on which it acts."""
-    order = vectors[::-1] if row else vectors
-    return any(not a and b and c for a, b, c in zip(order, order[1:], order[2:], strict=False))
-
-
-def split(items: list[Core], vectors: list[bool], row: bool) -> list[list[Core]]:
-    found: list[list[Core]] = [[]]
-    for item, is_vector in zip(items, vectors, strict=True):
-        if row and is_vector and found[-1]:
-            found.append([])
-        found[-1].append(item)
-        if not row and is_vector:
-            found.append([])
-    return [group for group in found if group]

@@ -7,23 +7,45 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from derive.pages.alphabet import function_name
+from derive.pages.brackets import bracket, column, scripted
 from derive.pages.calls import (
+    OF_SEVERAL,
     applied,
     refuse_bare_argument,
     refuse_inverse,
     refuse_marks,
+    refuse_numbers_behind,
     refuse_other_form,
     refuse_word,
     unknown,
 )
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Product, Ref, Turned, Unit, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Product, Ref, Turned, Unit, parts_of
 from derive.pages.errors import PageError, Span
-from derive.pages.names import Entry, Names, no_exponent
+from derive.pages.forms import blocks_behind, blocks_of, indexed, raised, sliced, squared, times_blocks
+from derive.pages.names import Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
-from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_product, refuse_rows, refuse_unseparated
-from derive.pages.stacks import cells_of, first, grid_of, rest
+from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_product
+from derive.pages.stacks import cells_of, grid_of
 from derive.pages.symbols import exponent, is_positive_part, is_transposition, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Node, Number, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.tree import (
+    Bracket,
+    Chain,
+    Component,
+    Cut,
+    Decorated,
+    Dimension,
+    Grid,
+    Letter,
+    Node,
+    Number,
+    Raised,
+    Ratio,
+    Reduced,
+    Root,
+    Scripted,
+    Signed,
+    Sum,
+)
 
 MOST_PARTS = 400
 """Symbols and signs of a formula that the page's own functions make."""
@@ -61,43 +83,6 @@ class Meaning:
     def written(self, node: Node) -> str:
         return self.names.source.written(node.span)
 
-    # ---- equations
-
-    def definitions(self, entry: Entry) -> list[Definition]:
-        """What one equation defines."""
-        targets = [self.names.settle(self.names.target(target)) for target in entry.targets]
-        named = [target.symbol.name for target in targets]
-        self.names.begin(targets[0])
-        if len(named) == 1 and not isinstance(entry.targets[0], Grid):
-            return [Definition(named[0], self.resolve(entry.right), entry.targets[0].span)]
-        bodies = self.stacked(entry, tuple(named))
-        return [Definition(name, body, target.span) for name, body, target in zip(named, bodies, entry.targets, strict=True)]
-
-    def stacked(self, entry: Entry, named: tuple[str, ...]) -> list[Core]:
-        """The right sides of `(a b c) = (f g h) W (x y)`: a column of functions, of formulas, or one vector that is cut."""
-        right = entry.right
-        grid = grid_of(right)
-        if grid is not None:
-            cells = cells_of(grid)
-            self.same_number(right, len(cells), len(named))
-            return [self.resolve(cell) for cell in cells]
-        functions: Sequence[Node] = ()
-        head = grid_of(first(right))
-        if isinstance(right, (Chain, Signed)) and head is not None:
-            cells = cells_of(head)
-            if all(self.function_of(cell) for cell in cells):
-                functions = cells
-                self.same_number(head, len(cells), len(named))
-                right = rest(right)
-        body = self.resolve(right)
-        blocks: list[Core] = [Part(body, named, at, body.span) for at in range(len(named))]
-        return [self.call(function, block) for function, block in zip(functions, blocks, strict=True)] if functions else blocks
-
-    def same_number(self, node: Node, got: int, expected: int) -> None:
-        if got != expected:
-            what = f"{got} rows against {expected} on the left side: expected one a symbol."
-            raise self.error(node, what, "Give both sides the same number of rows.")
-
     # ---- formulas
 
     def resolve(self, node: Node, argument: bool = False) -> Core:
@@ -123,9 +108,11 @@ class Meaning:
             case Number():
                 return Const(node.value, node.span)
             case Bracket():
-                return self.bracket(node, argument)
+                return bracket(self.names, node, argument, self.resolve)
             case Grid():
-                return Concat(tuple(self.resolve(cell) for cell in cells_of(self.column(node))), node.span)
+                return Concat(tuple(self.resolve(cell) for cell in cells_of(column(self.names, node))), node.span)
+            case Component() | Reduced() | Raised() | Dimension() | Cut():
+                return indexed(self.names.source, node, lambda part: self.resolve(part, argument))
             case Chain():
                 return self.chain(node, argument)
             case Signed():
@@ -140,7 +127,8 @@ class Meaning:
             case Decorated() if node.font:
                 return self.resolve(node.body, argument)
             case Scripted():
-                return self.scripted(node, argument)
+                body = self.resolve(node.body, argument)
+                return scripted(self.names, node, body, lambda core, above: self.raised(core, above, node.span))
         what = f"`{self.written(node)}` isn't read here: expected a symbol, a number, a function or a bracket."
         raise self.error(node, what, "Give what it stands for a symbol of its own.")
 
@@ -171,41 +159,7 @@ class Meaning:
                 raise no_exponent(self.names.source, above)
 
     def power(self, core: Core, exponent_: Fraction, span: Span) -> Core:
-        return power(self.names.source, core, exponent_, span)
-
-    def bracket(self, node: Bracket, argument: bool) -> Core:
-        if len(node.parts) == 1:
-            if node.opener == "[":
-                refuse_unseparated(self.names, node)
-            inside = self.resolve(node.parts[0], argument or node.opener == "|")
-            return applied(self.names.source, "abs", inside, node.span) if node.opener == "|" else inside
-        refuse_rows(self.names, node)
-        if node.opener in "{|":
-            where = "bars" if node.opener == "|" else "braces"
-            todo = "Write (a, b) or [a; b] for one above the other."
-            raise self.error(node, f"a comma inside {where}: expected one formula.", todo)
-        return Concat(tuple(self.resolve(part, argument) for part in node.parts), node.span)
-
-    def column(self, node: Grid) -> Grid:
-        if len(node.rows) > 1 and any(len(row) > 1 for row in node.rows):
-            what = "a matrix of blocks isn't read: expected one column or one row of vectors."
-            raise self.error(node, what, "Write the product out: one term a block.")
-        refuse_rows(self.names, node)
-        return node
-
-    def scripted(self, node: Scripted, argument: bool) -> Core:
-        """A bracket with a script: a power, a transposition, or this step's index, which says nothing."""
-        core = self.resolve(node.body, argument)
-        positive = is_positive_part(node)
-        if positive:
-            core = applied(self.names.source, "relu", core, node.span)
-        for one in node.sup:
-            core = self.raised(core, one, node.span)
-        for one in () if positive else node.sub:
-            if self.names.reader.time(one) != 0:
-                what = f"an index at a bracket, `{self.written(one)}`: expected it at a symbol."
-                raise self.error(one, what, "Write the index at each symbol inside, or give the bracket a name of its own.")
-        return core
+        return squared(core, exponent_) or power(self.names.source, core, exponent_, span)
 
     def raised(self, core: Core, above: Node, span: Span) -> Core:
         number = exponent(above)
@@ -215,19 +169,43 @@ class Meaning:
             return self.power(core, number, span)
         if self.names.reader.time(above) == 0:
             return core
-        raise no_exponent(self.names.source, above)
+        return raised(self.names.source, core, self.resolve(above, argument=True), span)
 
     # ---- products and functions
 
     def chain(self, node: Chain, argument: bool) -> Core:
-        """Things side by side: a function takes what follows it."""
+        """Things side by side: a function takes what follows it, a matrix of blocks its column."""
+        refuse_numbers_behind(self.names.source, node.items)
         items: list[Core] = []
         at = 0
         while at < len(node.items):
-            item, at = self.item(node.items, at, argument)
+            behind = self.behind(items[-1], node.items[at]) if items else None
+            if behind is not None:
+                items[-1], at = behind, at + 1
+                continue
+            item, at = self.with_blocks(node.items, at, argument) or self.item(node.items, at, argument)
             items.append(item)
         span = node.span
         return items[0] if len(items) == 1 else folded(Product(tuple(items), ("side",) * (len(items) - 1), span))
+
+    def with_blocks(self, items: Sequence[Node], at: int, argument: bool) -> tuple[Core, int] | None:
+        """(a matrix of blocks times the stack behind it, where the next factor begins); None where none stands here."""
+        rows = blocks_of(self.names, items[at]) if at + 1 < len(items) else None
+        if rows is None or self.function_of(items[at + 1]):
+            return None
+        stack, end = self.item(tuple(items), at + 1, argument)
+        made = self.noted(items[at], times_blocks(self.names.source, rows, items[at], stack, self.resolve))
+        return None if made is None else (made, end)
+
+    def behind(self, stack: Core, node: Node) -> Core | None:
+        """A row of vectors times a column of blocks; None where these are no such two."""
+        rows = blocks_of(self.names, node)
+        return None if rows is None else self.noted(node, blocks_behind(rows, node, stack, self.resolve))
+
+    def noted(self, node: Node, made: Core | None) -> Core | None:
+        if made is not None and not isinstance(node, Grid):
+            self.names.notes[f"`{self.written(node)}` is read as a matrix of blocks"] = None
+        return made
 
     def item(self, items: tuple[Node, ...], at: int, argument: bool) -> tuple[Core, int]:
         """(one factor, where the next begins)."""
@@ -237,9 +215,11 @@ class Meaning:
             return self.factor(items, at, argument), at + 1
         if at + 1 == len(items):
             raise self.no_argument(node)
-        function, raised = called
+        function, power = called
         following = items[at + 1]
         refuse_bare_argument(self.names.source, items[at:])
+        behind = following if isinstance(following, (Cut, Raised)) and is_bracketed(following.body) else None
+        following = behind.body if behind else following
         if self.function_of(following):
             body, end = self.item(items, at + 1, argument=True)
         else:
@@ -249,7 +229,10 @@ class Meaning:
             self.refuse_positive_call(node, following)
             for one in following.sup:
                 value = self.raised(value, one, node.span)
-        return (value if raised is None else self.power(value, raised, node.span)), end
+        if isinstance(behind, Raised):
+            value = raised(self.names.source, value, self.resolve(behind.exponent), behind.span, behind.elementwise)
+        value = sliced(self.names.source, behind, value) if isinstance(behind, Cut) else value
+        return (value if power is None else self.power(value, power, node.span)), end
 
     def refuse_positive_call(self, function: Node, following: Scripted) -> None:
         if is_positive_part(following):
@@ -262,7 +245,7 @@ class Meaning:
         inner = node.body if isinstance(node, Scripted) and not self.names.reader.read(node) else node
         if isinstance(inner, Bracket) and len(inner.parts) > 1:
             name = (self.function_of(function) or (Letter("", function.span), None))[0]
-            if isinstance(name, Letter) and self.known_as(name.name) in ("max", "min", "concat"):
+            if isinstance(name, Letter) and self.known_as(name.name) in OF_SEVERAL:
                 return Concat(tuple(self.resolve(part, True) for part in inner.parts), inner.span)
             if inner.opener != "[":
                 what = f"`{self.written(function)}` of {len(inner.parts)} things: expected one."
@@ -395,3 +378,8 @@ class Meaning:
         if isinstance(above, Const) and above.value == 1:
             return inverse
         return folded(Product((above, inverse), ("side" if isinstance(inverse, Const) else "hadamard",), span))
+
+
+def is_bracketed(node: Node) -> bool:
+    """A bracket, perhaps with an index: what stands behind it, as in `f(x)[0:H]`, is of the function's value."""
+    return isinstance(node.body if isinstance(node, Scripted) else node, Bracket)

@@ -19,7 +19,7 @@ class Entry:
     """One equation as it was parsed: what it defines, several symbols for a stacked one, and its right side.
 
     is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value. problem: why it can't be read; then `right` means
-    nothing, and `targets` are those that could be.
+    nothing, and `targets` are those that could be. indices: what it defines is the component that these letters index.
     """
 
     line: Line
@@ -27,10 +27,26 @@ class Entry:
     right: Node
     is_function: bool = False
     problem: PageError | None = None
+    indices: tuple[str, ...] = ()
 
     @property
     def span(self) -> Span:
         return self.line.span
+
+
+PARAMETERS = ("number", "vector", "matrix", "parameter")
+"""Declarations that make a symbol without a time one of its own beside the same letter with one."""
+MOST_STEPS_BACK = 64
+"""How far back a page may read: each step of it is a state."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a state carries to the next step: a value by its name, at step t + lag."""
+
+    name: str
+    lag: int
+    span: Span
 
 
 class Names:
@@ -39,14 +55,15 @@ class Names:
     def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Declared, macros: set[str]) -> None:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
-        self.single = {one.symbol for entry in entries if len(entry.targets) == 1 and (one := reader.read(entry.targets[0]))}
-        self.carried: dict[str, Occurrence] = {}
+        self.carried: dict[str, Carried] = {}
         self.shift = 0  # what the equation that is being read is moved by: an output of this step, printed at the one before
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
-        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         reads = [one for entry in entries for one in self.occurrences(entry.right)]
+        self.double = self.doubled([*reads, *[one for _, one in found]])
+        self.single = {self.beside(self.target(entry.targets[0])).symbol for entry in entries if len(entry.targets) == 1}
+        weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
         self.known = {one.symbol.name for one in reads if not one.weak} | {one.symbol.name for _, one in found}
         for _, occurrence in found:
@@ -90,8 +107,9 @@ class Names:
             inside = [one.name for one in walk(script) if isinstance(one, Letter)]
             counted = isinstance(script, (Sum, Ratio, Signed)) and self.reader.letter in inside
             if counted and self.reader.time(script) is None and not self.reader.index(script).weak:
-                what = f"the index `{self.source.written(script.span)}` isn't read: expected this step, or the one before."
-                todo = "Carry older values in states of their own; write an index that is no time without the letter of time."
+                written = self.source.written(script.span)
+                what = f"the index `{written}` isn't read: expected this step, or a fixed number of steps before it."
+                todo = "Write the number of steps as a number; write an index that is no time without the letter of time."
                 raise self.source.error(script.span, what, todo)
 
     # ---- which symbol an occurrence is
@@ -99,7 +117,7 @@ class Names:
     def settle(self, one: Occurrence) -> Occurrence:
         """The occurrence with the time letter of `W_{ft}` decided: part of the name, the time, or the gate's."""
         if not one.weak or one.symbol in self.strong:
-            return one
+            return self.beside(one)
         if one.gate.isdigit():
             return one
         if one.weak != "above" and (one.gate in self.known - {one.symbol.name} or one.weak == "inner"):
@@ -109,6 +127,17 @@ class Names:
         if one.weak == "comma" or one.named is None:
             return one
         return replace(one, symbol=one.named, time=None)
+
+    def doubled(self, found: Sequence[Occurrence]) -> set[Symbol]:
+        """Symbols that stand with a time and without one, the latter declared as a parameter: `a_t = a^{c r_t}`."""
+        plain = {one.symbol for one in found if one.time is None and self.declared.kinds.get(one.symbol.name) in PARAMETERS}
+        return plain & {one.symbol for one in found if one.time is not None}
+
+    def beside(self, one: Occurrence) -> Occurrence:
+        """The occurrence under a name of its own, `a_t`, where a parameter is called a."""
+        if one.time is None or one.symbol not in self.double:
+            return one
+        return replace(one, symbol=replace(one.symbol, sups=(*one.symbol.sups, self.reader.letter or "t")))
 
     def is_function(self, one: Occurrence) -> bool:
         """Whether a symbol stands for a function: one of the table's, or one that the page or the call declares."""
@@ -161,9 +190,8 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        raise self.source.error(
-            one.span, what, "Write the time index at both, or rename one of them.", (before.span, "the other:")
-        )
+        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter.'
+        raise self.source.error(one.span, what, todo, (before.span, "the other:"))
 
     def note_tight_differences(self) -> None:
         """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
@@ -226,22 +254,22 @@ class Names:
         lag = one.time + self.shift - self.steps.get(one.symbol, 0)
         written = self.source.written(one.span)
         if lag > 0:
-            what = f"`{written}` isn't known yet at this step: expected this step or the one before."
+            what = f"`{written}` isn't known yet at this step: expected this step or one before."
             raise self.source.error(one.span, what, "Read it at the time at which it is defined, or one step earlier.")
-        if lag < -1:
-            what = f"`{written}` lies {-lag} steps back: expected this step or the one before."
-            todo = "Carry it in a state of its own: define one that equals the older value, and read that at the step before."
-            raise self.source.error(one.span, what, todo)
-        if lag == -1 and one.symbol not in self.defined:
-            if self.is_read_now(one.symbol) or self.declared.kinds.get(one.symbol.name) == "input":
-                return self.delayed(one), -1
+        if lag == 0 or (lag == -1 and one.symbol in self.defined):
+            return one.symbol.name, lag
+        if not (one.symbol in self.defined or self.is_read_now(one.symbol) or self.is_input(one.symbol)):
             raise self.state_or_input(one)
-        return one.symbol.name, lag
+        return self.delayed(one, -lag), -1
+
+    def is_input(self, symbol: Symbol) -> bool:
+        return self.declared.kinds.get(symbol.name) == "input"
 
     def state_or_input(self, one: Occurrence) -> PageError:
         """The question about `a_{t-1}` where a is neither defined nor read at this step."""
         written, name = self.source.written(one.span), one.symbol.name
-        what = f"`{written}` is a state that is never defined, or an input of the step before: expected to know which."
+        which = "the step before" if one.time is None or self.steps.get(one.symbol, 0) - one.time == 1 else "an earlier step"
+        what = f"`{written}` is a state that is never defined, or an input of {which}: expected to know which."
         state = f"For a state, write its equation{self.newer(written)}"
         todo = f'{state}; for an input, say --let "{name}=input": its older value is carried in a state.'
         return self.source.error(one.span, what, todo)
@@ -254,13 +282,29 @@ class Names:
     def is_read_now(self, symbol: Symbol) -> bool:
         return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)
 
-    def delayed(self, one: Occurrence) -> str:
-        """The name of the state that carries an input to the next step."""
-        name = f"{one.symbol.name.rstrip('_')}_delayed"
-        self.carried.setdefault(name, one)
-        written = self.source.written(one.span)
-        self.notes[f"`{written}` is the input of the step before: the state {name} carries it"] = None
-        return name
+    def delayed(self, one: Occurrence, steps: int) -> str:
+        """The name of the state that holds, at the step before, what lies some steps back: each state carries what the one in front of it
+        held. Raises PageError where that would be too many, or where the page has another symbol of that name."""
+        written, given = self.source.written(one.span), one.symbol not in self.defined
+        if steps > MOST_STEPS_BACK:
+            what = f"`{written}` lies {steps} steps back: expected at most {MOST_STEPS_BACK}."
+            raise self.source.error(one.span, what, "Each of them would be a state: give the model fewer.")
+        held, lag = one.symbol.name, 0 if given else -1
+        for count in range(1, steps + given):
+            name = f"{one.symbol.name.rstrip('_')}_delayed{f'_{count}' if count > 1 else ''}"
+            self.refuse_taken(one, name)
+            self.carried.setdefault(name, Carried(held, lag, one.span))
+            held, lag = name, -1
+        which = "the input of the step before" if given else f"the value of {steps} steps before"
+        which = f"the input of {steps} steps before" if given and steps > 1 else which
+        self.notes[f"`{written}` is {which}: the state {held} carries it"] = None
+        return held
+
+    def refuse_taken(self, one: Occurrence, name: str) -> None:
+        for other in (*self.defined.values(), *self.reads):
+            if other.symbol.name == name:
+                what = f"name collision: the state that carries `{self.source.written(one.span)}` would be called {name}."
+                raise self.source.error(other.span, what, "Rename this symbol.", (one.span, "what is carried:"))
 
     def is_timed(self, name: str) -> bool:
         """Whether a name stands with a time index somewhere."""

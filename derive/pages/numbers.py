@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,8 +11,23 @@ import sympy as sp
 
 from derive.functions import FUNCTIONS
 from derive.language import X
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, parts_of
+from derive.pages.core import (
+    Add,
+    Call,
+    Const,
+    Core,
+    Definition,
+    Elementwise,
+    Power,
+    Product,
+    Ref,
+    Several,
+    every,
+    parts_of,
+    with_parts,
+)
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.reductions import NUMBERS
 
 MOST_DIGITS = 300
 """Digits in front of the point, or zeros behind it: about what a double holds."""
@@ -74,8 +89,10 @@ def value(core: Core) -> sp.Expr | None:
     match core:
         case Add():
             return sp.Add(*[part * factor for part, factor in zip(parts, core.factors, strict=True)])
-        case Product():
+        case Product() | Elementwise():
             return sp.Mul(*parts)
+        case Several():
+            return NUMBERS[core.function](*parts)
         case Power():
             return parts[0] ** sp.Rational(core.exponent.numerator, core.exponent.denominator)
         case Call() if core.function in FUNCTIONS:
@@ -119,13 +136,6 @@ def without_numbers(
         kept = [replace(one, body=replaced(source, one.body, put)) for one in kept if one is not found]
 
 
-def every(core: Core) -> Iterator[Core]:
-    waiting = [core]
-    while waiting:
-        yield (one := waiting.pop())
-        waiting.extend(parts_of(one))
-
-
 def replaced(source: Source, core: Core, put: Mapping[str, Core]) -> Core:
     """A formula with numbers in the place of names."""
     match core:
@@ -135,15 +145,8 @@ def replaced(source: Source, core: Core, put: Mapping[str, Core]) -> Core:
             return called(source, core.function, replaced(source, core.body, put), core.span)
         case Power():
             return power(source, replaced(source, core.body, put), core.exponent, core.span)
-        case Turned() | Part():
-            return replace(core, body=replaced(source, core.body, put))
-        case Add():
-            return folded(replace(core, terms=tuple(replaced(source, term, put) for term in core.terms)))
-        case Product():
-            return folded(replace(core, items=tuple(replaced(source, item, put) for item in core.items)))
-        case Concat():
-            return replace(core, parts=tuple(replaced(source, part, put) for part in core.parts))
-    return core
+    changed = with_parts(core, [replaced(source, part, put) for part in parts_of(core)])
+    return folded(changed) if isinstance(changed, (Add, Product)) else changed
 
 
 def is_zero(core: Core) -> bool:

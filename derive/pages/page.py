@@ -3,14 +3,16 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`       equations without labels and layout, brackets checked
-line -> trees                    `grammar`       an LALR grammar; nothing is evaluated
+tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
+trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
-trees -> definitions             `meaning`       brackets, functions, numbers
+trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
+definitions -> definitions       `contraction`   sums over components without their indices
 trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
 definitions -> kinds             `kinds`         matrix or vector, rows or columns
-definitions -> shapes            `shapes`        the most general dimensions
+definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 """
 
@@ -18,20 +20,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
-from derive.pages.alphabet import function_name
+from derive.pages.alphabet import NORMALISED, function_name
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
-from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, parts_of
+from derive.pages.columns import Columns, without_names_of_diagonals
+from derive.pages.contraction import Contraction
+from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
+from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import Declared, declared
-from derive.pages.diagonals import holds_diagonal, without_diagonals
 from derive.pages.doubts import (
     notes_on_inputs,
     refuse_both_ways,
@@ -41,25 +45,30 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
-    refuse_open_symbols,
+    refuse_sums_of_inner_products,
+    refuse_tensors,
+    with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, runs
 from derive.pages.layers import refuse_layers, refuse_two_counters
+from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
+from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.primes import changed, with_primes
+from derive.pages.prepared import prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.sections import cells_of, outline
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
+from derive.pages.sections import cells_of, declarations_for, outline
+from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
 from derive.pages.source import load
 from derive.pages.symbols import Reader, take_apart, walk
-from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.titles import identifier, naming, nothing, unique
-from derive.pages.tree import Bracket, Chain, Letter, Node, Signed, with_parts
+from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 
 
@@ -134,8 +143,9 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
         try:
-            cells[at], more = settled_cell(source, title, entries, known, naming(path, title, len(groups)))
+            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:
@@ -205,16 +215,12 @@ def has_display(source: Source) -> bool:
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
-    forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
-    trees = [tree for entry in forward for tree in (*entry.targets, entry.right)]
-    lefts = [target for entry in forward for target in entry.targets]
-    reader = reader_of(source, trees, lefts, known.time)
-    forward, reader, notes = with_primes(forward, reader)
-    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    macros, aliases = functions_of(entries)
+    ready = prepared(source, entries, known)
+    forward, reader, trees = ready.forward, ready.reader, ready.printed
+    macros, aliases = functions_of(ready.functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, reader, forward, known, set(macros))
-    names.notes |= dict.fromkeys(notes)
+    names.notes |= dict.fromkeys(ready.notes)
     if known.time is None:
         refuse_two_counters(source, reader, trees)
     refuse_capitals(source, [entry.right for entry in forward], Counter(one.symbol.name for one in names.reads), known.kinds)
@@ -225,54 +231,68 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     signs = frozenset(sign for tree in trees for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     meaning = Meaning(names, macros, signs)
-    definitions = [definition for entry in forward for definition in meaning.definitions(entry)]
-    definitions += [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in names.carried.items()]
+    contraction = Contraction(source, [definition for entry in forward for definition in definitions_of(meaning, entry)])
+    meaning.calls = {name: (span, contraction.formula(inside)[0]) for name, (span, inside) in meaning.calls.items()}
+    definitions = with_carried(contraction.definitions, names)
     timed = {*names.carried} | {
         name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
     }
     refuse_calls(source, meaning, definitions)
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
-    called = [one.function for definition in definitions for one in nodes(definition.body) if isinstance(one, Call)]
-    names.notes |= dict.fromkeys(CHOSEN[name] for name in called if name in CHOSEN)
+    called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
+    names.notes |= dict.fromkeys(note for name in called if (note := CHOSEN.get(name) or NORMALISED.get(name)))
+    definitions = without_names_of_diagonals(definitions)
+    said = contraction.kinds | {name: kind for name, kind in known.kinds.items() if kind != "identity"}
+    kinds = settled(source, definitions, timed, said)
+    with_units = with_identities(names, definitions, kinds)
+    if with_units != definitions:
+        definitions, kinds = with_units, settled(source, with_units, timed, said)
     if reader.letter is not None:
-        refuse_open_symbols(names, definitions, frozenset(known.dims))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds}))
     refuse_identity(names, definitions)
-    said = {name: kind for name, kind in known.kinds.items() if kind != "identity"}
-    kinds = Kinds(source, definitions, timed, said)
-    if any(holds_diagonal(definition.body) for definition in definitions):
-        definitions = without_diagonals(source, definitions, kinds)
-        kinds = Kinds(source, definitions, timed, said)
+    refuse_tensors(names, kinds, signs)
+    contraction.require_numbers(kinds)
+    finish(kinds)
     inputs = inputs_of(definitions, timed, kinds, known, reader.letter)
     refuse_inputs_without_a_step(names, inputs)
     if reader.letter is None:
-        refuse_open_symbols(names, definitions, frozenset({*known.dims, *inputs}))
+        refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_both_ways(source, definitions, kinds)
-    refuse_inner_products(names, definitions, kinds)
+    refuse_inner_products(names, kinds)
+    refuse_sums_of_inner_products(names, kinds)
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
-    names.notes |= dict.fromkeys(notes_on_inputs(names, inputs, multiplied))
+    names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))
     refuse_shapeless(source, definitions, inputs, names)
     refuse_two_meanings(source, names)
     names.notes |= dict.fromkeys(refuse_idle_transpositions(source, definitions, kinds))
     refuse_circle(source, definitions)
+    columns = Columns(kinds)
+    definitions = columns.definitions()
     shapes = Shapes(source, kinds, definitions, known.dims)
+    contraction.unify(shapes, columns)
+    settle_cuts(shapes, definitions)
+    refuse_sizes_of_nothing(shapes, definitions)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
-    shapes.name_all(states, inputs, outputs, {*shapes.shapes})
-    builder = Builder(source, kinds, shapes, steps)
+    own = [name for name in states if name not in names.carried]
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes})
+    builder = Builder(source, shapes, steps)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 
-def with_declared(node: Node, known: Declared) -> Node:
-    """The tree with words that are declared to be no function, `\\operatorname{BN}` with `BN = matrix`, as symbols."""
-    if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
-        return replace(node, is_function=False)
-    return with_parts(node, lambda part: with_declared(part, known))
+def with_carried(definitions: list[Definition], names: Names) -> list[Definition]:
+    """The definitions with the states that carry older values, each behind what it delays."""
+    found = list(definitions)
+    for name, one in names.carried.items():
+        at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
+        found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
+    return found
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
@@ -308,17 +328,6 @@ def spelled_name(node: Node) -> str:
     return one.symbol.name if one else ""
 
 
-def nodes(node: Core) -> Iterator[Core]:
-    """The formula and all its parts."""
-    yield node
-    for part in parts_of(node):
-        yield from nodes(part)
-
-
-def refs(node: Core) -> list[Ref]:
-    return [one for one in nodes(node) if isinstance(one, Ref)]
-
-
 def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:
     """Names in the order in which the equations read them."""
     return list(dict.fromkeys(ref.name for d in definitions for ref in refs(d.body) if ref.name in names))
@@ -330,23 +339,21 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    said = {name for name, kind in known.kinds.items() if kind in ("parameter", "matrix", "vector")}
-    found -= {name for name in said if not (name in timed and known.kinds[name] == "vector")}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}
+    found -= {name for name in said if not (name in timed and known.kinds[name] != "parameter")}
     return ordered(found, definitions)
 
 
 def operands(node: Core, kinds: Kinds) -> set[str]:
-    """Symbols that a matrix multiplies or that stand in a stack."""
+    """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
     found = {name for part in parts_of(node) for name in operands(part, kinds)}
-    if isinstance(node, Concat):
-        found |= {part.name for part in node.parts if isinstance(part, Ref)}
+    if isinstance(node, Concat) or (isinstance(node, Product) and "tensor" in node.signs and kinds.kind(node) == MATRIX):
+        found |= {part.name for part in parts_of(node) if isinstance(part, Ref) and kinds.kind(part) == VECTOR}
     for run in runs(node) if isinstance(node, Product) else ():
-        of = [(item, kinds.kind(item)) for item in run if kinds.kind(item) != NUMBER]
-        found |= (
-            {item.name for item, kind in of if isinstance(item, Ref) and kind == VECTOR}
-            if len({kind for _, kind in of}) > 1
-            else set()
-        )
+        of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
+        if len({frozenset(kind) for kind in of.values()}) > 1:
+            plain = [part.body if isinstance(part, Turned) else part for part, kind in of.items() if kind != {MATRIX}]
+            found |= {part.name for part in plain if isinstance(part, Ref)}
     return found
 
 

@@ -11,7 +11,7 @@ from derive.pages.tree import Letter, Mark, Node, Scripted, with_parts
 
 
 def changed(entry: Entry, change: Callable[[Node], Node]) -> Entry:
-    return Entry(entry.line, tuple(change(target) for target in entry.targets), change(entry.right))
+    return replace(entry, targets=tuple(change(target) for target in entry.targets), right=change(entry.right))
 
 
 def with_primes(forward: list[Entry], reader: Reader) -> tuple[list[Entry], Reader, list[str]]:

@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 from derive.pages.alphabet import SIGNS, STEPS
 from derive.pages.core import Call, Const, Core, Product, Ref
 from derive.pages.errors import Source
-from derive.pages.kinds import MATRIX
 from derive.pages.names import Names
+from derive.pages.relations import MATRIX
 from derive.pages.symbols import children
 from derive.pages.tree import Bracket, Chain, Grid, Node, Signed, Sum
 
 COMPOSED = (r"\circ", "∘", "◦")
 FUNCTION_LETTERS = ("f", "g", "F", "G", "phi", "psi", "rho")
-OTHER_PRODUCTS = {"star": "a convolution", "tensor": "a product of all pairs"}
+OTHER_PRODUCTS = {"star": "a convolution", "tensor": "an outer product"}
 
 
 def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Core, Core]) -> str:
@@ -40,18 +40,17 @@ def product_sign(names: Names, signs: Collection[str], sign: str, pair: tuple[Co
         if isinstance(one, Ref) and names.is_free(one.name) and (one.name[0].isupper() or "hadamard" in signs):
             todo = (
                 f'Say --let "{one.name}=vector" for the elementwise product, --let "{one.name}=matrix" for the product of a matrix and a '
-                "vector; convolutions and products of all pairs aren't read."
+                "vector; convolutions aren't read."
             )
             raise names.source.error(span, what, todo)
         if isinstance(one, Ref) and names.is_free(one.name) and (sign == "star" or one.name in STEPS):
             name = declared_as(one.name)
             written = f"`{names.source.written(one.span)}` in `{written}`"
             what = f"{written} can be read in several ways: expected to know whether {name} is a number or a vector."
-            todo = f'Say --let "{name}=0.1" for a number (its value), --let "{name}=vector" for one number a unit.'
+            todo = f'Say --let "{name}=number" for a number that is learned, --let "{name}=0.1" for one that is given, '
+            todo += f'--let "{name}=vector" for one number a unit.'
             raise names.source.error(one.span, what, todo)
-    if sign == "tensor" and "hadamard" in signs:
-        raise names.source.error(span, what, "Write `\\odot` for the elementwise product; the other isn't read.")
-    return "hadamard"
+    return "tensor" if sign == "tensor" else "hadamard"
 
 
 def declared_as(name: str) -> str:
@@ -77,7 +76,9 @@ def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core,
     if "hadamard" in signs and all(isinstance(one, Ref) and names.is_timed(one.name) for one in pair):
         span = (pair[0].span[0], pair[1].span[1])
         what = f"`{names.source.written(span)}` can be read in two ways: expected an elementwise product, or an inner product."
-        raise names.source.error(span, what, "Write `\\odot` for the elementwise product; inner products aren't read.")
+        left, right = (names.source.written(one.span) for one in pair)
+        todo = f"Write `{left} \\odot {right}` for the elementwise product, `\\langle {left}, {right} \\rangle` for the inner product."
+        raise names.source.error(span, what, todo)
 
 
 def refuse_circled_plus(names: Names, node: Sum) -> None:
@@ -104,18 +105,11 @@ def refuse_divided_product(source: Source, node: Signed, divisor: Node, value: C
 
 
 def refuse_rows(names: Names, node: Bracket | Grid) -> None:
-    """`\\langle q, k \\rangle`: an inner product, or two vectors one above the other; `[W, U]`: blocks of a matrix, or vectors."""
-    source = names.source
-    if isinstance(node, Grid):
-        refuse_rows_of_matrices(names, node, node.rows[0] if len(node.rows) == 1 else ())
-    elif node.opener != "<":
+    """`[W, U]`: blocks of a matrix, or vectors one above the other."""
+    if isinstance(node, Bracket):
         refuse_rows_of_matrices(names, node, node.parts)
     else:
-        a, b = source.written(node.parts[0].span), source.written(node.parts[-1].span)
-        what = (
-            f"`{source.written(node.span)}` can be read in two ways: expected an inner product, or vectors one above the other."
-        )
-        raise source.error(node.span, what, f"Write `[{a}; {b}]` for one above the other; inner products aren't read.")
+        refuse_rows_of_matrices(names, node, node.rows[0] if len(node.rows) == 1 else ())
 
 
 def refuse_unseparated(names: Names, node: Bracket) -> None:

@@ -57,6 +57,8 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     notes = list(names.notes)
     if kinds.row and kinds.row_shapes:
         notes.append("products are written `x W`: each matrix has the shape (in, out)")
+    elif kinds.row:
+        notes.append("vectors are read as rows: k^\\top v is a matrix, k v^\\top a number")
     if names.reader.letter not in (None, "t"):
         notes.append(f"the time index is {names.reader.letter}")
     if any((one.time or 0) > 0 for one in names.defined.values()) and not names.reader.words:

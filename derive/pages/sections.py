@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
-from derive.pages.blocks import Block, Definitions, Heading, Piece, Skip
+from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
+from derive.pages.components import without_indices
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
+from derive.pages.operators import refuse_other_sums
 from derive.pages.passed import is_needless, reader_for, reason_of
-from derive.pages.primes import with_primes
+from derive.pages.primes import changed, with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
@@ -28,12 +30,13 @@ MOST = 400
 
 @dataclass
 class Section:
-    """A heading with the equations right under it and the sections below it."""
+    """A heading with the equations and declarations right under it and the sections below it."""
 
     title: str
     level: int
     entries: list[Entry] = field(default_factory=list)
     below: list[Section] = field(default_factory=list)
+    declared: list[Span] = field(default_factory=list)
 
     def all(self) -> list[Entry]:
         return [*self.entries, *[entry for section in self.below for entry in section.all()]]
@@ -78,10 +81,13 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
                 add_line(source, found, open_sections[-1], line)
             if not lines and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
                 found.skipped.append((piece.span, "no equation"))
+        elif isinstance(piece, Declarations):
+            open_sections[-1].declared.append(piece.span)
         elif isinstance(piece, Skip):
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
+    refuse_sums_over_steps(source, found.root, {time} if time else set())
     without_needless(source, found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
@@ -127,6 +133,18 @@ def entry_of(source: Source, line: Line) -> Entry:
     except PageError as error:
         return Entry(line, targets, Letter("", line.span), problem=line.problem or error)
     return Entry(line, targets, Letter("", line.span), problem=line.problem)
+
+
+def refuse_sums_over_steps(source: Source, root: Section, times: set[str]) -> None:
+    """Note at each line with a sum over steps that it can't be read. times: those that are declared; the others are a section's own, or
+    those of the page where it has none."""
+    for section in root.sections():
+        letters = times | (time_letters(section.entries) or time_letters(root.all()))
+        for at, entry in enumerate(section.entries):
+            try:
+                refuse_other_sums(source, entry.right, letters)
+            except PageError as error:
+                section.entries[at] = replace(entry, problem=error)
 
 
 def without_needless(source: Source, found: Outline, time: str | None) -> None:
@@ -215,6 +233,17 @@ def cells_of(source: Source, section: Section, time: str | None = None) -> Itera
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
+def declarations_for(section: Section, entries: Sequence[Entry]) -> Iterator[Span]:
+    """The declarations that hold for the equations of a cell: those under its headings and under every heading above, and those
+    under headings without equations."""
+    yield from section.declared
+    own = {entry.span for entry in entries}
+    for part in section.below:
+        inside = {entry.span for entry in part.all()}
+        if not inside or inside & own:
+            yield from declarations_for(part, entries)
+
+
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     known = [Needs.of(source, part, time) for part in parts]
@@ -246,12 +275,14 @@ class Needs:
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
         entries, reader, _ = with_primes(entries, reader)
+        entries = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in entries]
+        entries = without_indices(source, reader, entries)
         lefts = [target for entry in entries for target in entry.targets]
-        found = [one for left in lefts if (one := reader.read(with_call_indices(left, reader.letter)))]
+        found = [one for left in lefts if (one := reader.read(left))]
         defined = {one.symbol.name: one.time or 0 for one in found}
         read: dict[str, set[int]] = {}
         for entry in entries:
-            for name, time_or_none in read_in(reader, with_call_indices(entry.right, reader.letter)):
+            for name, time_or_none in read_in(reader, entry.right):
                 if time_or_none is None and not (reader.ahead and defined.get(name)):
                     continue  # beside `h_{next}` the plain h is the old value; anything else without a time is a parameter
                 read.setdefault(name, set()).add(time_or_none or 0)

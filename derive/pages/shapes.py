@@ -8,18 +8,39 @@ from collections.abc import Mapping, Sequence
 import sympy as sp
 
 from derive.language import dimension
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Part, Power, Product, Ref, Turned, Unit
+from derive.pages.core import (
+    Add,
+    Call,
+    Concat,
+    Const,
+    Core,
+    Definition,
+    Elementwise,
+    Extent,
+    MatMul,
+    Part,
+    Power,
+    Ref,
+    Several,
+    Slice,
+    Turned,
+    Unit,
+    parts_of,
+)
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, groups
+from derive.pages.kinds import Kinds
+from derive.pages.reductions import TO_A_NUMBER
+from derive.pages.relations import MATRIX, NUMBER
 
 Size = tuple[str, ...]
 """A dimension: a sum of variables (`?3`) and given names, sorted."""
 LONGEST_SIZE = 1_000
 """Variables in one size: stacks of stacks double it with every equation."""
 ONE: Size = ("1",)
-"""The size of a number among stacked vectors: the column of the matrix that meets it is a bias."""
-Shape = tuple[Size, ...]
-"""() for a number, one size for a vector, two for a matrix."""
+"""The size of a number among stacked vectors, where the column of the matrix that meets it is a bias, and of what a column has one of."""
+Shape = tuple[Size, Size]
+"""(rows, columns), as in the language: of a number both are ONE, of a vector the second is."""
+SCALAR: Shape = (ONE, ONE)
 
 
 class Shapes:
@@ -33,6 +54,8 @@ class Shapes:
         self.shapes: dict[str, Shape] = {}
         self.places: dict[str, Span] = {}
         self.units: dict[Core, Size] = {}
+        self.rests: dict[Core, Size] = {}
+        self.given: set[str] = set()  # names of sizes that the equations say
         self.count = 0
         self.here = (0, 0)
         for definition in definitions:
@@ -50,7 +73,8 @@ class Shapes:
     def symbol(self, name: str, span: Span) -> Shape:
         if name not in self.shapes:
             self.places[name] = span
-            self.shapes[name] = (self.fresh(), self.fresh()) if self.kinds.known[name][0] == MATRIX else (self.fresh(),)
+            (kind,) = self.kinds.domains[name]
+            self.shapes[name] = (ONE if kind == NUMBER else self.fresh(), self.fresh() if kind == MATRIX else ONE)
         return self.shapes[name]
 
     # ---- unification
@@ -72,20 +96,21 @@ class Shapes:
         if a == b:
             return True
         for one, other in ((a, b), (b, a)):
-            if len(one) == 1 and one[0].startswith("?") and other:
+            if len(one) == 1 and one[0].startswith("?") and other and other != ONE:
                 self.bound[one[0]] = other
                 return one[0] not in other
         return len(a) == len(b) > 1 and all(self.equal((x,), (y,)) for x, y in zip(a, b, strict=True))
 
-    def same(self, a: Shape, b: Shape, here: Span, there: Span) -> None:
-        if not a or not b:
+    def same(self, a: Sequence[Size], b: Sequence[Size], here: Span, there: Span) -> None:
+        """Make two shapes one; a number goes with any."""
+        if SCALAR in (a, b):
             return
         before = dict(self.bound)
-        if len(a) != len(b) or not all(self.equal(x, y) for x, y in zip(a, b, strict=True)):
+        if not all(self.equal(x, y) for x, y in zip(a, b, strict=True)):
             self.bound = before
             raise self.conflict(a, b, here, there)
 
-    def conflict(self, a: Shape, b: Shape, here: Span, there: Span) -> PageError:
+    def conflict(self, a: Sequence[Size], b: Sequence[Size], here: Span, there: Span) -> PageError:
         names = Letters()
         first, second = names.text([self.expand(size) for size in a]), names.text([self.expand(size) for size in b])
         written = self.source.written(there)
@@ -98,8 +123,8 @@ class Shapes:
 
     def shape(self, node: Core) -> Shape:
         match node:
-            case Const():
-                return ()
+            case Const() | Extent():
+                return SCALAR
             case Ref():
                 return self.symbol(node.name, node.span)
             case Unit():
@@ -107,111 +132,131 @@ class Shapes:
                 return size, size
             case Call():
                 inner = self.shape(node.body)
-                return (inner[0], inner[0]) if node.function == "diag" else inner
+                return SCALAR if node.function in TO_A_NUMBER else (inner[0], inner[0]) if node.function == "diag" else inner
             case Concat():
-                sizes = [self.shape(part) or (ONE,) for part in node.parts]
-                return (tuple(one for size in sizes for one in size[0]),)
-            case Add():
-                return self.sum_shape(node)
+                return tuple(sorted(one for part in node.parts for one in self.shape(part)[0])), ONE
+            case Add() | Elementwise() | Several():
+                return self.common(parts_of(node))
             case Power():
                 return self.shape(node.body)
             case Turned():
-                inner = self.shape(node.body)
-                return (inner[1], inner[0]) if len(inner) == 2 else inner
-            case Product():
-                return self.product_shape(node)
+                rows, columns = self.shape(node.body)
+                return columns, rows
+            case MatMul():
+                return self.product(node)
             case Part():
-                return self.part_shape(node)
+                return self.part(node)
+            case Slice():
+                return self.slice(node)
         raise TypeError(node)
 
-    def sum_shape(self, node: Add) -> Shape:
-        known: tuple[Shape, Span] = ((), node.span)
-        for term in node.terms:
-            shape = self.shape(term)
-            if known[0] and shape:
-                self.same(known[0], shape, known[1], term.span)
-            elif shape:
-                known = (shape, term.span)
+    def common(self, parts: Sequence[Core]) -> Shape:
+        """The shape of what is added or multiplied elementwise."""
+        known: tuple[Shape, Span] = (SCALAR, parts[0].span)
+        for part in parts:
+            shape = self.shape(part)
+            self.same(known[0], shape, known[1], part.span)
+            known = known if known[0] != SCALAR else (shape, part.span)
         return known[0]
 
-    def part_shape(self, node: Part) -> Shape:
+    def part(self, node: Part) -> Shape:
         sizes = [self.symbol(name, node.span)[0] for name in node.names]
-        self.same((tuple(one for size in sizes for one in size),), self.shape(node.body), node.span, node.body.span)
-        return (sizes[node.at],)
+        self.same((tuple(one for size in sizes for one in size), ONE), self.shape(node.body), node.span, node.body.span)
+        return sizes[node.at], ONE
 
-    def product_shape(self, node: Product) -> Shape:
-        for item in node.items:
-            self.shape(item) if self.kinds.kind(item) == NUMBER else None
-        known: tuple[Shape, Span] = ((), node.span)
-        for group in groups(self.source, self.kinds, node):
-            shape = self.group_shape(group)
-            if known[0] and shape:
-                self.same(known[0], shape, known[1], group[0].span)
-            known = known if known[0] else (shape, group[0].span)
-        return known[0]
+    def slice(self, node: Slice) -> Shape:
+        """As many rows as the range has; without an end, what is left of the vector."""
+        whole, _ = self.shape(node.body)
+        self.given |= {*node.start, *(node.stop or ())}
+        if node.stop is not None:
+            return tuple(sorted((Counter(node.stop) - Counter(node.start)).elements())), ONE
+        rest = self.rests.setdefault(node, self.fresh())
+        self.same((tuple(sorted((*node.start, *rest))), ONE), (whole, ONE), node.span, node.body.span)
+        return rest, ONE
 
-    def group_shape(self, group: list[Core]) -> Shape:
-        """Matrices and at most one vector, at the end or, in row convention, at the beginning."""
-        if not group:
-            return ()
-        if self.kinds.kind(group[0]) == VECTOR and len(group) > 1:
-            size, span = self.shape(group[0])[0], group[0].span
-            for item in group[1:]:
-                rows, columns = self.shape(item)
-                self.same((rows,), (size,), item.span, span)
-                size, span = columns, item.span
-            return (size,)
-        shape, span = self.shape(group[-1]), group[-1].span
-        for item in reversed(group[:-1]):
-            rows, columns = self.shape(item)
-            self.same((columns,), (shape[0],), item.span, span)
-            shape, span = (rows, *shape[1:]), item.span
-        return shape
+    def product(self, node: MatMul) -> Shape:
+        """Each factor has as many columns as the one behind it has rows."""
+        (rows, columns), span = self.shape(node.items[-1]), node.items[-1].span
+        for item in reversed(node.items[:-1]):
+            above, inner = self.shape(item)
+            self.same((inner,), (rows,), item.span, span)
+            rows, span = above, item.span
+        return rows, columns
 
     # ---- names
 
     def fix(self, name: str, sizes: tuple[str, ...]) -> None:
-        """A dimension that the caller names. Raises PageError where it names nothing or two different ones."""
+        """Sizes that the caller names, each a name or a sum of names. Raises PageError where they name nothing, or two different ones."""
         if name not in self.shapes:
-            known = ", ".join(f"{one} ({len(shape)})" for one, shape in self.shapes.items())
+            known = ", ".join(f"{one} ({len(self.sizes(one))})" for one in self.shapes)
             what = f"expected a symbol of the page, with the number of its sizes: {known}; got `{name}`. Name the sizes of one of these."
             raise PageError(f"{self.source.name}: dim {name}: {what}")
-        if len(self.shapes[name]) != len(sizes):
-            kind, count, form = ("matrix", "two sizes", "N, M") if len(self.shapes[name]) == 2 else ("vector", "one size", "N")
+        own = self.sizes(name)
+        if len(own) != len(sizes):
+            kind, count, form = FORMS[len(own)]
             what = f"{name} is a {kind}: expected {count}, as in `dim {name} = {form}`, got `{', '.join(sizes)}`."
             raise PageError(f"{self.source.name}: dim {name}: {what} Name {count}.")
-        before = [self.expand(size) for size in self.shapes[name]]
-        if not all(self.equal(size, (wanted,)) for size, wanted in zip(self.shapes[name], sizes, strict=True)):
+        before = [self.expand(size) for size in own]
+        if not all(self.equal(size, summands(wanted)) for size, wanted in zip(own, sizes, strict=True)):
             names = Letters()
             place, got = self.places[name], names.text(before)
             raise self.source.error(
                 place, f"dim {name} = {', '.join(sizes)} contradicts the equations: expected {got}.", "Take it back."
             )
 
+    def sizes(self, name: str) -> tuple[Size, ...]:
+        """None of a number, one of a vector, two of a matrix."""
+        rows, columns = self.shapes[name]
+        return () if rows == ONE else (rows,) if columns == ONE else (rows, columns)
+
     def name_all(self, states: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], taken: set[str]) -> None:
-        """Names for the sizes that are left: H of the states, D of the inputs, K of the outputs; with a symbol where there are several."""
-        rest = [name for name in self.shapes if name not in {*states, *inputs, *outputs}]
-        for letter, symbols in (("H", states), ("D", inputs), ("K", outputs), ("N", rest)):
-            first: dict[str, str] = {}
-            for symbol in symbols:
-                for size in self.shapes.get(symbol, ()):
-                    for one in self.expand(size):
-                        if one.startswith("?") and one not in self.named:
-                            first.setdefault(one, symbol)
-            for variable, symbol in first.items():
-                self.named[variable] = self.free_name(letter if len(first) == 1 else f"{letter}_{symbol}", taken)
+        """Names for the sizes that are left: H of the states, D of the inputs, K of the outputs, N and M of anything else; with a symbol
+        where there are several. Vectors come first: a matrix of a step mostly has the sizes of some."""
+        vectors = {name for name in self.shapes if len(self.sizes(name)) == 1}
+        named = {*states, *inputs, *outputs} & vectors
+        for letter, symbols in (("H", states), ("D", inputs), ("K", outputs)):
+            self.name_some([(letter, 0, symbol) for symbol in symbols if symbol in vectors], taken)
+        rest = [name for name in self.shapes if name not in named]
+        self.name_some([("NM"[at], at, name) for name in rest for at in range(len(self.sizes(name)))], taken)
+
+    def name_some(self, wanted: Sequence[tuple[str, int, str]], taken: set[str]) -> None:
+        """Names for what is left of sizes, given as (letter, which of its sizes, symbol)."""
+        first: dict[str, tuple[str, str]] = {}
+        for letter, at, symbol in wanted:
+            for one in self.expand(self.sizes(symbol)[at]):
+                if one.startswith("?") and one not in self.named:
+                    first.setdefault(one, (letter, symbol))
+        for variable, (letter, symbol) in first.items():
+            alone = len({name for _, name in first.values()}) == 1
+            self.named[variable] = self.free_name(letter if alone else f"{letter}_{symbol}", taken)
 
     def free_name(self, wanted: str, taken: set[str]) -> str:
         """The name itself, unless a size or a symbol has it; one that the caller gave is meant: `x = H` makes x as long as the state."""
-        while wanted in self.named.values() or ("_" in wanted and wanted in taken):
+        while wanted in {*self.named.values(), *self.given} or ("_" in wanted and wanted in taken):
             wanted += "_"
         return wanted
 
     def size(self, size: Size) -> sp.Expr:
         return sp.Add(*[sp.Integer(1) if (one,) == ONE else dimension(self.named.get(one, one)) for one in self.expand(size)])
 
-    def of(self, name: str) -> tuple[sp.Expr, ...]:
-        return tuple(self.size(size) for size in self.shapes[name])
+    def of(self, name: str) -> tuple[sp.Expr, sp.Expr]:
+        """(rows, columns) of a symbol."""
+        size, columns = self.shapes[name]
+        return self.size(size), self.size(columns)
+
+
+FORMS = (
+    ("number", "no size", "()"),
+    ("vector", "one size", "N"),
+    ("matrix", "two sizes", "N, M"),
+)
+"""(what has so many sizes, how many, how they are declared)."""
+
+
+def summands(size: str) -> Size:
+    """A size as a sum of names: `2*H + D` -> D, H, H."""
+    parts = [part.split("*") for part in size.replace(" ", "").split("+")]
+    return tuple(sorted(name for *count, name in parts for _ in range(int(count[0]) if count else 1)))
 
 
 class Letters:
@@ -226,8 +271,6 @@ class Letters:
         return self.names.setdefault(variable, "nmpqrsuvw"[len(self.names)] if len(self.names) < 9 else f"n{len(self.names)}")
 
     def text(self, sizes: Sequence[Size]) -> str:
+        sizes = [size for size in sizes if size != ONE] or sizes[:1]
         shape = ["+".join(self.one(variable) for variable in size) or "0" for size in sizes]
         return f"size {shape[0]}" if len(shape) == 1 else f"shape ({', '.join(shape)})"
-
-
-__all__ = ["MATRIX", "NUMBER", "VECTOR", "Shapes"]

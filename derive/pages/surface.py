@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
-from derive.pages.scripts import without_whole_axes
+from derive.pages.limits import with_limits, with_several_targets
 from derive.pages.tokens import DEEPEST, Token
 
-PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|"}
+PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
 OPENERS = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX"}
 CLOSERS = {"CLOSE", "END_GROUP", "END_MATRIX"}
 SEPARATORS = {"COMMA", "SEMICOLON", "QUAD"}
@@ -40,9 +40,9 @@ class Line:
 
 def equations(source: Source, tokens: list[Token]) -> list[Line]:
     """The equations of a display, in order, those that can't be read with the reason. Raises PageError on brackets that don't match."""
-    tokens = without_whole_axes(without_braced_signs(without_labels_of_braces(without_sizes(tokens))))
-    tokens = balanced(source, with_absolute_values(source, tokens))
-    rows = joined_rows([row for row in split_rows(tokens) if row])
+    tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
+    tokens = with_limits(balanced(source, with_absolute_values(source, tokens)))
+    rows = joined_rows([with_several_targets(row) for row in split_rows(tokens) if row])
     return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))]
 
 

@@ -8,7 +8,25 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.pages.errors import Span
-from derive.pages.tree import Bracket, Chain, Decorated, Grid, Letter, Mark, Node, Number, Ratio, Root, Scripted, Signed, Sum
+from derive.pages.tree import (
+    Bracket,
+    Chain,
+    Component,
+    Cut,
+    Decorated,
+    Grid,
+    Letter,
+    Mark,
+    Node,
+    Number,
+    Raised,
+    Ratio,
+    Reduced,
+    Root,
+    Scripted,
+    Signed,
+    Sum,
+)
 
 PREVIOUS, NEXT = ("prev", "previous", "old"), ("next", "new")
 """Words for a time index on pages without a time letter; `new` and `old` where a page has both."""
@@ -55,8 +73,10 @@ class Occurrence:
 
 def children(node: Node) -> tuple[Node, ...]:
     match node:
-        case Decorated() | Root():
+        case Decorated() | Root() | Reduced() | Component() | Cut():
             return (node.body,)
+        case Raised():
+            return node.body, node.exponent
         case Scripted():
             return (node.body, *node.sub, *node.sup)
         case Bracket() | Signed():

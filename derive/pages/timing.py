@@ -124,11 +124,17 @@ def with_call_indices(node: Node, letter: str | None) -> Node:
     for item in node.items:
         if items and is_step(items[-1], item, letter):
             items[-1] = Letter(f"{spelled(items[-1])}{letter}", (items[-1].span[0], item.span[1]))
-        elif items and is_call(items[-1], item) and offset(item, letter) is not None and not is_function(items[-1]):
-            items[-1] = Scripted(items[-1], (item,), (), (items[-1].span[0], item.span[1]))
+        elif items and is_call(items[-1], bare(item)) and offset(bare(item), letter) is not None and not is_function(items[-1]):
+            above = item.sup if isinstance(item, Scripted) else ()
+            items[-1] = Scripted(items[-1], (bare(item),), above, (items[-1].span[0], item.span[1]))
         else:
             items.append(with_call_indices(item, letter))
     return items[0] if len(items) == 1 else replace(node, items=tuple(items))
+
+
+def bare(node: Node) -> Node:
+    """A bracket without what stands above it: `(t)` of `h(t)^2`."""
+    return node.body if isinstance(node, Scripted) and isinstance(node.body, Bracket) and not node.sub else node
 
 
 def is_step(left: Node, right: Node, letter: str | None) -> bool:

@@ -163,7 +163,7 @@ class Tokenizer:
 
     def function_at(self, text: str, span: Span) -> int:
         """Where in a run of letters a function's name begins; the run's length where none does."""
-        if function_name(text) and (len(text) >= 3 or self.source.text[span[1] : span[1] + 1] == "("):
+        if function_name(text) and (len(text) >= 3 or (text.islower() and self.source.text[span[1] : span[1] + 1] == "(")):
             return 0
         if self.source.text[span[1] : span[1] + 1] in ("(", "[", "{", "\\"):
             return next(
@@ -325,7 +325,7 @@ class Tokenizer:
             self.add("DOTS", "...", span)
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
-        elif name in ("sum", "prod", "int"):
+        elif name in ("prod", "int"):
             self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
         else:
             what = f"unknown command `\\{name}`: expected mathematics."

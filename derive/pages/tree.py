@@ -110,7 +110,86 @@ class Sum:
     span: Span
 
 
-Node = Number | Letter | Mark | Decorated | Scripted | Bracket | Ratio | Root | Grid | Chain | Signed | Sum
+@dataclass(frozen=True)
+class Operator:
+    """`\\sum_{j=1}^{H}`, `\\max_j`: what is reduced, in front of what it is applied to. below: the letters; start: the first value, where
+    one is written; above: the last."""
+
+    name: str
+    below: tuple[Node, ...]
+    start: Node | None
+    above: Node | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """An operator and the formula that it is applied to, over the components that `indices` name."""
+
+    name: str
+    indices: tuple[str, ...]
+    above: Node | None
+    body: Node
+    span: Span
+
+
+@dataclass(frozen=True)
+class Component:
+    """`x_{t,j}`: one component of what stands inside, by its index or indices."""
+
+    body: Node
+    indices: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A power whose exponent is a formula; `elementwise` where a sign above says so: `A^{\\odot 2}`."""
+
+    body: Node
+    exponent: Node
+    span: Span
+    elementwise: bool = False
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """The name of a size, where a number is meant: `1/H`."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`x[0:H]`: the rows of a vector from `start`, the first without one, up to `stop`, the last without one."""
+
+    body: Node
+    start: Node | None
+    stop: Node | None
+    span: Span
+
+
+Node = (
+    Number
+    | Letter
+    | Mark
+    | Decorated
+    | Scripted
+    | Bracket
+    | Ratio
+    | Root
+    | Grid
+    | Chain
+    | Signed
+    | Sum
+    | Operator
+    | Reduced
+    | Component
+    | Raised
+    | Dimension
+    | Cut
+)
 
 
 def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:
@@ -122,8 +201,10 @@ def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:
             return replace(node, terms=tuple(map(change, node.terms)))
         case Signed() | Bracket():
             return replace(node, parts=tuple(map(change, node.parts)))
-        case Decorated() | Root():
+        case Decorated() | Root() | Reduced() | Component() | Cut():
             return replace(node, body=change(node.body))
+        case Raised():
+            return replace(node, body=change(node.body), exponent=change(node.exponent))
         case Scripted():
             return replace(node, body=change(node.body), sub=tuple(map(change, node.sub)), sup=tuple(map(change, node.sup)))
         case Ratio():

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from derive.pages.alphabet import PRODUCTS
-from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Power, Product, Ref, Turned
+from derive.pages.core import Add, Call, Concat, Const, Core, Definition, Power, Product, Ref, Turned, every
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import MATRIX, NUMBER, VECTOR, Kinds, runs
+from derive.pages.kinds import Kinds, runs
 from derive.pages.names import Names
-from derive.pages.numbers import every
+from derive.pages.relations import MATRIX, NUMBER, VECTOR
 
 
 def refuse_idle_transpositions(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> Iterator[str]:
@@ -33,7 +33,8 @@ def notes_on_columns(source: Source, definitions: Sequence[Definition], kinds: K
     plain = False
     for node in (one for definition in definitions for one in every(definition.body)):
         for run in runs(node) if isinstance(node, Product) else ():
-            if kinds.kind(run[0]) == MATRIX and kinds.kind(run[-1]) == VECTOR:
+            vectors = sum(kinds.kind(item) == VECTOR for item in run)
+            if kinds.kind(run[0]) == MATRIX and kinds.kind(run[-1]) == VECTOR and vectors == 1:
                 last = run[-1]
                 plain |= isinstance(last, Ref)
                 if isinstance(last, Turned) and is_symbol(last.body):

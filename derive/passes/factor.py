@@ -39,5 +39,4 @@ def without(term: Term, common: list[sp.MatrixExpr]) -> sp.MatrixExpr:
     left = factors(term)
     for one in common:
         left.remove(one)
-    rest = hadamard(*left) if left else Ones(*term.value.shape)
-    return scale(coefficient(term.value)[0], rest)
+    return scale(coefficient(term.value)[0], hadamard(*left, Ones(*term.value.shape)))

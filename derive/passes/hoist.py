@@ -9,24 +9,26 @@ from derive.expressions import matrix_parts, summands, values_in
 from derive.fresh import Fresh
 from derive.language import Times, Value, add
 from derive.program import Program
+from derive.schedule import LOOPS, stages
 from derive.shapes import is_matrix
 
 
 def hoist(program: Program, forward: Program) -> Program:
     """Name the parts of sums that hold a matrix product and need nothing of the loop, so that they are computed for all steps at once."""
-    moving = {*program.carried(), *[equation.target for equation in program.at("step")]}
+    loops = [{one.target for one in stage.equations} for stage in stages(program.equations, fused=False) if stage.way in LOOPS]
+    loop_of = {target: loop for loop in loops for target in loop}
     fresh = program.names()
     equations: list[Equation] = []
     for equation in program.equations:
-        alone = equation.target not in moving or equation.target.kind == "carry"
-        equations += [equation] if alone else split(equation, moving, fresh)
+        alone = equation.target not in loop_of or equation.target.kind == "carry"
+        equations += [equation] if alone else split(equation, loop_of[equation.target], fresh)
     return program.with_equations(equations)
 
 
-def split(equation: Equation, moving: set[Value], fresh: Fresh) -> list[Equation]:
+def split(equation: Equation, loop: set[Value], fresh: Fresh) -> list[Equation]:
     """A sum as the part that can be hoisted, under the name `..._in`, and the rest."""
     parts = [part for term in equation.terms for part in summands(term.value)]
-    still = [part for part in parts if not moving.intersection(values_in(part))]
+    still = [part for part in parts if not any(value.like(lag=0) in loop for value in values_in(part))]
     if equation.factor is not None or not any(has_product(part) for part in still):
         return [equation]
     hoisted = equation.target.like(name=fresh.name(f"{equation.target.name}_in"))

@@ -177,7 +177,7 @@ def inline_rows(program: Program) -> Program:
 
 def stack_reverse(program: Program) -> Program:
     names = Names(program)
-    sums = {e.target: dict(reversed_products(e)) for e in program.equations}
+    sums = {e.target: dict(reversed_products(e)) if e.target.is_vector else {} for e in program.equations}
     groups = {target: set(found) for target, found in sums.items() if len(found) > 1}
     if not groups:
         return program

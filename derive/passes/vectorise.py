@@ -14,6 +14,7 @@ from derive.expressions import is_timed, matrix_parts, rebuild, values_in
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient, hadamard, scale
 from derive.passes.stack import Names
 from derive.program import Program
+from derive.shapes import is_vector
 
 
 def vectorise(program: Program, forward: Program) -> Program:
@@ -32,9 +33,9 @@ def vectorise(program: Program, forward: Program) -> Program:
 
 
 def form(node: Matrix) -> object:
-    """The form of an expression: its operations, with leaves left blank."""
+    """The form of an expression of vectors: its operations, with leaves left blank."""
     if isinstance(node, (Value, Rows)):
-        return "timed" if is_timed(node) else "untimed"
+        return None if not is_vector(node) else "timed" if is_timed(node) else "untimed"
     if isinstance(node, Times) and len(matrix_parts(node)) > 1:
         return None
     extra = coefficient(node)[0] if isinstance(node, Times) else node.scalar if isinstance(node, Apply) else None

@@ -112,7 +112,7 @@ class Kernel:
     def hvp(self, forward: Program, second: Program) -> Procedure:
         """Tangents of the gradients: all four passes in one, each loop with its tangent."""
 
-        def given(value: Value) -> Operand:
+        def source(value: Value) -> Operand:
             if value.kind == "given":
                 return self.entry("cotangents", value)
             holder = "tangent_" if value.kind == "tangent" else ""
@@ -124,9 +124,11 @@ class Kernel:
             return self.before_the_first("tangent_state" if value.kind == "tangent" else "state")(value)
 
         results = [value for value in second.results if "carry" not in value.marks]
-        whole = Program("hvp", (), (*forward.given, *second.given), second.results)
-        whole = replace(whole, equations=tuple(needed((*forward.equations, *second.equations), second.results)))
-        text = Textbook(stages(whole), self.names, self.around(given, start), results)
+        equations = needed((*forward.equations, *second.equations), second.results)
+        defined = {equation.target for equation in equations}
+        given = dict.fromkeys(value for value in (*forward.given, *second.given) if value.like(lag=0) not in defined)
+        whole = Program("hvp", tuple(equations), tuple(given), second.results)
+        text = Textbook(stages(whole), self.names, self.around(source, start), results)
         return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
 
     def gradients(self, text: Textbook, *more: str) -> Results:

@@ -6,6 +6,7 @@ value, `front` positions in front of the first step. What only the next step rea
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -33,8 +34,8 @@ from derive.procedures.procedure import (
     is_fresh,
 )
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import LOOPS, STEPS
-from derive.schedule import Stage
+from derive.procedures.stages import STEPS
+from derive.schedule import LOOPS, Stage
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Textbook:
         ]
         self.kept = {value for value in keep if is_along_steps(value)}
         self.kept |= {value.like(lag=0) for stage, value in self.reads if self.is_read_elsewhere(stage, value)}
+        self.lags: dict[Value, set[int]] = defaultdict(set)
+        for _, value in self.reads:
+            self.lags[value.like(lag=0)].add(value.lag)
         self.arrays: dict[Value, Array] = {}
         self.fresh: set[Value] = set()
         self.statements: list[Statement] = []
@@ -99,8 +103,8 @@ class Textbook:
 
     def margins(self, value: Value) -> tuple[int, int]:
         """How many positions an array needs in front of the first step and behind the last one."""
-        lags = [read.lag for _, read in self.reads if read.like(lag=0) == value]
-        return max([0, *[-lag for lag in lags]]), max([0, *lags])
+        lags = self.lags.get(value, {0})
+        return -min(0, *lags), max(0, *lags)
 
     def sequence(self, value: Value) -> Array:
         """The array of a value over all steps; a given one is named where it is first asked for."""

@@ -334,6 +334,8 @@ def function_of(scalar: sp.Expr, z: sp.Expr) -> sp.Expr:
     if not scalar.args:
         return sp.sympify(scalar)
     parts = [function_of(part, z) for part in scalar.args]
+    if isinstance(scalar, sp.Pow):
+        return Kept(parts[0]) ** parts[1]  # kept, so that the root of a square stays one
     return Activation(parts[0], type(scalar).__name__) if isinstance(scalar, sp.Function) else scalar.func(*parts)
 
 

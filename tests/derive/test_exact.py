@@ -29,6 +29,7 @@ from derive.language import (
     Apply,
     Eq,
     Hadamard,
+    Identity,
     Plus,
     Transposed,
     Value,
@@ -37,12 +38,29 @@ from derive.language import (
     apply,
     hadamard,
     matrix,
+    number,
     scale,
     sequence,
     vector,
 )
 from derive.program import Program
-from derive.reductions import softmax
+from derive.reductions import (
+    cumax,
+    cumulative,
+    first_largest,
+    largest,
+    layer_norm,
+    logsumexp,
+    maximum,
+    mean,
+    minimum,
+    norm,
+    rms_norm,
+    softmax,
+    squared_norm,
+    total,
+    variance,
+)
 from derive.shapes import rank
 from tests.derive import exact
 from tests.derive.exact import Array, Components, Kept, Oracle, Scalars, Sizes, free
@@ -232,6 +250,11 @@ def check_derived(cell: Cell, oracle: Oracle) -> None:
     check(derive(cell), Truth(oracle, Scalars()))
 
 
+def check_at_a_point(cell: Cell, oracle: Oracle) -> None:
+    """The programs as they were derived: the same at a random point."""
+    check(derive(cell), Truth(oracle, Scalars(seed=1)))
+
+
 def check_scheduled(cell: Cell, oracle: Oracle) -> None:
     """The programs after every pass: the same at a random point."""
     check(schedule(derive(cell))[0], Truth(oracle, Scalars(seed=1, halved=True)))
@@ -308,7 +331,89 @@ def gate_without_time() -> list[sp.Equality]:
     return [Eq(z, sigma(U @ b)), Eq(h, z * h.prev + tanh(W @ x))]
 
 
+def matrix_memory() -> list[sp.Equality]:
+    """A state that is a matrix: gates that are numbers, an outer product, a product with a vector."""
+    C, i, f = Value("C", H, D), sequence("i"), sequence("f")
+    k, v, w = sequence("k", D), sequence("v", H), vector("w", D)
+    return [
+        Eq(k, (W.T @ b) * x), Eq(v, W @ x), Eq(i, exp(w.T @ k)), Eq(f, sigma(w.T @ x)),
+        Eq(C, f * C.prev + i * (v @ k.T)), Eq(h, tanh(C @ k)),
+    ]  # fmt: skip
+
+
+def delta_rule() -> list[sp.Equality]:
+    """C (I - β k kᵀ): a product of matrices that differ from step to step, its identity multiplied out."""
+    C, k, beta = Value("C", H, D), sequence("k", D), sequence("beta")
+    return [
+        Eq(beta, sigma(vector("w", D).T @ x)), Eq(k, softmax(x)),
+        Eq(C, C.prev @ (Identity(D) - beta * (k @ k.T)) + beta * (b @ k.T)), Eq(h, C @ x),
+    ]  # fmt: skip
+
+
+def matrices_from_both_sides() -> list[sp.Equality]:
+    """Products of parameters, matrices of a step and their transposes, a square, an elementwise product, a function of each element."""
+    C, V = Value("C", H, D), matrix("V", D, D)
+    return [Eq(C, tanh(U @ C.prev @ V.T) + hadamard(W, C.prev)), Eq(h, C @ V @ (C.T @ (C @ x)))]
+
+
+def numbers_that_are_learned() -> list[sp.Equality]:
+    """A number of each step with a memory, learned numbers, a number added to a vector."""
+    a, alpha = sequence("a"), number("alpha")
+    return [Eq(a, sigma(alpha * a.prev + b.T @ h.prev)), Eq(h, a * h.prev + (1 - a) * (W @ x) + alpha * b + alpha)]
+
+
+def quadratic_form() -> list[sp.Equality]:
+    """A number of vectors from both sides, a square of an inner product."""
+    e = sequence("e")
+    return [Eq(h, W @ x + b), Eq(e, h.T @ U @ h + (b.T @ h) * (b.T @ h.prev) + (x.T @ x) / 2)]
+
+
+def sums_over_elements() -> list[sp.Equality]:
+    """Total, mean, variance, a squared norm, running sums from both ends, of vectors and of a matrix."""
+    C, e = Value("C", H, D), sequence("e")
+    return [
+        Eq(C, h.prev @ x.T + W),
+        Eq(e, total(C) + mean(x * x) - variance(h.prev) + squared_norm(C)),
+        Eq(h, e * b + cumulative(W @ x) * cumulative(h.prev, backwards=True) + cumulative(C) @ x),
+    ]
+
+
+def normalised() -> list[sp.Equality]:
+    """Layer and RMS normalisation, a Euclidean norm."""
+    g = sequence("g", H)
+    return [Eq(g, layer_norm(W @ x + h.prev)), Eq(h, b * g + norm(x) * rms_norm(U @ g))]
+
+
+def largest_elements() -> list[sp.Equality]:
+    """The largest element and its place, logsumexp, running sums of a softmax, the larger and the smaller of two."""
+    e, g = sequence("e"), sequence("g", H)
+    return [
+        Eq(e, largest(W @ x + h.prev) + logsumexp(U @ h.prev)),
+        Eq(g, maximum(b, W @ x) - minimum(h.prev, b)),
+        Eq(h, first_largest(g) * g * e + cumax(g)),
+    ]
+
+
+def delayed() -> list[sp.Equality]:
+    """A state that is read two steps late."""
+    c = sequence("c", H)
+    return [Eq(c, h.prev), Eq(h, tanh(W @ x + U @ c.prev) * (b.T @ h.prev))]
+
+
+SHAPES = [
+    matrix_memory,
+    delta_rule,
+    matrices_from_both_sides,
+    quadratic_form,
+    sums_over_elements,
+    normalised,
+    largest_elements,
+    delayed,
+]
+"""Numbers, vectors, matrices; most have polynomials of more terms than a minute multiplies."""
+
 OWN = [
+    numbers_that_are_learned,
     rows_of_one_product,
     sums_of_matrices,
     powers_and_quotients,
@@ -325,6 +430,14 @@ OWN = [
 def test_the_rest_of_the_language_is_exact(equations: Callable[[], list[sp.Equality]], checked: Check) -> None:
     cell = cell_of(*equations())
     checked(cell, oracle_of(cell, 1))
+
+
+@pytest.mark.parametrize("width", [1, thorough(2)])
+@pytest.mark.parametrize("checked", [check_at_a_point, check_scheduled])
+@pytest.mark.parametrize("equations", SHAPES)
+def test_numbers_vectors_and_matrices_are_exact(equations: Callable[[], list[sp.Equality]], checked: Check, width: int) -> None:
+    cell = cell_of(*equations())
+    checked(cell, oracle_of(cell, width))
 
 
 @pytest.mark.parametrize("checked", [check_derived, check_scheduled])

@@ -112,12 +112,12 @@ def test_every_term_of_a_sum_over_steps_has_its_sigma(form: str, sigma: str, lef
 
 
 def test_a_gradient_of_each_step_and_once_is_one_equation() -> None:
-    """The steps' part stands in the equation itself, its terms under a sum, the rest without one."""
+    """What is there once and the steps' part stand in one equation, in the order of the forward one, the sum over the steps' part alone."""
     text = shown(BOTH)
     assert "ΣL" not in text
     (start,) = [k for k, line in enumerate(text.splitlines()) if line.startswith("  ∂L/∂U = ")]
     rows = text.splitlines()[start : start + 2]
-    assert ["Σₜ" in row for row in rows] == [True, False]
+    assert ["Σₜ" in row for row in rows] == [False, True]
 
 
 def test_a_derivative_is_transposed_in_brackets() -> None:

@@ -13,9 +13,9 @@ BROKEN = {
     ),
     "unknown function": (
         "$$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n",
-        "page.md:1: unknown function `tahn`: expected one of abs, arctan, concat, cos, cosh, diag, elu, erf, exp, gelu, "
-        "hardsigmoid, hardtanh, identity, leakyrelu, log, max, min, mish, relu, selu, "
-        "sigma, sign, silu, sin, sinh, softmax, softplus, softsign, sqrt, tanh.\n"
+        "page.md:1: unknown function `tahn`: expected one of abs, arctan, clip, concat, cos, cosh, cumax, cumsum, diag, elu, erf, "
+        "exp, gelu, gelu_erf, hardsigmoid, hardtanh, identity, layernorm, leakyrelu, log, logsoftmax, logsumexp, max, mean, min, mish, "
+        "relu, rmsnorm, selu, sigma, sign, silu, sin, sinh, softmax, softplus, softsign, split, sqrt, sum, tanh, var.\n"
         "    $$h_t = \\operatorname{tahn}(W x_t + U h_{t-1})$$\n"
         "            ^^^^^^^^^^^^^^^^^^^\n"
         'Did you mean tanh? Say what it is: --let "tahn=F", F one of these functions. '

@@ -49,7 +49,7 @@ def loss(kernel, parameters, inputs, state, cotangents):
 
 
 def moved(values, name, direction, kernel):
-    return {key: value + (1e-30j * direction if key == name else 0j) for key, value in values.items()}
+    return {key: np.asarray(value + (1e-30j * direction if key == name else 0j)) for key, value in values.items()}
 
 
 def worst_gradient_error(cell, seed=0):
@@ -63,7 +63,7 @@ def worst_gradient_error(cell, seed=0):
     for group, values in groups.items():
         for name, value in values.items():
             direction = random.standard_normal(value.shape)
-            changed = {key: {k: v + 0j for k, v in one.items()} for key, one in groups.items()}
+            changed = {key: {k: np.asarray(v + 0j) for k, v in one.items()} for key, one in groups.items()}
             changed[group] = moved(values, name, direction, kernel)
             expected = loss(kernel, *changed.values(), cotangents).imag / 1e-30
             derived = (getattr(gradients, group)[name] * direction).sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from derive.pages import PageError, read
+from derive.pages import read
 from tests.pages.gradients import LIMIT, worst_gradient_error
 
 FORMULAS = {
@@ -35,6 +35,13 @@ def test_a_symbol_may_stand_for_a_diagonal_matrix():
     assert worst_gradient_error(one.cell) < LIMIT
 
 
-def test_a_diagonal_matrix_that_multiplies_no_vector_is_refused():
-    with pytest.raises(PageError, match=r"`\\mathrm\{diag\}\(a\)` multiplies no vector: expected one behind it."):
-        read("page.md", text=r"$$M = \mathrm{diag}(a) V$$ $$h_t = M h_{t-1} + x_t$$")
+@pytest.mark.parametrize(
+    ("page", "read_as"),
+    [
+        (r"$$M = \mathrm{diag}(a) V$$ $$h_t = M h_{t-1} + x_t$$", "M = diag(a) V"),
+        (r"$$S_t = \operatorname{diag}(a_t) S_{t-1} + k_t v_t^\top$$ $$y_t = S_t^\top q_t$$", "Sₜ = diag(aₜ) Sₜ₋₁ + kₜ vₜᵀ"),
+        (r"$$S_t = S_{t-1} \operatorname{diag}(a_t) + v_t k_t^\top$$ $$y_t = S_t q_t$$", "Sₜ = Sₜ₋₁ diag(aₜ) + vₜ kₜᵀ"),
+    ],
+)
+def test_a_diagonal_matrix_scales_the_rows_or_columns_of_a_matrix(page, read_as):
+    assert read("page.md", text=page).cells[0].reading.equations[0] == read_as

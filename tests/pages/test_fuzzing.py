@@ -26,6 +26,8 @@ SNIPPETS = [
     r"\left", r"\right", ".", r"\quad", r"\max", "softmax", r"\partial", "# A\n", "```", "%", "`", "$",
     "<!-- derive:", "f = tanh", "-->", "e^", r"\sqrt", r"\begin{array}{cc}", r"\end{array}", r"\underbrace{",
     r"\tag{1}", "\t", "\u2028", "\ufeff", "𝐡", "ｆ", r"\label{", r"\Delta t", "_{prev}", "_{next}",
+    r"\sum_j", r"\sum_{j=1}^{H}", r"\max_i", "[0:H]", r"\|", "_{t,j}", "_{ij}", r"^{\odot 2}", r"\langle", r"\rangle",
+    r"\operatorname{split}(", r"\operatorname{LN}(",
 ]  # fmt: skip
 CLEAR = re.compile(r"^(page\.(md|txt)(:\d+)?|--let|--dim): \S")
 

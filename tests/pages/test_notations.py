@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -82,12 +83,12 @@ FORMULAS = {
     r"\tanh(W [x_t \| h_{t-1}])": "tanh(W [xₜ; hₜ₋₁])",
     r"\tanh(\begin{bmatrix} x_t & h_{t-1} \end{bmatrix} W)": "tanh(Wᵀ [xₜ; hₜ₋₁])",
     r"\tanh(W [x_t^\top, h_{t-1}^\top]^\top)": "tanh(W [xₜ; hₜ₋₁])",
-    r"(x_t^\top h_{t-1}) x_t": None,
+    r"(x_t^\top h_{t-1}) x_t": "(xₜᵀ hₜ₋₁) xₜ",
+    r"\langle x_t, h_{t-1} \rangle x_t": "(xₜᵀ hₜ₋₁) xₜ",
     r"\sigma_g(W x_t) + h_{t-1}": None,
     r"\mathrm{Linear}(x_t) + h_{t-1}": None,
     r"A \times x_t + h_{t-1}": "A xₜ + hₜ₋₁",
     r"x_{t-1} + h_{t-1}": None,
-    r"x_t + h_{t-2}": None,
     r"x_t + h_{t-1} + A h_{t-1} + A \odot x_t": None,
     r"\sum_k A_k x_t": None,
     r"|x_t| + h_{t-1}": "abs(xₜ) + hₜ₋₁",
@@ -98,8 +99,10 @@ FORMULAS = {
     r"W [h_{t-1} | x_t | b]": "W [hₜ₋₁; xₜ; b]",
     r"W [h_{t-1}|x_t|b]": None,
     r"(c |x_t| b) + h_{t-1}": None,
-    r"\|x_t\| + h_{t-1}": None,
-    r"\lVert x_t \rVert h_{t-1}": None,
+    r"\|W x_t\| h_{t-1}": "√(xₜᵀ Wᵀ W xₜ) hₜ₋₁",
+    r"\lVert x_t \rVert_2^2 h_{t-1}": "(xₜᵀ xₜ) hₜ₋₁",
+    r"\|x_t\|_1 h_{t-1}": None,
+    r"\|x_t h_{t-1}": None,
     r"[W x_t]_+ + (h_{t-1})_{+}": "relu(W xₜ) + relu(hₜ₋₁)",
     r"\left[x_t\right]_+^2 - [h_{t-1}]_+": "relu(xₜ)² − relu(hₜ₋₁)",
     r"\tanh(x_t)_+ + h_{t-1}": None,
@@ -129,6 +132,33 @@ def test_a_formula_is_understood_or_refused(formula):
             read("page.md", text=text)
     else:
         assert read("page.md", text=text).cells[0].reading.equations == (f"hₜ = {FORMULAS[formula]}",)
+
+
+def test_older_values_are_carried_by_states():
+    page = r"$$h_t = \tanh(W x_{t-2} + V x_t + U h_{t-1} + R h_{t-3})$$"
+    one = read("page.md", text=page).cells[0]
+    assert one.reading.equations == (
+        "hₜ = tanh(W x_delayed_2ₜ₋₁ + V xₜ + U hₜ₋₁ + R h_delayed_2ₜ₋₁)",
+        "h_delayedₜ = hₜ₋₁",
+        "h_delayed_2ₜ = h_delayedₜ₋₁",
+        "x_delayedₜ = xₜ",
+        "x_delayed_2ₜ = x_delayedₜ₋₁",
+    )
+    assert {value.name for value in one.cell.states} == {"h", "h_delayed", "h_delayed_2", "x_delayed", "x_delayed_2"}
+    assert "`h_{t-3}` is the value of 3 steps before: the state h_delayed_2 carries it" in one.reading.notes
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        (r"x_t + h_{t-65}", "`h_{t-65}` lies 65 steps back: expected at most 64."),
+        (r"x_t + h_{t-2} + h_{delayed}", "the state that carries `h_{t-2}` would be called h_delayed."),
+        (r"h_{t-1} + x_{t-2}", "`x_{t-2}` is a state that is never defined, or an input of an earlier step"),
+    ],
+)
+def test_an_older_value_that_no_state_can_carry_is_refused(formula, words):
+    with pytest.raises(PageError, match=re.escape(words)):
+        read("page.md", text=f"$$h_t = {formula}$$")
 
 
 GRADIENTS = [

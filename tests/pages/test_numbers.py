@@ -25,7 +25,8 @@ NUMBERS = {
     r"1/0 x_t": "a division by zero",
     r"\frac{x_t}{\log 1}": "a division by zero",
     r"0^{-1} x_t": "a division by zero",
-    r"x_t^{1/0}": "`{1/0}` as an exponent isn't read",
+    r"x_t^{1/0}": "a division by zero",
+    r"0^{x_t}": "is a power of 0: expected a positive number",
     r"x_t^{0}": "the power 0 is 1 throughout",
     r"\sqrt[3]{x_t}": "a root of degree `3` isn't read",
 }

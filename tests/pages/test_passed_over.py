@@ -8,7 +8,8 @@ import pytest
 
 from derive.__main__ import main
 from derive.pages import PageError, read
-from verify.kept import candidates
+from verify.jacobian.command import sources
+from verify.kept import candidates, model_for
 
 STEP = r"$$h_t = \tanh(W x_t + U h_{t-1} + b)$$"
 UNDERSTOOD = ("hₜ = tanh(W xₜ + U hₜ₋₁ + b)",)
@@ -20,7 +21,7 @@ NEEDLESS = [
     "loss = \\sum_t h_t",
     r"P(y) = \prod_t p(y_t | h_t)",
     r"L(\theta) = \sum_t \ell_t(\theta)",
-    r"E = \frac12 (h_t - d_t)^\top (h_t - d_t)",
+    r"E = \frac12 \prod_t (h_t - d_t)^\top (h_t - d_t)",
     r"\theta = \{W, U, b\}",
     r"\Delta W = -\eta \sum_t g_t",
     r"dW = \sum_t d_t x_t^\top",
@@ -67,7 +68,7 @@ def test_what_may_be_part_of_a_step_is_not_passed_over(display):
 
 def test_a_page_without_a_time_passes_no_definition_over():
     with pytest.raises(PageError):
-        read("page.md", text=r"$$h = \tanh(W x + U h_{prev})$$ $$y = \sum_j h_j$$")
+        read("page.md", text=r"$$h = \tanh(W x + U h_{prev})$$ $$y = \prod_j h_j$$")
 
 
 @pytest.mark.parametrize("word", ["<!-- derive: skip -->", "% derive: skip"])
@@ -161,9 +162,36 @@ def test_what_may_be_a_part_of_the_step_is_never_passed_over(formula):
 def test_the_verifier_goes_on_where_a_section_cannot_be_read(tmp_path, monkeypatch):
     """Its cells are those of the other sections; why that one can't be read is kept for the end."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{LN}}(V x_t + R s_{{t-1}})$$\n")
+    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{BN}}(V x_t + R s_{{t-1}})$$\n")
     unread = []
     assert [one.name for one in candidates(["page.md"], unread)] == ["page_first"]
-    assert ["unknown function `LN`" in str(error) for error in unread] == [True]
-    with pytest.raises(PageError, match="unknown function `LN`"):
+    assert ["unknown function `BN`" in str(error) for error in unread] == [True]
+    with pytest.raises(PageError, match="unknown function `BN`"):
         candidates(["page.md"])
+
+
+@pytest.mark.parametrize(
+    "named", [lambda unread: model_for("page.md", unread=unread), lambda unread: sources(["page.md"], unread)]
+)
+def test_a_cell_to_hold_against_and_one_to_analyse_need_only_their_own_section(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(f"# First\n\n{STEP}\n\n# Second\n\n$$s_t = \\mathrm{{BN}}(V x_t + R s_{{t-1}})$$\n")
+    unread = []
+    assert named(unread)
+    assert ["unknown function `BN`" in str(error) for error in unread] == [True]
+
+
+SUMS = [
+    r"\mathcal{L} = \sum_{t=1}^{T} \|y_t - d_t\|^2",
+    r"J = \sum_t \sum_k y_{t,k} \log p_{t,k}",
+    r"L = -\sum_{k} h_k \log p",
+    r"N = \sum_{l=1}^{L} n_l",
+    r"\Omega = \sum_t \left( \max_j h_{t,j} - 1 \right)^2",
+]
+
+
+@pytest.mark.parametrize("formula", SUMS)
+def test_sums_that_are_no_part_of_a_step_are_passed_over(formula):
+    page = read("page.md", text=f"{STEP}\n\n$${formula}$$")
+    assert page.cells[0].reading.equations == UNDERSTOOD
+    assert len(page.cells[0].reading.skipped) == 1

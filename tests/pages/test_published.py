@@ -1,7 +1,4 @@
-"""Published cells, each from its equations alone, and held against its paper where it needs numbers or matrices.
-
-The pages of cells that the reader can't read yet wait in `published_owed.md`.
-"""
+"""Published cells, each from its equations alone, and held against its paper where it needs numbers or matrices."""
 
 from __future__ import annotations
 
@@ -21,17 +18,13 @@ from tests.pages.published_steps import STEPS as PAPERS
 PAGE = Path(__file__).parents[2] / "examples" / "pages" / "published.md"
 READ = read(str(PAGE))
 CELLS = {one.cell.name: one for one in READ.cells}
-OWED = {
-    part.split("\n", 1)[0]: f"## {part}"
-    for part in re.split(r"^## ", (Path(__file__).parent / "published_owed.md").read_text(), flags=re.MULTILINE)[1:]
-}
 TITLES = re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE)
 
 
-def test_there_are_forty_and_more():
-    assert len(TITLES) + len(OWED) >= 40
+def test_there_are_forty_and_more_and_fifteen_that_need_numbers_or_matrices():
+    assert len(TITLES) >= 40
     assert len(PAPERS) >= 15
-    assert set(PAPERS) <= {*TITLES, *OWED}
+    assert set(PAPERS) <= set(TITLES)
 
 
 def test_every_cell_of_the_page_is_read():
@@ -52,16 +45,6 @@ def test_no_code_names_a_published_cell():
 # ---- held against the papers
 
 
-def marked(heading):
-    owed = re.findall(r"<!-- owed: (.*) -->", OWED.get(heading, ""))
-    return pytest.param(heading, marks=[pytest.mark.xfail(reason=owed[0], strict=True)] if owed else [])
-
-
-def kernel_for(heading):
-    page = read("owed.md", text=OWED[heading]) if heading in OWED else READ
-    return kernel_of_cell(page.cell(heading).cell)
-
-
 def shapes_of(kernel):
     return {
         name: shape
@@ -70,19 +53,11 @@ def shapes_of(kernel):
     }
 
 
-@pytest.mark.parametrize("heading", [marked(heading) for heading in PAPERS])
-def test_a_cell_has_the_shapes_of_its_paper(heading):
-    """The same names, each with as many sizes; equal sizes where the paper says so, and nowhere else."""
-    kernel, paper = kernel_for(heading), PAPERS[heading].shapes
-    read_as = shapes_of(kernel)
-    assert {name: len(shape) for name, shape in read_as.items()} == {name: len(shape) for name, shape in paper.items()}
-    pairs = {pair for name, shape in paper.items() for pair in zip(shape, read_as[name], strict=True)}
-    assert len(pairs) == len(dict(pairs)) == len({ours for _, ours in pairs}), pairs
-
-
-@pytest.mark.parametrize("heading", [marked(heading) for heading in PAPERS])
-def test_a_cell_does_what_its_paper_says(heading):
-    kernel = kernel_for(heading)
+@pytest.mark.parametrize("heading", PAPERS)
+def test_a_cell_is_what_its_paper_says(heading):
+    """In its shapes and in its numbers."""
+    kernel, paper = kernel_of_cell(READ.cell(heading).cell), PAPERS[heading]
+    assert_shapes(shapes_of(kernel), paper.shapes)
     parameters, inputs, state, _ = draw(kernel)
     outputs, _ = kernel.forward(parameters, inputs, state)
     expected = {name: np.zeros_like(value) for name, value in outputs.items()}
@@ -90,7 +65,7 @@ def test_a_cell_does_what_its_paper_says(heading):
         now = {name: value[b] for name, value in state.items()}
         for t in range(STEPS):
             given = {name: value[t, b] for name, value in inputs.items()}
-            new = PAPERS[heading].run(SimpleNamespace(**parameters), SimpleNamespace(**given), SimpleNamespace(**now))
+            new = paper.run(SimpleNamespace(**parameters), SimpleNamespace(**given), SimpleNamespace(**now))
             assert set(new) == set(outputs)
             for name, value in new.items():
                 expected[name][t, b] = value
@@ -98,6 +73,13 @@ def test_a_cell_does_what_its_paper_says(heading):
     limit = bounds.rounded(bounds.of_recurrence(STEPS, BATCH, fan_in=sum(sizes_of(kernel).values())))
     for name, value in outputs.items():
         assert np.abs(value - expected[name]).max() <= limit * (1 + np.abs(expected[name]).max()), name
+
+
+def assert_shapes(read_as, paper):
+    """The same names, each with as many sizes; equal sizes where the paper says so, and nowhere else."""
+    assert {name: len(shape) for name, shape in read_as.items()} == {name: len(shape) for name, shape in paper.items()}
+    pairs = {pair for name, shape in paper.items() for pair in zip(shape, read_as[name], strict=True)}
+    assert len(pairs) == len(dict(pairs)) == len({ours for _, ours in pairs}), pairs
 
 
 # ---- what the table of symbols says

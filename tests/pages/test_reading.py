@@ -71,6 +71,36 @@ def test_a_section_that_reads_an_input_at_two_steps_is_a_cell_of_its_own():
     assert second.reading.equations == ("xₜ = hₜ + W uₜ", "hₜ = uₜ + hₜ₋₁")
 
 
+@pytest.mark.parametrize("power", ["2", "r_t", r"\odot 2", "c r_t"])
+def test_a_power_behind_the_brackets_of_a_function_is_one_of_its_value(power):
+    shown, apart = (
+        cell(rf"$$h_t = {left} + h_{{t-1}}$$ $$r_t = W x_t$$ <!-- derive: c = 8 -->").cell.equations[0][1]
+        for left in (rf"\tanh(r_t)^{{{power}}}", rf"(\tanh(r_t))^{{{power}}}")
+    )
+    assert shown == apart
+
+
+def test_a_declaration_holds_under_its_heading():
+    step = r"$$h_t = \alpha h_{t-1} + W x_t$$"
+    both = f"# A\n\n{step}\n\n<!-- derive: alpha = 0.9 -->\n\n# B\n\n{step}\n\n<!-- derive: alpha = 0.5 -->"
+    assert [one.reading.equations[0][:9] for one in read("page.md", text=both).cells] == ["hₜ = 0.9 ", "hₜ = 0.5 "]
+    first, second = (
+        page.cells[0] for page in (read("page.md", text=f"<!-- derive: alpha = 0.9 -->\n{both}"), read("page.md", text=both))
+    )
+    assert first.reading.notes == second.reading.notes == ()
+    with pytest.raises(PageError, match=r"alpha.*several ways"):
+        read("page.md", text=both.replace("<!-- derive: alpha = 0.5 -->", "")).cell("B")
+
+
+def test_a_declaration_above_all_headings_or_under_one_without_equations_holds_everywhere():
+    steps = "\n\n".join(rf"# {name}" "\n\n" r"$$h_t = \alpha h_{t-1} + W x_t$$" for name in "AB")
+    for page in (f"<!-- derive: alpha = 0.9 -->\n\n{steps}", f"{steps}\n\n# Numbers\n\n<!-- derive: alpha = 0.9 -->"):
+        assert all(one.reading.equations[0].startswith("hₜ = 0.9 ") for one in read("page.md", text=page).cells)
+    assert all(
+        one.reading.equations[0].startswith("hₜ = 0.9 ") for one in read("page.md", text=steps, let={"alpha": "0.9"}).cells
+    )
+
+
 @pytest.mark.parametrize("stack", ["W [x_t, h_{t-1}, 1]", "W [1; x_t; h_{t-1}]", "[x_t, 0.5, h_{t-1}] W"])
 def test_a_number_among_stacked_vectors_makes_a_bias(stack):
     one = cell(rf"$$h_t = \tanh({stack})$$").cell

@@ -48,7 +48,9 @@ def test_what_would_act_is_refused(text):
 
 def test_what_to_write_is_said_for_words_sums_and_arrows():
     assert r"several letters make one name as `\mathrm{wkv}`" in message(r"$$wkv_t = \tanh(W x_t + U wkv_{t-1})$$")
-    assert "`\\sum` isn't read" in message(r"$$h_t = x_t + h_{t-1}$$ $$y_t = \sum_j h_j$$")
+    assert "carries an index and no time" in message(r"$$h_t = x_t + h_{t-1}$$ $$y_t = \sum_j h_j$$")
+    assert "`\\sum` over steps" in message(r"$$h_t = x_t + h_{t-1}$$ $$y_t = \sum_{k=1}^{t} h_k$$")
+    assert "`\\prod` isn't read" in message(r"$$h_t = x_t + h_{t-1}$$ $$y_t = \prod_j h_{t,j}$$")
     assert "If it is the step itself, write `=`" in message(r"$$h_t \leftarrow \tanh(W x_t + U h_{t-1})$$")
 
 

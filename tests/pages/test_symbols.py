@@ -22,16 +22,29 @@ def names(text, **more):
 
 
 @pytest.mark.parametrize(
-    "power", [r"\gamma^{g_t}", r"a^{c g_t}", r"\gamma^{-g_t}", r"h_{t-1}^{g_t}", r"2^{g_t}", r"x_t^{10^{10}}"]
+    ("power", "read_as"),
+    [
+        (r"\gamma^{g_t}", "exp(log(γ) ∘ gₜ)"),
+        (r"\gamma^{2 g_t}", "exp(2 log(γ) ∘ gₜ)"),
+        (r"\gamma^{-g_t}", "exp(−log(γ) ∘ gₜ)"),
+        (r"h_{t-1}^{g_t}", "exp(log(hₜ₋₁) ∘ gₜ)"),
+        (r"2^{g_t}", "exp(log(2) gₜ)"),
+        (r"x_t^{\gamma}", "exp(log(xₜ) ∘ γ)"),
+        (r"x_t^{\odot 3}", "xₜ³"),
+    ],
 )
-def test_a_power_by_a_quantity_is_no_parameter(power):
-    text = refusal(rf"$$g_t = \sigma(W x_t)$$ $$h_t = {power} \odot h_{{t-1}} + x_t$$")
-    assert "as an exponent isn't read: expected a number or a transposition." in text
-    assert r"Write u^v as \exp(v \odot \log(u))" in text
+def test_a_power_by_a_quantity_is_no_parameter(power, read_as):
+    text = rf"$$g_t = \sigma(W x_t)$$ $$h_t = {power} \odot h_{{t-1}} + x_t$$"
+    assert cell(text, let={"gamma": "vector"}).reading.equations[1] == f"hₜ = {read_as} ∘ hₜ₋₁ + xₜ"
+
+
+def test_what_is_raised_to_a_quantity_is_asked_about_in_lower_case():
+    assert "expected to know whether gamma is a number or a vector" in refusal(r"$$h_t = \gamma^{g_t} \odot h_{t-1} + x_t$$")
 
 
 def test_a_power_by_a_functions_argument_is_no_parameter():
-    assert "as an exponent isn't read" in refusal(r"$$f(a) = b^{a}$$ $$h_t = f(x_t) + h_{t-1}$$")
+    text = r"$$f(a) = 3^{a} + a$$ $$h_t = f(x_t) + h_{t-1}$$"
+    assert cell(text).reading.equations == ("hₜ = exp(log(3) xₜ) + xₜ + hₜ₋₁",)
 
 
 @pytest.mark.parametrize("pair", [(r"\phi", r"\varphi"), (r"\epsilon", r"\varepsilon"), (r"\theta", r"\vartheta"), ("φ", "ϕ")])

@@ -71,8 +71,8 @@ def test_an_escaped_underscore_in_front_of_one_letter_is_an_index():
 
 
 def test_an_unknown_word_with_an_underscore_is_an_unknown_function():
-    with pytest.raises(PageError, match="unknown function `layer_norm`"):
-        read("page.md", text=r"$$h_t = \text{layer\_norm}(W x_t + U h_{t-1})$$")
+    with pytest.raises(PageError, match="unknown function `batch_norm`"):
+        read("page.md", text=r"$$h_t = \text{batch\_norm}(W x_t + U h_{t-1})$$")
 
 
 # ---- words behind an equation
@@ -146,11 +146,11 @@ def test_declarations_of_a_call_stand_between_semicolons(tmp_path):
 
 def test_the_hint_of_an_unknown_function_proposes_none():
     with pytest.raises(PageError) as caught:
-        read("page.md", text=r"$$h_t = \mathrm{LayerNorm}(W x_t + U h_{t-1})$$")
-    assert '--let "LayerNorm=F", F one of these functions; --let "LayerNorm=matrix"; or --let "LayerNorm=0.5"' in str(
+        read("page.md", text=r"$$h_t = \mathrm{BatchNorm}(W x_t + U h_{t-1})$$")
+    assert '--let "BatchNorm=F", F one of these functions; --let "BatchNorm=matrix"; or --let "BatchNorm=0.5"' in str(
         caught.value
     )
-    assert "LayerNorm=tanh" not in str(caught.value)
+    assert "BatchNorm=tanh" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("function", "said"), [
@@ -160,3 +160,11 @@ def test_the_hint_of_an_unknown_function_proposes_none():
 def test_the_form_of_a_function_that_has_several_is_noted(function, said):
     notes = read("page.md", text=f"$$h_t = {function}(W x_t + U h_{{t-1}})$$").cells[0].reading.notes
     assert any(said in note for note in notes)
+
+
+@pytest.mark.parametrize("weight", ["W1", "W 1", r"\mathbf{W}1", "W10"])
+def test_a_number_right_behind_a_letter_is_asked_about(weight):
+    with pytest.raises(PageError, match=r"a symbol with an index, or a product with a number.*\n.*\n.*\nWrite `.*_1"):
+        read("page.md", text=rf"$$h_t = \tanh({weight} x_t + U h_{{t-1}})$$")
+    for plain in ("W_1", "10 W", r"W \cdot"):
+        read("page.md", text=rf"$$h_t = \tanh({plain} x_t + U h_{{t-1}})$$")

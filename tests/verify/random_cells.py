@@ -16,7 +16,7 @@ from derive.reductions import softmax
 D, E, H, K = (dimension(name) for name in "DEHK")
 ANYWHERE = (
     "sigma", "tanh", "softplus", "sin", "cos", "gelu", "elu", "identity", "relu", "abs", "hardtanh", "hardsigmoid", "silu",
-    "leakyrelu", "softsign", "selu", "mish", "arctan", "erf",
+    "leakyrelu", "softsign", "selu", "mish", "arctan", "erf", "gelu_erf",
 )  # fmt: skip
 GROWING = ("exp", "sinh", "cosh")
 assert set(FUNCTIONS) == {*ANYWHERE, *GROWING, "log", "sqrt", "sign"}, "an activation that no random cell has: add it here"

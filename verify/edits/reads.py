@@ -78,9 +78,11 @@ def results(program: Program) -> Iterator[Edit]:
             yield from edited("gate order", said, program, {k: with_right(first, second), m: with_right(second, first)}, 1)
     sources = list(dict.fromkeys(v for one in totals.values() for v in one.reads() if v.kind == "cotangent"))
     for one, two in combinations(sources, 2):
+        if one.shape != two.shape:
+            continue
         match = {one: two, two: one}.get
         changes = {k: equation.substituted(match) for k, equation in totals.items() if equation.substituted(match) != equation}
-        if one.shape == two.shape and len(changes) > 1:
+        if len(changes) > 1:
             said = f"gates swapped: the gradients of the parameters of {one.name} and {two.name} exchanged"
             yield from edited("gate order", said, program, changes, 1)
 

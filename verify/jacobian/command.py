@@ -54,14 +54,16 @@ def parser() -> OneLineParser:
 
 
 def main(words: list[str]) -> int:
-    """0 whatever the verdict; 2 where the call or a file is wrong: then one line on standard error."""
+    """0 whatever the verdict; 1 where a section of a page can't be read, which is said last; 2 where the call or a file is wrong: then
+    one line on standard error."""
+    unread: list[DeriveError] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what overflows is refused by name; NumPy's and matplotlib's own words help nobody
             options, cell = parser().parse_known_args(words)
             with Shown() as shown:
                 shown.stage("reading")
-                runs = runs_of(options, cell)
+                runs = runs_of(options, cell, unread)
                 analyses = [analysed(run, options, shown) for run in runs]
                 if options.plot:
                     shown.stage("drawing")
@@ -70,13 +72,15 @@ def main(words: list[str]) -> int:
                 print(f"jacobian: {note}", file=sys.stderr)
             with may_leave():
                 show(analyses, options, words)
+        for section in unread:
+            print(section, file=sys.stderr)
     except DeriveError as error:  # of a page with the line and a caret under what is wrong
         print(error, file=sys.stderr)
         return 2
     except (RunError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
-    return 0
+    return 1 if unread else 0
 
 
 class Shown:
@@ -107,8 +111,9 @@ class Shown:
         self.progress.advance(self.task)
 
 
-def runs_of(options: Any, cell: list[str]) -> list[Run]:
-    """The runs that the words ask for, everything refused that can be before the work."""
+def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = None) -> list[Run]:
+    """The runs that the words ask for, everything refused that can be before the work. unread: where to put why sections of a page can't
+    be read, which stops nothing then."""
     if options.compare and cell:
         raise RunError(
             f"jacobian: --compare: expected cells after it only, got {' '.join(cell)} too. Quote a cell that has options."
@@ -123,7 +128,7 @@ def runs_of(options: Any, cell: list[str]) -> list[Run]:
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
     chosen = [split_words(words, "--compare ") for words in options.compare] if options.compare else [unquoted(cell)]
-    found = [one for words in chosen for one in sources(words)]
+    found = [one for words in chosen for one in sources(words, unread)]
     asked = replace(asked, one_of_several=len(found) > 1)
     runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
     refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
@@ -174,7 +179,7 @@ def dims_of(words: Sequence[str]) -> dict[str, int]:
     return out
 
 
-def sources(words: Sequence[str]) -> list[tuple[str, Any, Any]]:
+def sources(words: Sequence[str], unread: list[DeriveError] | None = None) -> list[tuple[str, Any, Any]]:
     """(name, kernel, derivation) of what words name; a kernel file has no derivation."""
     from derive.compiler import emit
     from derive.derivation import derive
@@ -187,7 +192,7 @@ def sources(words: Sequence[str]) -> list[tuple[str, Any, Any]]:
             raise RunError(f"jacobian: {path}: options after a file: expected none, got {' '.join(words[1:])}. Drop them.")
         return [(path.stem, load(path), None)]
     out = []
-    for cell in cells_of(words):
+    for cell in cells_of(words, unread=unread):
         derivation = derive(cell)
         out.append((cell.name, load_text(emit(derivation), f"{cell.name}.py"), derivation))
     if not out:

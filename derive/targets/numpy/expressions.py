@@ -165,7 +165,8 @@ def sum_of(printer: Printer, call: Call) -> Piece:
     left, right = call.arguments
     sign = "+" if call.operation == "add" else "-"
     first = printer(left)
-    second = printer.within(right, PRODUCT)
+    is_negative = isinstance(right, Call) and right.operation == "negative"
+    second = printer.within(right, POWER if is_negative else PRODUCT)
     if isinstance(first, Infix) and first.binds == SUM:
         return Infix(first.first, (*first.rest, (sign, second)), SUM)
     return Infix(first, ((sign, second),), SUM)
@@ -176,16 +177,16 @@ def product_of(printer: Printer, call: Call) -> Piece:
     left, right = call.arguments
     first, second = printer(left), printer.within(right, POWER)
     sign = "*" if call.operation == "multiply" else "/"
-    if is_product(first, "*"):
+    if is_product(first, "*/"):
         assert isinstance(first, Infix)
         return Infix(first.first, (*first.rest, (sign, second)), PRODUCT)
     bound = first if isinstance(first, Joined) and first.binds == PRODUCT else within(first, POWER)
     return Infix(bound, ((sign, second),), PRODUCT)
 
 
-def is_product(piece: Piece, sign: str) -> bool:
-    """Whether a piece is a chain of products of one kind."""
-    return isinstance(piece, Infix) and piece.binds == PRODUCT and all(one == sign for one, _ in piece.rest)
+def is_product(piece: Piece, signs: str) -> bool:
+    """Whether a piece is a chain of products by some signs."""
+    return isinstance(piece, Infix) and piece.binds == PRODUCT and all(sign in signs for sign, _ in piece.rest)
 
 
 @prints("matmul")

@@ -1,0 +1,49 @@
+"""The equations of one cell before anything in them is named: the letter of time found, powers and components told from names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from derive.pages.components import Components
+from derive.pages.declarations import Declared
+from derive.pages.errors import Source
+from derive.pages.names import Entry
+from derive.pages.powers import powers_in
+from derive.pages.primes import changed, with_primes
+from derive.pages.symbols import Reader
+from derive.pages.timing import reader_of, with_call_indices
+from derive.pages.tree import Letter, Node, with_parts
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The equations, those that define functions of the page apart; how their symbols are read; the trees as they are printed."""
+
+    forward: list[Entry]
+    functions: list[Entry]
+    reader: Reader
+    printed: list[Node]
+    notes: list[str]
+
+
+def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepared:
+    """Raises PageError where two letters could be the time, and where a letter may be an index or part of a name."""
+    forward = [changed(entry, lambda tree: with_declared(tree, known)) for entry in entries if not entry.is_function]
+    functions = [entry for entry in entries if entry.is_function]
+    printed = [tree for entry in forward for tree in (*entry.targets, entry.right)]
+    lefts = [target for entry in forward for target in entry.targets]
+    reader = reader_of(source, printed, lefts, known.time)
+    forward, reader, notes = with_primes(forward, reader)
+    forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
+    quantities = {*known.kinds, *known.numbers}
+    whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
+    whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
+    return Prepared(whole[: len(forward)], whole[len(forward) :], reader, printed, notes)
+
+
+def with_declared(node: Node, known: Declared) -> Node:
+    """The tree with words that are declared to be no function, `\\operatorname{BN}` with `BN = matrix`, as symbols."""
+    if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
+        return replace(node, is_function=False)
+    return with_parts(node, lambda part: with_declared(part, known))

@@ -1,0 +1,62 @@
+"""Functions of all elements and functions of several quantities, in the language: page's name -> constructor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+
+from derive.language import Ones, X, apply, scale
+from derive.reductions import (
+    cumax,
+    cumulative,
+    largest,
+    layer_norm,
+    log_softmax,
+    logsumexp,
+    maximum,
+    mean,
+    minimum,
+    norm,
+    power,
+    rms_norm,
+    softmax,
+    squared_norm,
+    total,
+    variance,
+)
+from derive.shapes import is_matrix
+
+TO_A_NUMBER: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
+    "sum": total,
+    "mean": mean,
+    "var": variance,
+    "norm": norm,
+    "squarednorm": squared_norm,
+    "max": largest,
+    "min": lambda vector: scale(-1, largest(scale(-1, vector))),
+    "logsumexp": logsumexp,
+}
+"""Of a vector one number."""
+ALONG: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
+    "softmax": softmax,
+    "logsoftmax": log_softmax,
+    "layernorm": layer_norm,
+    "rmsnorm": rms_norm,
+    "cumsum": cumulative,
+    "cumax": cumax,
+}
+"""Of a vector one of its length."""
+NUMBERS = {"max": sp.Max, "min": sp.Min, "power": sp.Pow}
+"""Functions of several quantities, where all of them are numbers that are given."""
+
+
+def of_several(function: str, parts: list[sp.Expr]) -> sp.Expr:
+    """max, min or power of two, of which at least one is an expression of the language."""
+    left, right = parts
+    if not is_matrix(left) and not is_matrix(right):
+        return NUMBERS[function](left, right)
+    if function != "power":
+        extreme = maximum if function == "max" else minimum
+        return extreme(*[part if is_matrix(part) else scale(part, Ones(1, 1)) for part in parts])
+    return power(left, right) if is_matrix(right) else apply(X**right, left)
