@@ -45,7 +45,7 @@ EXPRESSIONS: dict[str, Any] = {
     "rows": rows(m, 1, N),
     "a stack": stack(m, scale(2, matmul(P, m)), M),
     "repeated": repeat(m, 3),
-    "a sum within a product": hadamard(M, add(m, matmul(P, m))),
+    "a sum within a product": scale(2, hadamard(M, add(scale(3, m), matmul(P, m)))),
 }
 
 
