@@ -5,7 +5,8 @@ Cell -> Program               `derive.cell.flatten`    forward, one operation pe
 Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
 Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
 Program -> Program            `derive.passes` (SCHEDULE)  stacked, hoisted, deferred
-Programs -> text              `derive.emission`        a NumPy module that keeps the contract
+Program -> Procedure          `derive.procedures`      arrays, calls and loops: by the textbook's policy or by the fast one
+Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ import sympy as sp
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
-from derive.emission.module import module_text
-from derive.emission.wrapping import formula, wrapped
 from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
@@ -31,7 +30,8 @@ from derive.procedures.tape import with_light_tape
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
-from derive.targets.numpy.emit import textbook
+from derive.targets.numpy.emit import fast, textbook
+from derive.targets.numpy.formulas import formula
 
 BUFFERS = "buffers"
 """Not a pass over a program but a way to print it: into arrays that are made once. """
@@ -53,12 +53,11 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
     backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
-    jacobian = derivation.jacobian.live()
-    tape = tape_values(plain, (backward, tangent, jacobian))
+    tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
     forward = replace(forward, results=plain.results)
-    return replace(derivation, forward=forward, backward=backward, tangent=tangent, jacobian=jacobian), tape
+    return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
@@ -75,12 +74,13 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     passes = tuple(passes)
     if is_textbook(derivation, passes):
         scheduled, tape = plain(derivation)
-        body, costs = textbook(scheduled, tape), cost_lines(scheduled, tape)
+        body = textbook(derivation, scheduled, tape)
     else:
         scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body, costs = module_text(scheduled, tape, BUFFERS in passes), cost_lines(derivation, tape)
+        body = (fast if BUFFERS in passes else textbook)(derivation, scheduled, tape)
     ast.parse(body)
-    return header(derivation, costs, body, "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}") + body
+    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
+    return header(derivation, cost_lines(scheduled, tape), body, options) + body
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
@@ -135,7 +135,7 @@ def header(derivation: Derivation, costs: Sequence[str], body: str, options: str
         f"# derivation sha256 {digest(derivation_text(derivation))}",
         f"# body       sha256 {digest(body)}",
         "#",
-        *wrapped(f"# {line}" for line in costs),
+        *[part for line in costs for part in formula(line, "# ")],
         "# fmt: off",
     ]
     seal = digest("\n".join(lines) + "\n")

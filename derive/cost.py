@@ -95,7 +95,7 @@ def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
     loops = [f"{in_loops(program, is_plain)} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
     return [
         cell.command,
-        *cost_lines(scheduled if is_plain else derivation, tape),
+        *cost_lines(scheduled, tape),
         "tape, in numbers, beside the caller's arrays:",
         f"    T B ({each})",
         f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",

@@ -63,8 +63,22 @@ class Program:
     def place(self, equation: Equation) -> str:
         return self.places[equation.target]
 
-    def defined(self) -> dict[Value, Equation]:
+    @cached_property
+    def readers(self) -> dict[Value, list[Equation]]:
+        """Value -> the equations that read it."""
+        found: dict[Value, list[Equation]] = {}
+        for equation in self.equations:
+            for value in equation.reads():
+                found.setdefault(value, []).append(equation)
+        return found
+
+    @cached_property
+    def _defined(self) -> dict[Value, Equation]:
         return {equation.target: equation for equation in self.equations}
+
+    def defined(self) -> dict[Value, Equation]:
+        """Target -> its equation."""
+        return self._defined
 
     def names(self) -> Fresh:
         """Names for new values of the program."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from derive.pages.alphabet import STEPS
+from derive.pages.alphabet import IDENTITIES, STEPS
 from derive.pages.core import (
     Add,
     Call,
@@ -201,7 +201,8 @@ class Kinds:
         """Whether a factor is a parameter in upper case of which nothing is said, also transposed."""
         item = item.body if isinstance(item, Turned) else item
         name = item.name if isinstance(item, Ref) else ""
-        return bool(name) and not is_small(name) and self.is_parameter(name) and name not in (*self.declared, *self.divisors)
+        said = name in (*self.declared, *self.divisors, *IDENTITIES)
+        return bool(name) and not said and not is_small(name) and self.is_parameter(name)
 
     def is_given(self, item: Core) -> bool:
         """Whether a factor is a symbol that is given at a step, and of which nothing is said."""

@@ -231,6 +231,8 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], fresh: Fresh) 
     still = [part for part in rest.args if part not in moving]
     if len(moving) != 1 or not still or any(has_products(part) for part in still):
         return term, []
+    if number == 1 and len(still) == 1 and isinstance(still[0], Value):
+        return term, []
     factor = scale(number, hadamard(*still))
     value = Value(fresh.name(f"k_{target.name}"), factor.shape[0], factor.shape[1])
     return hadamard(moving[0], value), [Equation(value, (Term(factor),))]

@@ -21,22 +21,21 @@ def halve(program: Program, forward: Program) -> Program:
     """Rewrite each y = sigma(a) whose a is a sum of products with parameters."""
     if program.reverse:
         return program
-    out = list(program.equations)
     halves: dict[Value, Equation] = {}
     fresh = program.names()
+    new = {equation.target: [equation] for equation in program.equations}
     for equation in program.equations:
         inner = argument(equation, program)
         if inner is not None:
-            changed = halved(inner, halves, fresh)
+            new[inner.target] = [halved(inner, halves, fresh)]
             tanh = equation.target.like(name=fresh.name(f"tanh_{inner.target.name}"))
-            at = out.index(equation)
-            out[at : at + 1] = [
+            new[equation.target] = [
                 Equation(tanh, (Term(apply(sp.tanh(X), inner.target)),)),
                 replace(equation, terms=(Term(apply((1 + X) / 2, tanh), equation.terms[0].reason),)),
             ]
-            out[out.index(inner)] = changed
-    once = [equation for equation in out if not equation.target.timed]
-    return program.with_equations([*once, *halves.values(), *[equation for equation in out if equation not in once]])
+    out = [equation for some in new.values() for equation in some]
+    timed = [equation for equation in out if equation.target.timed]
+    return program.with_equations([*[one for one in out if not one.target.timed], *halves.values(), *timed])
 
 
 def argument(equation: Equation, program: Program) -> Equation | None:
@@ -45,7 +44,7 @@ def argument(equation: Equation, program: Program) -> Equation | None:
     if not equation.target.timed or not isinstance(value, Apply) or value.scalar != sigma(X):
         return None
     inner = program.defined().get(value.expr)
-    readers = [e for e in program.equations if value.expr in e.reads()]
+    readers = program.readers.get(value.expr, [])
     if inner is None or not inner.target.timed or len(readers) > 1 or inner.target in program.results:
         return None
     return inner if all(parameter(term) is not None for term in summands(inner.value)) else None

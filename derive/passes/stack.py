@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import accumulate, permutations
 from os.path import commonprefix
 
 import sympy as sp
@@ -109,10 +109,11 @@ def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -
     """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
     position = {equation.target: k for k, equation in enumerate(equations)}
     products = [products_of(e) if e.target.timed and e.target.is_vector else {} for e in equations]
+    stacks = {equation.target for equation in equations if isinstance(equation.value, Stack)}
     readers: dict[Value, list[int]] = defaultdict(list)
     for k, found in enumerate(products):
         for value in found:
-            if value is not None and not is_stacked(found[value], equations):
+            if value is not None and found[value] not in stacks:
                 readers[value].append(k)
     best = max((members for members in readers.values()), key=len, default=[])
     if len(best) < 2:
@@ -126,10 +127,6 @@ def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -
         return late, functions.get(equations[k].target.like(kind="primal"), ""), k
 
     return Group(sorted(best, key=order), ready)
-
-
-def is_stacked(matrix: Matrix, equations: Sequence[Equation]) -> bool:
-    return any(equation.target == matrix and isinstance(equation.value, Stack) for equation in equations)
 
 
 def stack_group(equations: Sequence[Equation], group: Group, names: Names) -> list[Equation]:
@@ -185,11 +182,12 @@ def stack_reverse(program: Program) -> Program:
     whole = stacked(*order)
     block = names.new(list(order), whole)
     position = {equation.target: k for k, equation in enumerate(program.equations)}
-    ends = {value: sp.Add(*[part.shape[0] for part in order[: k + 1]]) for k, value in enumerate(order)}
+    ends = dict(zip(order, accumulate(value.shape[0] for value in order), strict=True))
+    place = {value: k for k, value in enumerate(order)}
 
     def span(values: list[Value]) -> Matrix | None:
         """The rows of the stacked block that hold these values, if they lie side by side."""
-        places = sorted(order.index(value) for value in values if value in order)
+        places = sorted(place[value] for value in values if value in place)
         if len(places) < 2 or places != list(range(places[0], places[-1] + 1)):
             return None
         return rows(block, ends[order[places[0]]] - order[places[0]].shape[0], ends[order[places[-1]]])
@@ -197,10 +195,10 @@ def stack_reverse(program: Program) -> Program:
     last = max(position[value] for value in order if value in position)
     equations: list[Equation] = []
     for k, equation in enumerate(program.equations):
-        equations += stack_terms(equation, sums[equation.target], order, span, names) if k > last else [equation]
+        equations += stack_terms(equation, sums[equation.target], place, span, names) if k > last else [equation]
         if k == last:
             equations.append(Equation(block, (Term(whole),)))
-    return program.with_equations(stack_outer(equations, order, span, names))
+    return program.with_equations(stack_outer(equations, place, span, names))
 
 
 def block_order(program: Program, groups: dict[Value, set[Value]]) -> list[Value]:
@@ -260,9 +258,11 @@ def reversed_products(equation: Equation) -> list[tuple[Value, Matrix]]:
     return [(value, matrix) for matrix, value in pairs if counts[value] == 1]
 
 
-def stack_terms(equation: Equation, found: dict[Value, Matrix], order: list[Value], span: Span, names: Names) -> list[Equation]:
+def stack_terms(
+    equation: Equation, found: dict[Value, Matrix], place: dict[Value, int], span: Span, names: Names
+) -> list[Equation]:
     """A sum Aᵀu + Bᵀv as one product of the stacked matrix with the stacked vector."""
-    inside = [value for value in order if value in found]
+    inside = sorted((value for value in found if value in place), key=place.__getitem__)
     vector = span(inside)
     if vector is None:
         return [equation]
@@ -283,16 +283,16 @@ def replaced(equation: Equation, gone: list[Matrix], new: Matrix) -> Matrix:
     return add(*[new if k == first else node for k, node in enumerate(nodes) if k == first or node not in gone])
 
 
-def stack_outer(equations: list[Equation], order: list[Value], span: Span, names: Names) -> list[Equation]:
+def stack_outer(equations: list[Equation], place: dict[Value, int], span: Span, names: Names) -> list[Equation]:
     """Gradients d_W_i = d_a_i xᵀ that share x (or, of biases, share nothing) as rows of one gradient."""
     groups: dict[Matrix | None, list[Equation]] = defaultdict(list)
     for equation in equations:
         if equation.accumulate and len(equation.terms) == 1:
             left, right = outer(equation.value)
-            if left in order:
+            if left in place:
                 groups[right].append(equation)
     for right, members in groups.items():
-        members.sort(key=lambda equation: order.index(outer(equation.value)[0]))
+        members.sort(key=lambda equation: place[outer(equation.value)[0]])
         vector = span([outer(equation.value)[0] for equation in members])
         if vector is None or len({outer(equation.value)[0] for equation in members}) < len(members):
             continue

@@ -14,7 +14,11 @@ from derive.procedures.sums import summed
 
 def right_side(equation: Equation, lower: Lowering) -> Operand:
     """The value of an equation's target along its axes, less those that a loop runs over; of a sum over steps, what one step adds."""
-    target = equation.target
+    return filled(value_of(equation, lower), lower.remaining(equation.target.axes), sizes(equation.target))
+
+
+def value_of(equation: Equation, lower: Lowering) -> Operand:
+    """The same with sizes and axes of one element where that counts for all."""
     if equation.factor is not None and equation.is_summed(equation.factor):
         total = term_of(equation, equation.value, lower)
     elif equation.terms:
@@ -24,7 +28,7 @@ def right_side(equation: Equation, lower: Lowering) -> Operand:
             total = elementwise("multiply", lower(equation.factor), total)
     else:
         total = Number(sp.S.Zero)
-    return filled(total, lower.remaining(target.axes), sizes(target))
+    return total
 
 
 def term_of(equation: Equation, node: sp.MatrixExpr, lower: Lowering) -> Operand:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import accumulate
 
 import sympy as sp
 
+from derive.blocks import Stack, rows
 from derive.cell import Cell
 from derive.equation import Equation
-from derive.language import Value, Zeros
+from derive.language import Times, Value, Zeros, add, transpose
 from derive.notation import Notation
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
@@ -206,22 +208,39 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
     """The equations of a tangent program of one step, with directions of the states before it only."""
     known: dict[Value, sp.MatrixExpr] = {state.marked("tangent"): seed_of(state) for state in states}
     equations: list[Equation] = []
+    given, results = set(program.given), set(program.results)
 
     def of_seeds(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
         if not isinstance(node, Value) or node in known:
             return known.get(node)
-        return Zeros(*node.shape) if node in program.given and node.kind == "tangent" else None
+        return Zeros(*node.shape) if node in given and node.kind == "tangent" else None
 
     for equation in program.equations:
-        new, target = equation.substituted(of_seeds), equation.target
+        new, target = equation.substituted(of_seeds).substituted(without_zeros), equation.target
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
-        if target in program.results or any(SEEDS in value.axes for value in new.reads()):
+        if target not in results and isinstance(new.value, Stack) and any(isinstance(part, Zeros) for part in new.value.args):
+            known[target] = new.value
+            continue
+        if target in results or any(SEEDS in value.axes for value in new.reads()):
             known[target] = target = target.like(axes=(SEEDS, *target.axes))
         elif not terms:
             known[target] = Zeros(*target.shape)
             continue
         equations.append(replace(new, target=target, terms=terms))
     return needed(equations, moved(states))
+
+
+def without_zeros(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+    """A [x; 0] as the columns of A that meet x, times x; None for what isn't that."""
+    if not isinstance(node, Times) or len(node.args) != 2 or not isinstance(node.args[1], Stack):
+        return None
+    matrix, vector = node.args
+    ends = list(accumulate((part.shape[0] for part in vector.args), initial=sp.S.Zero))
+    spans = zip(vector.args, ends, ends[1:], strict=False)
+    left = [(part, start, stop) for part, start, stop in spans if not isinstance(part, Zeros)]
+    if len(left) == len(vector.args):
+        return None
+    return add(*[transpose(rows(transpose(matrix), start, stop)) @ part for part, start, stop in left])
 
 
 def moved(states: list[Value]) -> list[Value]:

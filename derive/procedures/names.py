@@ -30,6 +30,7 @@ class Names:
         self.taken = set(reserved)
         self.values: dict[Value, str] = {}
         self.sizes: dict[str, str] = {}
+        self.own: dict[str, str] = {}
         for dimension in dimensions:
             self.size(dimension)
 
@@ -42,6 +43,12 @@ class Names:
     def sequence(self, value: Value) -> str:
         """The name of a value's array over all steps."""
         return f"{self.of(value.like(lag=0))}_all"
+
+    def made(self, wanted: str) -> str:
+        """A name that procedures make up, the same for the same purpose in every function: `buffer_1`, `x_flat`."""
+        if wanted not in self.own:
+            self.own[wanted] = self.new(wanted)
+        return self.own[wanted]
 
     def new(self, name: str) -> str:
         """A name that nothing has, and that leaves `NAME_all` free."""

@@ -2,9 +2,10 @@
 
 **Shapes.** Whatever can stand in an argument has `axes` and `dims`, and its shape is the one followed by the other. `axes` are the
 axes along which the value varies, in the one order of the file (`("T", "B")`, inside the loop over steps `("B",)`, of a parameter
-`()`); `dims` are the sizes for one example at one step: `()` of a number, `(n,)` of a vector, a row too, `(n, m)` of a matrix. A size
-is a SymPy expression in the dimensions, and 1 means *one element that counts for all* (no dimension of a cell is 1); so does the axis
-`EACH`. Operands of an elementwise call are broadcast like NumPy's, from the right, and the lowering sees to it that they can be.
+`()`), and a number as its axis ("4") where so many vectors lie one behind the other; `dims` are the sizes for one example at one step:
+`()` of a number, `(n,)` of a vector, a row too, `(n, m)` of a matrix. A size is a SymPy expression in the dimensions, and 1 means *one
+element that counts for all* (no dimension of a cell is 1); so does the axis `EACH`. Operands of an elementwise call are broadcast
+like NumPy's, from the right, and the lowering sees to it that they can be.
 
 **Operands.** An `Array` is a name. A `View` is a part of an array, with one `Index` for each axis and size of it, and `NEW` where a
 size of 1 is added. A `Number` is a SymPy number, which may hold dimensions (`1/H`). An `Entry` is an array of one of the caller's
@@ -12,8 +13,8 @@ mappings. A `Call` is an operation of `OPERATIONS` on arguments, which may be ca
 
 **Statements.** `Assign` gives a name to a value or writes it into a view, `Add` adds to what is there, `Do` is a call that writes into
 its `out`: the textbook's policy makes the first two, the fast one the third, with one operation each. A `Loop` binds its `reads`, views
-at the position `index`, at the start of each step; a target may make those views once for all steps. Its `invariant` statements are
-done once, in front. `Blocks` runs its body over pieces of an axis, between the positions `start` and `stop`, `count` of them.
+at the position `index`, at the start of each step, and takes step by step what it walks along. Its `invariant` statements are done once,
+in front. `Blocks` runs its body over pieces of an axis, between the positions `start` and `stop`, `count` of them.
 Positions are SymPy expressions in `Position`s, the variables of the loops, and in sizes.
 
 A `Procedure` is a function of the kernel: its statements, and what it returns. `buffers` are arrays that are made once, before the
@@ -30,6 +31,11 @@ import sympy as sp
 
 from derive.errors import DeriveError
 
+BUFFERS = "m"
+"""The holder of the arrays that are made once."""
+PIECE = "block"
+"""The axis of the steps of one block, of an array that is made once and used for each."""
+
 EACH = ""
 """The name of an axis with one element that counts for all."""
 
@@ -39,8 +45,10 @@ OPERATIONS: dict[str, str] = {
     "function": "an elementwise function by its SymPy class: `function`",
     # products over the last dimensions; a vector (k,) on the left is a row, on the right a column
     "matmul": "a @ b, of matrices and vectors, broadcast over the axes",
+    "dot": "a @ b of two arrays with two places each, in one piece of memory",
     "contract": "the sum over `over`, (places in a, places in b), of the products of all other elements, those of a in front",
     # within the last dimensions
+    "inner": "the sum over all axes of the elementwise product of two vectors",
     "sum": "the sum over `over`, places of axes from the front, of sizes from the end, as NumPy counts; with `keep` they stay as 1",
     "largest": "the largest element along the last size", "first_largest": "1 at the first of them, else 0",
     "logsumexp": "log(sum(exp)) along the last size", "softmax": "exp / sum(exp) along the last size",
@@ -148,7 +156,7 @@ class View:
                 continue
             source, is_axis = next(sources)
             if not isinstance(one, At):
-                (axes if is_axis else dims).append(source if is_axis else cut_size(one, source))
+                (axes if is_axis else dims).append(cut_axis(one, source) if is_axis else cut_size(one, source))
         return axes, dims
 
     @property
@@ -162,24 +170,40 @@ class View:
 
 @dataclass(frozen=True)
 class Call:
-    """An operation on arguments; `options` are what its line in `OPERATIONS` names beside them. out: where the result is written."""
+    """An operation on arguments; `options` are what its line in `OPERATIONS` names beside them. out: where the result is
+    written, an array, a part of one, or one seen in another shape."""
 
     operation: str
     arguments: tuple[Operand, ...]
     axes: tuple[str, ...] = ()
     dims: tuple[sp.Expr, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
-    out: Array | View | None = None
+    out: Operand | None = None
 
     def option(self, name: str) -> Any:
         return dict(self.options).get(name)
 
-    def into(self, out: Array | View) -> Call:
+    def into(self, out: Operand) -> Call:
         """The same call, its result written into memory that is there."""
         return replace(self, out=out)
 
 
 Operand = Array | Number | Entry | View | Call
+
+
+def part(of: Operand, index: tuple[Index, ...]) -> Operand:
+    """A part of an operand; of a part that has all its axes and sizes still, a part of the whole where that is the same."""
+    if all(one == ALL for one in index):
+        return of
+    cuts = isinstance(of, View) and all(isinstance(one, Cut) for one in of.index) and not any(map(is_new, index))
+    if isinstance(of, View) and cuts and all(ALL in pair for pair in zip(of.index, index, strict=True)):
+        return View(of.of, tuple(new if old == ALL else old for old, new in zip(of.index, index, strict=True)))
+    return View(of, index)
+
+
+def is_new(index: Index) -> bool:
+    """Whether an index adds a size or an axis."""
+    return isinstance(index, New)
 
 
 def cut_size(index: Index, size: sp.Expr) -> sp.Expr:
@@ -189,6 +213,11 @@ def cut_size(index: Index, size: sp.Expr) -> sp.Expr:
     start, stop = (sp.sympify(end) for end in (index.start or 0, size if index.stop is None else index.stop))
     ends = [end + size if end.is_negative else end for end in (start, stop)]
     return sp.expand(ends[1] - ends[0])
+
+
+def cut_axis(index: Index, axis: str) -> str:
+    """What an index leaves of an axis: of so many vectors fewer, of steps those at hand."""
+    return str(cut_size(index, sp.Integer(axis))) if axis.isdigit() else axis
 
 
 def shape(operand: Operand) -> tuple[Any, ...]:
@@ -225,7 +254,7 @@ class Assign:
 class Add:
     """target += value, in place."""
 
-    target: Array | View
+    target: Array | Entry | View
     value: Operand
 
 
@@ -237,8 +266,23 @@ class Do:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """Views at each step, made once together with the buffers: (the array of a step, the sequence that it is of).
+
+    length: the axis of those sequences, all steps or the `PIECE` of one block.
+    """
+
+    name: str
+    views: tuple[tuple[Array, Operand], ...]
+    length: str
+
+
+@dataclass(frozen=True)
 class Loop:
-    """A body for each step, first to last or, `backwards`, last to first."""
+    """A body for each step, first to last or, `backwards`, last to first.
+
+    walks: views that are there for every step, and which of the steps the loop takes. along: sequences that it takes step by step.
+    """
 
     index: Position
     axis: str
@@ -248,6 +292,8 @@ class Loop:
     backwards: bool = False
     start: Position | None = None
     stop: Position | None = None
+    walks: tuple[tuple[Walk, Cut], ...] = ()
+    along: tuple[tuple[Array, Operand], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -271,14 +317,15 @@ class Procedure:
     """One function of a kernel.
 
     results: what it returns, as mappings by name, in the order of the caller's tables; what a target makes of them is its own matter
-    (`outputs`; `parameters`, `inputs` and `state` of gradients; `tape`). buffers: arrays that are made once and kept. lengths: of axes
-    that no array of the caller's has.
+    (`outputs`; `parameters`, `inputs` and `state` of gradients; `tape`). buffers: arrays that are made once and kept, an entry of
+    `BUFFERS` where they are read. is_blockwise: whether it runs over blocks of steps. lengths: of axes that no array of the caller's has.
     """
 
     name: str
     statements: tuple[Statement, ...]
     results: tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
     buffers: tuple[Array, ...] = ()
+    is_blockwise: bool = False
     lengths: tuple[tuple[str, sp.Expr], ...] = ()
 
 
@@ -307,12 +354,22 @@ def operands_of(statement: Statement) -> Iterator[Operand]:
         case Do():
             yield statement.call
         case Loop():
-            yield from (one for pair in statement.reads for one in pair)
+            yield from (one for pair in (*statement.reads, *statement.along) for one in pair)
+            yield from (one for walk, _ in statement.walks for pair in walk.views for one in pair)
             for inner in (*statement.invariant, *statement.body):
                 yield from operands_of(inner)
         case Blocks():
             for inner in statement.body:
                 yield from operands_of(inner)
+
+
+def walks_of(statements: Sequence[Statement]) -> Iterator[Walk]:
+    """The views at each step that the loops take."""
+    for statement in statements:
+        if isinstance(statement, Loop):
+            yield from (walk for walk, _ in statement.walks)
+        if isinstance(statement, Loop | Blocks):
+            yield from walks_of(statement.body)
 
 
 def everything_in(procedure: Procedure) -> Iterator[Operand]:

@@ -24,7 +24,12 @@ def sizes(node: sp.MatrixExpr) -> Dims:
 def joined_axes(operands: Sequence[Operand]) -> tuple[str, ...]:
     """The axes along which any of the operands varies, in order."""
     found = {axis for operand in operands for axis in operand.axes if axis != EACH}
-    return tuple(axis for axis in ORDER if axis in found)
+    return tuple(sorted(found, key=place))
+
+
+def place(axis: str) -> int:
+    """The place of an axis in the order of the file; vectors one behind the other stand between the steps and the examples."""
+    return 2 * ORDER.index(axis) if axis in ORDER else 2 * ORDER.index("T") + 1
 
 
 def indexed(operand: Operand, *index: Index) -> Operand:

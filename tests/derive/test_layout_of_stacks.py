@@ -10,9 +10,9 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import BUFFERS, FAST, schedule
 from derive.derivation import derive
-from derive.emission.plan import Plan
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
+from derive.procedures.memory import Memory
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw
@@ -24,7 +24,7 @@ sigma, tanh = function("sigma"), function("tanh")
 def sizes(cell: Cell) -> dict[str, str]:
     """name -> rows of a block, of the values of forward that lie in stacks of blocks."""
     scheduled, tape = schedule(derive(cell), [name for name in FAST if name != BUFFERS])
-    return {value.name: str(size) for value, size in Plan(scheduled.forward, tape).sizes.items()}
+    return {value.name: str(size) for value, size in Memory(scheduled.forward, tape).sizes.items()}
 
 
 def test_gates_behind_the_product_lie_in_blocks_and_the_product_in_rows() -> None:

@@ -1,4 +1,4 @@
-"""A derivation as a NumPy kernel, by the textbook's policy."""
+"""A derivation as a NumPy kernel, by the textbook's policy or by the fast one."""
 
 from __future__ import annotations
 
@@ -9,37 +9,49 @@ from typing import TYPE_CHECKING
 from derive.language import Value
 from derive.passes import run
 from derive.passes.apart import apart
+from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
-from derive.targets.numpy.functions import DEFINITIONS
+from derive.targets.numpy.expressions import UFUNCS
+from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
 
 RESERVED = {
-    *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS,
+    *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS, *UFUNCS, *[text.removeprefix("np.") for text in CALLED.values()],
     "np", "T", "B", "t", "directions", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs",
     "tangent_parameters", "tangent_inputs", "tangent_state", "workspace", "checkpoint_every", "segments", "self",
+    "m", "n", "start", "stop", "block", "BLOCK", "zip", "list", "max", "min",
     "forward", "backward", "jvp", "hvp", "step_jacobian", "Tape", "Gradients", "Workspace",
     "PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "AXES", "TOKENS", "range", "reversed", "float", "name",
 }  # fmt: skip
 """Names that the text of a kernel needs for itself; those of its refusals start with `_`."""
 
 
-def textbook(scheduled: Derivation, tape: Iterable[Value]) -> str:
-    """The module below its header."""
+def textbook(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
+    """The module below its header, every function by the textbook's policy. tidy: the derivation as it was before it was scheduled."""
+    return printed(tidy, scheduled, tape, Kernel)
+
+
+def fast(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
+    """The module below its header, forward and backward by the fast policy."""
+    return printed(tidy, scheduled, tape, FastKernel)
+
+
+def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: type[Kernel]) -> str:
     cell = scheduled.cell
     symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
     names = Names(RESERVED, sorted(symbols))
     for value in (*values_of(cell), *cell.targets):
         names.of(value)
-    kernel = Kernel(cell, scheduled.notation(), names, tape)
+    kernel = kind(cell, scheduled.notation(), names, tape)
     procedures = [
         kernel.forward(scheduled.forward),
         kernel.backward(scheduled.backward),
         kernel.jvp(scheduled.tangent),
-        kernel.hvp(scheduled.forward, run([apart], scheduled.second, scheduled.forward)),
+        kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward)),
         kernel.step_jacobian(scheduled.tangent),
     ]
     return module_text(cell, names, procedures)

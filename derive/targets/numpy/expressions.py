@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import dropwhile
 from typing import Any
 
 import sympy as sp
 
 from derive.procedures.names import Names
-from derive.procedures.procedure import ALL, EACH, Array, At, Call, Cut, Entry, Index, New, Number, Operand, Position, View
+from derive.procedures.procedure import (
+    ALL,
+    BUFFERS,
+    EACH,
+    PIECE,
+    Array,
+    At,
+    Call,
+    Cut,
+    Entry,
+    Index,
+    New,
+    Number,
+    Operand,
+    Position,
+    View,
+)
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -28,10 +45,16 @@ def prints(*operations: str) -> Callable[[Any], Any]:
 
 
 class Printer:
-    """Prints operands. sizes: the dimensions and axes whose sizes the text reads. helpers: the functions that it calls."""
+    """Prints operands.
 
-    def __init__(self, names: Names) -> None:
-        self.names = names
+    sizes: the dimensions and axes whose sizes the text reads. helpers: the functions that it calls. calls: functions of NumPy that it
+    calls by a local name: looking `np.` up costs as much as a small operation. buffers: the object that has the arrays that are made
+    once. steps: how many steps are at hand.
+    """
+
+    def __init__(self, names: Names, buffers: str = BUFFERS, steps: str = "T") -> None:
+        self.names, self.buffers, self.steps = names, buffers, steps
+        self.calls: dict[str, None] = {}
         self.sizes: dict[str, None] = {}
         self.helpers: dict[str, None] = {}
 
@@ -43,6 +66,8 @@ class Printer:
                 return self.number(operand.value)
             case Entry(holder="tape"):
                 return Word(f"tape.{operand.name}")
+            case Entry(holder=holder) if holder == BUFFERS:
+                return Word(f"{self.buffers}.{operand.name}")
             case Entry():
                 return Word(f'{operand.holder}["{operand.name}"]')
             case View():
@@ -102,8 +127,14 @@ class Printer:
 
     def axis(self, axis: str) -> str:
         """How many elements an array has along an axis."""
-        if axis == EACH:
-            return "1"
+        if axis == EACH or axis.isdigit():
+            return axis or "1"
+        if axis == PIECE:
+            return f"{self.buffers}.{PIECE}"
+        if "*" in axis:
+            return " * ".join(map(self.axis, axis.split("*")))
+        if axis == "T" and self.steps != "T":
+            return self.steps
         self.sizes.setdefault(axis)
         return axis
 
@@ -189,7 +220,7 @@ def is_product(piece: Piece, signs: str) -> bool:
     return isinstance(piece, Infix) and piece.binds == PRODUCT and all(sign in signs for sign, _ in piece.rest)
 
 
-@prints("matmul")
+@prints("matmul", "dot")
 def matmul(printer: Printer, call: Call) -> Piece:
     left, right = call.arguments
     first, second = printer(left), printer.within(right, POWER)
@@ -216,7 +247,30 @@ def function(printer: Printer, call: Call) -> Piece:
     return printer.function(CALLED[call.option("function")], printer(call.arguments[0]))
 
 
+# ---- calls into memory
+
+UFUNCS = frozenset({"add", "subtract", "multiply", "divide", "negative", "dot", "matmul"})
+
+
+def into(printer: Printer, call: Call) -> tuple[str, Piece]:
+    """(what stands in front, the rest) of a call that writes into its `out`: its last argument where NumPy has it so."""
+    assert call.out is not None
+    called = CALLED[call.option("function")] if call.operation == "function" else f"np.{call.operation}"
+    if called.startswith("np.") and call.operation in {*UFUNCS, "function"}:
+        name = called.removeprefix("np.")
+        printer.calls.setdefault(name)
+        return "", Bracket(f"{name}(", (*map(printer, call.arguments), printer(call.out)), ")")
+    value = printer(call.arguments[0]) if call.operation == "copy" else printer(replace(call, out=None))
+    whole = "" if isinstance(call.out, View) and call.out.index != () else "[...]"
+    return f"{flat(printer(call.out))}{whole} = ", value
+
+
 # ---- sums and other reductions
+
+
+@prints("inner")
+def inner(printer: Printer, call: Call) -> Piece:
+    return printer.function("np.einsum", Word('"tbr,tbr->r"'), *map(printer, call.arguments))
 
 
 @prints("contract")
@@ -300,12 +354,14 @@ def new_array(printer: Printer, call: Call) -> Piece:
 
 @prints("full")
 def full(printer: Printer, call: Call) -> Piece:
+    if call.arguments[0] == Number(sp.S.One):
+        return printer.function("np.ones", printer.shape(call.axes, call.dims), Word("dtype"))
     return printer.function("np.full", printer.shape(call.axes, call.dims), printer(call.arguments[0]), Word("dtype"))
 
 
 @prints("array")
 def array(printer: Printer, call: Call) -> Piece:
-    return printer.function("np.asarray", printer(call.arguments[0]), Word("dtype"))
+    return printer.function("np.array", printer(call.arguments[0]), Word("dtype"))
 
 
 @prints("eye")

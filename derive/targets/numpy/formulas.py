@@ -13,21 +13,33 @@ OPEN, CLOSE = "([{", ")]}"
 def formula(text: str, start: str) -> list[str]:
     """A formula behind `start`; further lines are set in."""
     found: list[str] = []
-    while width(start) + width(text) > WIDTH:
-        room = WIDTH - width(start)
-        spaces = [
-            (depth, text[k + 1 : k + 3] not in ("+ ", "− "), -k)
-            for k, depth in depths(text)
-            if text[k] == " " and 0 < width(text[:k]) <= room
-        ]
-        if not spaces:
+    while not fits(text, WIDTH - width(start)):
+        at = best_space(text, WIDTH - width(start))
+        if at is None:
             break
-        at = -min(spaces)[2]
         found.append(start + text[:at])
         if len(found) == 1:
             start += "    "
         text = text[at + 1 :]
     return [*found, start + text]
+
+
+def fits(text: str, room: int) -> bool:
+    """Whether a text is no wider than this; of a long one the beginning is enough to see that it isn't."""
+    return width(text[: 3 * room]) <= room and len(text) <= 3 * room
+
+
+def best_space(text: str, room: int) -> int | None:
+    """The space at which a line of so many columns ends best: in the fewest brackets, in front of a sign, as far on as can be."""
+    spaces: list[tuple[int, bool, int]] = []
+    across = 0
+    for k, depth in depths(text):
+        if across > room:
+            break
+        if text[k] == " " and across > 0:
+            spaces.append((depth, text[k + 1 : k + 3] not in ("+ ", "− "), -k))
+        across += width(text[k])
+    return -min(spaces)[2] if spaces else None
 
 
 def depths(text: str) -> Iterator[tuple[int, int]]:

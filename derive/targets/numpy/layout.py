@@ -93,11 +93,25 @@ def lines(piece: Piece, indent: str = "", start: str = "", end: str = "", inside
             return [f"{indent}{start}{piece.open}", *items, f"{indent}{piece.close}{end}"]
         case Joined():
             return joined_lines(piece, indent, start, end, inside)
+        case Word() if start.endswith(("= ", ": ")):
+            return [f"{indent}{start}(", f"{indent}{STEP}{piece.text}", f"{indent}){end}"]
     return [whole]
 
 
 def joined_lines(piece: Joined, indent: str, start: str, end: str, inside: bool) -> list[str]:
-    """Broken in the longest of the parts."""
-    at = max(range(len(piece.parts)), key=lambda k: len(flat(piece.parts[k])) if not isinstance(piece.parts[k], Word) else -1)
-    before, after = (flat(Joined(parts)) for parts in (piece.parts[:at], piece.parts[at + 1 :]))
-    return lines(piece.parts[at], indent, start + before, after + end, inside)
+    """Broken in the longest of the parts that can be, then in those behind it; what can't be broken gets a line of its own."""
+    breakable = [k for k, part in enumerate(piece.parts) if not isinstance(part, Word)]
+    if not breakable:
+        return lines(piece.parts[-1], indent, start + flat(Joined(piece.parts[:-1])), end)
+    for at in sorted(breakable, key=lambda k: -len(flat(piece.parts[k]))):
+        before, after = piece.parts[:at], piece.parts[at + 1 :]
+        rest = flat(Joined(after)) + end
+        *found, last = lines(piece.parts[at], indent, start + flat(Joined(before)), rest, inside)
+        if len(last) > WIDTH:
+            last = last[: len(last) - len(rest)]
+            found += lines(Joined(after), indent, last.removeprefix(indent), end)
+        else:
+            found.append(last)
+        if max(map(len, found)) <= WIDTH:
+            break
+    return found

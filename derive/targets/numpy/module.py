@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import sympy as sp
@@ -13,10 +14,11 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.shapes import dims_of
 from derive.targets.numpy import runtime
+from derive.targets.numpy.buffers import BLOCK, buffer_lines
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
-from derive.targets.numpy.layout import STEP, Bracket, Joined, Piece, Word, flat, lines
-from derive.targets.numpy.signatures import SIGNATURES
+from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, flat, lines
+from derive.targets.numpy.signatures import FAST, SIGNATURES
 from derive.targets.numpy.statements import body, mapping
 
 
@@ -24,22 +26,37 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
     """The module below its header."""
     helpers: dict[str, None] = {}
     functions = [function_lines(procedure, cell, names, helpers) for procedure in procedures]
-    parts = [f'"""{title(cell)}"""', "", "import numpy as np", "", *tables(cell)]
+    buffered = [procedure for procedure in procedures if procedure.buffers]
+    functions += [
+        buffer_lines(procedure, names, lambda printer: size_lines(order_of_sizes(printer.sizes, names), names))
+        for procedure in buffered
+    ]
+    parts = [f'"""{title(cell, bool(buffered))}"""', "", "import numpy as np", "", *tables(cell)]
     for function in functions:
         parts += ["", "", *function]
     text = "\n".join(parts) + "\n"
+    text += BLOCK if any(procedure.is_blockwise for procedure in buffered) else ""
     text += "".join("\n" + DEFINITIONS[name] for name in DEFINITIONS if name in helpers)
-    return text + runtime_text(cell, [procedure.name for procedure in procedures])
+    return text + runtime_text(cell, [procedure.name for procedure in procedures], bool(buffered))
 
 
-def title(cell: Cell) -> str:
+def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    return f"""The cell `{cell.command}` and its gradients, in NumPy.
+    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *([MEMORY] if buffered else [])]
+    return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
-An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; so
-`W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n).
-`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v.
-"""
+
+READING = (
+    "An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; "
+    "so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n). "
+    "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
+)
+MEMORY = (
+    "In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each step, are made once, by "
+    "`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a call, share its memory. "
+    "A stack of k gates that no product reads has them one after the other, (k, B, n). `k_v` is what multiplies a gradient on its "
+    "way to v, computed for a block of steps ahead of the loop."
+)
 
 
 # ---- functions
@@ -47,15 +64,25 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 
 def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict[str, None]) -> list[str]:
     """One function: its signature and contract, the refusals, its statements and what it returns."""
-    signature = SIGNATURES[procedure.name]
+    signature = (FAST if procedure.buffers else SIGNATURES)[procedure.name]
     printer = Printer(names)
     inner = [*body(procedure.statements, printer, STEP), *returned(procedure, printer)]
+    inner = [*local_calls(sorted(printer.calls)), *inner]
     lengths = dict(procedure.lengths)
     sized = [line for axis in lengths if axis in printer.sizes for line in lines(printer.size(lengths[axis]), STEP, f"{axis} = ")]
     helpers.update(printer.helpers)
-    head = [STEP + line if line else "" for line in signature.head(cell)]
+    head = signature.head(cell)
     used = [name for name in order_of_sizes(printer.sizes, names) if name not in lengths]
     return [f"def {signature.text}:", *signature.doc(), *head, *size_lines(used, names), *sized, *inner]
+
+
+def local_calls(names: Sequence[str]) -> list[str]:
+    """`add, dot = np.add, np.dot`."""
+    if not names:
+        return []
+    found = f"{STEP}{', '.join(names)} = {', '.join(f'np.{name}' for name in names)}"
+    functions = Bracket("(", tuple(Word(f"np.{name}") for name in names), ")")
+    return [found] if len(found) <= WIDTH else lines(functions, STEP, f"{', '.join(names)} = ")
 
 
 def order_of_sizes(used: Iterable[str], names: Names) -> list[str]:
@@ -113,19 +140,23 @@ def values_of(cell: Cell) -> list[Value]:
     return [*cell.parameters, *cell.inputs, *cell.states, *cell.outputs]
 
 
-def runtime_text(cell: Cell, functions: Sequence[str]) -> str:
+def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
     """What stands behind the functions: classes, refusals, checkpoints."""
     sizes = [size for value in values_of(cell) for size in value.shape if size != 1]
     compound = {dim(size): size for size in sizes if isinstance(size, sp.Add | sp.Mul)}
     fixed = sorted({f'"{size}": {size}' for size in sizes if size.is_Integer})
-    base = runtime.BASE if compound else runtime.BASE.replace(runtime.SOLVING, "")
+    base = (
+        runtime.RESULTS,
+        runtime.KEPT if buffered else runtime.UNUSED,
+        runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS,
+    )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
     end = ["", "", "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))"]
     end += (
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []
     )
     end += [f"_FIXED = {{{', '.join(fixed)}}}", ""]
-    return "\n" + base + (runtime.SOLVE if compound else "") + segments + "\n".join(end)
+    return "\n" + "".join(base) + (runtime.SOLVE if compound else "") + segments + "\n".join(end)
 
 
 def parts_of(size: sp.Expr) -> Piece:

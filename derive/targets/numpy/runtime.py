@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BASE = '''
+RESULTS = '''
 # ---- what the functions return, and what they refuse
 
 
@@ -17,17 +17,48 @@ class Tape:
 
 
 class Gradients:
-    """.parameters, .inputs and .state (the initial state): name -> gradient, each array shaped as its primal."""
+    """.parameters, .inputs and .state (the initial state): name -> gradient, shaped as its primal."""
 
     def __init__(self, parameters, inputs, state):
         self.parameters = parameters
         self.inputs = inputs
         self.state = state
+'''
+"""What the functions return."""
 
+UNUSED = '''
 
 class Workspace:
-    """What calls of a training loop may share. This kernel keeps nothing in it: it makes its arrays where they are needed."""
+    """What calls of a training loop may share; this kernel makes arrays where it needs them, keeping none."""
+'''
+"""A workspace of which no use is made."""
 
+KEPT = '''
+
+class Workspace:
+    """Arrays kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+'''
+"""A workspace, and the arrays that it keeps."""
+
+REFUSALS = '''
 
 def _usable(where, workspace):
     """Refuse what is no workspace of this module."""
@@ -36,7 +67,8 @@ def _usable(where, workspace):
     kind = type(workspace)
     got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
     raise ValueError(
-        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. "
+        "Make one with Workspace()."
     )
 
 
@@ -72,7 +104,9 @@ def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
     is_array, kind = isinstance(array, np.ndarray), type(array).__name__
     if not is_array:
-        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+        raise ValueError(
+            f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."
+        )
     is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
     if not is_plain:
         raise ValueError(
@@ -81,19 +115,22 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         )
     if array.dtype not in _DTYPES:
         raise ValueError(
-            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
+            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. "
+            "Convert it."
         )
     if array.dtype != dtype:
         first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. "
+            "Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
+        words = [f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims]
+        expected = ", ".join(words) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -114,7 +151,7 @@ def _tables(where, parameters, inputs, state):
 
 
 def _sizes(where, parameters, inputs, state):
-    """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
+    """The sizes and the dtype of a call, read from its arrays, each checked against the others."""
     tables = _tables(where, parameters, inputs, state)
     sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
@@ -126,7 +163,8 @@ def _sizes(where, parameters, inputs, state):
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
         raise ValueError(
-            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. Pass the state."
+            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. "
+            "Pass the state."
         )
     return sizes, dtype
 
@@ -136,7 +174,8 @@ def _taped(where, parameters, tape):
     is_tape = isinstance(tape, Tape)
     if not is_tape:
         raise ValueError(
-            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
+            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. "
+            "Call forward first."
         )
     _names(where, "parameters", parameters, PARAMETERS)
     for name, dims in PARAMETERS.items():
@@ -144,8 +183,8 @@ def _taped(where, parameters, tape):
 
 
 def _filled(where, what, given, table, axes, sizes, dtype):
-    """The arrays of a mapping that may miss some or be None: zeros for those, the others checked."""
-    given = {} if given is None else given
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
     _names(where, what, given, table, complete=False)
     filled = {}
     for name, dims in table.items():
@@ -156,10 +195,12 @@ def _filled(where, what, given, table, axes, sizes, dtype):
             filled[name] = np.broadcast_to(dtype.type(0), [sizes[dim] for dim in (*axes, *dims)])
     return filled
 '''
-"""What every kernel has."""
+"""The refusals of every kernel."""
 
 SOLVING = "    _solve(where, tables, sizes, dtype)\n"
 """The line of `_sizes` that only concatenated dimensions need."""
+
+PLAIN_REFUSALS = REFUSALS.replace(SOLVING, "")
 
 SOLVE = '''
 
@@ -170,12 +211,13 @@ def _solve(where, tables, sizes, dtype):
             parts = _COMPOUND.get(dim, {})
             unknown = [part for part in parts if part not in sizes and part != "1"]
             if len(unknown) == 1:
-                rest = size - sum(times * sizes.get(part, 1) for part, times in parts.items() if part != unknown[0])
+                known = {part: times for part, times in parts.items() if part != unknown[0]}
+                rest = size - sum(times * sizes.get(part, 1) for part, times in known.items())
                 found, left = divmod(rest, parts[unknown[0]])
                 if left or found < 0:
                     raise ValueError(
-                        f"{where}: {label}: wrong shape: expected {dim} rows or columns, got {size}, which gives no whole "
-                        f"{unknown[0]}. Check the shapes."
+                        f"{where}: {label}: wrong shape: expected {dim} rows or columns, got {size}, "
+                        f"which gives no whole {unknown[0]}. Check the shapes."
                     )
                 sizes[unknown[0]] = found
     for dim, parts in _COMPOUND.items():
@@ -196,17 +238,20 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
         pass
     if type(every) is not int or every < 1:
         raise ValueError(
-            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. "
+            "Choose about the root of T."
         )
     T, B = sizes["T"], sizes["B"]
-    outputs = {name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
+    outputs = {
+        name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()
+    }
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
-    segments = []
+    segments, workspace = [], Workspace()
     for start in range(0, T, every):
         stop = min(T, start + every)
         segments.append((start, stop, {name: array.copy() for name, array in state.items()}))
         piece = {name: array[start:stop] for name, array in inputs.items()}
-        found, _ = forward(parameters, piece, state)
+        found, _ = forward(parameters, piece, state, workspace=workspace)
         for name, array in found.items():
             outputs[name][start:stop] = array
         state = {name: found[name][-1] for name in STATES}
@@ -218,28 +263,29 @@ def _shape(dims, sizes):
     return [sizes[dim] for dim in dims]
 
 
-def _segment(parameters, tape, index):
+def _segment(parameters, tape, index, workspace):
     """The tape of one segment, computed again from the states in front of it."""
     start, stop, state = tape.segments[index]
     piece = {name: array[start:stop] for name, array in tape.inputs.items()}
-    return forward(parameters, piece, state)[1]
+    return forward(parameters, piece, state, workspace=workspace)[1]
 
 
 def _backward_by_segments(parameters, tape, cotangents):
-    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
+    """backward over a checkpointed tape: segments last first, each with the gradient of its last state."""
     sizes, dtype, B = tape.sizes, tape.dtype, tape.sizes["B"]
     gradients = Gradients(
         parameters={name: np.zeros(_shape(dims, sizes), dtype) for name, dims in PARAMETERS.items()},
         inputs={name: np.empty(array.shape, dtype) for name, array in tape.inputs.items()},
         state={name: np.zeros((B, *_shape(dims, sizes)), dtype) for name, dims in STATES.items()},
     )
+    workspace = Workspace()
     for index in reversed(range(len(tape.segments))):
         start, stop, _ = tape.segments[index]
         piece = {name: array[start:stop] for name, array in cotangents.items()}
         for name in STATES:
             piece[name] = piece[name].copy()
             piece[name][-1] += gradients.state[name]
-        part = backward(parameters, _segment(parameters, tape, index), piece)
+        part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
         for name, array in part.parameters.items():
             gradients.parameters[name] += array
         for name, array in part.inputs.items():
@@ -255,8 +301,9 @@ def _jacobian_by_segments(parameters, tape):
     """step_jacobian over a checkpointed tape."""
     total = sum(int(np.prod(_shape(dims, tape.sizes))) for dims in STATES.values())
     J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
+    workspace = Workspace()
     for index, (start, stop, _) in enumerate(tape.segments):
-        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index))
+        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))
     return J
 '''
 """Step Jacobians of a checkpointed tape."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from derive.procedures.procedure import Add, Assign, Blocks, Comment, Do, Loop, Operand, Statement
-from derive.targets.numpy.expressions import Printer
+from derive.procedures.procedure import ALL, Add, Assign, Blocks, Comment, Do, Entry, Loop, Operand, Statement, View
+from derive.targets.numpy.expressions import Printer, into
 from derive.targets.numpy.formulas import formula
 from derive.targets.numpy.layout import STEP, Bracket, Joined, Piece, Word, flat, lines
 
@@ -25,7 +25,8 @@ def statement_lines(statement: Statement, printer: Printer, indent: str) -> list
         case Add():
             return lines(printer(statement.value), indent, f"{written(statement.target, printer)} += ")
         case Do():
-            return lines(printer(statement.call), indent)
+            start, call = into(printer, statement.call)
+            return lines(call, indent, start)
         case Loop():
             return loop(statement, printer, indent)
         case Blocks():
@@ -38,16 +39,40 @@ def written(target: Operand, printer: Printer) -> str:
 
 
 def loop(statement: Loop, printer: Printer, indent: str) -> list[str]:
-    """The invariant part, then `for t in range(T):`."""
+    """The invariant part, then `for t in range(T):`, or a loop over views that are there for every step."""
+    head = walking(statement, printer, indent) if statement.walks or statement.along else counting(statement, printer, indent)
+    reads = [Assign((array,), view) for array, view in statement.reads]
+    inner = body([*reads, *statement.body], printer, indent + STEP)
+    return [*body(statement.invariant, printer, indent), *head, *inner]
+
+
+def counting(statement: Loop, printer: Printer, indent: str) -> list[str]:
+    """`for t in range(T):`."""
     ends: list[Piece] = [Word(end.name) for end in (statement.start, statement.stop) if end is not None]
     steps: Piece = Bracket("range(", tuple(ends or [Word(printer.axis(statement.axis))]), ")")
-    steps = Bracket("reversed(", (steps,), ")") if statement.backwards else steps
-    reads = [Assign((array,), view) for array, view in statement.reads]
-    return [
-        *body(statement.invariant, printer, indent),
-        f"{indent}for {statement.index.name} in {flat(steps)}:",
-        *body([*reads, *statement.body], printer, indent + STEP),
-    ]
+    return [f"{indent}for {statement.index.name} in {flat(turned(steps, statement))}:"]
+
+
+def walking(statement: Loop, printer: Printer, indent: str) -> list[str]:
+    """`for x, (h_prev, h) in zip(x_all, m.steps):`."""
+    names: list[Piece] = [Word(array.name) for array, _ in statement.along]
+    sources = [printer(sequence) for _, sequence in statement.along]
+    for walk, part in statement.walks:
+        names.append(Bracket("(", tuple(Word(array.name) for array, _ in walk.views), ")"))
+        views = Entry(printer.buffers, walk.name, (statement.axis,))
+        sources.append(printer(views if part == ALL else View(views, (part,))))
+    if len(names) > 1:
+        taken: Piece = Bracket("zip(", tuple(turned(source, statement) for source in sources), ")")
+        heads: Piece = Joined(tuple(piece for k, name in enumerate(names) for piece in ([Word(", ")] if k else []) + [name]))
+    else:
+        (heads,), (source,) = names, sources
+        taken = turned(source, statement)
+    return lines(Joined((heads, Word(" in "), taken)), indent, "for ", ":")
+
+
+def turned(steps: Piece, statement: Loop) -> Piece:
+    """Steps in the order of the loop."""
+    return Bracket("reversed(", (steps,), ")") if statement.backwards else steps
 
 
 def blocks(statement: Blocks, printer: Printer, indent: str) -> list[str]:
@@ -58,7 +83,10 @@ def blocks(statement: Blocks, printer: Printer, indent: str) -> list[str]:
         head = [f"{indent}for {stop} in range({axis}, 0, -{size}):", f"{inner}{start} = max(0, {stop} - {size})"]
     else:
         head = [f"{indent}for {start} in range(0, {axis}, {size}):", f"{inner}{stop} = min({axis}, {start} + {size})"]
-    return [*head, f"{inner}{count} = {stop} - {start}", *body(statement.body, printer, inner)]
+    before, printer.steps = printer.steps, count
+    lines_inside = body(statement.body, printer, inner)
+    printer.steps = before
+    return [*head, f"{inner}{count} = {stop} - {start}", *lines_inside]
 
 
 def mapping(entries: Iterable[tuple[str, Piece]]) -> Piece:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import cache
 
 import sympy as sp
 
 from derive.blocks import Rows, Stack
-from derive.emission.layout import Home, block_sizes, find, leaves
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Value, coefficient
+from derive.procedures.gates import Home, block_sizes, find, leaves
 from derive.program import Program
 
 Span = tuple[sp.Expr, sp.Expr]
 
 
-class Plan:
+class Memory:
     """The memory of a program's timed values.
 
     A part of a stack lies in the stack's rows; rows of a value lie where the value lies; a value that is computed elementwise
@@ -70,10 +70,10 @@ class Plan:
     def place_parts(self, equation: Equation) -> None:
         """Let the parts of a stack lie in its rows, where they are computed at the same place and lie nowhere yet."""
         start: sp.Expr = sp.S.Zero
-        places = {e.target: self.program.places[e.target] for e in self.order}
+        place, times = self.program.places[equation.target], Counter(equation.value.args)
         for part in equation.value.args:
-            free = isinstance(part, Value) and part not in self.homes and part not in self.states
-            if free and places.get(part) == self.program.places[equation.target] and list(equation.value.args).count(part) == 1:
+            free = isinstance(part, Value) and part not in self.homes and part not in self.states and part in self.position
+            if free and self.program.places[part] == place and times[part] == 1:
                 self.settle(part, Home(equation.target, start))
             start = start + part.shape[0]
 

@@ -1,0 +1,315 @@
+"""forward and backward of the fast policy: over blocks of steps, what needs no recurrence ahead of the loop or behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sympy as sp
+
+from derive.blocks import Rows
+from derive.equation import Equation
+from derive.expressions import is_timed
+from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
+from derive.procedures.equations import value_of
+from derive.procedures.fast import COUNT, START, STOP, Fast, Parts
+from derive.procedures.lowering import Lowering
+from derive.procedures.names import Names
+from derive.procedures.procedure import (
+    ALL,
+    PIECE,
+    Add,
+    Array,
+    Assign,
+    At,
+    Blocks,
+    Call,
+    Comment,
+    Cut,
+    Do,
+    Entry,
+    Number,
+    Operand,
+    Statement,
+    View,
+    part,
+)
+from derive.procedures.shaping import elementwise, filled, sizes, turned
+from derive.procedures.stages import STEPS
+from derive.procedures.sums import summed
+from derive.procedures.textbook import Surroundings
+from derive.procedures.written import copied
+from derive.program import Program
+from derive.shapes import STEPS_AND_EXAMPLES
+
+BLOCK = "m.block"
+"""How many steps a block has."""
+
+
+def steps(operand: Operand, start: sp.Expr | None, stop: sp.Expr | None) -> Operand:
+    """Some steps of an array over steps."""
+    return part(operand, (Cut(start, stop), *[ALL] * (len(operand.axes) + len(operand.dims) - 1)))
+
+
+class Forward(Fast):
+    """Blocks of steps where something is computed for many steps at once: that, then the recurrence."""
+
+    in_block = False
+    """Whether the steps at hand are those of a block, start to stop, or all."""
+
+    @property
+    def is_blockwise(self) -> bool:
+        return bool(self.program.at("before"))
+
+    def from_outside(self, value: Value) -> Operand:
+        if value not in self.outside:
+            source = self.around.given(value)
+            self.outside[value] = Array(self.names.sequence(value), source.axes, source.dims)
+        array = self.outside[value]
+        return steps(array, START, STOP) if self.in_block else array
+
+    def steps_of(self, root: Value, lag: int) -> Operand:
+        if self.in_block and self.is_passing(root):
+            return steps(self.sequence(root), None, COUNT)
+        whole = self.at_all_steps(root, lag)
+        return steps(whole, START, STOP) if self.in_block else whole
+
+    def first_states(self) -> list[Statement]:
+        """The initial value of each state in front of its array."""
+        found: list[Statement] = []
+        for _, state in self.program.carries:
+            first = self.around.start(state)
+            assert first is not None
+            place = View(self.sequence(state), (At(sp.S.Zero), *[ALL] * (len(first.axes) + len(first.dims))))
+            found.append(Assign((place,), first))
+        return found
+
+    def everything(self) -> list[Statement]:
+        """All statements up to the outputs."""
+        once, starts = self.once(), self.first_states()
+        self.in_block = self.is_blockwise
+        before = [statement for equation in self.program.at("before") for statement in self.over_steps(equation)]
+        main = [*before, *self.loop(Cut(START, STOP) if self.in_block else ALL)]
+        self.in_block = False
+        if self.is_blockwise:
+            main = [Blocks(STEPS, BLOCK, START, STOP, COUNT, tuple(main))]
+        after = [statement for equation in self.program.at("after") for statement in self.over_steps(equation)]
+        given: list[Statement] = [Assign((array,), self.around.given(value)) for value, array in self.outside.items()]
+        return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main, *after]
+
+    def output(self, value: Value) -> tuple[Do, Entry]:
+        """(the copy, the array) of an output: it shares no memory with the tape."""
+        out = self.allocated(self.names.made(f"{self.names.of(value)}_out"), value.axes, sizes(value))
+        return copied(self.at_hand(value), out), out
+
+    def taped(self, value: Value) -> Operand:
+        """A value as the tape keeps it: states with the initial one in front."""
+        if not value.timed:
+            return self.read_once(value)
+        return self.sequence(value) if value in self.plan.states else self.at_hand(value)
+
+
+class Backward(Fast):
+    """Blocks of steps, the last first: coefficients of the block, the recurrence, what only accumulates."""
+
+    backwards = True
+
+    def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value]) -> None:
+        super().__init__(program, names, around, keep, PIECE)
+        self.results = set(program.results)
+        self.flats: dict[Operand, Array] = {}
+        self.cotangents: dict[Value, Array] = {}
+        self.totals: dict[Value, Entry] = {}
+
+    def steps_of(self, root: Value, lag: int) -> Operand:
+        return steps(self.sequence(root), None, COUNT)
+
+    def from_outside(self, value: Value) -> Operand:
+        source = self.around.given(value.like(lag=0))
+        name = f"{self.names.of(value)}_all"
+        if value.kind == "given":
+            self.cotangents[value] = Array(name, source.axes, source.dims)
+            return steps(self.allocated(name, (PIECE, *source.axes[1:]), source.dims), None, COUNT)
+        array = Array(name, source.axes, source.dims)
+        self.outside[value] = array
+        return array
+
+    def walked(self, value: Value) -> Operand:
+        """A cotangent is read from an array of ours, so that its views are there for every step."""
+        if value.kind != "given":
+            return super().walked(value)
+        view = self.from_outside(value)
+        assert isinstance(view, View)
+        array = Array(self.names.of(value), tuple(axis for axis in view.axes if axis != STEPS), view.dims)
+        self.views[PIECE][array] = view.of
+        return array
+
+    # ---- what only accumulates
+
+    def total(self, equation: Equation) -> list[Statement]:
+        """Add what a block contributes to a sum over steps."""
+        target = equation.target
+        entry = self.totals[target] = self.allocated(self.names.of(target), (), sizes(target))
+        value = equation.value
+        terms = value.args if isinstance(value, Plus) else [value]
+        return [Add(entry, self.contribution(term)) for term in terms]
+
+    def contribution(self, term: sp.MatrixExpr) -> Operand:
+        """The sum of a term over the steps of a block and all examples."""
+        number, rest = coefficient(term)
+        found = self.outer(rest) or self.plain_total(rest) or summed(rest, STEPS_AND_EXAMPLES, Parts(self.at_hand))
+        return found if number == 1 else elementwise("multiply", Number(number), found)
+
+    def outer(self, node: sp.MatrixExpr) -> Operand | None:
+        """Σ u vᵀ, Σ A u vᵀ as one product of all steps and examples; None where it is something else."""
+        if not isinstance(node, Times) or not isinstance(node.args[-1], Transposed):
+            return None
+        *left, right = node.args
+        right = right.args[0]
+        moving, still = left[-1], left[:-1]
+        if not (self.is_leaf(right) and self.is_leaf(moving) and len(still) < 2 and not any(map(is_timed, still))):
+            return None
+        u, v = self.flattened(moving), self.flattened(right)
+        columns = Call("transpose", (u,), (), (*u.dims, sp.S.One))
+        if still:
+            front = Lowering(self.at_hand)(still[0])
+            columns = Call("matmul", (front, columns), (), (still[0].shape[0], sp.S.One))
+        return Call("matmul", (columns, v), (), (node.shape[0], node.shape[1]))
+
+    def plain_total(self, node: sp.MatrixExpr) -> Operand | None:
+        """Σ v, Σ u ∘ v as one call; None where it is something else."""
+        if self.is_leaf(node) and node.shape[0] != 1:
+            flat = self.flattened(node)
+            ones = Call("full", (Number(sp.S.One),), flat.axes, ())
+            return Call("matmul", (ones, flat), (), sizes(node))
+        if isinstance(node, Hadamard) and len(node.args) == 2 and all(self.is_leaf(part) for part in node.args):
+            left, right = (self.at_hand(part) for part in node.args)
+            if left.dims == right.dims and len(left.dims) == 1:
+                return Call("inner", (left, right), (), sizes(node))
+        return None
+
+    @staticmethod
+    def is_leaf(node: sp.MatrixExpr) -> bool:
+        """Whether an expression is a vector of each step, or rows of one, that lies somewhere."""
+        is_value = isinstance(node, Value) or (isinstance(node, Rows) and isinstance(node.args[0], Value))
+        return is_value and is_timed(node) and node.shape[1] == 1 and node.shape[0] != 1
+
+    def flattened(self, node: sp.MatrixExpr) -> Operand:
+        """A vector of all steps and examples at hand, one a row."""
+        operand = self.at_hand(node)
+        inner, columns = operand, ALL
+        if isinstance(operand, View) and isinstance(operand.index[-1], Cut):
+            inner, columns = part(operand.of, (*operand.index[:-1], ALL)), operand.index[-1]
+        if inner not in self.flats:
+            self.flats[inner] = Array(self.names.made(f"{self.flat_name(node, inner)}_flat"), (f"{STEPS}*B",), inner.dims)
+        flat = self.flats[inner]
+        return part(flat, (ALL, columns))
+
+    def flat_name(self, node: sp.MatrixExpr, inner: Operand) -> str:
+        value = node.args[0] if isinstance(node, Rows) else node
+        if value.like(lag=0) not in self.plan.homes:
+            return self.names.of(value)
+        key = self.key(node)
+        return self.array_name(key.root) if self.plan.sizes.get(key.root) is None else self.name_of(key)
+
+    def gradient(self, equation: Equation) -> list[Statement]:
+        """A gradient for every step of the block."""
+        target, value = equation.target, equation.value
+        out = steps(self.result(target), START, STOP)
+        is_product = (
+            isinstance(value, Times) and coefficient(value)[0] == 1 and len(value.args) == 2 and not is_timed(value.args[0])
+        )
+        if is_product and self.is_leaf(value.args[1]) and value.args[0].shape[1] != 1 and value.shape[0] != 1:
+            matrix = turned(Lowering(self.at_hand)(value.args[0]))
+            return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
+        if not equation.terms:
+            return [copied(Number(sp.S.Zero), out)]
+        return [copied(value_of(equation, Parts(self.at_hand)), out)]
+
+    def result(self, value: Value) -> Entry:
+        """The array of a gradient at all steps."""
+        return self.allocated(self.names.made(f"{self.names.of(value)}_out"), value.axes, sizes(value))
+
+    # ---- all of it
+
+    def everything(self) -> list[Statement]:
+        """All statements up to the gradients."""
+        once = self.once()
+        before = [statement for equation in self.program.at("before") for statement in self.over_steps(equation)]
+        loop = self.loop()
+        between: list[Statement] = []
+        after: list[Statement] = []
+        for equation in self.program.at("after"):
+            if equation.accumulate:
+                after += [Comment(self.around.comment(equation)), *self.total(equation)]
+            elif equation.target in self.results:
+                after += [Comment(self.around.comment(equation)), *self.gradient(equation)]
+            else:
+                between += self.over_steps(equation)
+        after += self.kept_results()
+        flats: list[Statement] = [
+            Assign((flat,), Call("reshape", (inner,), flat.axes, flat.dims)) for inner, flat in self.flats.items()
+        ]
+        block = [*self.at_block(), *before, *loop, *between, *flats, *after]
+        whole: list[Statement] = [Blocks(STEPS, BLOCK, START, STOP, COUNT, tuple(block), backwards=True)]
+        zeros = [copied(Number(sp.S.Zero), entry) for entry in (*self.carry_buffers(), *self.totals.values())]
+        return [*self.plain_parameters(), *self.given_cotangents(), *once, *zeros, *self.invariant(), *whole, *self.finish()]
+
+    def carry_buffers(self) -> list[Entry]:
+        return [self.buffer(written) for _, written in self.program.carries]
+
+    def given_cotangents(self) -> list[Statement]:
+        return [Assign((array,), self.around.given(value)) for value, array in self.cotangents.items()]
+
+    def at_block(self) -> list[Statement]:
+        """The tape over the steps of a block, and the cotangents copied."""
+        found: list[Statement] = []
+        for value, array in self.outside.items():
+            source = self.around.given(value.like(lag=0))
+            shift = getattr(source, "front", 0) + value.lag
+            found.append(Assign((array,), steps(source, START + shift, STOP + shift)))
+        for array in self.cotangents.values():
+            entry = self.allocated(array.name, (PIECE, *array.axes[1:]), array.dims)
+            found.append(copied(steps(array, START, STOP), steps(entry, None, COUNT)))
+        return found
+
+    def kept_results(self) -> list[Statement]:
+        """Gradients that are there before the loop, or that it makes, copied out."""
+        found: list[Statement] = []
+        for equation in self.program.at("before", "step"):
+            target = equation.target
+            if target in self.results and target.kind == "cotangent" and target.timed:
+                out = steps(self.result(target), START, STOP)
+                found.append(copied(self.at_hand(target), out))
+        return found
+
+    def finish(self) -> list[Statement]:
+        """Equations at the end that aren't mere rows of a total: those are written where they are returned."""
+        found: list[Statement] = []
+        for equation in self.program.at("finish"):
+            if not self.is_rows(equation):
+                target = Array(self.names.of(equation.target), (), sizes(equation.target))
+                value = filled(value_of(equation, Parts(self.final)), (), target.dims)
+                found += [Comment(self.around.comment(equation)), Assign((target,), value)]
+        return found
+
+    @staticmethod
+    def is_rows(equation: Equation) -> bool:
+        value = equation.value
+        return bool(equation.terms) and isinstance(value, Rows) and isinstance(value.args[0], Value)
+
+    def final(self, node: sp.MatrixExpr) -> Operand:
+        """A value at the end: a total, a parameter, or what was made of such."""
+        value = node.args[0] if isinstance(node, Rows) else node
+        defined = self.plan.defined.get(value)
+        if value in self.totals:
+            return self.cut(self.totals[value], node)
+        if defined is not None and self.program.place(defined) == "finish" and self.is_rows(defined):
+            return self.cut(self.final(defined.value), node)
+        return self.cut(self.read_once(value), node)
+
+    def gradient_of(self, value: Value) -> Operand:
+        """A result as it is returned."""
+        if value.kind == "carry":
+            buffer = self.buffer(value)
+            return Call("copy", (buffer,), buffer.axes, buffer.dims)
+        return self.result(value) if value.timed else self.final(value)
