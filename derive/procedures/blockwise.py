@@ -60,6 +60,10 @@ class Forward(Fast):
     def is_blockwise(self) -> bool:
         return bool(self.program.at("before"))
 
+    @property
+    def is_by_blocks(self) -> bool:
+        return self.in_block
+
     def from_outside(self, value: Value) -> Operand:
         if value not in self.outside:
             source = self.around.given(value)

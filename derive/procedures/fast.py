@@ -140,9 +140,14 @@ class Fast(Places):
 
     # ---- memory
 
+    @property
+    def is_by_blocks(self) -> bool:
+        """Whether what is computed for many steps at once is so for those of a block."""
+        return self.length == PIECE
+
     def borrow_for(self, operand: Operand) -> Operand:
         """Operand for an operand, until the end of an equation."""
-        if STEPS in operand.axes:
+        if STEPS in operand.axes and self.is_by_blocks:
             whole = self.borrow((PIECE, *operand.axes[1:]), operand.dims)
             return View(whole, (Cut(None, COUNT), *[ALL] * (len(whole.axes) + len(whole.dims) - 1)))
         buffer = self.borrow(operand.axes, operand.dims)
