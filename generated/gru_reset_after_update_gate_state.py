@@ -1,4 +1,5 @@
-# Emitted by `python -m derive gru --reset after --update-gate state`. Don't edit: change the equations and emit again.
+# Emitted by `python -m derive gru --reset after --update-gate state`. Don't edit: change the equations and
+#     emit again.
 #
 #     z: zₜ = σ(W_z xₜ + U_z hₜ₋₁ + b_z)
 #     r: rₜ = σ(W_r xₜ + U_r hₜ₋₁ + b_r)
@@ -7,24 +8,25 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 9165f052c2387ec1
-# header     sha256 a93e8bf641e988c2
+# body       sha256 eb0e2eff2ed800c9
+# header     sha256 6380eb2585013b46
 #
 # per step and example:
-#     forward  6 matrix products (3 D H + 3 H^2 multiply-adds), 14 H elementwise operations
-#     backward 12 matrix products (6 D H + 6 H^2 multiply-adds), 19 H + 2 D elementwise operations
+#     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
+#     backward 4 matrix products (6 D H + 6 H^2 multiply-adds), 19 H elementwise operations
 #     saved    5 H numbers: h, z, r, u_h_tilde, h_tilde
 # fmt: off
 """The cell `gru --reset after --update-gate state` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
-`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
-k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
-In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
-In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
+An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a
+matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
+it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
+the next step, `dot_v` the tangent of v.
+In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
+step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
+array before and after a call, share its memory. A stack of k gates that no product reads has them one
+after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
+steps ahead of the loop.
 """
 
 import numpy as np
@@ -48,48 +50,56 @@ OUTPUTS = {}
 def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
-    parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
-    Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
-    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
-    and neither call uses the workspace.
+    parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros.
+    Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With
+    a workspace its arrays are reused: outputs and tape live until the next forward with it.
+    checkpoint_every=k keeps the states every k steps only; backward computes the steps between again, the
+    same gradients up to the order of summation, without the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
-    T, H = (sizes[name] for name in ("T", "H"))
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
     x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
     W_stack = m.W_stack
-    np.multiply(parameters["W_z"], 0.5, out=W_stack[:H])
-    np.multiply(parameters["W_r"], 0.5, out=W_stack[H:2 * H])
-    W_stack[2 * H:3 * H] = parameters["W_h"]
+    multiply(0.5, parameters["W_z"], W_stack[:H])
+    multiply(0.5, parameters["W_r"], W_stack[H:2 * H])
+    W_stack[2 * H:] = parameters["W_h"]
     # b_stack = [b_z_half; b_r_half; b_h]
     b_stack = m.b_stack
-    np.multiply(parameters["b_z"][:, None], 0.5, out=b_stack[:H])
-    np.multiply(parameters["b_r"][:, None], 0.5, out=b_stack[H:2 * H])
-    b_stack[2 * H:3 * H] = parameters["b_h"][:, None]
+    multiply(0.5, parameters["b_z"], b_stack[:H])
+    multiply(0.5, parameters["b_r"], b_stack[H:2 * H])
+    b_stack[2 * H:] = parameters["b_h"]
     # U_stack = [U_h; U_z_half; U_r_half]
     U_stack = m.U_stack
     U_stack[:H] = parameters["U_h"]
-    np.multiply(parameters["U_z"], 0.5, out=U_stack[H:2 * H])
-    np.multiply(parameters["U_r"], 0.5, out=U_stack[2 * H:3 * H])
-    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    multiply(0.5, parameters["U_z"], U_stack[H:2 * H])
+    multiply(0.5, parameters["U_r"], U_stack[2 * H:])
+    m.h_all[0] = state["h"]
     half = np.array(0.5, dtype)
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
         # a_stackₜ = W_stack xₜ + b_stack
-        _product(x_all[start:stop], W_stack.T, out=m.a_stack_all[:n])
-        np.add(m.a_stack_all[:n], b_stack.T, out=m.a_stack_all[:n])
-        for (
-            (a_stack_part_by_2, a_stack_part_2),
-            (stack, h_prev, z_r, stack_part_by_2, z, r, u_h_tilde, h_tilde, h),
-        ) in zip(m.ahead, m.steps[start:stop]):
+        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
+        add(m.a_stack_all[:n], b_stack, m.a_stack_all[:n])
+        for (a_stack_part_by_2, a_stack_part_2), (
+            stack,
+            h_prev,
+            z_r,
+            stack_part_by_2,
+            h_tilde,
+            r,
+            u_h_tilde,
+            h,
+            z,
+        ) in zip(m.ahead[:n], m.steps[start:stop]):
             # stackₜ = U_stack hₜ₋₁
             dot(h_prev, U_stack.T, stack)
             # a_stack_2ₜ = a_stackₜ[0:2*H] + stackₜ[H:3*H]
@@ -97,31 +107,31 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # tanh_a_stackₜ = tanh(a_stack_2ₜ)
             tanh(z_r, z_r)
             # z_rₜ = 0.5 + 0.5 tanh_a_stackₜ
-            multiply(z_r, half, z_r)
-            add(z_r, half, z_r)
+            multiply(half, z_r, z_r)
+            add(half, z_r, z_r)
             # zₜ = z_rₜ[0:H]
             # rₜ = z_rₜ[H:2*H]
             # u_h̃ₜ = stackₜ[0:H]
             # a_h̃ₜ = a_stackₜ[2*H:3*H] + rₜ ∘ u_h̃ₜ
             multiply(r, u_h_tilde, h_tilde)
-            add(h_tilde, a_stack_part_2, h_tilde)
+            add(a_stack_part_2, h_tilde, h_tilde)
             # h̃ₜ = tanh(a_h̃ₜ)
             tanh(h_tilde, h_tilde)
             # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
             subtract(h_prev, h_tilde, h)
             multiply(h, z, h)
-            add(h, h_tilde, h)
-    np.copyto(m.h_out, m.h_all[1:])
+            add(h_tilde, h, h)
+    m.h_out[...] = m.h_all[1:]
     outputs = {"h": m.h_out}
     tape = Tape(
         sizes,
         dtype,
         x=x_all,
         h=m.h_all,
-        z=m.a_stack_2_all[:, 0],
-        r=m.a_stack_2_all[:, 1],
+        z=m.z_r_all[:, 0],
+        r=m.z_r_all[:, 1],
         u_h_tilde=m.stack_all[..., :H],
-        h_tilde=m.a_h_tilde_all,
+        h_tilde=m.h_tilde_all,
     )
     return outputs, tape
 
@@ -129,34 +139,46 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
 def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
-    cotangents {name: (T, B, n)}; a missing one counts as zero.
-    Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    cotangents {name: (T, B, ...)}; a missing one counts as zero.
+    Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its
+    primal.
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _usable("backward", workspace)
     _taped("backward", parameters, tape)
-    _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
+    cotangents = _filled(
+        "backward",
+        "cotangents",
+        cotangents,
+        {**STATES, **OUTPUTS},
+        ("T", "B"),
+        sizes,
+        dtype,
+    )
     if tape.segments is not None:
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
+    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    cotangent_h_all = cotangents["h"]
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
     U_stack[:H] = parameters["U_h"]
     U_stack[H:2 * H] = parameters["U_z"]
-    U_stack[2 * H:3 * H] = parameters["U_r"]
+    U_stack[2 * H:] = parameters["U_r"]
     # W_stack = [W_z; W_r; W_h]
     W_stack = m.W_stack
     W_stack[:H] = parameters["W_z"]
     W_stack[H:2 * H] = parameters["W_r"]
-    W_stack[2 * H:3 * H] = parameters["W_h"]
+    W_stack[2 * H:] = parameters["W_h"]
     m.carry_h[...] = 0
-    add, dot, multiply = np.add, np.dot, np.multiply
-    carry_h = m.carry_h
+    m.d_W_stack[...] = 0
+    m.d_U_stack[...] = 0
+    m.d_b_stack[...] = 0
     d_h = m.d_h
+    carry_h = m.carry_h
     buffer_2 = m.buffer_2
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
@@ -167,59 +189,59 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         u_h_tilde_all = tape.u_h_tilde[start:stop]
         h_prev_all = tape.h[start:stop]
         x_all = tape.x[start:stop]
-        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
+        m.cotangent_h_all[:n] = cotangent_h_all[start:stop]
         # k_a_h̃ₜ = (1 − zₜ) ∘ (1 − h̃ₜ²)
-        np.subtract(1, z_all, out=m.k_stack_all[:n, 3])
-        np.multiply(h_tilde_all, h_tilde_all, out=m.buffer_1[:n])
-        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n, 3], m.buffer_1[:n], out=m.k_stack_all[:n, 3])
+        subtract(1, z_all, m.k_stack_all[:n, 3])
+        multiply(h_tilde_all, h_tilde_all, m.buffer_1[:n])
+        subtract(1, m.buffer_1[:n], m.buffer_1[:n])
+        multiply(m.k_stack_all[:n, 3], m.buffer_1[:n], m.k_stack_all[:n, 3])
         # k_u_h̃ₜ = k_a_h̃ₜ ∘ rₜ
-        np.multiply(m.k_stack_all[:n, 3], r_all, out=m.k_stack_all[:n, 0])
+        multiply(m.k_stack_all[:n, 3], r_all, m.k_stack_all[:n, 0])
         # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
-        np.subtract(1, r_all, out=m.k_stack_all[:n, 2])
-        np.multiply(m.k_stack_all[:n, 2], m.k_stack_all[:n, 0], out=m.k_stack_all[:n, 2])
-        np.multiply(m.k_stack_all[:n, 2], u_h_tilde_all, out=m.k_stack_all[:n, 2])
+        subtract(1, r_all, m.k_stack_all[:n, 2])
+        multiply(m.k_stack_all[:n, 2], m.k_stack_all[:n, 0], m.k_stack_all[:n, 2])
+        multiply(m.k_stack_all[:n, 2], u_h_tilde_all, m.k_stack_all[:n, 2])
         # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
-        np.subtract(h_prev_all, h_tilde_all, out=m.k_stack_all[:n, 1])
-        np.multiply(m.k_stack_all[:n, 1], z_all, out=m.k_stack_all[:n, 1])
-        np.subtract(1, z_all, out=m.buffer_1[:n])
-        np.multiply(m.k_stack_all[:n, 1], m.buffer_1[:n], out=m.k_stack_all[:n, 1])
-        # k_hₜ = zₜ
-        m.k_h_all[:n][...] = z_all
+        subtract(h_prev_all, h_tilde_all, m.k_stack_all[:n, 1])
+        multiply(m.k_stack_all[:n, 1], z_all, m.k_stack_all[:n, 1])
+        subtract(1, z_all, m.buffer_1[:n])
+        multiply(m.k_stack_all[:n, 1], m.buffer_1[:n], m.k_stack_all[:n, 1])
         # k_stackₜ = [k_u_h̃ₜ; k_a_zₜ; k_a_rₜ; k_a_h̃ₜ]
-        for cotangent_h, d_stack_by_4, k_stack, d_stack_part, k_h in reversed(m.steps[:n]):
+        for z, (
+            cotangent_h,
+            d_stack_by_4,
+            k_stack,
+            d_stack_part,
+        ) in zip(reversed(z_all), reversed(m.steps[:n])):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
             multiply(d_h, k_stack, d_stack_by_4)
-            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ k_hₜ
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ zₜ
             dot(d_stack_part, U_stack, carry_h)
-            multiply(d_h, k_h, buffer_2)
+            multiply(d_h, z, buffer_2)
             add(carry_h, buffer_2, carry_h)
         d_stack_flat = m.d_stack_all[:n].reshape(n * B, 4 * H)
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[H:4*H]
-        np.matmul(d_stack_flat[:, H:4 * H], W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        dot(d_stack_flat[..., H:], W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[H:4*H] xₜᵀ
-        _add(m.d_W_stack, d_stack_flat[:, H:4 * H].T, x_flat, stop == T)
+        m.d_W_stack += d_stack_flat[..., H:].T @ x_flat
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ[0:3*H] hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_stack_flat[:, :3 * H].T, h_prev_flat, stop == T)
+        m.d_U_stack += d_stack_flat[..., :3 * H].T @ h_prev_flat
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[H:4*H]
-        _add(m.d_b_stack, d_stack_flat[:, H:4 * H].T, np.ones((n * B, 1), dtype), stop == T)
-    if T == 0:
-        for total in (m.d_W_stack, m.d_U_stack, m.d_b_stack,):
-            total[...] = 0
+        m.d_b_stack += np.ones((n * B,), dtype) @ d_stack_flat[..., H:]
     return Gradients(
         parameters={
             "W_z": m.d_W_stack[:H],
             "U_z": m.d_U_stack[H:2 * H],
-            "b_z": m.d_b_stack[:H, 0],
+            "b_z": m.d_b_stack[:H],
             "W_r": m.d_W_stack[H:2 * H],
-            "U_r": m.d_U_stack[2 * H:3 * H],
-            "b_r": m.d_b_stack[H:2 * H, 0],
-            "W_h": m.d_W_stack[2 * H:3 * H],
-            "b_h": m.d_b_stack[2 * H:3 * H, 0],
+            "U_r": m.d_U_stack[2 * H:],
+            "b_r": m.d_b_stack[H:2 * H],
+            "W_h": m.d_W_stack[2 * H:],
+            "b_h": m.d_b_stack[2 * H:],
             "U_h": m.d_U_stack[:H],
         },
         inputs={"x": m.d_x_out},
@@ -228,50 +250,64 @@ def backward(parameters, tape, cotangents, *, workspace=None):
 
 
 def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_state):
-    """Forward mode: how every state and output moves, {name: (T, B, n)}, when the arguments move along the tangents.
+    """Forward mode: how states and outputs move, {name: (T, B, ...)}, when the arguments move along
+    tangents.
 
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
-    _sizes("jvp", parameters, inputs, state)
+    sizes, dtype = _sizes("jvp", parameters, inputs, state)
+    tangent_parameters = _filled(
+        "jvp",
+        "tangent_parameters",
+        tangent_parameters,
+        PARAMETERS,
+        (),
+        sizes,
+        dtype,
+    )
+    tangent_inputs = _filled("jvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
+    tangent_state = _filled("jvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
     _, tape = forward(parameters, inputs, state)
-    _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
-    _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
-    _names("jvp", "tangent_state", {} if tangent_state is None else tangent_state, STATES, complete=False)
-    sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
-    x_all = tape.x.transpose(0, 2, 1)
-    h_all = tape.h.transpose(0, 2, 1)
-    z_all = tape.z.transpose(0, 2, 1)
-    r_all = tape.r.transpose(0, 2, 1)
-    u_h_tilde_all = tape.u_h_tilde.transpose(0, 2, 1)
-    h_tilde_all = tape.h_tilde.transpose(0, 2, 1)
-    dot_W_z = _direction("jvp", tangent_parameters, "W_z", PARAMETERS["W_z"], sizes, dtype)
-    dot_U_z = _direction("jvp", tangent_parameters, "U_z", PARAMETERS["U_z"], sizes, dtype)
-    dot_b_z = _direction("jvp", tangent_parameters, "b_z", PARAMETERS["b_z"], sizes, dtype)
-    dot_W_r = _direction("jvp", tangent_parameters, "W_r", PARAMETERS["W_r"], sizes, dtype)
-    dot_U_r = _direction("jvp", tangent_parameters, "U_r", PARAMETERS["U_r"], sizes, dtype)
-    dot_b_r = _direction("jvp", tangent_parameters, "b_r", PARAMETERS["b_r"], sizes, dtype)
-    dot_W_h = _direction("jvp", tangent_parameters, "W_h", PARAMETERS["W_h"], sizes, dtype)
-    dot_b_h = _direction("jvp", tangent_parameters, "b_h", PARAMETERS["b_h"], sizes, dtype)
-    dot_U_h = _direction("jvp", tangent_parameters, "U_h", PARAMETERS["U_h"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    dot_W_z = tangent_parameters["W_z"]
+    dot_W_r = tangent_parameters["W_r"]
+    dot_W_h = tangent_parameters["W_h"]
+    W_z = parameters["W_z"]
+    W_r = parameters["W_r"]
+    W_h = parameters["W_h"]
+    dot_b_z = tangent_parameters["b_z"]
+    dot_b_r = tangent_parameters["b_r"]
+    dot_b_h = tangent_parameters["b_h"]
+    dot_U_h = tangent_parameters["U_h"]
+    dot_U_z = tangent_parameters["U_z"]
+    dot_U_r = tangent_parameters["U_r"]
+    U_h = parameters["U_h"]
+    U_z = parameters["U_z"]
+    U_r = parameters["U_r"]
+    x_all = tape.x
+    dot_x_all = tangent_inputs["x"]
+    h_all = tape.h
+    z_all = tape.z
+    r_all = tape.r
+    u_h_tilde_all = tape.u_h_tilde
+    h_tilde_all = tape.h_tilde
     # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
-    dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=0)
+    dot_W_stack = np.concatenate([dot_W_z, dot_W_r, dot_W_h], axis=-2)
     # W_stack = [W_z; W_r; W_h]
-    W_stack = np.concatenate([parameters[name] for name in ("W_z", "W_r", "W_h")])
+    W_stack = np.concatenate([W_z, W_r, W_h], axis=-2)
     # ḃ_stack = [ḃ_z; ḃ_r; ḃ_h]
-    dot_b_stack = np.concatenate([dot_b_z, dot_b_r, dot_b_h], axis=0)
+    dot_b_stack = np.concatenate([dot_b_z, dot_b_r, dot_b_h], axis=-1)
     # U̇_stack = [U̇_h; U̇_z; U̇_r]
-    dot_U_stack = np.concatenate([dot_U_h, dot_U_z, dot_U_r], axis=0)
+    dot_U_stack = np.concatenate([dot_U_h, dot_U_z, dot_U_r], axis=-2)
     # U_stack = [U_h; U_z; U_r]
-    U_stack = np.concatenate([parameters[name] for name in ("U_h", "U_z", "U_r")])
+    U_stack = np.concatenate([U_h, U_z, U_r], axis=-2)
     # ȧ_stackₜ = Ẇ_stack xₜ + W_stack ẋₜ + ḃ_stack
-    dot_a_stack_all = dot_W_stack @ x_all + W_stack @ dot_x_all + dot_b_stack
+    dot_a_stack_all = x_all @ dot_W_stack.T + dot_x_all @ W_stack.T + dot_b_stack
     # ṡtack_inₜ = U̇_stack hₜ₋₁
-    dot_stack_in_all = dot_U_stack @ h_all[:-1]
-    dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
+    dot_stack_in_all = h_all[:-1] @ dot_U_stack.T
+    dot_h_all = np.empty((T + 1, B, H), dtype)
+    dot_h_all[0] = tangent_state["h"]
     for t in range(T):
         dot_stack_in = dot_stack_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -282,100 +318,341 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         h_tilde = h_tilde_all[t]
         h_prev = h_all[t]
         # ṡtackₜ = ṡtack_inₜ + U_stack ḣₜ₋₁
-        dot_stack = dot_stack_in + U_stack @ dot_h_prev
+        dot_stack = dot_stack_in + dot_h_prev @ U_stack.T
         # ȧ_zₜ = ȧ_stackₜ[0:H] + ṡtackₜ[H:2*H]
-        dot_a_z = dot_a_stack[:H] + dot_stack[H:2 * H]
+        dot_a_z = dot_a_stack[..., :H] + dot_stack[..., H:2 * H]
         # żₜ = zₜ ∘ (1 − zₜ) ∘ ȧ_zₜ
         dot_z = z * (1 - z) * dot_a_z
         # ȧ_rₜ = ȧ_stackₜ[H:2*H] + ṡtackₜ[2*H:3*H]
-        dot_a_r = dot_a_stack[H:2 * H] + dot_stack[2 * H:3 * H]
+        dot_a_r = dot_a_stack[..., H:2 * H] + dot_stack[..., 2 * H:]
         # ṙₜ = rₜ ∘ (1 − rₜ) ∘ ȧ_rₜ
         dot_r = r * (1 - r) * dot_a_r
         # ȧ_h̃ₜ = ȧ_stackₜ[2*H:3*H] + ṙₜ ∘ u_h̃ₜ + rₜ ∘ ṡtackₜ[0:H]
-        dot_a_h_tilde = dot_a_stack[2 * H:3 * H] + dot_r * u_h_tilde + r * dot_stack[:H]
+        dot_a_h_tilde = dot_a_stack[..., 2 * H:] + dot_r * u_h_tilde + r * dot_stack[..., :H]
         # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
         dot_h_tilde = (1 - h_tilde**2) * dot_a_h_tilde
         # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
-        dot_h_all[t + 1] = -dot_z * h_tilde + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
-    return {"h": _batch_first(dot_h_all[1:])}
+        dot_h_all[t + 1] = -(dot_z * h_tilde) + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
+    return {"h": dot_h_all[1:]}
+
+
+def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state):
+    """Second order: how gradients move when the arguments move along tangents, cotangents held.
+
+    state None is zeros, tangent_state None, a missing cotangent and a missing tangent are zero. Returns
+    Gradients.
+    Raises ValueError on a name, shape or dtype that doesn't fit.
+    """
+    sizes, dtype = _sizes("hvp", parameters, inputs, state)
+    state = _filled("hvp", "state", state, STATES, ("B",), sizes, dtype)
+    cotangents = _filled("hvp", "cotangents", cotangents, {**STATES, **OUTPUTS}, ("T", "B"), sizes, dtype)
+    tangent_parameters = _filled(
+        "hvp",
+        "tangent_parameters",
+        tangent_parameters,
+        PARAMETERS,
+        (),
+        sizes,
+        dtype,
+    )
+    tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
+    tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    W_z = parameters["W_z"]
+    U_z = parameters["U_z"]
+    b_z = parameters["b_z"]
+    W_r = parameters["W_r"]
+    U_r = parameters["U_r"]
+    b_r = parameters["b_r"]
+    U_h = parameters["U_h"]
+    W_h = parameters["W_h"]
+    b_h = parameters["b_h"]
+    dot_W_z = tangent_parameters["W_z"]
+    dot_U_z = tangent_parameters["U_z"]
+    dot_b_z = tangent_parameters["b_z"]
+    dot_W_r = tangent_parameters["W_r"]
+    dot_U_r = tangent_parameters["U_r"]
+    dot_b_r = tangent_parameters["b_r"]
+    dot_U_h = tangent_parameters["U_h"]
+    dot_W_h = tangent_parameters["W_h"]
+    dot_b_h = tangent_parameters["b_h"]
+    x_all = inputs["x"]
+    dot_x_all = tangent_inputs["x"]
+    cotangent_h_all = cotangents["h"]
+    z_all = np.empty((T, B, H), dtype)
+    r_all = np.empty((T, B, H), dtype)
+    u_h_tilde_all = np.empty((T, B, H), dtype)
+    h_tilde_all = np.empty((T, B, H), dtype)
+    h_all = np.empty((T + 1, B, H), dtype)
+    h_all[0] = state["h"]
+    s_1_all = np.empty((T, B, H), dtype)
+    dot_z_all = np.empty((T, B, H), dtype)
+    dot_r_all = np.empty((T, B, H), dtype)
+    dot_u_h_tilde_all = np.empty((T, B, H), dtype)
+    dot_h_tilde_all = np.empty((T, B, H), dtype)
+    dot_h_all = np.empty((T + 1, B, H), dtype)
+    dot_h_all[0] = tangent_state["h"]
+    for t in range(T):
+        x = x_all[t]
+        h_prev = h_all[t]
+        dot_x = dot_x_all[t]
+        dot_h_prev = dot_h_all[t]
+        # a_zₜ = W_z xₜ + U_z hₜ₋₁ + b_z
+        a_z = x @ W_z.T + h_prev @ U_z.T + b_z
+        # zₜ = σ(a_zₜ)
+        z = z_all[t] = sigma(a_z)
+        # a_rₜ = W_r xₜ + U_r hₜ₋₁ + b_r
+        a_r = x @ W_r.T + h_prev @ U_r.T + b_r
+        # rₜ = σ(a_rₜ)
+        r = r_all[t] = sigma(a_r)
+        # u_h̃ₜ = U_h hₜ₋₁
+        u_h_tilde = u_h_tilde_all[t] = h_prev @ U_h.T
+        # a_h̃ₜ = W_h xₜ + b_h + rₜ ∘ u_h̃ₜ
+        a_h_tilde = x @ W_h.T + b_h + r * u_h_tilde
+        # h̃ₜ = tanh(a_h̃ₜ)
+        h_tilde = h_tilde_all[t] = np.tanh(a_h_tilde)
+        # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
+        h_all[t + 1] = (1 - z) * h_tilde + z * h_prev
+        # s_1ₜ = 1 − h̃ₜ²
+        s_1 = s_1_all[t] = 1 - h_tilde**2
+        # ȧ_zₜ = Ẇ_z xₜ + W_z ẋₜ + U̇_z hₜ₋₁ + U_z ḣₜ₋₁ + ḃ_z
+        dot_a_z = x @ dot_W_z.T + dot_x @ W_z.T + h_prev @ dot_U_z.T + dot_h_prev @ U_z.T + dot_b_z
+        # żₜ = zₜ ∘ (1 − zₜ) ∘ ȧ_zₜ
+        dot_z = dot_z_all[t] = z * (1 - z) * dot_a_z
+        # ȧ_rₜ = Ẇ_r xₜ + W_r ẋₜ + U̇_r hₜ₋₁ + U_r ḣₜ₋₁ + ḃ_r
+        dot_a_r = x @ dot_W_r.T + dot_x @ W_r.T + h_prev @ dot_U_r.T + dot_h_prev @ U_r.T + dot_b_r
+        # ṙₜ = rₜ ∘ (1 − rₜ) ∘ ȧ_rₜ
+        dot_r = dot_r_all[t] = r * (1 - r) * dot_a_r
+        # u̇_h̃ₜ = U̇_h hₜ₋₁ + U_h ḣₜ₋₁
+        dot_u_h_tilde = dot_u_h_tilde_all[t] = h_prev @ dot_U_h.T + dot_h_prev @ U_h.T
+        # ȧ_h̃ₜ = Ẇ_h xₜ + W_h ẋₜ + ḃ_h + ṙₜ ∘ u_h̃ₜ + rₜ ∘ u̇_h̃ₜ
+        dot_a_h_tilde = x @ dot_W_h.T + dot_x @ W_h.T + dot_b_h + dot_r * u_h_tilde + r * dot_u_h_tilde
+        # h̃̇ₜ = s_1ₜ ∘ ȧ_h̃ₜ
+        dot_h_tilde = dot_h_tilde_all[t] = s_1 * dot_a_h_tilde
+        # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
+        dot_h_all[t + 1] = -(dot_z * h_tilde) + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
+    d_a_h_tilde_all = np.empty((T, B, H), dtype)
+    d_u_h_tilde_all = np.empty((T, B, H), dtype)
+    d_a_r_all = np.empty((T, B, H), dtype)
+    d_a_z_all = np.empty((T, B, H), dtype)
+    dot_d_a_h_tilde_all = np.empty((T, B, H), dtype)
+    dot_d_u_h_tilde_all = np.empty((T, B, H), dtype)
+    dot_d_a_r_all = np.empty((T, B, H), dtype)
+    dot_d_a_z_all = np.empty((T, B, H), dtype)
+    carry_h = np.zeros((B, H), dtype)
+    dot_carry_h = np.zeros((B, H), dtype)
+    for t in reversed(range(T)):
+        cotangent_h = cotangent_h_all[t]
+        z = z_all[t]
+        s_1 = s_1_all[t]
+        r = r_all[t]
+        u_h_tilde = u_h_tilde_all[t]
+        h_prev = h_all[t]
+        h_tilde = h_tilde_all[t]
+        dot_z = dot_z_all[t]
+        dot_h_tilde = dot_h_tilde_all[t]
+        dot_r = dot_r_all[t]
+        dot_u_h_tilde = dot_u_h_tilde_all[t]
+        dot_h_prev = dot_h_all[t]
+        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+        d_h = cotangent_h + carry_h
+        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ (1 − zₜ)
+        d_h_tilde = d_h * (1 - z)
+        # ∂L/∂a_h̃ₜ = ∂L/∂h̃ₜ ∘ s_1ₜ
+        d_a_h_tilde = d_a_h_tilde_all[t] = d_h_tilde * s_1
+        # ∂L/∂u_h̃ₜ = ∂L/∂a_h̃ₜ ∘ rₜ
+        d_u_h_tilde = d_u_h_tilde_all[t] = d_a_h_tilde * r
+        # ∂L/∂rₜ = ∂L/∂a_h̃ₜ ∘ u_h̃ₜ
+        d_r = d_a_h_tilde * u_h_tilde
+        # ∂L/∂a_rₜ = ∂L/∂rₜ ∘ rₜ ∘ (1 − rₜ)
+        d_a_r = d_a_r_all[t] = d_r * r * (1 - r)
+        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
+        d_z = d_h * (h_prev - h_tilde)
+        # ∂L/∂a_zₜ = ∂L/∂zₜ ∘ zₜ ∘ (1 − zₜ)
+        d_a_z = d_a_z_all[t] = d_z * z * (1 - z)
+        # ∂L/∂hₜ₋₁|ₜ = U_zᵀ ∂L/∂a_zₜ + U_rᵀ ∂L/∂a_rₜ + U_hᵀ ∂L/∂u_h̃ₜ + ∂L/∂hₜ ∘ zₜ
+        carry_h = d_a_z @ U_z + d_a_r @ U_r + d_u_h_tilde @ U_h + d_h * z
+        # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
+        dot_d_h = dot_carry_h
+        # s_2ₜ = ∂L/∂hₜ ∘ żₜ
+        s_2 = d_h * dot_z
+        # ∂L̇/∂h̃ₜ = ∂L̇/∂hₜ ∘ (1 − zₜ) − s_2ₜ
+        dot_d_h_tilde = dot_d_h * (1 - z) - s_2
+        # ∂L̇/∂a_h̃ₜ = ∂L̇/∂h̃ₜ ∘ s_1ₜ − 2 ∂L/∂h̃ₜ ∘ h̃ₜ ∘ h̃̇ₜ
+        dot_d_a_h_tilde = dot_d_a_h_tilde_all[t] = (
+            dot_d_h_tilde * s_1 - 2 * (d_h_tilde * h_tilde * dot_h_tilde)
+        )
+        # ∂L̇/∂u_h̃ₜ = ∂L̇/∂a_h̃ₜ ∘ rₜ + ∂L/∂a_h̃ₜ ∘ ṙₜ
+        dot_d_u_h_tilde = dot_d_u_h_tilde_all[t] = dot_d_a_h_tilde * r + d_a_h_tilde * dot_r
+        # ∂L̇/∂rₜ = ∂L̇/∂a_h̃ₜ ∘ u_h̃ₜ + ∂L/∂a_h̃ₜ ∘ u̇_h̃ₜ
+        dot_d_r = dot_d_a_h_tilde * u_h_tilde + d_a_h_tilde * dot_u_h_tilde
+        # ∂L̇/∂a_rₜ = ∂L̇/∂rₜ ∘ rₜ ∘ (1 − rₜ) + ∂L/∂rₜ ∘ ṙₜ ∘ (1 − rₜ) − ∂L/∂rₜ ∘ rₜ ∘ ṙₜ
+        dot_d_a_r = dot_d_a_r_all[t] = dot_d_r * r * (1 - r) + d_r * dot_r * (1 - r) - d_r * r * dot_r
+        # ∂L̇/∂zₜ = −∂L̇/∂hₜ ∘ h̃ₜ − ∂L/∂hₜ ∘ h̃̇ₜ + ∂L̇/∂hₜ ∘ hₜ₋₁ + ∂L/∂hₜ ∘ ḣₜ₋₁
+        dot_d_z = -(dot_d_h * h_tilde) - d_h * dot_h_tilde + dot_d_h * h_prev + d_h * dot_h_prev
+        # ∂L̇/∂a_zₜ = ∂L̇/∂zₜ ∘ zₜ ∘ (1 − zₜ) + ∂L/∂zₜ ∘ żₜ ∘ (1 − zₜ) − ∂L/∂zₜ ∘ zₜ ∘ żₜ
+        dot_d_a_z = dot_d_a_z_all[t] = dot_d_z * z * (1 - z) + d_z * dot_z * (1 - z) - d_z * z * dot_z
+        # ∂L̇/∂hₜ₋₁|ₜ = U̇_zᵀ ∂L/∂a_zₜ + U_zᵀ ∂L̇/∂a_zₜ + U̇_rᵀ ∂L/∂a_rₜ + U_rᵀ ∂L̇/∂a_rₜ + U̇_hᵀ ∂L/∂u_h̃ₜ
+        #     + U_hᵀ ∂L̇/∂u_h̃ₜ + ∂L̇/∂hₜ ∘ zₜ + s_2ₜ
+        dot_carry_h = (
+            d_a_z @ dot_U_z
+            + dot_d_a_z @ U_z
+            + d_a_r @ dot_U_r
+            + dot_d_a_r @ U_r
+            + d_u_h_tilde @ dot_U_h
+            + dot_d_u_h_tilde @ U_h
+            + dot_d_h * z
+            + s_2
+        )
+    # ∂L̇/∂xₜ = Ẇ_zᵀ ∂L/∂a_zₜ + W_zᵀ ∂L̇/∂a_zₜ + Ẇ_rᵀ ∂L/∂a_rₜ + W_rᵀ ∂L̇/∂a_rₜ + Ẇ_hᵀ ∂L/∂a_h̃ₜ + W_hᵀ ∂L̇/∂a_h̃ₜ
+    dot_d_x_all = (
+        d_a_z_all @ dot_W_z
+        + dot_d_a_z_all @ W_z
+        + d_a_r_all @ dot_W_r
+        + dot_d_a_r_all @ W_r
+        + d_a_h_tilde_all @ dot_W_h
+        + dot_d_a_h_tilde_all @ W_h
+    )
+    # ∂L̇/∂W_z = Σₜ (∂L̇/∂a_zₜ xₜᵀ + ∂L/∂a_zₜ ẋₜᵀ)
+    dot_d_W_z = (
+        np.tensordot(dot_d_a_z_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_z_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_z = Σₜ (∂L̇/∂a_zₜ hₜ₋₁ᵀ + ∂L/∂a_zₜ ḣₜ₋₁ᵀ)
+    dot_d_U_z = (
+        np.tensordot(dot_d_a_z_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_z_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂b_z = Σₜ ∂L̇/∂a_zₜ
+    dot_d_b_z = dot_d_a_z_all.sum(axis=(0, 1))
+    # ∂L̇/∂W_r = Σₜ (∂L̇/∂a_rₜ xₜᵀ + ∂L/∂a_rₜ ẋₜᵀ)
+    dot_d_W_r = (
+        np.tensordot(dot_d_a_r_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_r_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_r = Σₜ (∂L̇/∂a_rₜ hₜ₋₁ᵀ + ∂L/∂a_rₜ ḣₜ₋₁ᵀ)
+    dot_d_U_r = (
+        np.tensordot(dot_d_a_r_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_r_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂b_r = Σₜ ∂L̇/∂a_rₜ
+    dot_d_b_r = dot_d_a_r_all.sum(axis=(0, 1))
+    # ∂L̇/∂W_h = Σₜ (∂L̇/∂a_h̃ₜ xₜᵀ + ∂L/∂a_h̃ₜ ẋₜᵀ)
+    dot_d_W_h = (
+        np.tensordot(dot_d_a_h_tilde_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_h_tilde_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂b_h = Σₜ ∂L̇/∂a_h̃ₜ
+    dot_d_b_h = dot_d_a_h_tilde_all.sum(axis=(0, 1))
+    # ∂L̇/∂U_h = Σₜ (∂L̇/∂u_h̃ₜ hₜ₋₁ᵀ + ∂L/∂u_h̃ₜ ḣₜ₋₁ᵀ)
+    dot_d_U_h = (
+        np.tensordot(dot_d_u_h_tilde_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_u_h_tilde_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    return Gradients(
+        parameters={
+            "W_z": dot_d_W_z,
+            "U_z": dot_d_U_z,
+            "b_z": dot_d_b_z,
+            "W_r": dot_d_W_r,
+            "U_r": dot_d_U_r,
+            "b_r": dot_d_b_r,
+            "W_h": dot_d_W_h,
+            "b_h": dot_d_b_h,
+            "U_h": dot_d_U_h,
+        },
+        inputs={"x": dot_d_x_all},
+        state={"h": dot_carry_h},
+    )
 
 
 def step_jacobian(parameters, tape):
-    """d(all states after step t) / d(all states before it), (T, B, S, S), states in the order of STATES.
+    """d(all states after step t) / d(all states before it), (T, B, S, S).
 
+    States are in the order of STATES, matrices row by row. Each direction of the states before a step is
+    a tangent; they are the first axis of the arrays below.
     Raises ValueError on a tape that isn't forward's.
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
     if tape.segments is not None:
         return _jacobian_by_segments(parameters, tape)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    directions = H
+    seeds = np.eye(directions, dtype=dtype)
+    U_h = parameters["U_h"]
     U_z = parameters["U_z"]
     U_r = parameters["U_r"]
-    U_h = parameters["U_h"]
-    h_prev = tape.h[:-1]
-    z = tape.z
-    r = tape.r
-    u_h_tilde = tape.u_h_tilde
-    h_tilde = tape.h_tilde
-    # ∂zₜ/∂hₜ₋₁ = diag(zₜ ∘ (1 − zₜ)) U_z
-    d_z_d_h = (z * (1 - z))[..., None] * U_z
-    # ∂rₜ/∂hₜ₋₁ = diag(rₜ ∘ (1 − rₜ)) U_r
-    d_r_d_h = (r * (1 - r))[..., None] * U_r
-    # ∂a_h̃ₜ/∂hₜ₋₁ = diag(u_h̃ₜ) ∂rₜ/∂hₜ₋₁ + diag(rₜ) U_h
-    d_a_h_tilde_d_h = u_h_tilde[..., None] * d_r_d_h + r[..., None] * U_h
-    # ∂h̃ₜ/∂hₜ₋₁ = diag(1 − h̃ₜ²) ∂a_h̃ₜ/∂hₜ₋₁
-    d_h_tilde_d_h = (1 - h_tilde**2)[..., None] * d_a_h_tilde_d_h
-    # ∂hₜ/∂hₜ₋₁ = −diag(h̃ₜ) ∂zₜ/∂hₜ₋₁ + diag(1 − zₜ) ∂h̃ₜ/∂hₜ₋₁ + diag(hₜ₋₁) ∂zₜ/∂hₜ₋₁ + diag(zₜ)
-    d_h_d_h = (
-        -h_tilde[..., None] * d_z_d_h
-        + (1 - z)[..., None] * d_h_tilde_d_h
-        + h_prev[..., None] * d_z_d_h
-        + z[..., None] * np.eye(H, dtype=dtype)
+    dot_h_prev = seeds
+    z_all = tape.z
+    r_all = tape.r
+    u_h_tilde_all = tape.u_h_tilde
+    h_tilde_all = tape.h_tilde
+    h_all = tape.h
+    # U_stack = [U_h; U_z; U_r]
+    U_stack = np.concatenate([U_h, U_z, U_r], axis=-2)
+    # ṡtackₜ = U_stack ḣₜ₋₁
+    dot_stack_all = np.broadcast_to((dot_h_prev @ U_stack.T)[..., None, None, :], (directions, T, B, 3 * H))
+    # ȧ_zₜ = ṡtackₜ[H:2*H]
+    dot_a_z_all = dot_stack_all[..., H:2 * H]
+    # żₜ = zₜ ∘ (1 − zₜ) ∘ ȧ_zₜ
+    dot_z_all = z_all * (1 - z_all) * dot_a_z_all
+    # ȧ_rₜ = ṡtackₜ[2*H:3*H]
+    dot_a_r_all = dot_stack_all[..., 2 * H:]
+    # ṙₜ = rₜ ∘ (1 − rₜ) ∘ ȧ_rₜ
+    dot_r_all = r_all * (1 - r_all) * dot_a_r_all
+    # ȧ_h̃ₜ = ṙₜ ∘ u_h̃ₜ + rₜ ∘ ṡtackₜ[0:H]
+    dot_a_h_tilde_all = dot_r_all * u_h_tilde_all + r_all * dot_stack_all[..., :H]
+    # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
+    dot_h_tilde_all = (1 - h_tilde_all**2) * dot_a_h_tilde_all
+    # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
+    dot_h_all = (
+        -(dot_z_all * h_tilde_all)
+        + (1 - z_all) * dot_h_tilde_all
+        + dot_z_all * h_all[:-1]
+        + z_all * dot_h_prev[..., None, None, :]
     )
-    J = np.zeros((T, B, H, H), dtype)
-    J[..., :H, :H] = d_h_d_h
-    return J
+    return dot_h_all.transpose(1, 2, 3, 0).copy()
 
 
 class _Forward:
-    """The arrays of a forward pass, and the views of each step, made once."""
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
-        self.a_h_tilde_all = np.empty((T, B, H), dtype)
-        self.a_stack_2_all = np.empty((T, 2, B, H), dtype)
         self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
-        self.b_stack = np.empty((3 * H, 1), dtype)
+        self.b_stack = np.empty((3 * H,), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
+        self.h_tilde_all = np.empty((T, B, H), dtype)
         self.stack_all = np.empty((T, B, 3 * H), dtype)
+        self.z_r_all = np.empty((T, 2, B, H), dtype)
         self.ahead = list(
             zip(
                 self.a_stack_all[..., :2 * H].reshape(self.block, B, 2, H).transpose(0, 2, 1, 3),
-                self.a_stack_all[..., 2 * H:3 * H],
+                self.a_stack_all[..., 2 * H:],
             )
         )
         self.steps = list(
             zip(
                 self.stack_all,
                 self.h_all[:-1],
-                self.a_stack_2_all,
-                self.stack_all[..., H:3 * H].reshape(T, B, 2, H).transpose(0, 2, 1, 3),
-                self.a_stack_2_all[:, 0],
-                self.a_stack_2_all[:, 1],
+                self.z_r_all,
+                self.stack_all[..., H:].reshape(T, B, 2, H).transpose(0, 2, 1, 3),
+                self.h_tilde_all,
+                self.z_r_all[:, 1],
                 self.stack_all[..., :H],
-                self.a_h_tilde_all,
                 self.h_all[1:],
+                self.z_r_all[:, 0],
             )
         )
 
 
 class _Backward:
-    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
@@ -388,11 +665,10 @@ class _Backward:
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)
         self.d_W_stack = np.empty((3 * H, D), dtype)
-        self.d_b_stack = np.empty((3 * H, 1), dtype)
+        self.d_b_stack = np.empty((3 * H,), dtype)
         self.d_h = np.empty((B, H), dtype)
         self.d_stack_all = np.empty((self.block, B, 4 * H), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
-        self.k_h_all = np.empty((self.block, B, H), dtype)
         self.k_stack_all = np.empty((self.block, 4, B, H), dtype)
         self.steps = list(
             zip(
@@ -400,13 +676,17 @@ class _Backward:
                 self.d_stack_all.reshape(self.block, B, 4, H).transpose(0, 2, 1, 3),
                 self.k_stack_all,
                 self.d_stack_all[..., :3 * H],
-                self.k_h_all,
             )
         )
 
 
 BLOCK = 512
-"""Steps times examples that a pass takes at once."""
+"""Steps times examples of a block: with fewer, products are too small; with more, it leaves the cache."""
+
+
+def sigma(z):
+    """The logistic function, in a form that can't overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 # ---- what the functions return, and what they refuse
@@ -423,12 +703,46 @@ class Tape:
 
 
 class Gradients:
-    """.parameters, .inputs and .state (the initial state): name -> gradient, each array shaped as its primal."""
+    """.parameters, .inputs and .state (the initial state): name -> gradient, shaped as its primal."""
 
     def __init__(self, parameters, inputs, state):
         self.parameters = parameters
         self.inputs = inputs
         self.state = state
+
+
+class Workspace:
+    """Arrays kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. "
+        "Make one with Workspace()."
+    )
 
 
 def _names(where, what, given, expected, complete=True):
@@ -463,7 +777,9 @@ def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
     is_array, kind = isinstance(array, np.ndarray), type(array).__name__
     if not is_array:
-        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+        raise ValueError(
+            f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."
+        )
     is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
     if not is_plain:
         raise ValueError(
@@ -472,19 +788,22 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         )
     if array.dtype not in _DTYPES:
         raise ValueError(
-            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
+            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. "
+            "Convert it."
         )
     if array.dtype != dtype:
         first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. "
+            "Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
+        words = [f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims]
+        expected = ", ".join(words) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -505,7 +824,7 @@ def _tables(where, parameters, inputs, state):
 
 
 def _sizes(where, parameters, inputs, state):
-    """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
+    """The sizes and the dtype of a call, read from its arrays, each checked against the others."""
     tables = _tables(where, parameters, inputs, state)
     sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
@@ -513,36 +832,13 @@ def _sizes(where, parameters, inputs, state):
         _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
-    if _COMPOUND:
-        _solve(where, tables, sizes)
-    for dim, parts in _COMPOUND.items():
-        if all(part in sizes or part == "1" for part in parts):
-            sizes[dim] = sum(times * sizes.get(part, 1) for part, times in parts.items())
-    for label, array, dims in tables if _COMPOUND else ():
-        _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
         raise ValueError(
-            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. Pass the state."
+            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. "
+            "Pass the state."
         )
     return sizes, dtype
-
-
-def _solve(where, tables, sizes):
-    """Sizes that stand in no shape alone, from the concatenated dimensions that hold them."""
-    for label, array, dims in tables * 2:
-        for dim, size in zip(dims, array.shape):
-            parts = _COMPOUND.get(dim, {})
-            unknown = [part for part in parts if part not in sizes and part != "1"]
-            if len(unknown) == 1:
-                rest = size - sum(times * sizes.get(part, 1) for part, times in parts.items() if part != unknown[0])
-                found, left = divmod(rest, parts[unknown[0]])
-                if left or found < 0:
-                    raise ValueError(
-                        f"{where}: {label}: wrong shape: expected {dim} rows or columns, got {size}, which gives no whole "
-                        f"{unknown[0]}. Check the shapes."
-                    )
-                sizes[unknown[0]] = found
 
 
 def _taped(where, parameters, tape):
@@ -550,107 +846,44 @@ def _taped(where, parameters, tape):
     is_tape = isinstance(tape, Tape)
     if not is_tape:
         raise ValueError(
-            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
+            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. "
+            "Call forward first."
         )
     _names(where, "parameters", parameters, PARAMETERS)
     for name, dims in PARAMETERS.items():
         _array(where, f"parameters[{name!r}]", parameters[name], dims, tape.sizes, tape.dtype)
 
 
-def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name], (T, B, n); zeros where it is missing."""
-    if name not in given:
-        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
-    _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name]
-
-
-def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name], (B, n); zeros where it is missing."""
-    if given is None or name not in given:
-        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
-    _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name]
-
-
-def _direction(where, given, name, dims, sizes, dtype):
-    """given[name], the tangent of a parameter (vectors as columns); zeros where it is missing."""
-    shape = tuple(sizes[dim] for dim in dims)
-    if name in given:
-        _array(where, f"tangent_parameters[{name!r}]", given[name], dims, sizes, dtype)
-    array = given[name] if name in given else np.zeros(shape, dtype)
-    return array[:, None] if len(dims) == 1 else array
-
-
-def _batch_first(sequence):
-    """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
-    return sequence.transpose(0, 2, 1).copy()
-
-
-class Workspace:
-    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
-
-    Outputs and tape live until the next forward with it, gradients until the next backward with it.
-    """
-
-    def __init__(self):
-        self.kept = {}
-
-
-def _usable(where, workspace):
-    """Refuse what is no workspace of this module."""
-    if workspace is None or isinstance(workspace, Workspace):
-        return
-    kind = type(workspace)
-    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
-    raise ValueError(
-        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
-    )
-
-
-def _arrays(workspace, kind, sizes, dtype):
-    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
-    if workspace is None:
-        return kind(sizes, dtype)
-    key, arrays = workspace.kept.get(kind, (None, None))
-    wanted = (tuple(sorted(sizes.items())), dtype)
-    if key != wanted:
-        arrays = kind(sizes, dtype)
-        workspace.kept[kind] = wanted, arrays
-    return arrays
-
-
-def _product(sequence, matrix, out):
-    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
-    examples = sequence.shape[0] * sequence.shape[1]
-    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
-
-
-def _add(total, left, right, first):
-    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
-    if first:
-        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
-    else:
-        total += left if right is None else left @ right
+def _filled(where, what, given, table, axes, sizes, dtype):
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
+    _names(where, what, given, table, complete=False)
+    filled = {}
+    for name, dims in table.items():
+        if name in given:
+            _array(where, f"{what}[{name!r}]", given[name], (*axes, *dims), sizes, dtype)
+            filled[name] = given[name]
+        else:
+            filled[name] = np.broadcast_to(dtype.type(0), [sizes[dim] for dim in (*axes, *dims)])
+    return filled
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again.
-
-    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
-    """
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
     try:
         every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
     except TypeError:
         pass
     if type(every) is not int or every < 1:
         raise ValueError(
-            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. "
+            "Choose about the root of T."
         )
     T, B = sizes["T"], sizes["B"]
-    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
-    if state is None:
-        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    outputs = {
+        name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()
+    }
+    state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     segments, workspace = [], Workspace()
     for start in range(0, T, every):
         stop = min(T, start + every)
@@ -663,6 +896,11 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
     return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
 
 
+def _shape(dims, sizes):
+    """The sizes of some dimensions."""
+    return [sizes[dim] for dim in dims]
+
+
 def _segment(parameters, tape, index, workspace):
     """The tape of one segment, computed again from the states in front of it."""
     start, stop, state = tape.segments[index]
@@ -671,21 +909,19 @@ def _segment(parameters, tape, index, workspace):
 
 
 def _backward_by_segments(parameters, tape, cotangents):
-    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
-    for name, array in cotangents.items():
-        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
-    B, workspace = tape.sizes["B"], Workspace()
+    """backward over a checkpointed tape: segments last first, each with the gradient of its last state."""
+    sizes, dtype, B = tape.sizes, tape.dtype, tape.sizes["B"]
     gradients = Gradients(
-        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
-        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
-        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+        parameters={name: np.zeros(_shape(dims, sizes), dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, *_shape(dims, sizes)), dtype) for name, dims in STATES.items()},
     )
+    workspace = Workspace()
     for index in reversed(range(len(tape.segments))):
         start, stop, _ = tape.segments[index]
         piece = {name: array[start:stop] for name, array in cotangents.items()}
-        for name, dims in STATES.items():
-            given = piece.get(name)
-            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+        for name in STATES:
+            piece[name] = piece[name].copy()
             piece[name][-1] += gradients.state[name]
         part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
         for name, array in part.parameters.items():
@@ -698,7 +934,7 @@ def _backward_by_segments(parameters, tape, cotangents):
 
 def _jacobian_by_segments(parameters, tape):
     """step_jacobian over a checkpointed tape."""
-    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    total = sum(int(np.prod(_shape(dims, tape.sizes))) for dims in STATES.values())
     J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
     workspace = Workspace()
     for index, (start, stop, _) in enumerate(tape.segments):
@@ -707,5 +943,4 @@ def _jacobian_by_segments(parameters, tape):
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
-_COMPOUND = {}
-_FIXED = {"1": 1}
+_FIXED = {}

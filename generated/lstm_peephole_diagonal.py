@@ -9,24 +9,25 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 e2261791babf7e83
-# header     sha256 3e05d2b8e0a83dd0
+# body       sha256 b9920603d9ddfc58
+# header     sha256 5e15670f38d96169
 #
 # per step and example:
-#     forward  8 matrix products (4 D H + 4 H^2 multiply-adds), 23 H elementwise operations
-#     backward 16 matrix products (8 D H + 8 H^2 multiply-adds), 3 D + 36 H elementwise operations
+#     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
+#     backward 4 matrix products (8 D H + 8 H^2 multiply-adds), 32 H elementwise operations
 #     saved    7 H numbers: h, c, i, f, c_tilde, o, tanh_c
 # fmt: off
 """The cell `lstm --peephole diagonal` and its gradients, in NumPy.
 
-In `forward` and `backward` an array at one step has one row per example, (B, n), as the caller's have, so that `W x` reads
-`x @ W.T`; `..._all` is the same over time, (T, B, n), and of a state it starts with the initial one, (T + 1, B, n). A stack of
-k gates that no product reads has them one after the other, (k, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh
-that comes from the next step, `dot_v` the tangent of v, `k_v` what multiplies a gradient on its way to v.
-In the loops each call writes into its last argument. The arrays, and the views of them at each step, are made once, by
-`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a step, share its memory.
-In `jvp` an array at one step has one column per example, (n, B), so that `W @ x` reads like the equation; `..._all` is the same
-over time, (T, n, B), and of a state it starts with the initial one, (T + 1, n, B).
+An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a
+matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
+it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
+the next step, `dot_v` the tangent of v.
+In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
+step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
+array before and after a call, share its memory. A stack of k gates that no product reads has them one
+after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
+steps ahead of the loop.
 """
 
 import numpy as np
@@ -59,73 +60,84 @@ OUTPUTS = {}
 def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=None):
     """Run the cell over all steps.
 
-    parameters {name: array}, inputs {name: (T, B, n)}, state {name: (B, n)}, None for zeros.
-    Returns outputs {name: (T, B, n)} of every state and output, and the tape that backward reads.
-    With a workspace its arrays are reused: outputs and tape live until the next forward with it. checkpoint_every=k keeps the
-    states every k steps only; backward computes the steps between again, with the same gradients up to the order of summation,
-    and neither call uses the workspace.
+    parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros.
+    Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With
+    a workspace its arrays are reused: outputs and tape live until the next forward with it.
+    checkpoint_every=k keeps the states every k steps only; backward computes the steps between again, the
+    same gradients up to the order of summation, without the workspace.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _usable("forward", workspace)
     sizes, dtype = _sizes("forward", parameters, inputs, state)
     if checkpoint_every is not None:
         return _checkpointed(parameters, inputs, state, checkpoint_every, sizes, dtype)
+    state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
     x_all = inputs["x"]
     # p_o_half = 0.5 p_o
-    p_o_half = 0.5 * parameters["p_o"][:, None]
+    p_o_half = 0.5 * parameters["p_o"]
     # W_stack = [W_i_half; W_f_half; W_c; W_o_half]
     W_stack = m.W_stack
-    np.multiply(parameters["W_i"], 0.5, out=W_stack[:H])
-    np.multiply(parameters["W_f"], 0.5, out=W_stack[H:2 * H])
+    multiply(0.5, parameters["W_i"], W_stack[:H])
+    multiply(0.5, parameters["W_f"], W_stack[H:2 * H])
     W_stack[2 * H:3 * H] = parameters["W_c"]
-    np.multiply(parameters["W_o"], 0.5, out=W_stack[3 * H:4 * H])
+    multiply(0.5, parameters["W_o"], W_stack[3 * H:])
     # U_stack = [U_i_half; U_f_half; U_c; U_o_half]
     U_stack = m.U_stack
-    np.multiply(parameters["U_i"], 0.5, out=U_stack[:H])
-    np.multiply(parameters["U_f"], 0.5, out=U_stack[H:2 * H])
+    multiply(0.5, parameters["U_i"], U_stack[:H])
+    multiply(0.5, parameters["U_f"], U_stack[H:2 * H])
     U_stack[2 * H:3 * H] = parameters["U_c"]
-    np.multiply(parameters["U_o"], 0.5, out=U_stack[3 * H:4 * H])
+    multiply(0.5, parameters["U_o"], U_stack[3 * H:])
     # b_stack = [b_i_half; b_f_half; b_c; b_o_half]
     b_stack = m.b_stack
-    np.multiply(parameters["b_i"][:, None], 0.5, out=b_stack[:H])
-    np.multiply(parameters["b_f"][:, None], 0.5, out=b_stack[H:2 * H])
-    b_stack[2 * H:3 * H] = parameters["b_c"][:, None]
-    np.multiply(parameters["b_o"][:, None], 0.5, out=b_stack[3 * H:4 * H])
+    multiply(0.5, parameters["b_i"], b_stack[:H])
+    multiply(0.5, parameters["b_f"], b_stack[H:2 * H])
+    b_stack[2 * H:3 * H] = parameters["b_c"]
+    multiply(0.5, parameters["b_o"], b_stack[3 * H:])
     # p_stack = [p_i_half; p_f_half]
     p_stack = m.p_stack
-    np.multiply(parameters["p_i"][:, None], 0.5, out=p_stack[:H])
-    np.multiply(parameters["p_f"][:, None], 0.5, out=p_stack[H:2 * H])
-    m.h_all[0] = _state("forward", "state", state, "h", STATES["h"], sizes, dtype)
-    m.c_all[0] = _state("forward", "state", state, "c", STATES["c"], sizes, dtype)
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    multiply(0.5, parameters["p_i"], p_stack[:H])
+    multiply(0.5, parameters["p_f"], p_stack[H:])
+    m.h_all[0] = state["h"]
+    m.c_all[0] = state["c"]
     half = np.array(0.5, dtype)
     a_stack = m.a_stack
-    p_stack_row = p_stack.reshape(2, 1, -1)
     a_stack_part_by_2 = m.a_stack[..., :2 * H].reshape(B, 2, H).transpose(1, 0, 2)
+    p_stack_by_2 = p_stack.reshape(2, 1, H)
     a_stack_part_2 = m.a_stack[..., 2 * H:3 * H]
     buffer_1 = m.buffer_1
-    p_o_half_row = p_o_half.T
-    a_stack_part_3 = m.a_stack[..., 3 * H:4 * H]
+    a_stack_part_3 = m.a_stack[..., 3 * H:]
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        _product(x_all[start:stop], W_stack.T, out=m.a_stack_in_all[:n])
-        np.add(m.a_stack_in_all[:n], b_stack.T, out=m.a_stack_in_all[:n])
-        for (a_stack_in,), (h_prev, i_f, c_prev, i, f, c_tilde, c, o, tanh_c, h) in zip(m.ahead, m.steps[start:stop]):
+        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
+        for (a_stack_in,), (
+            h_prev,
+            i_f,
+            c_prev,
+            c_tilde,
+            c,
+            f,
+            i,
+            o,
+            tanh_c,
+            h,
+        ) in zip(m.ahead[:n], m.steps[start:stop]):
             # a_stackₜ = a_stack_inₜ + U_stack hₜ₋₁
             dot(h_prev, U_stack.T, a_stack)
-            add(a_stack, a_stack_in, a_stack)
+            add(a_stack_in, a_stack, a_stack)
             # a_stack_2ₜ = a_stackₜ[0:2*H] + p_stack ∘ [cₜ₋₁; cₜ₋₁]
-            multiply(p_stack_row, c_prev, i_f)
-            add(i_f, a_stack_part_by_2, i_f)
+            multiply(p_stack_by_2, c_prev, i_f)
+            add(a_stack_part_by_2, i_f, i_f)
             # tanh_a_stackₜ = tanh(a_stack_2ₜ)
             tanh(i_f, i_f)
             # i_fₜ = 0.5 + 0.5 tanh_a_stackₜ
-            multiply(i_f, half, i_f)
-            add(i_f, half, i_f)
+            multiply(half, i_f, i_f)
+            add(half, i_f, i_f)
             # iₜ = i_fₜ[0:H]
             # fₜ = i_fₜ[H:2*H]
             # c̃ₜ = tanh(a_stackₜ[2*H:3*H])
@@ -135,19 +147,19 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             multiply(i, c_tilde, buffer_1)
             add(c, buffer_1, c)
             # a_oₜ = a_stackₜ[3*H:4*H] + p_o_half ∘ cₜ
-            multiply(p_o_half_row, c, o)
-            add(o, a_stack_part_3, o)
+            multiply(p_o_half, c, o)
+            add(a_stack_part_3, o, o)
             # tanh_a_oₜ = tanh(a_oₜ)
             tanh(o, o)
             # oₜ = 0.5 + 0.5 tanh_a_oₜ
-            multiply(o, half, o)
-            add(o, half, o)
+            multiply(half, o, o)
+            add(half, o, o)
             # tanh(cₜ)
             tanh(c, tanh_c)
             # hₜ = oₜ ∘ tanh(cₜ)
             multiply(o, tanh_c, h)
-    np.copyto(m.h_out, m.h_all[1:])
-    np.copyto(m.c_out, m.c_all[1:])
+    m.h_out[...] = m.h_all[1:]
+    m.c_out[...] = m.c_all[1:]
     outputs = {"h": m.h_out, "c": m.c_out}
     tape = Tape(
         sizes,
@@ -155,10 +167,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         x=x_all,
         h=m.h_all,
         c=m.c_all,
-        i=m.a_stack_2_all[:, 0],
-        f=m.a_stack_2_all[:, 1],
+        i=m.i_f_all[:, 0],
+        f=m.i_f_all[:, 1],
         c_tilde=m.c_tilde_all,
-        o=m.a_o_all,
+        o=m.o_all,
         tanh_c=m.tanh_c_all,
     )
     return outputs, tape
@@ -167,43 +179,58 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
 def backward(parameters, tape, cotangents, *, workspace=None):
     """Gradients of L, given dL/d(state or output) at every step, directly.
 
-    cotangents {name: (T, B, n)}; a missing one counts as zero.
-    Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its primal.
+    cotangents {name: (T, B, ...)}; a missing one counts as zero.
+    Returns Gradients: .parameters, .inputs, .state (of the initial state), each array shaped as its
+    primal.
     With a workspace its arrays are reused: gradients live until the next backward with it.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
     _usable("backward", workspace)
     _taped("backward", parameters, tape)
-    _names("backward", "cotangents", cotangents, {**STATES, **OUTPUTS}, complete=False)
     sizes, dtype = tape.sizes, tape.dtype
+    cotangents = _filled(
+        "backward",
+        "cotangents",
+        cotangents,
+        {**STATES, **OUTPUTS},
+        ("T", "B"),
+        sizes,
+        dtype,
+    )
     if tape.segments is not None:
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    p_i = parameters["p_i"][:, None]
-    p_f = parameters["p_f"][:, None]
-    p_o = parameters["p_o"][:, None]
-    cotangent_h_all = _sequence("backward", "cotangents", cotangents, "h", STATES["h"], sizes, dtype)
-    cotangent_c_all = _sequence("backward", "cotangents", cotangents, "c", STATES["c"], sizes, dtype)
+    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    p_i = parameters["p_i"]
+    p_f = parameters["p_f"]
+    p_o = parameters["p_o"]
+    cotangent_h_all = cotangents["h"]
+    cotangent_c_all = cotangents["c"]
     # U_stack = [U_i; U_f; U_c; U_o]
     U_stack = m.U_stack
     U_stack[:H] = parameters["U_i"]
     U_stack[H:2 * H] = parameters["U_f"]
     U_stack[2 * H:3 * H] = parameters["U_c"]
-    U_stack[3 * H:4 * H] = parameters["U_o"]
+    U_stack[3 * H:] = parameters["U_o"]
     # W_stack = [W_i; W_f; W_c; W_o]
     W_stack = m.W_stack
     W_stack[:H] = parameters["W_i"]
     W_stack[H:2 * H] = parameters["W_f"]
     W_stack[2 * H:3 * H] = parameters["W_c"]
-    W_stack[3 * H:4 * H] = parameters["W_o"]
+    W_stack[3 * H:] = parameters["W_o"]
     m.carry_h[...] = 0
     m.carry_c[...] = 0
-    add, dot, multiply = np.add, np.dot, np.multiply
-    carry_h = m.carry_h
-    carry_c = m.carry_c
+    m.d_p_i[...] = 0
+    m.d_p_f[...] = 0
+    m.d_p_o[...] = 0
+    m.d_W_stack[...] = 0
+    m.d_U_stack[...] = 0
+    m.d_b_stack[...] = 0
     d_h = m.d_h
+    carry_h = m.carry_h
     d_c = m.d_c
+    carry_c = m.carry_c
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
@@ -217,43 +244,53 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         c_all = tape.c[start + 1:stop + 1]
         x_all = tape.x[start:stop]
         h_prev_all = tape.h[start:stop]
-        np.copyto(m.cotangent_h_all[:n], cotangent_h_all[start:stop])
-        np.copyto(m.cotangent_c_all[:n], cotangent_c_all[start:stop])
+        m.cotangent_h_all[:n] = cotangent_h_all[start:stop]
+        m.cotangent_c_all[:n] = cotangent_c_all[start:stop]
         # k_a_oₜ = hₜ ∘ (1 − oₜ)
-        np.subtract(1, o_all, out=m.k_a_o_all[:n])
-        np.multiply(m.k_a_o_all[:n], h_all, out=m.k_a_o_all[:n])
+        subtract(1, o_all, m.k_a_o_all[:n])
+        multiply(m.k_a_o_all[:n], h_all, m.k_a_o_all[:n])
         # k_cₜ = k_a_oₜ ∘ p_o + oₜ ∘ (1 − tanh(cₜ)²)
-        np.multiply(m.k_a_o_all[:n], p_o.T, out=m.k_c_all[:n])
-        np.multiply(tanh_c_all, tanh_c_all, out=m.buffer_1[:n])
-        np.subtract(1, m.buffer_1[:n], out=m.buffer_1[:n])
-        np.multiply(m.buffer_1[:n], o_all, out=m.buffer_1[:n])
-        np.add(m.k_c_all[:n], m.buffer_1[:n], out=m.k_c_all[:n])
+        multiply(m.k_a_o_all[:n], p_o, m.k_c_all[:n])
+        multiply(tanh_c_all, tanh_c_all, m.buffer_1[:n])
+        subtract(1, m.buffer_1[:n], m.buffer_1[:n])
+        multiply(m.buffer_1[:n], o_all, m.buffer_1[:n])
+        add(m.k_c_all[:n], m.buffer_1[:n], m.k_c_all[:n])
         # k_a_c̃ₜ = iₜ ∘ (1 − c̃ₜ²)
-        np.multiply(c_tilde_all, c_tilde_all, out=m.k_a_stack_all[:n, 2])
-        np.subtract(1, m.k_a_stack_all[:n, 2], out=m.k_a_stack_all[:n, 2])
-        np.multiply(m.k_a_stack_all[:n, 2], i_all, out=m.k_a_stack_all[:n, 2])
+        multiply(c_tilde_all, c_tilde_all, m.k_a_stack_all[:n, 2])
+        subtract(1, m.k_a_stack_all[:n, 2], m.k_a_stack_all[:n, 2])
+        multiply(m.k_a_stack_all[:n, 2], i_all, m.k_a_stack_all[:n, 2])
         # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
-        np.subtract(1, f_all, out=m.k_a_stack_all[:n, 1])
-        np.multiply(m.k_a_stack_all[:n, 1], c_prev_all, out=m.k_a_stack_all[:n, 1])
-        np.multiply(m.k_a_stack_all[:n, 1], f_all, out=m.k_a_stack_all[:n, 1])
+        subtract(1, f_all, m.k_a_stack_all[:n, 1])
+        multiply(m.k_a_stack_all[:n, 1], c_prev_all, m.k_a_stack_all[:n, 1])
+        multiply(m.k_a_stack_all[:n, 1], f_all, m.k_a_stack_all[:n, 1])
         # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
-        np.subtract(1, i_all, out=m.k_a_stack_all[:n, 0])
-        np.multiply(m.k_a_stack_all[:n, 0], c_tilde_all, out=m.k_a_stack_all[:n, 0])
-        np.multiply(m.k_a_stack_all[:n, 0], i_all, out=m.k_a_stack_all[:n, 0])
+        subtract(1, i_all, m.k_a_stack_all[:n, 0])
+        multiply(m.k_a_stack_all[:n, 0], c_tilde_all, m.k_a_stack_all[:n, 0])
+        multiply(m.k_a_stack_all[:n, 0], i_all, m.k_a_stack_all[:n, 0])
         # k_c_2ₜ = k_a_iₜ ∘ p_i + k_a_fₜ ∘ p_f + fₜ
-        np.multiply(m.k_a_stack_all[:n, 0], p_i.T, out=m.k_c_2_all[:n])
-        np.add(m.k_c_2_all[:n], f_all, out=m.k_c_2_all[:n])
-        np.multiply(m.k_a_stack_all[:n, 1], p_f.T, out=m.buffer_1[:n])
-        np.add(m.k_c_2_all[:n], m.buffer_1[:n], out=m.k_c_2_all[:n])
+        multiply(m.k_a_stack_all[:n, 0], p_i, m.k_c_2_all[:n])
+        multiply(m.k_a_stack_all[:n, 1], p_f, m.buffer_1[:n])
+        add(m.k_c_2_all[:n], m.buffer_1[:n], m.k_c_2_all[:n])
+        add(m.k_c_2_all[:n], f_all, m.k_c_2_all[:n])
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
-        for cotangent_h, d_a_o, k_a_o, k_c, cotangent_c, d_a_stack_2_by_3, k_a_stack, d_a_stack, k_c_2 in reversed(m.steps[:n]):
+        for (
+            cotangent_h,
+            d_a_o,
+            k_a_o,
+            cotangent_c,
+            k_c,
+            d_a_stack_2_by_3,
+            k_a_stack,
+            d_a_stack,
+            k_c_2,
+        ) in reversed(m.steps[:n]):
             # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
             add(cotangent_h, carry_h, d_h)
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
             multiply(d_h, k_a_o, d_a_o)
             # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
             multiply(d_h, k_c, d_c)
-            add(d_c, cotangent_c, d_c)
+            add(cotangent_c, d_c, d_c)
             add(d_c, carry_c, d_c)
             # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
             multiply(d_c, k_a_stack, d_a_stack_2_by_3)
@@ -266,39 +303,36 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        np.matmul(d_a_stack_flat, W_stack, out=m.d_x_out[start:stop].reshape(n * B, D))
+        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂p_i = Σₜ ∂L/∂a_stack_2ₜ[0:H] ∘ cₜ₋₁
-        _add(m.d_p_i, np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, ..., :H], c_prev_all)[:, None], None, stop == T)
+        m.d_p_i += np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, :, :H], c_prev_all)
         # ∂L/∂p_f = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] ∘ cₜ₋₁
-        _add(m.d_p_f, np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, ..., H:2 * H], c_prev_all)[:, None], None, stop == T)
+        m.d_p_f += np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, :, H:2 * H], c_prev_all)
         # ∂L/∂p_o = Σₜ ∂L/∂a_oₜ ∘ cₜ
-        _add(m.d_p_o, np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, ..., 3 * H:4 * H], c_all)[:, None], None, stop == T)
+        m.d_p_o += np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, :, 3 * H:], c_all)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        _add(m.d_W_stack, d_a_stack_flat.T, x_flat, stop == T)
+        m.d_W_stack += d_a_stack_flat.T @ x_flat
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        _add(m.d_U_stack, d_a_stack_flat.T, h_prev_flat, stop == T)
+        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
-        _add(m.d_b_stack, d_a_stack_flat.T, np.ones((n * B, 1), dtype), stop == T)
-    if T == 0:
-        for total in (m.d_p_i, m.d_p_f, m.d_p_o, m.d_W_stack, m.d_U_stack, m.d_b_stack,):
-            total[...] = 0
+        m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
         parameters={
             "W_i": m.d_W_stack[:H],
             "U_i": m.d_U_stack[:H],
-            "p_i": m.d_p_i[:, 0],
-            "b_i": m.d_b_stack[:H, 0],
+            "p_i": m.d_p_i,
+            "b_i": m.d_b_stack[:H],
             "W_f": m.d_W_stack[H:2 * H],
             "U_f": m.d_U_stack[H:2 * H],
-            "p_f": m.d_p_f[:, 0],
-            "b_f": m.d_b_stack[H:2 * H, 0],
+            "p_f": m.d_p_f,
+            "b_f": m.d_b_stack[H:2 * H],
             "W_c": m.d_W_stack[2 * H:3 * H],
             "U_c": m.d_U_stack[2 * H:3 * H],
-            "b_c": m.d_b_stack[2 * H:3 * H, 0],
-            "W_o": m.d_W_stack[3 * H:4 * H],
-            "U_o": m.d_U_stack[3 * H:4 * H],
-            "p_o": m.d_p_o[:, 0],
-            "b_o": m.d_b_stack[3 * H:4 * H, 0],
+            "b_c": m.d_b_stack[2 * H:3 * H],
+            "W_o": m.d_W_stack[3 * H:],
+            "U_o": m.d_U_stack[3 * H:],
+            "p_o": m.d_p_o,
+            "b_o": m.d_b_stack[3 * H:],
         },
         inputs={"x": m.d_x_out},
         state={"h": m.carry_h.copy(), "c": m.carry_c.copy()},
@@ -306,61 +340,79 @@ def backward(parameters, tape, cotangents, *, workspace=None):
 
 
 def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_state):
-    """Forward mode: how every state and output moves, {name: (T, B, n)}, when the arguments move along the tangents.
+    """Forward mode: how states and outputs move, {name: (T, B, ...)}, when the arguments move along
+    tangents.
 
     state None is zeros, tangent_state None and a missing tangent are zero.
     Raises ValueError on a name, shape or dtype that doesn't fit.
     """
-    _sizes("jvp", parameters, inputs, state)
+    sizes, dtype = _sizes("jvp", parameters, inputs, state)
+    tangent_parameters = _filled(
+        "jvp",
+        "tangent_parameters",
+        tangent_parameters,
+        PARAMETERS,
+        (),
+        sizes,
+        dtype,
+    )
+    tangent_inputs = _filled("jvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
+    tangent_state = _filled("jvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
     _, tape = forward(parameters, inputs, state)
-    _names("jvp", "tangent_parameters", tangent_parameters, PARAMETERS, complete=False)
-    _names("jvp", "tangent_inputs", tangent_inputs, INPUTS, complete=False)
-    _names("jvp", "tangent_state", {} if tangent_state is None else tangent_state, STATES, complete=False)
-    sizes, dtype = tape.sizes, tape.dtype
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
-    p_i = parameters["p_i"][:, None]
-    p_f = parameters["p_f"][:, None]
-    p_o = parameters["p_o"][:, None]
-    x_all = tape.x.transpose(0, 2, 1)
-    h_all = tape.h.transpose(0, 2, 1)
-    c_all = tape.c.transpose(0, 2, 1)
-    i_all = tape.i.transpose(0, 2, 1)
-    f_all = tape.f.transpose(0, 2, 1)
-    c_tilde_all = tape.c_tilde.transpose(0, 2, 1)
-    o_all = tape.o.transpose(0, 2, 1)
-    tanh_c_all = tape.tanh_c.transpose(0, 2, 1)
-    dot_W_i = _direction("jvp", tangent_parameters, "W_i", PARAMETERS["W_i"], sizes, dtype)
-    dot_U_i = _direction("jvp", tangent_parameters, "U_i", PARAMETERS["U_i"], sizes, dtype)
-    dot_p_i = _direction("jvp", tangent_parameters, "p_i", PARAMETERS["p_i"], sizes, dtype)
-    dot_b_i = _direction("jvp", tangent_parameters, "b_i", PARAMETERS["b_i"], sizes, dtype)
-    dot_W_f = _direction("jvp", tangent_parameters, "W_f", PARAMETERS["W_f"], sizes, dtype)
-    dot_U_f = _direction("jvp", tangent_parameters, "U_f", PARAMETERS["U_f"], sizes, dtype)
-    dot_p_f = _direction("jvp", tangent_parameters, "p_f", PARAMETERS["p_f"], sizes, dtype)
-    dot_b_f = _direction("jvp", tangent_parameters, "b_f", PARAMETERS["b_f"], sizes, dtype)
-    dot_W_c = _direction("jvp", tangent_parameters, "W_c", PARAMETERS["W_c"], sizes, dtype)
-    dot_U_c = _direction("jvp", tangent_parameters, "U_c", PARAMETERS["U_c"], sizes, dtype)
-    dot_b_c = _direction("jvp", tangent_parameters, "b_c", PARAMETERS["b_c"], sizes, dtype)
-    dot_W_o = _direction("jvp", tangent_parameters, "W_o", PARAMETERS["W_o"], sizes, dtype)
-    dot_U_o = _direction("jvp", tangent_parameters, "U_o", PARAMETERS["U_o"], sizes, dtype)
-    dot_p_o = _direction("jvp", tangent_parameters, "p_o", PARAMETERS["p_o"], sizes, dtype)
-    dot_b_o = _direction("jvp", tangent_parameters, "b_o", PARAMETERS["b_o"], sizes, dtype)
-    dot_x_all = _sequence("jvp", "tangent_inputs", tangent_inputs, "x", INPUTS["x"], sizes, dtype).transpose(0, 2, 1)
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    dot_W_i = tangent_parameters["W_i"]
+    dot_W_f = tangent_parameters["W_f"]
+    dot_W_c = tangent_parameters["W_c"]
+    dot_W_o = tangent_parameters["W_o"]
+    W_i = parameters["W_i"]
+    W_f = parameters["W_f"]
+    W_c = parameters["W_c"]
+    W_o = parameters["W_o"]
+    dot_U_i = tangent_parameters["U_i"]
+    dot_U_f = tangent_parameters["U_f"]
+    dot_U_c = tangent_parameters["U_c"]
+    dot_U_o = tangent_parameters["U_o"]
+    U_i = parameters["U_i"]
+    U_f = parameters["U_f"]
+    U_c = parameters["U_c"]
+    U_o = parameters["U_o"]
+    dot_b_i = tangent_parameters["b_i"]
+    dot_b_f = tangent_parameters["b_f"]
+    dot_b_c = tangent_parameters["b_c"]
+    dot_b_o = tangent_parameters["b_o"]
+    dot_p_i = tangent_parameters["p_i"]
+    p_i = parameters["p_i"]
+    dot_p_f = tangent_parameters["p_f"]
+    p_f = parameters["p_f"]
+    dot_p_o = tangent_parameters["p_o"]
+    p_o = parameters["p_o"]
+    x_all = tape.x
+    dot_x_all = tangent_inputs["x"]
+    h_all = tape.h
+    c_all = tape.c
+    i_all = tape.i
+    f_all = tape.f
+    c_tilde_all = tape.c_tilde
+    o_all = tape.o
+    tanh_c_all = tape.tanh_c
     # Ẇ_stack = [Ẇ_i; Ẇ_f; Ẇ_c; Ẇ_o]
-    dot_W_stack = np.concatenate([dot_W_i, dot_W_f, dot_W_c, dot_W_o], axis=0)
+    dot_W_stack = np.concatenate([dot_W_i, dot_W_f, dot_W_c, dot_W_o], axis=-2)
     # W_stack = [W_i; W_f; W_c; W_o]
-    W_stack = np.concatenate([parameters[name] for name in ("W_i", "W_f", "W_c", "W_o")])
+    W_stack = np.concatenate([W_i, W_f, W_c, W_o], axis=-2)
     # U̇_stack = [U̇_i; U̇_f; U̇_c; U̇_o]
-    dot_U_stack = np.concatenate([dot_U_i, dot_U_f, dot_U_c, dot_U_o], axis=0)
+    dot_U_stack = np.concatenate([dot_U_i, dot_U_f, dot_U_c, dot_U_o], axis=-2)
     # U_stack = [U_i; U_f; U_c; U_o]
-    U_stack = np.concatenate([parameters[name] for name in ("U_i", "U_f", "U_c", "U_o")])
+    U_stack = np.concatenate([U_i, U_f, U_c, U_o], axis=-2)
     # ḃ_stack = [ḃ_i; ḃ_f; ḃ_c; ḃ_o]
-    dot_b_stack = np.concatenate([dot_b_i, dot_b_f, dot_b_c, dot_b_o], axis=0)
+    dot_b_stack = np.concatenate([dot_b_i, dot_b_f, dot_b_c, dot_b_o], axis=-1)
     # ȧ_stack_inₜ = Ẇ_stack xₜ + W_stack ẋₜ + U̇_stack hₜ₋₁ + ḃ_stack
-    dot_a_stack_in_all = dot_W_stack @ x_all + W_stack @ dot_x_all + dot_U_stack @ h_all[:-1] + dot_b_stack
-    dot_c_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all = np.empty((T + 1, H, B), dtype)
-    dot_h_all[0] = _state("jvp", "tangent_state", tangent_state, "h", STATES["h"], sizes, dtype).T
-    dot_c_all[0] = _state("jvp", "tangent_state", tangent_state, "c", STATES["c"], sizes, dtype).T
+    dot_a_stack_in_all = (
+        x_all @ dot_W_stack.T + dot_x_all @ W_stack.T + h_all[:-1] @ dot_U_stack.T + dot_b_stack
+    )
+    dot_c_all = np.empty((T + 1, B, H), dtype)
+    dot_c_all[0] = tangent_state["c"]
+    dot_h_all = np.empty((T + 1, B, H), dtype)
+    dot_h_all[0] = tangent_state["h"]
     for t in range(T):
         dot_a_stack_in = dot_a_stack_in_all[t]
         dot_h_prev = dot_h_all[t]
@@ -373,117 +425,466 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         o = o_all[t]
         tanh_c = tanh_c_all[t]
         # ȧ_stackₜ = ȧ_stack_inₜ + U_stack ḣₜ₋₁
-        dot_a_stack = dot_a_stack_in + U_stack @ dot_h_prev
+        dot_a_stack = dot_a_stack_in + dot_h_prev @ U_stack.T
         # ȧ_iₜ = ȧ_stackₜ[0:H] + ṗ_i ∘ cₜ₋₁ + p_i ∘ ċₜ₋₁
-        dot_a_i = dot_a_stack[:H] + dot_p_i * c_prev + p_i * dot_c_prev
+        dot_a_i = dot_a_stack[..., :H] + dot_p_i * c_prev + p_i * dot_c_prev
         # i̇ₜ = iₜ ∘ (1 − iₜ) ∘ ȧ_iₜ
         dot_i = i * (1 - i) * dot_a_i
         # ȧ_fₜ = ȧ_stackₜ[H:2*H] + ṗ_f ∘ cₜ₋₁ + p_f ∘ ċₜ₋₁
-        dot_a_f = dot_a_stack[H:2 * H] + dot_p_f * c_prev + p_f * dot_c_prev
+        dot_a_f = dot_a_stack[..., H:2 * H] + dot_p_f * c_prev + p_f * dot_c_prev
         # ḟₜ = fₜ ∘ (1 − fₜ) ∘ ȧ_fₜ
         dot_f = f * (1 - f) * dot_a_f
         # c̃̇ₜ = (1 − c̃ₜ²) ∘ ȧ_stackₜ[2*H:3*H]
-        dot_c_tilde = (1 - c_tilde**2) * dot_a_stack[2 * H:3 * H]
+        dot_c_tilde = (1 - c_tilde**2) * dot_a_stack[..., 2 * H:3 * H]
         # ċₜ = ḟₜ ∘ cₜ₋₁ + fₜ ∘ ċₜ₋₁ + i̇ₜ ∘ c̃ₜ + iₜ ∘ c̃̇ₜ
         dot_c = dot_c_all[t + 1] = dot_f * c_prev + f * dot_c_prev + dot_i * c_tilde + i * dot_c_tilde
         # ȧ_oₜ = ȧ_stackₜ[3*H:4*H] + ṗ_o ∘ cₜ + p_o ∘ ċₜ
-        dot_a_o = dot_a_stack[3 * H:4 * H] + dot_p_o * c + p_o * dot_c
+        dot_a_o = dot_a_stack[..., 3 * H:] + dot_p_o * c + p_o * dot_c
         # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_oₜ
         dot_o = o * (1 - o) * dot_a_o
         # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ (1 − tanh(cₜ)²) ∘ ċₜ
         dot_h_all[t + 1] = dot_o * tanh_c + o * (1 - tanh_c**2) * dot_c
-    return {"h": _batch_first(dot_h_all[1:]), "c": _batch_first(dot_c_all[1:])}
+    return {"h": dot_h_all[1:], "c": dot_c_all[1:]}
+
+
+def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state):
+    """Second order: how gradients move when the arguments move along tangents, cotangents held.
+
+    state None is zeros, tangent_state None, a missing cotangent and a missing tangent are zero. Returns
+    Gradients.
+    Raises ValueError on a name, shape or dtype that doesn't fit.
+    """
+    sizes, dtype = _sizes("hvp", parameters, inputs, state)
+    state = _filled("hvp", "state", state, STATES, ("B",), sizes, dtype)
+    cotangents = _filled("hvp", "cotangents", cotangents, {**STATES, **OUTPUTS}, ("T", "B"), sizes, dtype)
+    tangent_parameters = _filled(
+        "hvp",
+        "tangent_parameters",
+        tangent_parameters,
+        PARAMETERS,
+        (),
+        sizes,
+        dtype,
+    )
+    tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
+    tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    W_i = parameters["W_i"]
+    U_i = parameters["U_i"]
+    p_i = parameters["p_i"]
+    b_i = parameters["b_i"]
+    W_f = parameters["W_f"]
+    U_f = parameters["U_f"]
+    p_f = parameters["p_f"]
+    b_f = parameters["b_f"]
+    W_c = parameters["W_c"]
+    U_c = parameters["U_c"]
+    b_c = parameters["b_c"]
+    W_o = parameters["W_o"]
+    U_o = parameters["U_o"]
+    p_o = parameters["p_o"]
+    b_o = parameters["b_o"]
+    dot_W_i = tangent_parameters["W_i"]
+    dot_U_i = tangent_parameters["U_i"]
+    dot_p_i = tangent_parameters["p_i"]
+    dot_b_i = tangent_parameters["b_i"]
+    dot_W_f = tangent_parameters["W_f"]
+    dot_U_f = tangent_parameters["U_f"]
+    dot_p_f = tangent_parameters["p_f"]
+    dot_b_f = tangent_parameters["b_f"]
+    dot_W_c = tangent_parameters["W_c"]
+    dot_U_c = tangent_parameters["U_c"]
+    dot_b_c = tangent_parameters["b_c"]
+    dot_W_o = tangent_parameters["W_o"]
+    dot_U_o = tangent_parameters["U_o"]
+    dot_p_o = tangent_parameters["p_o"]
+    dot_b_o = tangent_parameters["b_o"]
+    x_all = inputs["x"]
+    dot_x_all = tangent_inputs["x"]
+    cotangent_h_all = cotangents["h"]
+    cotangent_c_all = cotangents["c"]
+    i_all = np.empty((T, B, H), dtype)
+    f_all = np.empty((T, B, H), dtype)
+    c_tilde_all = np.empty((T, B, H), dtype)
+    c_all = np.empty((T + 1, B, H), dtype)
+    c_all[0] = state["c"]
+    o_all = np.empty((T, B, H), dtype)
+    tanh_c_all = np.empty((T, B, H), dtype)
+    h_all = np.empty((T + 1, B, H), dtype)
+    h_all[0] = state["h"]
+    s_1_all = np.empty((T, B, H), dtype)
+    s_2_all = np.empty((T, B, H), dtype)
+    dot_i_all = np.empty((T, B, H), dtype)
+    dot_f_all = np.empty((T, B, H), dtype)
+    dot_c_tilde_all = np.empty((T, B, H), dtype)
+    dot_c_all = np.empty((T + 1, B, H), dtype)
+    dot_c_all[0] = tangent_state["c"]
+    dot_o_all = np.empty((T, B, H), dtype)
+    dot_tanh_c_all = np.empty((T, B, H), dtype)
+    dot_h_all = np.empty((T + 1, B, H), dtype)
+    dot_h_all[0] = tangent_state["h"]
+    for t in range(T):
+        x = x_all[t]
+        h_prev = h_all[t]
+        c_prev = c_all[t]
+        dot_x = dot_x_all[t]
+        dot_h_prev = dot_h_all[t]
+        dot_c_prev = dot_c_all[t]
+        # a_iₜ = W_i xₜ + U_i hₜ₋₁ + p_i ∘ cₜ₋₁ + b_i
+        a_i = x @ W_i.T + h_prev @ U_i.T + p_i * c_prev + b_i
+        # iₜ = σ(a_iₜ)
+        i = i_all[t] = sigma(a_i)
+        # a_fₜ = W_f xₜ + U_f hₜ₋₁ + p_f ∘ cₜ₋₁ + b_f
+        a_f = x @ W_f.T + h_prev @ U_f.T + p_f * c_prev + b_f
+        # fₜ = σ(a_fₜ)
+        f = f_all[t] = sigma(a_f)
+        # a_c̃ₜ = W_c xₜ + U_c hₜ₋₁ + b_c
+        a_c_tilde = x @ W_c.T + h_prev @ U_c.T + b_c
+        # c̃ₜ = tanh(a_c̃ₜ)
+        c_tilde = c_tilde_all[t] = np.tanh(a_c_tilde)
+        # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
+        c = c_all[t + 1] = f * c_prev + i * c_tilde
+        # a_oₜ = W_o xₜ + U_o hₜ₋₁ + p_o ∘ cₜ + b_o
+        a_o = x @ W_o.T + h_prev @ U_o.T + p_o * c + b_o
+        # oₜ = σ(a_oₜ)
+        o = o_all[t] = sigma(a_o)
+        # tanh(cₜ)
+        tanh_c = tanh_c_all[t] = np.tanh(c)
+        # hₜ = oₜ ∘ tanh(cₜ)
+        h_all[t + 1] = o * tanh_c
+        # s_1ₜ = 1 − c̃ₜ²
+        s_1 = s_1_all[t] = 1 - c_tilde**2
+        # s_2ₜ = 1 − tanh(cₜ)²
+        s_2 = s_2_all[t] = 1 - tanh_c**2
+        # ȧ_iₜ = Ẇ_i xₜ + W_i ẋₜ + U̇_i hₜ₋₁ + U_i ḣₜ₋₁ + ṗ_i ∘ cₜ₋₁ + p_i ∘ ċₜ₋₁ + ḃ_i
+        dot_a_i = (
+            x @ dot_W_i.T
+            + dot_x @ W_i.T
+            + h_prev @ dot_U_i.T
+            + dot_h_prev @ U_i.T
+            + dot_p_i * c_prev
+            + p_i * dot_c_prev
+            + dot_b_i
+        )
+        # i̇ₜ = iₜ ∘ (1 − iₜ) ∘ ȧ_iₜ
+        dot_i = dot_i_all[t] = i * (1 - i) * dot_a_i
+        # ȧ_fₜ = Ẇ_f xₜ + W_f ẋₜ + U̇_f hₜ₋₁ + U_f ḣₜ₋₁ + ṗ_f ∘ cₜ₋₁ + p_f ∘ ċₜ₋₁ + ḃ_f
+        dot_a_f = (
+            x @ dot_W_f.T
+            + dot_x @ W_f.T
+            + h_prev @ dot_U_f.T
+            + dot_h_prev @ U_f.T
+            + dot_p_f * c_prev
+            + p_f * dot_c_prev
+            + dot_b_f
+        )
+        # ḟₜ = fₜ ∘ (1 − fₜ) ∘ ȧ_fₜ
+        dot_f = dot_f_all[t] = f * (1 - f) * dot_a_f
+        # ȧ_c̃ₜ = Ẇ_c xₜ + W_c ẋₜ + U̇_c hₜ₋₁ + U_c ḣₜ₋₁ + ḃ_c
+        dot_a_c_tilde = x @ dot_W_c.T + dot_x @ W_c.T + h_prev @ dot_U_c.T + dot_h_prev @ U_c.T + dot_b_c
+        # c̃̇ₜ = s_1ₜ ∘ ȧ_c̃ₜ
+        dot_c_tilde = dot_c_tilde_all[t] = s_1 * dot_a_c_tilde
+        # ċₜ = ḟₜ ∘ cₜ₋₁ + fₜ ∘ ċₜ₋₁ + i̇ₜ ∘ c̃ₜ + iₜ ∘ c̃̇ₜ
+        dot_c = dot_c_all[t + 1] = dot_f * c_prev + f * dot_c_prev + dot_i * c_tilde + i * dot_c_tilde
+        # ȧ_oₜ = Ẇ_o xₜ + W_o ẋₜ + U̇_o hₜ₋₁ + U_o ḣₜ₋₁ + ṗ_o ∘ cₜ + p_o ∘ ċₜ + ḃ_o
+        dot_a_o = (
+            x @ dot_W_o.T
+            + dot_x @ W_o.T
+            + h_prev @ dot_U_o.T
+            + dot_h_prev @ U_o.T
+            + dot_p_o * c
+            + p_o * dot_c
+            + dot_b_o
+        )
+        # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_oₜ
+        dot_o = dot_o_all[t] = o * (1 - o) * dot_a_o
+        # ṫanh_cₜ = s_2ₜ ∘ ċₜ
+        dot_tanh_c = dot_tanh_c_all[t] = s_2 * dot_c
+        # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ ṫanh_cₜ
+        dot_h_all[t + 1] = dot_o * tanh_c + o * dot_tanh_c
+    d_a_o_all = np.empty((T, B, H), dtype)
+    d_a_c_tilde_all = np.empty((T, B, H), dtype)
+    d_a_f_all = np.empty((T, B, H), dtype)
+    d_a_i_all = np.empty((T, B, H), dtype)
+    dot_d_a_o_all = np.empty((T, B, H), dtype)
+    dot_d_a_c_tilde_all = np.empty((T, B, H), dtype)
+    dot_d_a_f_all = np.empty((T, B, H), dtype)
+    dot_d_a_i_all = np.empty((T, B, H), dtype)
+    carry_h = np.zeros((B, H), dtype)
+    carry_c = np.zeros((B, H), dtype)
+    dot_carry_h = np.zeros((B, H), dtype)
+    dot_carry_c = np.zeros((B, H), dtype)
+    for t in reversed(range(T)):
+        cotangent_h = cotangent_h_all[t]
+        o = o_all[t]
+        tanh_c = tanh_c_all[t]
+        cotangent_c = cotangent_c_all[t]
+        s_2 = s_2_all[t]
+        i = i_all[t]
+        s_1 = s_1_all[t]
+        c_prev = c_all[t]
+        f = f_all[t]
+        c_tilde = c_tilde_all[t]
+        dot_o = dot_o_all[t]
+        dot_tanh_c = dot_tanh_c_all[t]
+        dot_i = dot_i_all[t]
+        dot_c_tilde = dot_c_tilde_all[t]
+        dot_c_prev = dot_c_all[t]
+        dot_f = dot_f_all[t]
+        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+        d_h = cotangent_h + carry_h
+        # ∂L/∂tanh(cₜ) = ∂L/∂hₜ ∘ oₜ
+        d_tanh_c = d_h * o
+        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
+        d_o = d_h * tanh_c
+        # ∂L/∂a_oₜ = ∂L/∂oₜ ∘ oₜ ∘ (1 − oₜ)
+        d_a_o = d_a_o_all[t] = d_o * o * (1 - o)
+        # ∂L/∂cₜ = ∂Lₜ/∂cₜ + ∂L/∂a_oₜ ∘ p_o + ∂L/∂tanh(cₜ) ∘ s_2ₜ + ∂L/∂cₜ|ₜ₊₁
+        d_c = cotangent_c + d_a_o * p_o + d_tanh_c * s_2 + carry_c
+        # ∂L/∂c̃ₜ = ∂L/∂cₜ ∘ iₜ
+        d_c_tilde = d_c * i
+        # ∂L/∂a_c̃ₜ = ∂L/∂c̃ₜ ∘ s_1ₜ
+        d_a_c_tilde = d_a_c_tilde_all[t] = d_c_tilde * s_1
+        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
+        d_f = d_c * c_prev
+        # ∂L/∂a_fₜ = ∂L/∂fₜ ∘ fₜ ∘ (1 − fₜ)
+        d_a_f = d_a_f_all[t] = d_f * f * (1 - f)
+        # ∂L/∂iₜ = ∂L/∂cₜ ∘ c̃ₜ
+        d_i = d_c * c_tilde
+        # ∂L/∂a_iₜ = ∂L/∂iₜ ∘ iₜ ∘ (1 − iₜ)
+        d_a_i = d_a_i_all[t] = d_i * i * (1 - i)
+        # ∂L/∂hₜ₋₁|ₜ = U_iᵀ ∂L/∂a_iₜ + U_fᵀ ∂L/∂a_fₜ + U_cᵀ ∂L/∂a_c̃ₜ + U_oᵀ ∂L/∂a_oₜ
+        carry_h = d_a_i @ U_i + d_a_f @ U_f + d_a_c_tilde @ U_c + d_a_o @ U_o
+        # ∂L/∂cₜ₋₁|ₜ = ∂L/∂a_iₜ ∘ p_i + ∂L/∂a_fₜ ∘ p_f + ∂L/∂cₜ ∘ fₜ
+        carry_c = d_a_i * p_i + d_a_f * p_f + d_c * f
+        # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
+        dot_d_h = dot_carry_h
+        # ∂L̇/∂tanh(cₜ) = ∂L̇/∂hₜ ∘ oₜ + ∂L/∂hₜ ∘ ȯₜ
+        dot_d_tanh_c = dot_d_h * o + d_h * dot_o
+        # ∂L̇/∂oₜ = ∂L̇/∂hₜ ∘ tanh(cₜ) + ∂L/∂hₜ ∘ ṫanh_cₜ
+        dot_d_o = dot_d_h * tanh_c + d_h * dot_tanh_c
+        # ∂L̇/∂a_oₜ = ∂L̇/∂oₜ ∘ oₜ ∘ (1 − oₜ) + ∂L/∂oₜ ∘ ȯₜ ∘ (1 − oₜ) − ∂L/∂oₜ ∘ oₜ ∘ ȯₜ
+        dot_d_a_o = dot_d_a_o_all[t] = dot_d_o * o * (1 - o) + d_o * dot_o * (1 - o) - d_o * o * dot_o
+        # ∂L̇/∂cₜ = ∂L̇/∂a_oₜ ∘ p_o + ∂L/∂a_oₜ ∘ ṗ_o + ∂L̇/∂tanh(cₜ) ∘ s_2ₜ − 2 ∂L/∂tanh(cₜ) ∘ tanh(cₜ) ∘ ṫanh_cₜ
+        #     + ∂L̇/∂cₜ|ₜ₊₁
+        dot_d_c = (
+            dot_d_a_o * p_o
+            + d_a_o * dot_p_o
+            + dot_d_tanh_c * s_2
+            - 2 * (d_tanh_c * tanh_c * dot_tanh_c)
+            + dot_carry_c
+        )
+        # ∂L̇/∂c̃ₜ = ∂L̇/∂cₜ ∘ iₜ + ∂L/∂cₜ ∘ i̇ₜ
+        dot_d_c_tilde = dot_d_c * i + d_c * dot_i
+        # ∂L̇/∂a_c̃ₜ = ∂L̇/∂c̃ₜ ∘ s_1ₜ − 2 ∂L/∂c̃ₜ ∘ c̃ₜ ∘ c̃̇ₜ
+        dot_d_a_c_tilde = dot_d_a_c_tilde_all[t] = (
+            dot_d_c_tilde * s_1 - 2 * (d_c_tilde * c_tilde * dot_c_tilde)
+        )
+        # ∂L̇/∂fₜ = ∂L̇/∂cₜ ∘ cₜ₋₁ + ∂L/∂cₜ ∘ ċₜ₋₁
+        dot_d_f = dot_d_c * c_prev + d_c * dot_c_prev
+        # ∂L̇/∂a_fₜ = ∂L̇/∂fₜ ∘ fₜ ∘ (1 − fₜ) + ∂L/∂fₜ ∘ ḟₜ ∘ (1 − fₜ) − ∂L/∂fₜ ∘ fₜ ∘ ḟₜ
+        dot_d_a_f = dot_d_a_f_all[t] = dot_d_f * f * (1 - f) + d_f * dot_f * (1 - f) - d_f * f * dot_f
+        # ∂L̇/∂iₜ = ∂L̇/∂cₜ ∘ c̃ₜ + ∂L/∂cₜ ∘ c̃̇ₜ
+        dot_d_i = dot_d_c * c_tilde + d_c * dot_c_tilde
+        # ∂L̇/∂a_iₜ = ∂L̇/∂iₜ ∘ iₜ ∘ (1 − iₜ) + ∂L/∂iₜ ∘ i̇ₜ ∘ (1 − iₜ) − ∂L/∂iₜ ∘ iₜ ∘ i̇ₜ
+        dot_d_a_i = dot_d_a_i_all[t] = dot_d_i * i * (1 - i) + d_i * dot_i * (1 - i) - d_i * i * dot_i
+        # ∂L̇/∂hₜ₋₁|ₜ = U̇_iᵀ ∂L/∂a_iₜ + U_iᵀ ∂L̇/∂a_iₜ + U̇_fᵀ ∂L/∂a_fₜ + U_fᵀ ∂L̇/∂a_fₜ + U̇_cᵀ ∂L/∂a_c̃ₜ
+        #     + U_cᵀ ∂L̇/∂a_c̃ₜ + U̇_oᵀ ∂L/∂a_oₜ + U_oᵀ ∂L̇/∂a_oₜ
+        dot_carry_h = (
+            d_a_i @ dot_U_i
+            + dot_d_a_i @ U_i
+            + d_a_f @ dot_U_f
+            + dot_d_a_f @ U_f
+            + d_a_c_tilde @ dot_U_c
+            + dot_d_a_c_tilde @ U_c
+            + d_a_o @ dot_U_o
+            + dot_d_a_o @ U_o
+        )
+        # ∂L̇/∂cₜ₋₁|ₜ = ∂L̇/∂a_iₜ ∘ p_i + ∂L/∂a_iₜ ∘ ṗ_i + ∂L̇/∂a_fₜ ∘ p_f + ∂L/∂a_fₜ ∘ ṗ_f + ∂L̇/∂cₜ ∘ fₜ
+        #     + ∂L/∂cₜ ∘ ḟₜ
+        dot_carry_c = (
+            dot_d_a_i * p_i + d_a_i * dot_p_i + dot_d_a_f * p_f + d_a_f * dot_p_f + dot_d_c * f + d_c * dot_f
+        )
+    # ∂L̇/∂xₜ = Ẇ_iᵀ ∂L/∂a_iₜ + W_iᵀ ∂L̇/∂a_iₜ + Ẇ_fᵀ ∂L/∂a_fₜ + W_fᵀ ∂L̇/∂a_fₜ + Ẇ_cᵀ ∂L/∂a_c̃ₜ + W_cᵀ ∂L̇/∂a_c̃ₜ
+    #     + Ẇ_oᵀ ∂L/∂a_oₜ + W_oᵀ ∂L̇/∂a_oₜ
+    dot_d_x_all = (
+        d_a_i_all @ dot_W_i
+        + dot_d_a_i_all @ W_i
+        + d_a_f_all @ dot_W_f
+        + dot_d_a_f_all @ W_f
+        + d_a_c_tilde_all @ dot_W_c
+        + dot_d_a_c_tilde_all @ W_c
+        + d_a_o_all @ dot_W_o
+        + dot_d_a_o_all @ W_o
+    )
+    # ∂L̇/∂W_i = Σₜ (∂L̇/∂a_iₜ xₜᵀ + ∂L/∂a_iₜ ẋₜᵀ)
+    dot_d_W_i = (
+        np.tensordot(dot_d_a_i_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_i_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_i = Σₜ (∂L̇/∂a_iₜ hₜ₋₁ᵀ + ∂L/∂a_iₜ ḣₜ₋₁ᵀ)
+    dot_d_U_i = (
+        np.tensordot(dot_d_a_i_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_i_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂p_i = Σₜ (∂L̇/∂a_iₜ ∘ cₜ₋₁ + ∂L/∂a_iₜ ∘ ċₜ₋₁)
+    dot_d_p_i = (dot_d_a_i_all * c_all[:-1]).sum(axis=(0, 1)) + (d_a_i_all * dot_c_all[:-1]).sum(axis=(0, 1))
+    # ∂L̇/∂b_i = Σₜ ∂L̇/∂a_iₜ
+    dot_d_b_i = dot_d_a_i_all.sum(axis=(0, 1))
+    # ∂L̇/∂W_f = Σₜ (∂L̇/∂a_fₜ xₜᵀ + ∂L/∂a_fₜ ẋₜᵀ)
+    dot_d_W_f = (
+        np.tensordot(dot_d_a_f_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_f_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_f = Σₜ (∂L̇/∂a_fₜ hₜ₋₁ᵀ + ∂L/∂a_fₜ ḣₜ₋₁ᵀ)
+    dot_d_U_f = (
+        np.tensordot(dot_d_a_f_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_f_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂p_f = Σₜ (∂L̇/∂a_fₜ ∘ cₜ₋₁ + ∂L/∂a_fₜ ∘ ċₜ₋₁)
+    dot_d_p_f = (dot_d_a_f_all * c_all[:-1]).sum(axis=(0, 1)) + (d_a_f_all * dot_c_all[:-1]).sum(axis=(0, 1))
+    # ∂L̇/∂b_f = Σₜ ∂L̇/∂a_fₜ
+    dot_d_b_f = dot_d_a_f_all.sum(axis=(0, 1))
+    # ∂L̇/∂W_c = Σₜ (∂L̇/∂a_c̃ₜ xₜᵀ + ∂L/∂a_c̃ₜ ẋₜᵀ)
+    dot_d_W_c = (
+        np.tensordot(dot_d_a_c_tilde_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_c_tilde_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_c = Σₜ (∂L̇/∂a_c̃ₜ hₜ₋₁ᵀ + ∂L/∂a_c̃ₜ ḣₜ₋₁ᵀ)
+    dot_d_U_c = (
+        np.tensordot(dot_d_a_c_tilde_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_c_tilde_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂b_c = Σₜ ∂L̇/∂a_c̃ₜ
+    dot_d_b_c = dot_d_a_c_tilde_all.sum(axis=(0, 1))
+    # ∂L̇/∂W_o = Σₜ (∂L̇/∂a_oₜ xₜᵀ + ∂L/∂a_oₜ ẋₜᵀ)
+    dot_d_W_o = (
+        np.tensordot(dot_d_a_o_all, x_all, ((0, 1), (0, 1)))
+        + np.tensordot(d_a_o_all, dot_x_all, ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂U_o = Σₜ (∂L̇/∂a_oₜ hₜ₋₁ᵀ + ∂L/∂a_oₜ ḣₜ₋₁ᵀ)
+    dot_d_U_o = (
+        np.tensordot(dot_d_a_o_all, h_all[:-1], ((0, 1), (0, 1)))
+        + np.tensordot(d_a_o_all, dot_h_all[:-1], ((0, 1), (0, 1)))
+    )
+    # ∂L̇/∂p_o = Σₜ (∂L̇/∂a_oₜ ∘ cₜ + ∂L/∂a_oₜ ∘ ċₜ)
+    dot_d_p_o = (dot_d_a_o_all * c_all[1:]).sum(axis=(0, 1)) + (d_a_o_all * dot_c_all[1:]).sum(axis=(0, 1))
+    # ∂L̇/∂b_o = Σₜ ∂L̇/∂a_oₜ
+    dot_d_b_o = dot_d_a_o_all.sum(axis=(0, 1))
+    return Gradients(
+        parameters={
+            "W_i": dot_d_W_i,
+            "U_i": dot_d_U_i,
+            "p_i": dot_d_p_i,
+            "b_i": dot_d_b_i,
+            "W_f": dot_d_W_f,
+            "U_f": dot_d_U_f,
+            "p_f": dot_d_p_f,
+            "b_f": dot_d_b_f,
+            "W_c": dot_d_W_c,
+            "U_c": dot_d_U_c,
+            "b_c": dot_d_b_c,
+            "W_o": dot_d_W_o,
+            "U_o": dot_d_U_o,
+            "p_o": dot_d_p_o,
+            "b_o": dot_d_b_o,
+        },
+        inputs={"x": dot_d_x_all},
+        state={"h": dot_carry_h, "c": dot_carry_c},
+    )
 
 
 def step_jacobian(parameters, tape):
-    """d(all states after step t) / d(all states before it), (T, B, S, S), states in the order of STATES.
+    """d(all states after step t) / d(all states before it), (T, B, S, S).
 
+    States are in the order of STATES, matrices row by row. Each direction of the states before a step is
+    a tangent; they are the first axis of the arrays below.
     Raises ValueError on a tape that isn't forward's.
     """
     _taped("step_jacobian", parameters, tape)
     sizes, dtype = tape.sizes, tape.dtype
     if tape.segments is not None:
         return _jacobian_by_segments(parameters, tape)
-    T, B, H = (sizes[name] for name in ("T", "B", "H"))
+    T, B, H = sizes["T"], sizes["B"], sizes["H"]
+    directions = 2 * H
+    seeds = np.eye(directions, dtype=dtype)
     U_i = parameters["U_i"]
-    p_i = parameters["p_i"]
     U_f = parameters["U_f"]
-    p_f = parameters["p_f"]
     U_c = parameters["U_c"]
     U_o = parameters["U_o"]
+    dot_h_prev = seeds[..., :H]
+    p_i = parameters["p_i"]
+    dot_c_prev = seeds[..., H:]
+    p_f = parameters["p_f"]
     p_o = parameters["p_o"]
-    c_prev = tape.c[:-1]
-    i = tape.i
-    f = tape.f
-    c_tilde = tape.c_tilde
-    o = tape.o
-    tanh_c = tape.tanh_c
-    # ∂iₜ/∂hₜ₋₁ = diag(iₜ ∘ (1 − iₜ)) U_i
-    d_i_d_h = (i * (1 - i))[..., None] * U_i
-    # ∂iₜ/∂cₜ₋₁ = diag(iₜ ∘ (1 − iₜ) ∘ p_i)
-    d_i_d_c = (i * (1 - i) * p_i)[..., None] * np.eye(H, dtype=dtype)
-    # ∂fₜ/∂hₜ₋₁ = diag(fₜ ∘ (1 − fₜ)) U_f
-    d_f_d_h = (f * (1 - f))[..., None] * U_f
-    # ∂fₜ/∂cₜ₋₁ = diag(fₜ ∘ (1 − fₜ) ∘ p_f)
-    d_f_d_c = (f * (1 - f) * p_f)[..., None] * np.eye(H, dtype=dtype)
-    # ∂c̃ₜ/∂hₜ₋₁ = diag(1 − c̃ₜ²) U_c
-    d_c_tilde_d_h = (1 - c_tilde**2)[..., None] * U_c
-    # ∂cₜ/∂hₜ₋₁ = diag(cₜ₋₁) ∂fₜ/∂hₜ₋₁ + diag(c̃ₜ) ∂iₜ/∂hₜ₋₁ + diag(iₜ) ∂c̃ₜ/∂hₜ₋₁
-    d_c_d_h = c_prev[..., None] * d_f_d_h + c_tilde[..., None] * d_i_d_h + i[..., None] * d_c_tilde_d_h
-    # ∂cₜ/∂cₜ₋₁ = diag(cₜ₋₁) ∂fₜ/∂cₜ₋₁ + diag(fₜ) + diag(c̃ₜ) ∂iₜ/∂cₜ₋₁
-    d_c_d_c = c_prev[..., None] * d_f_d_c + f[..., None] * np.eye(H, dtype=dtype) + c_tilde[..., None] * d_i_d_c
-    # ∂a_oₜ/∂hₜ₋₁ = U_o + diag(p_o) ∂cₜ/∂hₜ₋₁
-    d_a_o_d_h = U_o + p_o[..., None] * d_c_d_h
-    # ∂oₜ/∂hₜ₋₁ = diag(oₜ ∘ (1 − oₜ)) ∂a_oₜ/∂hₜ₋₁
-    d_o_d_h = (o * (1 - o))[..., None] * d_a_o_d_h
-    # ∂oₜ/∂cₜ₋₁ = diag(oₜ ∘ (1 − oₜ) ∘ p_o) ∂cₜ/∂cₜ₋₁
-    d_o_d_c = (o * (1 - o) * p_o)[..., None] * d_c_d_c
-    # s_1ₜ = oₜ ∘ (1 − tanh(cₜ)²)
-    s_1 = o * (1 - tanh_c**2)
-    # ∂hₜ/∂hₜ₋₁ = diag(tanh(cₜ)) ∂oₜ/∂hₜ₋₁ + diag(s_1ₜ) ∂cₜ/∂hₜ₋₁
-    d_h_d_h = tanh_c[..., None] * d_o_d_h + s_1[..., None] * d_c_d_h
-    # ∂hₜ/∂cₜ₋₁ = diag(tanh(cₜ)) ∂oₜ/∂cₜ₋₁ + diag(s_1ₜ) ∂cₜ/∂cₜ₋₁
-    d_h_d_c = tanh_c[..., None] * d_o_d_c + s_1[..., None] * d_c_d_c
-    J = np.zeros((T, B, 2 * H, 2 * H), dtype)
-    J[..., :H, :H] = d_h_d_h
-    J[..., :H, H:2 * H] = d_h_d_c
-    J[..., H:2 * H, :H] = d_c_d_h
-    J[..., H:2 * H, H:2 * H] = d_c_d_c
-    return J
+    i_all = tape.i
+    f_all = tape.f
+    c_tilde_all = tape.c_tilde
+    c_all = tape.c
+    o_all = tape.o
+    tanh_c_all = tape.tanh_c
+    # U_stack = [U_i; U_f; U_c; U_o]
+    U_stack = np.concatenate([U_i, U_f, U_c, U_o], axis=-2)
+    # ȧ_stackₜ = U_stack ḣₜ₋₁
+    dot_a_stack_all = np.broadcast_to((dot_h_prev @ U_stack.T)[..., None, None, :], (directions, T, B, 4 * H))
+    # ȧ_iₜ = ȧ_stackₜ[0:H] + p_i ∘ ċₜ₋₁
+    dot_a_i_all = dot_a_stack_all[..., :H] + (p_i * dot_c_prev)[..., None, None, :]
+    # i̇ₜ = iₜ ∘ (1 − iₜ) ∘ ȧ_iₜ
+    dot_i_all = i_all * (1 - i_all) * dot_a_i_all
+    # ȧ_fₜ = ȧ_stackₜ[H:2*H] + p_f ∘ ċₜ₋₁
+    dot_a_f_all = dot_a_stack_all[..., H:2 * H] + (p_f * dot_c_prev)[..., None, None, :]
+    # ḟₜ = fₜ ∘ (1 − fₜ) ∘ ȧ_fₜ
+    dot_f_all = f_all * (1 - f_all) * dot_a_f_all
+    # c̃̇ₜ = (1 − c̃ₜ²) ∘ ȧ_stackₜ[2*H:3*H]
+    dot_c_tilde_all = (1 - c_tilde_all**2) * dot_a_stack_all[..., 2 * H:3 * H]
+    # ċₜ = ḟₜ ∘ cₜ₋₁ + fₜ ∘ ċₜ₋₁ + i̇ₜ ∘ c̃ₜ + iₜ ∘ c̃̇ₜ
+    dot_c_all = (
+        dot_f_all * c_all[:-1]
+        + f_all * dot_c_prev[..., None, None, :]
+        + dot_i_all * c_tilde_all
+        + i_all * dot_c_tilde_all
+    )
+    # ȧ_oₜ = ȧ_stackₜ[3*H:4*H] + p_o ∘ ċₜ
+    dot_a_o_all = dot_a_stack_all[..., 3 * H:] + p_o * dot_c_all
+    # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_oₜ
+    dot_o_all = o_all * (1 - o_all) * dot_a_o_all
+    # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ (1 − tanh(cₜ)²) ∘ ċₜ
+    dot_h_all = dot_o_all * tanh_c_all + o_all * (1 - tanh_c_all**2) * dot_c_all
+    return np.concatenate([dot_h_all, dot_c_all], axis=-1).transpose(1, 2, 3, 0).copy()
 
 
 class _Forward:
-    """The arrays of a forward pass, and the views of each step, made once."""
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
-        self.a_o_all = np.empty((T, B, H), dtype)
         self.a_stack = np.empty((B, 4 * H), dtype)
-        self.a_stack_2_all = np.empty((T, 2, B, H), dtype)
         self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
-        self.b_stack = np.empty((4 * H, 1), dtype)
+        self.b_stack = np.empty((4 * H,), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
         self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
         self.c_tilde_all = np.empty((T, B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
-        self.p_stack = np.empty((2 * H, 1), dtype)
+        self.i_f_all = np.empty((T, 2, B, H), dtype)
+        self.o_all = np.empty((T, B, H), dtype)
+        self.p_stack = np.empty((2 * H,), dtype)
         self.tanh_c_all = np.empty((T, B, H), dtype)
         self.ahead = list(zip(self.a_stack_in_all))
         self.steps = list(
             zip(
                 self.h_all[:-1],
-                self.a_stack_2_all,
+                self.i_f_all,
                 self.c_all[:-1],
-                self.a_stack_2_all[:, 0],
-                self.a_stack_2_all[:, 1],
                 self.c_tilde_all,
                 self.c_all[1:],
-                self.a_o_all,
+                self.i_f_all[:, 1],
+                self.i_f_all[:, 0],
+                self.o_all,
                 self.tanh_c_all,
                 self.h_all[1:],
             )
@@ -491,7 +892,7 @@ class _Forward:
 
 
 class _Backward:
-    """The arrays of a backward pass over blocks of steps, and the views of each step, made once."""
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
@@ -506,12 +907,12 @@ class _Backward:
         self.d_U_stack = np.empty((4 * H, H), dtype)
         self.d_W_stack = np.empty((4 * H, D), dtype)
         self.d_a_stack_all = np.empty((self.block, B, 4 * H), dtype)
-        self.d_b_stack = np.empty((4 * H, 1), dtype)
+        self.d_b_stack = np.empty((4 * H,), dtype)
         self.d_c = np.empty((B, H), dtype)
         self.d_h = np.empty((B, H), dtype)
-        self.d_p_f = np.empty((H, 1), dtype)
-        self.d_p_i = np.empty((H, 1), dtype)
-        self.d_p_o = np.empty((H, 1), dtype)
+        self.d_p_f = np.empty((H,), dtype)
+        self.d_p_i = np.empty((H,), dtype)
+        self.d_p_o = np.empty((H,), dtype)
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_o_all = np.empty((self.block, B, H), dtype)
         self.k_a_stack_all = np.empty((self.block, 3, B, H), dtype)
@@ -520,10 +921,10 @@ class _Backward:
         self.steps = list(
             zip(
                 self.cotangent_h_all,
-                self.d_a_stack_all[..., 3 * H:4 * H],
+                self.d_a_stack_all[..., 3 * H:],
                 self.k_a_o_all,
-                self.k_c_all,
                 self.cotangent_c_all,
+                self.k_c_all,
                 self.d_a_stack_all[..., :3 * H].reshape(self.block, B, 3, H).transpose(0, 2, 1, 3),
                 self.k_a_stack_all,
                 self.d_a_stack_all,
@@ -533,7 +934,12 @@ class _Backward:
 
 
 BLOCK = 512
-"""Steps times examples that a pass takes at once."""
+"""Steps times examples of a block: with fewer, products are too small; with more, it leaves the cache."""
+
+
+def sigma(z):
+    """The logistic function, in a form that can't overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 # ---- what the functions return, and what they refuse
@@ -550,12 +956,46 @@ class Tape:
 
 
 class Gradients:
-    """.parameters, .inputs and .state (the initial state): name -> gradient, each array shaped as its primal."""
+    """.parameters, .inputs and .state (the initial state): name -> gradient, shaped as its primal."""
 
     def __init__(self, parameters, inputs, state):
         self.parameters = parameters
         self.inputs = inputs
         self.state = state
+
+
+class Workspace:
+    """Arrays kept between calls of the same sizes: pass the same one to every call of a training loop.
+
+    Outputs and tape live until the next forward with it, gradients until the next backward with it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+
+
+def _arrays(workspace, kind, sizes, dtype):
+    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
+    if workspace is None:
+        return kind(sizes, dtype)
+    key, arrays = workspace.kept.get(kind, (None, None))
+    wanted = (tuple(sorted(sizes.items())), dtype)
+    if key != wanted:
+        arrays = kind(sizes, dtype)
+        workspace.kept[kind] = wanted, arrays
+    return arrays
+
+
+def _usable(where, workspace):
+    """Refuse what is no workspace of this module."""
+    if workspace is None or isinstance(workspace, Workspace):
+        return
+    kind = type(workspace)
+    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
+    raise ValueError(
+        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. "
+        "Make one with Workspace()."
+    )
 
 
 def _names(where, what, given, expected, complete=True):
@@ -590,7 +1030,9 @@ def _array_refused(where, label, array, dims, sizes, dtype):
     """Say what is wrong with an array, if anything is."""
     is_array, kind = isinstance(array, np.ndarray), type(array).__name__
     if not is_array:
-        raise ValueError(f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray.")
+        raise ValueError(
+            f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."
+        )
     is_plain = not isinstance(array, (np.matrix, np.ma.MaskedArray))
     if not is_plain:
         raise ValueError(
@@ -599,19 +1041,22 @@ def _array_refused(where, label, array, dims, sizes, dtype):
         )
     if array.dtype not in _DTYPES:
         raise ValueError(
-            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. Convert it."
+            f"{where}: {label}: wrong dtype: expected float32, float64 or complex128, got {array.dtype}. "
+            "Convert it."
         )
     if array.dtype != dtype:
         first = "the tape" if where in ("backward", "step_jacobian") else "the first array"
         raise ValueError(
-            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. Convert one of them."
+            f"{where}: {label}: mixed dtypes: expected {dtype}, as {first}, got {array.dtype}. "
+            "Convert one of them."
         )
     if array.ndim == len(dims):
         for dim, size in zip(dims, array.shape):
             if dim.isidentifier():
                 sizes.setdefault(dim, size)
     if array.ndim != len(dims) or any(sizes.get(dim, size) != size for dim, size in zip(dims, array.shape)):
-        expected = ", ".join(f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims) + "," * (len(dims) == 1)
+        words = [f"{dim} = {sizes[dim]}" if dim in sizes else dim for dim in dims]
+        expected = ", ".join(words) + "," * (len(dims) == 1)
         raise ValueError(
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
@@ -632,7 +1077,7 @@ def _tables(where, parameters, inputs, state):
 
 
 def _sizes(where, parameters, inputs, state):
-    """The sizes and the dtype of a call, read from its arrays, each of which is checked against the others."""
+    """The sizes and the dtype of a call, read from its arrays, each checked against the others."""
     tables = _tables(where, parameters, inputs, state)
     sizes = dict(_FIXED)
     dtype = getattr(tables[0][1], "dtype", None)
@@ -640,36 +1085,13 @@ def _sizes(where, parameters, inputs, state):
         _array_refused(where, *tables[0], sizes, dtype)
     for label, array, dims in tables:
         _array(where, label, array, dims, sizes, dtype)
-    if _COMPOUND:
-        _solve(where, tables, sizes)
-    for dim, parts in _COMPOUND.items():
-        if all(part in sizes or part == "1" for part in parts):
-            sizes[dim] = sum(times * sizes.get(part, 1) for part, times in parts.items())
-    for label, array, dims in tables if _COMPOUND else ():
-        _array(where, label, array, dims, sizes, dtype)
     missing = [dim for dims in STATES.values() for dim in dims if dim not in sizes]
     if missing:
         raise ValueError(
-            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. Pass the state."
+            f"{where}: state: size unknown: expected an array that has dimension {missing[0]}, got none. "
+            "Pass the state."
         )
     return sizes, dtype
-
-
-def _solve(where, tables, sizes):
-    """Sizes that stand in no shape alone, from the concatenated dimensions that hold them."""
-    for label, array, dims in tables * 2:
-        for dim, size in zip(dims, array.shape):
-            parts = _COMPOUND.get(dim, {})
-            unknown = [part for part in parts if part not in sizes and part != "1"]
-            if len(unknown) == 1:
-                rest = size - sum(times * sizes.get(part, 1) for part, times in parts.items() if part != unknown[0])
-                found, left = divmod(rest, parts[unknown[0]])
-                if left or found < 0:
-                    raise ValueError(
-                        f"{where}: {label}: wrong shape: expected {dim} rows or columns, got {size}, which gives no whole "
-                        f"{unknown[0]}. Check the shapes."
-                    )
-                sizes[unknown[0]] = found
 
 
 def _taped(where, parameters, tape):
@@ -677,107 +1099,44 @@ def _taped(where, parameters, tape):
     is_tape = isinstance(tape, Tape)
     if not is_tape:
         raise ValueError(
-            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. Call forward first."
+            f"{where}: tape: wrong type: expected the tape that forward returned, got {type(tape).__name__}. "
+            "Call forward first."
         )
     _names(where, "parameters", parameters, PARAMETERS)
     for name, dims in PARAMETERS.items():
         _array(where, f"parameters[{name!r}]", parameters[name], dims, tape.sizes, tape.dtype)
 
 
-def _sequence(where, what, given, name, dims, sizes, dtype):
-    """given[name], (T, B, n); zeros where it is missing."""
-    if name not in given:
-        return np.broadcast_to(dtype.type(0), [sizes[dim] for dim in ("T", "B", *dims)])
-    _array(where, f"{what}[{name!r}]", given[name], ("T", "B", *dims), sizes, dtype)
-    return given[name]
-
-
-def _state(where, what, given, name, dims, sizes, dtype):
-    """given[name], (B, n); zeros where it is missing."""
-    if given is None or name not in given:
-        return np.zeros((sizes["B"], sizes[dims[0]]), dtype)
-    _array(where, f"{what}[{name!r}]", given[name], ("B", *dims), sizes, dtype)
-    return given[name]
-
-
-def _direction(where, given, name, dims, sizes, dtype):
-    """given[name], the tangent of a parameter (vectors as columns); zeros where it is missing."""
-    shape = tuple(sizes[dim] for dim in dims)
-    if name in given:
-        _array(where, f"tangent_parameters[{name!r}]", given[name], dims, sizes, dtype)
-    array = given[name] if name in given else np.zeros(shape, dtype)
-    return array[:, None] if len(dims) == 1 else array
-
-
-def _batch_first(sequence):
-    """(T, n, B) as the contract has it, (T, B, n): a new array, which shares nothing with the tape."""
-    return sequence.transpose(0, 2, 1).copy()
-
-
-class Workspace:
-    """Arrays that are kept between calls of the same sizes: pass the same one to every call of a training loop.
-
-    Outputs and tape live until the next forward with it, gradients until the next backward with it.
-    """
-
-    def __init__(self):
-        self.kept = {}
-
-
-def _usable(where, workspace):
-    """Refuse what is no workspace of this module."""
-    if workspace is None or isinstance(workspace, Workspace):
-        return
-    kind = type(workspace)
-    got = f"one of {kind.__module__}" if kind.__name__ == "Workspace" else kind.__name__
-    raise ValueError(
-        f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. Make one with Workspace()."
-    )
-
-
-def _arrays(workspace, kind, sizes, dtype):
-    """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
-    if workspace is None:
-        return kind(sizes, dtype)
-    key, arrays = workspace.kept.get(kind, (None, None))
-    wanted = (tuple(sorted(sizes.items())), dtype)
-    if key != wanted:
-        arrays = kind(sizes, dtype)
-        workspace.kept[kind] = wanted, arrays
-    return arrays
-
-
-def _product(sequence, matrix, out):
-    """out = sequence @ matrix, (n, B, rows) @ (rows, columns), for all steps and examples in one product."""
-    examples = sequence.shape[0] * sequence.shape[1]
-    np.matmul(sequence.reshape(examples, sequence.shape[2]), matrix, out=out.reshape(examples, out.shape[2]))
-
-
-def _add(total, left, right, first):
-    """total += left @ right (left alone where right is None); the first contribution replaces what was there."""
-    if first:
-        total[...] = 0 if left is None else left if right is None else np.matmul(left, right, out=total)
-    else:
-        total += left if right is None else left @ right
+def _filled(where, what, given, table, axes, sizes, dtype):
+    """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
+    given = {} if given is None and table is STATES else given
+    _names(where, what, given, table, complete=False)
+    filled = {}
+    for name, dims in table.items():
+        if name in given:
+            _array(where, f"{what}[{name!r}]", given[name], (*axes, *dims), sizes, dtype)
+            filled[name] = given[name]
+        else:
+            filled[name] = np.broadcast_to(dtype.type(0), [sizes[dim] for dim in (*axes, *dims)])
+    return filled
 
 
 def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again.
-
-    The caller's workspace is left alone: what it lent lives until the next forward with it, and backward runs forward again.
-    """
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
     try:
         every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
     except TypeError:
         pass
     if type(every) is not int or every < 1:
         raise ValueError(
-            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. Choose about the root of T."
+            f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. "
+            "Choose about the root of T."
         )
     T, B = sizes["T"], sizes["B"]
-    outputs = {name: np.empty((T, B, sizes[dims[0]]), dtype) for name, dims in {**STATES, **OUTPUTS}.items()}
-    if state is None:
-        state = {name: np.zeros((B, sizes[dims[0]]), dtype) for name, dims in STATES.items()}
+    outputs = {
+        name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()
+    }
+    state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     segments, workspace = [], Workspace()
     for start in range(0, T, every):
         stop = min(T, start + every)
@@ -790,6 +1149,11 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
     return outputs, Tape(sizes, dtype, segments=segments, inputs=dict(inputs))
 
 
+def _shape(dims, sizes):
+    """The sizes of some dimensions."""
+    return [sizes[dim] for dim in dims]
+
+
 def _segment(parameters, tape, index, workspace):
     """The tape of one segment, computed again from the states in front of it."""
     start, stop, state = tape.segments[index]
@@ -798,21 +1162,19 @@ def _segment(parameters, tape, index, workspace):
 
 
 def _backward_by_segments(parameters, tape, cotangents):
-    """backward over a checkpointed tape: the segments last first, each handing its initial state's gradient to the one before."""
-    for name, array in cotangents.items():
-        _sequence("backward", "cotangents", cotangents, name, {**STATES, **OUTPUTS}[name], tape.sizes, tape.dtype)
-    B, workspace = tape.sizes["B"], Workspace()
+    """backward over a checkpointed tape: segments last first, each with the gradient of its last state."""
+    sizes, dtype, B = tape.sizes, tape.dtype, tape.sizes["B"]
     gradients = Gradients(
-        parameters={name: np.zeros([tape.sizes[dim] for dim in dims], tape.dtype) for name, dims in PARAMETERS.items()},
-        inputs={name: np.empty(array.shape, tape.dtype) for name, array in tape.inputs.items()},
-        state={name: np.zeros((B, tape.sizes[dims[0]]), tape.dtype) for name, dims in STATES.items()},
+        parameters={name: np.zeros(_shape(dims, sizes), dtype) for name, dims in PARAMETERS.items()},
+        inputs={name: np.empty(array.shape, dtype) for name, array in tape.inputs.items()},
+        state={name: np.zeros((B, *_shape(dims, sizes)), dtype) for name, dims in STATES.items()},
     )
+    workspace = Workspace()
     for index in reversed(range(len(tape.segments))):
         start, stop, _ = tape.segments[index]
         piece = {name: array[start:stop] for name, array in cotangents.items()}
-        for name, dims in STATES.items():
-            given = piece.get(name)
-            piece[name] = np.zeros((stop - start, B, tape.sizes[dims[0]]), tape.dtype) if given is None else given.copy()
+        for name in STATES:
+            piece[name] = piece[name].copy()
             piece[name][-1] += gradients.state[name]
         part = backward(parameters, _segment(parameters, tape, index, workspace), piece, workspace=workspace)
         for name, array in part.parameters.items():
@@ -825,7 +1187,7 @@ def _backward_by_segments(parameters, tape, cotangents):
 
 def _jacobian_by_segments(parameters, tape):
     """step_jacobian over a checkpointed tape."""
-    total = sum(tape.sizes[dims[0]] for dims in STATES.values())
+    total = sum(int(np.prod(_shape(dims, tape.sizes))) for dims in STATES.values())
     J = np.empty((tape.sizes["T"], tape.sizes["B"], total, total), tape.dtype)
     workspace = Workspace()
     for index, (start, stop, _) in enumerate(tape.segments):
@@ -834,5 +1196,4 @@ def _jacobian_by_segments(parameters, tape):
 
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))
-_COMPOUND = {}
-_FIXED = {"1": 1}
+_FIXED = {}

@@ -32,9 +32,9 @@ def test_the_page_of_the_readme_is_read_as_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in BLOCKS if block.startswith("$ cat mgu.md")]
-    page, _, rest = block.removeprefix("$ cat mgu.md\n").partition("\n$ python -m derive mgu.md\n")
-    Path("mgu.md").write_text(page, encoding="utf-8")
-    assert main(["mgu.md"]) == 0
+    (block,) = [block for block in BLOCKS if block.startswith("$ cat delta.md")]
+    page, _, rest = block.removeprefix("$ cat delta.md\n").partition("\n$ python -m derive delta.md\n")
+    Path("delta.md").write_text(page, encoding="utf-8")
+    assert main(["delta.md"]) == 0
     said = [re.sub(r", lag by lag.*", "", line) for line in capsys.readouterr().out.splitlines()]
     assert not [line for line in lines_of(rest) if line not in said]

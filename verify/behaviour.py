@@ -55,7 +55,7 @@ def linear(kernel: Kernel, data: Data) -> Iterator[Finding]:
 
 def no_state(kernel: Kernel, data: Data) -> Iterator[Finding]:
     """state=None is zeros"""
-    if not data.state:
+    if not data.state or not kernel.dims.settled:
         return
     zeros = replace(data, state={name: np.zeros_like(array) for name, array in data.state.items()})
     moved = data.copy()

@@ -92,14 +92,7 @@ class Dims:
         ]
         parameters, inputs, states, outputs = tables
         ordered = (states, inputs, parameters, outputs)
-        plain = [
-            part.rpartition("*")[2].strip()
-            for table in ordered
-            for dims in table.values()
-            for dim in dims
-            for part in dim.split("+")
-        ]
-        names = [name for name in dict.fromkeys(plain) if not name.isdigit()]
+        names = list(dict.fromkeys(word for table in ordered for dims in table.values() for word in words_of(dims)))
         sizes = [*first, *range(12, 12 + len(names))]
         return cls(parameters, inputs, states, {**states, **outputs}, dict(zip(names, sizes, strict=False)))
 
@@ -114,9 +107,21 @@ class Dims:
     def shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(self.size(dim) for dim in dims)
 
+    @property
+    def settled(self) -> bool:
+        """Whether parameters and inputs have every dimension that states have: else a run can't start without a state."""
+        known = {word for table in (self.parameters, self.inputs) for dims in table.values() for word in words_of(dims)}
+        return all(set(words_of(dims)) <= known for dims in self.states.values())
+
     def fan_in(self) -> int:
         """How many products a sum of the kernel has, at most about: everything that a step reads."""
         return sum(math.prod(self.shape(dims)) for table in (self.inputs, self.states) for dims in table.values()) + 1
+
+
+def words_of(dims: tuple[str, ...]) -> list[str]:
+    """The dimensions that `("2*H+D", "K")` is made of."""
+    plain = [part.rpartition("*")[2].strip() for dim in dims for part in dim.split("+")]
+    return [name for name in plain if not name.isdigit()]
 
 
 def lead_of(block: str) -> int:

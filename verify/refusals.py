@@ -5,7 +5,6 @@ A call that isn't refused breaks a promise of the contract; it gives no wrong nu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from verify.contract import REFUSALS, broken
-from verify.data import Data
+from verify.data import Data, words_of
 from verify.evidence import Array
 from verify.findings import CONTRACT, PASS, Finding
 from verify.kernel import Kernel
@@ -47,8 +46,7 @@ def is_settled(kernel: Kernel, part: str, name: str) -> bool:
         return True
     *rest, last = tables[part][name]
     others = [dim for what, table in tables.items() for key, dims in table.items() if (what, key) != (part, name) for dim in dims]
-    known = {word for dim in (*rest, *others) for word in re.findall(r"[^\W\d]\w*", dim)}
-    return set(re.findall(r"[^\W\d]\w*", last)) <= known
+    return set(words_of((last,))) <= set(words_of((*rest, *others)))
 
 
 def cases(kernel: Kernel, data: Data) -> Iterator[Case]:

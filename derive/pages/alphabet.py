@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from derive.functions import FUNCTIONS
@@ -47,8 +48,9 @@ NORMALISED = {
     "layernorm": "LN adds 1e-5 inside the root",
     "rmsnorm": "RMSNorm adds 1e-5 inside the root",
     "var": "var is divided by the number of elements",
+    "power": "a power by a quantity is exp(b log a): what is raised has to be above 0",
 }
-"""Functions of all elements that have several forms: what is meant here."""
+"""Functions of all elements, and of two quantities, that have several forms: what is meant here."""
 
 
 def words_in(text: str) -> frozenset[str]:
@@ -70,6 +72,18 @@ FUNCTION_WORDS = spellings()
 def function_name(word: str) -> str | None:
     """The function that a word names, exactly as it is spelled: `ReLU` -> `relu`, `ln` -> `log`; None for any other word, as for `LN`."""
     return FUNCTION_WORDS.get(word)
+
+
+def in_one_word(raw: str) -> str:
+    """What stands between braces: `hard sigmoid` and `hard\\_sigmoid` are one word, as that is a function."""
+    text = raw.strip().replace(r"\_", "_")
+    return joined if function_name(joined := "_".join(text.split())) else text
+
+
+def is_one_name(raw: str, text: str, in_a_sentence: bool) -> bool:
+    """Whether a word with underscores is one name: they are escaped, or stand in `\\text`, or it is a function."""
+    meant = r"\_" in raw or ("_" in text and (in_a_sentence or function_name(text) is not None))
+    return meant and re.fullmatch(r"[A-Za-z]{2,}\w*_\w+|[A-Za-z]_\w{2,}", text) is not None
 
 
 GREEK_COMMANDS = (
@@ -296,6 +310,8 @@ WITH_ARGUMENT = words_in(
 SENTENCES = words_in("text textrm textnormal mbox hbox")
 CONNECTIVES = words_in("and or where with if for when such that else otherwise then since given let")
 """Words that join equations; in `\\text{ word }` with a space any word does."""
+NO_PRODUCT = "Write the step without indices, as in `W x_t`; `<!-- derive: skip -->` in front of a loss passes it over."
+"""What is said of `\\prod` and `\\int`."""
 CASES = words_in("cases rcases dcases")
 MATRICES = words_in("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix psmallmatrix bsmallmatrix array subarray")
 

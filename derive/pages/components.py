@@ -49,6 +49,9 @@ class Components:
         self.sizes = {name for entry in entries for node in walk(entry.right) for name in sizes_of(node)}
         self.bound = {letter for entry in entries for letter in bound_letters(entry.right)}
         self.above = {letter for entry in entries for letter in letters_at_brackets(entry.right, above=True)} - {reader.letter}
+        self.entries = list(entries)
+        if not (self.bound or self.sizes or self.named or self.above or any(self.may_have_indices(entry) for entry in entries)):
+            return  # as on most pages: nothing here could be an index
         self.plain = {one for entry in entries for one, _ in self.symbols(entry.right, set())}
         self.targets = {one for entry in entries for node in entry.targets for one, _ in self.symbols(node, set())}
         self.dividing = False
@@ -70,6 +73,10 @@ class Components:
             return replace(entry, right=right)
         left, indices = self.split(entry.targets[0], free)
         return replace(entry, targets=(left,), right=right, indices=indices)
+
+    def may_have_indices(self, entry: Entry) -> bool:
+        letters = {letter for target in entry.targets for letter in small_letters(target, ())}
+        return bool(letters - {self.reader.letter}) or any(True for _ in letters_at_brackets(entry.right))
 
     # ---- letters of a left side
 

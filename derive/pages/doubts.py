@@ -30,7 +30,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
-from derive.pages.settling import added_inner_products, is_inner
+from derive.pages.settling import added_inner_products, is_inner, products
 from derive.pages.turned import plain_of
 
 # ---- functions that nobody has named
@@ -147,6 +147,26 @@ def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition]
                     raise names.source.error(function.span, what, todo)
 
 
+SERIES = ("exp", "log", "sin", "cos", "sinh", "cosh")
+"""Functions that are taken of matrices as well, by their series, which is another thing than the function of each element."""
+
+
+def refuse_series_of_matrices(names: Names, kinds: Kinds) -> None:
+    """`\\exp(A) h` with A a matrix: raises PageError where a matrix product is made of such a function, also under a name of its own."""
+    named = {one.name: one.body for one in kinds.definitions}
+    for _, run in products(kinds):
+        several = sum(kinds.kind(item) != NUMBER for item in run) > 1
+        for item in run if several else ():
+            function = named.get(item.name, item) if isinstance(item, Ref) and item.lag == 0 else item
+            if isinstance(function, Call) and function.function in SERIES and kinds.kind(function.body) == MATRIX:
+                written = names.source.written(function.span)
+                what = f"`{written}` of a matrix in a matrix product can be read in two ways: of the matrix, or of its elements."
+                todo = (
+                    "Neither is read: give the matrix that is meant a symbol; `\\odot` multiplies the function of each element."
+                )
+                raise names.source.error(function.span, what, todo)
+
+
 def read_in(node: Core) -> set[str]:
     return {one.name for one in every(node) if isinstance(one, Ref)}
 
@@ -233,14 +253,34 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
         and (all(one[1] for one in uses) or all(one[0] for one in uses))
     }
     for name, place in found.items():
-        written = names.source.written(place)
-        what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
-        todo = (
-            f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
-            "A parameter, which is the same at every step, is written without the index of time."
-        )
-        others = [one for one in found if one != name]
-        raise names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+        raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
+
+
+def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition]) -> None:
+    """`B_t x_t^\\top`, `K_t^\\top V_t`: raises PageError where a symbol in upper case, given at each step, stands beside a transposed
+    vector."""
+    defined = {one.name for one in definitions}
+    found: dict[str, Span] = {}
+    for node in nodes(definitions):
+        for run in runs(node) if isinstance(node, Product) else ():
+            turned = [item.body for item in run if isinstance(item, Turned) and isinstance(item.body, Ref)]
+            if len(run) > 1 and any(names.is_timed(one.name) or is_small(one.name) for one in turned if isinstance(one, Ref)):
+                for one in [item for item in run if isinstance(item, Ref)] + turned:
+                    given = isinstance(one, Ref) and names.is_timed(one.name) and one.name not in defined
+                    if given and not is_small(one.name) and one.name not in names.declared.kinds:
+                        found.setdefault(one.name, node.span)
+    for name, place in found.items():
+        raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
+
+
+def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str]) -> PageError:
+    written = names.source.written(place)
+    what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
+    todo = (
+        f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
+        "A parameter, which is the same at every step, is written without the index of time."
+    )
+    return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 
 def is_parameter(kinds: Kinds, item: Core) -> bool:
@@ -259,7 +299,8 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
         terms = [term for term in parts_of(node) if isinstance(term, Product)] if isinstance(node, Add) else []
         if any(kinds.kinds(term) == {VECTOR} and kinds.kind(term.items[0]) == MATRIX for term in terms):
             for term in terms:
-                if [kinds.kinds(item) for item in term.items] == [{ROW}, {MATRIX}]:
+                weight = is_parameter(kinds, term.items[-1])
+                if weight and [kinds.kinds(item) for item in term.items] == [{ROW}, {MATRIX}]:
                     raise both_ways(source, term.items)
 
 
@@ -269,36 +310,3 @@ def both_ways(source: Source, factors: Sequence[Core]) -> PageError:
     what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
     todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
     return source.error((factors[0].span[0], factors[-1].span[1]), what, todo)
-
-
-# ---- inputs that may be something else
-
-
-def refuse_inputs_without_a_step(names: Names, inputs: Sequence[str]) -> None:
-    """`W x_{next} + V r`: raises PageError where one input says its step and another doesn't."""
-    given = [one for one in names.reads if one.symbol not in names.defined]
-    later = next((one for one in given if one.time is not None and one.time >= 0), None)
-    if later is None or names.reader.letter is not None:
-        return
-    for one in given:
-        name = one.symbol.name
-        if one.time is None and name in inputs and name not in names.declared.kinds:
-            what = (
-                f"`{names.source.written(one.span)}` carries no step: expected one, as at `{names.source.written(later.span)}`."
-            )
-            todo = f'Say --let "{name}=input" for an input of the same step, --let "{name}=parameter", or mark its step.'
-            raise names.source.error(one.span, what, todo, (later.span, "the other:"))
-
-
-AT_EACH_STEP = {NUMBER: "one number", VECTOR: "one number a unit", MATRIX: "a matrix"}
-
-
-def notes_on_inputs(names: Names, kinds: Kinds, inputs: Sequence[str], operands: set[str]) -> Iterator[str]:
-    """`m_t \\odot h_{t-1}` beside `W x_t`: m is read as an input too, and could have been meant as a parameter or a number."""
-    others = [name for name in inputs if name not in names.declared.kinds]
-    if names.reader.letter is None:
-        return
-    for name in others:
-        (kind,) = kinds.domains[name]
-        if kind != VECTOR or (name not in operands and operands & set(inputs)):
-            yield f"{name} is never defined and carries a time index: read as an input, {AT_EACH_STEP[kind]} at each step"

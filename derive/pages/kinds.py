@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from derive.pages.alphabet import STEPS
+from derive.pages.alphabet import IDENTITIES, STEPS
 from derive.pages.core import (
     Add,
     Call,
@@ -73,10 +73,11 @@ class Kinds:
 
     row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
     kinds, before anything is taken for granted; tensors: products with ⊗ that may be vectors or matrices then. mixed, silent: `x W` stands
-    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row.
+    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row;
+    turned: a transposed vector is a factor.
     """
 
-    mixed = silent = row_shapes = False
+    mixed = silent = row_shapes = turned = False
 
     def __init__(
         self,
@@ -200,7 +201,8 @@ class Kinds:
         """Whether a factor is a parameter in upper case of which nothing is said, also transposed."""
         item = item.body if isinstance(item, Turned) else item
         name = item.name if isinstance(item, Ref) else ""
-        return bool(name) and not is_small(name) and self.is_parameter(name) and name not in (*self.declared, *self.divisors)
+        said = name in (*self.declared, *self.divisors, *IDENTITIES)
+        return bool(name) and not said and not is_small(name) and self.is_parameter(name)
 
     def is_given(self, item: Core) -> bool:
         """Whether a factor is a symbol that is given at a step, and of which nothing is said."""

@@ -342,13 +342,15 @@ class Meaning:
             return self.resolve(node, argument)
         known = {*self.names.declared.kinds, *self.names.declared.numbers, *self.bound} | self.targets
         refuse_word(self.names.source, node, one.symbol, following, known)
+        if isinstance(following, Scripted) and self.names.reader.read(following) is None:
+            following = following.body  # `\\phi(q_t)^\\top`
         if not (isinstance(following, Bracket) and following.opener == "(" and grid_of(following) is None):
             return self.resolve(node, argument)
         if argument and self.names.reader.read(following.parts[0]) is None:
             return self.resolve(node, argument)
         before = set(self.plain)
         core = self.resolve(node, argument)
-        if isinstance(core, Ref) and core.name not in self.targets and at + 2 == len(items):
+        if isinstance(core, Ref) and core.name not in self.targets:
             self.plain.intersection_update(before)
             self.calls.setdefault(core.name, (node.span, self.resolve(following)))
         return core

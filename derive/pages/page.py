@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,24 +33,24 @@ from derive.pages.build import Builder, read_names, timed_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
-from derive.pages.core import Call, Concat, Core, Definition, Product, Ref, Turned, every, parts_of, refs
+from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import Declared, declared
 from derive.pages.doubts import (
-    notes_on_inputs,
     refuse_both_ways,
     refuse_calls,
+    refuse_capitals_beside_rows,
     refuse_functions_of_matrices,
     refuse_identity,
     refuse_inner_products,
-    refuse_inputs_without_a_step,
     refuse_matrices_of_steps,
+    refuse_series_of_matrices,
     refuse_sums_of_inner_products,
     refuse_tensors,
     with_identities,
 )
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.kinds import Kinds, runs
+from derive.pages.inputs import inputs_of, notes_on_inputs, operands, refuse_inputs_without_a_step
 from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
@@ -61,7 +61,6 @@ from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
 from derive.pages.prepared import prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.relations import MATRIX, NUMBER, VECTOR
 from derive.pages.sections import cells_of, declarations_for, outline
 from derive.pages.settling import finish, settled
 from derive.pages.shapes import Shapes
@@ -235,16 +234,20 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     meaning.calls = {name: (span, contraction.formula(inside)[0]) for name, (span, inside) in meaning.calls.items()}
     definitions = with_carried(contraction.definitions, names)
     timed = {*names.carried} | {
-        name for name in map(str, {one.symbol.name for one in (*names.defined.values(), *names.reads)}) if names.is_timed(name)
+        one.symbol.name for one in (*names.defined.values(), *names.reads) if names.is_timed(one.symbol.name)
     }
     refuse_calls(source, meaning, definitions)
     definitions, numbers = without_numbers(source, definitions, timed)
     names.notes |= dict.fromkeys(f"{name} is the number {number}" for name, number in numbers.items())
-    called = [one.function for definition in definitions for one in every(definition.body) if isinstance(one, Call)]
+    called = [name for definition in definitions for one in every(definition.body) for name in functions_in(one)]
     names.notes |= dict.fromkeys(note for name in called if (note := CHOSEN.get(name) or NORMALISED.get(name)))
     definitions = without_names_of_diagonals(definitions)
     said = contraction.kinds | {name: kind for name, kind in known.kinds.items() if kind != "identity"}
-    kinds = settled(source, definitions, timed, said)
+    try:
+        kinds = settled(source, definitions, timed, said)
+    except PageError:
+        refuse_capitals_beside_rows(names, definitions)
+        raise
     with_units = with_identities(names, definitions, kinds)
     if with_units != definitions:
         definitions, kinds = with_units, settled(source, with_units, timed, said)
@@ -259,6 +262,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     if reader.letter is None:
         refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
+    refuse_series_of_matrices(names, kinds)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
     refuse_sums_of_inner_products(names, kinds)
@@ -293,6 +297,12 @@ def with_carried(definitions: list[Definition], names: Names) -> list[Definition
         at = next((at for at, other in enumerate(found) if other.name == one.name), len(found) - 1)
         found.insert(at + 1, Definition(name, Ref(one.name, one.lag, one.span), one.span))
     return found
+
+
+def functions_in(node: Core) -> Iterator[str]:
+    """The function that a node is, of one thing, or a power of a quantity by a quantity."""
+    if isinstance(node, Call) or (isinstance(node, Several) and not isinstance(node.parts[0], Const)):
+        yield node.function
 
 
 def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
@@ -331,30 +341,6 @@ def spelled_name(node: Node) -> str:
 def ordered(names: set[str], definitions: Sequence[Definition]) -> list[str]:
     """Names in the order in which the equations read them."""
     return list(dict.fromkeys(ref.name for d in definitions for ref in refs(d.body) if ref.name in names))
-
-
-def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, known: Declared, letter: str | None) -> list[str]:
-    """What is read with a time and never defined; on a page without a time letter, the vectors that matrices multiply and those stacked."""
-    defined = {definition.name for definition in definitions}
-    found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
-    if letter is None:
-        found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}
-    found -= {name for name in said if not (name in timed and known.kinds[name] != "parameter")}
-    return ordered(found, definitions)
-
-
-def operands(node: Core, kinds: Kinds) -> set[str]:
-    """Symbols that a matrix or a transposed vector multiplies, that are transposed themselves, or that stand in a stack."""
-    found = {name for part in parts_of(node) for name in operands(part, kinds)}
-    if isinstance(node, Concat) or (isinstance(node, Product) and "tensor" in node.signs and kinds.kind(node) == MATRIX):
-        found |= {part.name for part in parts_of(node) if isinstance(part, Ref) and kinds.kind(part) == VECTOR}
-    for run in runs(node) if isinstance(node, Product) else ():
-        of = {part: kinds.kinds(part) for part in run if kinds.kind(part) != NUMBER}
-        if len({frozenset(kind) for kind in of.values()}) > 1:
-            plain = [part.body if isinstance(part, Turned) else part for part, kind in of.items() if kind != {MATRIX}]
-            found |= {part.name for part in plain if isinstance(part, Ref)}
-    return found
 
 
 # ---- refusals that need the whole cell

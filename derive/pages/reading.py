@@ -57,7 +57,7 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     notes = list(names.notes)
     if kinds.row and kinds.row_shapes:
         notes.append("products are written `x W`: each matrix has the shape (in, out)")
-    elif kinds.row:
+    elif kinds.row and kinds.turned:
         notes.append("vectors are read as rows: k^\\top v is a matrix, k v^\\top a number")
     if names.reader.letter not in (None, "t"):
         notes.append(f"the time index is {names.reader.letter}")

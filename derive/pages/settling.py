@@ -237,6 +237,7 @@ def finish(kinds: Kinds) -> None:
     refuse_open(kinds)
     refuse_two_uses(kinds, ending)
     rows, columns, kinds.row_shapes = direction(kinds)
+    kinds.turned = any(kinds.kinds(item) == {ROW} for _, run in products(kinds) for item in run)
     kinds.mixed, kinds.silent = bool(rows and columns), not rows and not columns
     if kinds.row is None:
         kinds.row = rows > 0 and columns == 0

@@ -15,6 +15,7 @@ from derive.pages.alphabet import (
     GREEK_COMMANDS,
     LETTER_COMMANDS,
     MATRICES,
+    NO_PRODUCT,
     OPERATORS,
     PLAIN_FONTS,
     SENTENCES,
@@ -26,6 +27,8 @@ from derive.pages.alphabet import (
     function_name,
     greek_kind,
     greek_letter,
+    in_one_word,
+    is_one_name,
     script_of,
 )
 from derive.pages.errors import EARLIER, Source, Span
@@ -326,7 +329,7 @@ class Tokenizer:
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
         elif name in ("prod", "int"):
-            self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_SUM)
+            self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_PRODUCT)
         else:
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`"
@@ -370,9 +373,9 @@ class Tokenizer:
         if inside is None:
             return self.add("FONT", "", span)
         raw = self.source.text[inside[0] : inside[1]]
-        text = raw.strip().replace(r"\_", "_")
+        text = in_one_word(raw)
         span = (span[0], self.at)
-        if (r"\_" in raw or (font in SENTENCES and "_" in text)) and re.fullmatch(r"[A-Za-z]{2,}\w*_\w+|[A-Za-z]_\w{2,}", text):
+        if is_one_name(raw, text, font in SENTENCES):
             return self.one_name(text, span)
         if text and font in SENTENCES and (raw != text or text in CONNECTIVES):
             self.add("TEXT", text, span)
@@ -394,6 +397,3 @@ class Tokenizer:
             self.skip_argument()
         kind = "MATRIX" if environment.rstrip("*") in MATRICES or environment.rstrip("*") in CASES else "LINES"
         self.add(f"{name.upper()}_{kind}", environment, (span[0], self.at))
-
-
-NO_SUM = "Write the step without indices, as in `W x_t`; `<!-- derive: skip -->` in front of a loss passes it over."

@@ -14,9 +14,9 @@ from derive.procedures.equations import value_of
 from derive.procedures.fast import COUNT, START, STOP, Fast, Parts
 from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
-from derive.procedures.places import PIECE
 from derive.procedures.procedure import (
     ALL,
+    PIECE,
     Add,
     Array,
     Assign,

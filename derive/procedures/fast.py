@@ -16,9 +16,10 @@ from derive.procedures.equations import right_side, value_of
 from derive.procedures.gates import blockwise
 from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
-from derive.procedures.places import PIECE, WHOLE, Places, base_of, in_blocks, of_rows
+from derive.procedures.places import WHOLE, Places, base_of, in_blocks, of_rows
 from derive.procedures.procedure import (
     ALL,
+    PIECE,
     Array,
     Assign,
     Call,

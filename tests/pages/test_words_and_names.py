@@ -70,6 +70,11 @@ def test_an_escaped_underscore_in_front_of_one_letter_is_an_index():
     assert equations(r"$$h\_t = \tanh(W\_{ih} x\_t + h\_{t-1})$$") == ("hₜ = tanh(W_ih xₜ + hₜ₋₁)",)
 
 
+@pytest.mark.parametrize("written", [r"\operatorname{hard sigmoid}", r"\text{hard sigmoid}", r"\mathrm{hard\_sigmoid}"])
+def test_a_function_of_two_words_is_known_however_they_are_joined(written):
+    assert equations(f"$$h_t = {written}(W x_t) + h_{{t-1}}$$") == ("hₜ = 0.5 + 0.5 hardtanh((1/3) W xₜ) + hₜ₋₁",)
+
+
 def test_an_unknown_word_with_an_underscore_is_an_unknown_function():
     with pytest.raises(PageError, match="unknown function `batch_norm`"):
         read("page.md", text=r"$$h_t = \text{batch\_norm}(W x_t + U h_{t-1})$$")

@@ -15,7 +15,7 @@ from derive.cell import Cell
 from derive.compiler import FAST, emit
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
-from derive.reductions import softmax
+from derive.reductions import inner, maximum, minimum, softmax, total
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH, thorough
@@ -59,7 +59,7 @@ def test_every_odd_cell_is_verified(name: str) -> None:
     held(odd_cell(name), FAST)
 
 
-@pytest.mark.parametrize("name", [name if k % 4 == 1 else thorough(name) for k, name in enumerate(SHAPED)])
+@pytest.mark.parametrize("name", [name if k % 8 == 1 else thorough(name) for k, name in enumerate(SHAPED)])
 def test_every_cell_of_numbers_and_matrices_is_verified(name: str) -> None:
     held(shaped_cell(name), FAST)
 
@@ -168,7 +168,39 @@ def vanishing() -> Cell:
     )
 
 
-RIGHT = [cancelling, squaring, curved, rough, bursting, free_size, hidden, hidden_root, absorbed, kinked, vanishing]
+def largest_of_two() -> Cell:
+    """A largest of two that is what no state reaches: how its gradient moves is a rounding error and nothing else."""
+    n, k, U = sequence("n", dimension("K")), sequence("k", dimension("K")), matrix("U", dimension("K"), H)
+    W = matrix("W", dimension("K"), D)
+    return cell_of(
+        Eq(k, W @ x + U @ h.prev),
+        Eq(h, tanh(maximum(U.T @ n.prev, W_0 @ x))),
+        Eq(n, sigma(minimum(U @ h, matrix("V", dimension("K"), H) @ h.prev))),
+        Eq(sequence("y", dimension("K"), H), tanh(k @ h.prev.T)),
+    )
+
+
+def unsettled() -> Cell:
+    """A state whose size no parameter and no input has: a run can't start without it."""
+    n = sequence("n", dimension("K"))
+    return cell_of(Eq(h, tanh(W_0 @ x + total(n.prev))), Eq(n, sigma(n.prev) * inner(h, h) / 9))
+
+
+RIGHT = [
+    largest_of_two,
+    unsettled,
+    cancelling,
+    squaring,
+    curved,
+    rough,
+    bursting,
+    free_size,
+    hidden,
+    hidden_root,
+    absorbed,
+    kinked,
+    vanishing,
+]
 
 
 @pytest.mark.parametrize("cell", RIGHT, ids=lambda cell: cell.__name__)

@@ -6,9 +6,10 @@
     result = analyse(run)            # frozen; `result.exponents`, `result.log10_norms`, ...
 
 Which room does what: `run` (arrays in), `files`, `pytorch`, `initial` and `opening` (where the arrays come from, what a forget bias
-opens), `steps` (step Jacobians from the kernel's contract), `derived` (the same from the derived program, with terms cut), `frames`,
-`sweeps` and `rotations` (exponents and singular values), `norms`, `ranges` and `bounds`, `paths`, `lags`, `remedies`, `analysis` (all of
-it in one frozen result), `report`, `plot`, `command`.
+opens), `steps` (step Jacobians from the kernel's contract), `values` (the equations along a run), `summands` and `maps` (the tangent
+program as linear maps, term by term), `derived` (step Jacobians of these, with terms cut), `rows` (the same as matrices with scaled
+rows, where they are), `frames`, `sweeps` and `rotations` (exponents and singular values), `norms`, `intervals`, `ranges` and `bounds`,
+`paths`, `lags`, `remedies`, `analysis` (all of it in one frozen result), `report`, `plot`, `command`.
 """
 
 from verify.jacobian.analysis import Analysis, Wanted, analyse

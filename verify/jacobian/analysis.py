@@ -48,8 +48,9 @@ SPARE = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """exponents: the leading k, None for all S, or the leading few where S is large. threshold: of the verdict. paths, gradient: whether they are computed. loss_step: of the
-    gradient by lag, None for T. fan: at how many lags the singular values are kept for a picture."""
+    """exponents: the leading k, None for all S, or the leading few where S is large. threshold: of the verdict. paths, gradient: whether
+    they are computed. loss_step: of the gradient by lag, None for T. fan: at how many lags the singular values are kept for a picture.
+    """
 
     exponents: int | None = None
     threshold: float = 0.01

@@ -7,6 +7,7 @@ lies between h' and n where z lies between 0 and 1. What can't be bounded this w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -287,6 +288,7 @@ def is_outer(node: Any) -> bool:
     return isinstance(node, Times) and len(node.args) == 2 and bool(node.args[0].shape[1] == 1)
 
 
+@lru_cache(maxsize=4096)
 def affine(node: Plus) -> tuple[int, Any, list[Any]]:
     """(sign, what a sum has of products with matrices and of parameters, in one order and with one sign, the other terms).
 

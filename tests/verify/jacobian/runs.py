@@ -13,13 +13,11 @@ import numpy as np
 from derive.cell import Cell, ordered
 from derive.cells.registry import build
 from derive.derivation import derive
-from tests.kernels import kernel_of
-from tests.verify.interpreted import Interpreted
+from tests.kernels import kernel_of, kernel_of_cell
 from verify.jacobian import Run
 from verify.jacobian.command import parser, runs_of
 from verify.jacobian.files import size_of
 from verify.jacobian.values import Values
-from verify.model import model_of
 
 
 @functools.cache
@@ -76,9 +74,8 @@ def benettin(J: Any, frame: Any) -> Any:
 
 
 def drawn_run(cell: Cell, steps: int = 3, B: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0, **given: Any) -> Run:
-    """Any cell as its equations and derived backward pass are interpreted, with random arrays; `given` replaces some by name."""
-    model = model_of(cell)
-    kernel, rng = Interpreted(model), np.random.default_rng(seed)
+    """Any cell with random arrays; `given` replaces some by name."""
+    kernel, rng = kernel_of_cell(cell), np.random.default_rng(seed)
     sizes = sizes or {dim.name: size for dim, size in zip(sorted(dimensions_of(cell), key=str), (2, 4, 3, 5), strict=False)}
 
     def drawn(name: str, *shape: int) -> Any:
@@ -87,7 +84,7 @@ def drawn_run(cell: Cell, steps: int = 3, B: int = 2, sizes: Mapping[str, int] |
     parameters = {n: drawn(n, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.PARAMETERS.items()}
     inputs = {n: drawn(n, steps, B, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.INPUTS.items()}
     state = {n: drawn(n, B, *[size_of(d, sizes) for d in dims]) for n, dims in kernel.STATES.items()}
-    return Run(cell.name, kernel, parameters, inputs, state, model.derivation)
+    return Run(cell.name, kernel, parameters, inputs, state, derive(cell))
 
 
 def dimensions_of(cell: Cell) -> set[Any]:
