@@ -107,7 +107,7 @@ def joined_lines(piece: Joined, indent: str, start: str, end: str, inside: bool)
         before, after = piece.parts[:at], piece.parts[at + 1 :]
         rest = flat(Joined(after)) + end
         *found, last = lines(piece.parts[at], indent, start + flat(Joined(before)), rest, inside)
-        if after and len(last) > WIDTH:
+        if len(last) > WIDTH and after:
             last = last[: len(last) - len(rest)]
             found += lines(Joined(after), indent, last.removeprefix(indent), end)
         else:
