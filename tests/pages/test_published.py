@@ -32,15 +32,7 @@ def test_every_cell_of_the_page_is_read():
     assert len(CELLS) == len(TITLES)
 
 
-OWED = {"RWKV-4": "the kernel stacks products of two parameters with an axis too many"}
-"""Cells that are read right and whose kernel isn't."""
-
-
-def marked(name, heading):
-    return pytest.param(name, marks=[pytest.mark.xfail(reason=OWED[heading], strict=True)] if heading in OWED else [])
-
-
-@pytest.mark.parametrize("name", [marked(name, one.heading) for name, one in CELLS.items()])
+@pytest.mark.parametrize("name", CELLS)
 def test_gradients_agree_with_the_complex_step(name):
     assert worst_gradient_error(CELLS[name].cell) < LIMIT
 
@@ -61,7 +53,7 @@ def shapes_of(kernel):
     }
 
 
-@pytest.mark.parametrize("heading", [marked(heading, heading) for heading in PAPERS])
+@pytest.mark.parametrize("heading", PAPERS)
 def test_a_cell_is_what_its_paper_says(heading):
     """In its shapes and in its numbers."""
     kernel, paper = kernel_of_cell(READ.cell(heading).cell), PAPERS[heading]
