@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 fa711ae70542b25c
-# header     sha256 175de23e3e2e6721
+# body       sha256 8de2f6ff894025b0
+# header     sha256 1c464f52eb5017b7
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -161,7 +161,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, matmul, multiply, subtract = np.add, np.matmul, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     U_h = parameters["U_h"]
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_r; U_z]
@@ -223,12 +223,12 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂a_stack_2ₜ = [∂L/∂hₜ; ∂L/∂hₜ] ∘ k_a_stackₜ
             multiply(d_h, k_a_stack, d_a_stack_2_by_2)
             # ∂L/∂u_h̃ₜ = U_hᵀ ∂L/∂a_stack_2ₜ[H:2*H]
-            matmul(d_a_stack_part, U_h, d_u_h_tilde)
+            dot(d_a_stack_part, U_h, d_u_h_tilde)
             # ∂L/∂a_rₜ = ∂L/∂u_h̃ₜ ∘ k_a_rₜ
             multiply(d_u_h_tilde, k_a_r, d_a_r)
             # ∂L/∂a_stackₜ = [∂L/∂a_rₜ; ∂L/∂a_stack_2ₜ]
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂u_h̃ₜ ∘ rₜ + ∂L/∂hₜ ∘ k_hₜ
-            matmul(d_a_stack_part_2, U_stack, carry_h)
+            dot(d_a_stack_part_2, U_stack, carry_h)
             multiply(d_u_h_tilde, r, buffer_2)
             add(carry_h, buffer_2, carry_h)
             multiply(d_h, k_h, buffer_3)

@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 bbf1d2b40a3d554a
-# header     sha256 b68372dd6ecf3a60
+# body       sha256 914fc42cf2b82202
+# header     sha256 a3c028834d387868
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -160,7 +160,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, matmul, multiply, subtract = np.add, np.matmul, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
@@ -213,7 +213,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
             multiply(d_h, k_stack, d_stack_by_4)
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ k_hₜ
-            matmul(d_stack_part, U_stack, carry_h)
+            dot(d_stack_part, U_stack, carry_h)
             multiply(d_h, k_h, buffer_2)
             add(carry_h, buffer_2, carry_h)
         d_stack_flat = m.d_stack_all[:n].reshape(n * B, 4 * H)

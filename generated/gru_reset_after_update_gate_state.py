@@ -8,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 5bf886eeca9d4450
-# header     sha256 75a9e073f09eb73b
+# body       sha256 e873edb5d1bcd7a5
+# header     sha256 43e38951345d8bc1
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -161,7 +161,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, matmul, multiply, subtract = np.add, np.matmul, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
@@ -218,7 +218,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
             multiply(d_h, k_stack, d_stack_by_4)
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ zₜ
-            matmul(d_stack_part, U_stack, carry_h)
+            dot(d_stack_part, U_stack, carry_h)
             multiply(d_h, z, buffer_2)
             add(carry_h, buffer_2, carry_h)
         d_stack_flat = m.d_stack_all[:n].reshape(n * B, 4 * H)

@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 fb44957655d64f61
-# header     sha256 2459022941036283
+# body       sha256 ba26deef0b0d3626
+# header     sha256 352054785762850e
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -286,7 +286,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
             multiply(d_h, k_a_o, d_a_o)
             # ∂L/∂cₜ = ∂Lₜ/∂cₜ + P_oᵀ ∂L/∂a_oₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
-            matmul(d_a_o, P_o, d_c)
+            dot(d_a_o, P_o, d_c)
             add(cotangent_c, d_c, d_c)
             multiply(d_h, k_c, buffer_1)
             add(d_c, buffer_1, d_c)
@@ -297,7 +297,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(d_a_stack, U_stack, carry_h)
             # ∂L/∂cₜ₋₁|ₜ = P_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂cₜ ∘ fₜ
-            matmul(d_a_stack_part, P_stack, carry_c)
+            dot(d_a_stack_part, P_stack, carry_c)
             multiply(d_c, f, buffer_1)
             add(carry_c, buffer_1, carry_c)
         d_a_stack_flat = m.d_a_stack_all[:n].reshape(n * B, 4 * H)

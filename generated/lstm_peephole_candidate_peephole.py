@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 4f211071b7611d1b
-# header     sha256 dcc8b56d811da899
+# body       sha256 01cfbd43b3daad82
+# header     sha256 0b88965648a85747
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -289,7 +289,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
             multiply(d_h, k_a_o, d_a_o)
             # ∂L/∂cₜ = ∂Lₜ/∂cₜ + P_oᵀ ∂L/∂a_oₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
-            matmul(d_a_o, P_o, d_c)
+            dot(d_a_o, P_o, d_c)
             add(cotangent_c, d_c, d_c)
             multiply(d_h, k_c, buffer_1)
             add(d_c, buffer_1, d_c)
@@ -300,7 +300,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
             # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
             dot(d_a_stack, U_stack, carry_h)
             # ∂L/∂cₜ₋₁|ₜ = P_stackᵀ ∂L/∂a_stackₜ[0:3*H] + ∂L/∂cₜ ∘ fₜ
-            matmul(d_a_stack_2, P_stack, carry_c)
+            dot(d_a_stack_2, P_stack, carry_c)
             multiply(d_c, f, buffer_1)
             add(carry_c, buffer_1, carry_c)
         d_a_stack_flat = m.d_a_stack_all[:n].reshape(n * B, 4 * H)
