@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 18590788938eebb0
-# header     sha256 d130a176186ab75c
+# body       sha256 914fc42cf2b82202
+# header     sha256 a3c028834d387868
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -63,7 +63,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    add, dot, matmul, multiply, subtract, tanh = np.add, np.dot, np.matmul, np.multiply, np.subtract, np.tanh
     x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
     W_stack = m.W_stack
@@ -86,7 +86,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stackₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
         add(m.a_stack_all[:n], b_stack, m.a_stack_all[:n])
         for (a_stack_part_by_2, a_stack_part_2), (
             stack,
@@ -160,7 +160,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
@@ -220,11 +220,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[H:4*H]
-        dot(d_stack_flat[..., H:], W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_stack_flat[..., H:], W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[H:4*H] xₜᵀ
-        m.d_W_stack += d_stack_flat[..., H:].T @ x_flat
+        matmul(d_stack_flat[..., H:].T, x_flat, m.buffer_3)
+        m.d_W_stack += m.buffer_3
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ[0:3*H] hₜ₋₁ᵀ
-        m.d_U_stack += d_stack_flat[..., :3 * H].T @ h_prev_flat
+        matmul(d_stack_flat[..., :3 * H].T, h_prev_flat, m.buffer_4)
+        m.d_U_stack += m.buffer_4
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[H:4*H]
         m.d_b_stack += np.ones((n * B,), dtype) @ d_stack_flat[..., H:]
     return Gradients(
@@ -656,6 +658,8 @@ class _Backward:
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((B, H), dtype)
+        self.buffer_3 = np.empty((3 * H, D), dtype)
+        self.buffer_4 = np.empty((3 * H, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)

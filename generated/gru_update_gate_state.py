@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 5c44c55af15868a9
-# header     sha256 d8b902c4862e222b
+# body       sha256 0c34a94e2fbb0165
+# header     sha256 0a5fd33ce597782c
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -63,7 +63,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    add, dot, matmul, multiply, subtract, tanh = np.add, np.dot, np.matmul, np.multiply, np.subtract, np.tanh
     U_h = parameters["U_h"]
     x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
@@ -88,7 +88,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stackₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
         add(m.a_stack_all[:n], b_stack, m.a_stack_all[:n])
         for (a_stack_part_by_2, a_stack_part_2), (
             h_prev,
@@ -161,7 +161,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     U_h = parameters["U_h"]
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_r; U_z]
@@ -236,13 +236,16 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂U_h = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] u_h̃ₜᵀ
-        m.d_U_h += d_a_stack_flat[..., 2 * H:].T @ u_h_tilde_flat
+        matmul(d_a_stack_flat[..., 2 * H:].T, u_h_tilde_flat, m.buffer_4)
+        m.d_U_h += m.buffer_4
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_5)
+        m.d_W_stack += m.buffer_5
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat[..., :2 * H].T @ h_prev_flat
+        matmul(d_a_stack_flat[..., :2 * H].T, h_prev_flat, m.buffer_6)
+        m.d_U_stack += m.buffer_6
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -680,6 +683,9 @@ class _Backward:
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((B, H), dtype)
         self.buffer_3 = np.empty((B, H), dtype)
+        self.buffer_4 = np.empty((H, H), dtype)
+        self.buffer_5 = np.empty((3 * H, D), dtype)
+        self.buffer_6 = np.empty((2 * H, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_h = np.empty((H, H), dtype)

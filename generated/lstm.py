@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 d2e3e83b86418b99
-# header     sha256 7898c12eba8d170a
+# body       sha256 e4361af429e1324d
+# header     sha256 6435d7be881fb1c9
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 26 H elementwise operations
@@ -71,7 +71,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    add, dot, matmul, multiply, tanh = np.add, np.dot, np.matmul, np.multiply, np.tanh
     x_all = inputs["x"]
     # W_stack = [W_i_half; W_f_half; W_o_half; W_c]
     W_stack = m.W_stack
@@ -101,7 +101,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
         add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
         for (a_stack_in,), (
             h_prev,
@@ -179,7 +179,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     cotangent_h_all = cotangents["h"]
     cotangent_c_all = cotangents["c"]
     # U_stack = [U_i; U_f; U_c; U_o]
@@ -266,11 +266,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_1)
+        m.d_W_stack += m.buffer_1
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
+        matmul(d_a_stack_flat.T, h_prev_flat, m.buffer_2)
+        m.d_U_stack += m.buffer_2
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -780,6 +782,8 @@ class _Backward:
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
+        self.buffer_1 = np.empty((4 * H, D), dtype)
+        self.buffer_2 = np.empty((4 * H, H), dtype)
         self.carry_c = np.empty((B, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_c_all = np.empty((self.block, B, H), dtype)

@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 3ae7aba014600e62
-# header     sha256 eb6e331c7907e421
+# body       sha256 ba26deef0b0d3626
+# header     sha256 352054785762850e
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -74,7 +74,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    add, dot, matmul, multiply, tanh = np.add, np.dot, np.matmul, np.multiply, np.tanh
     x_all = inputs["x"]
     # P_o_half = 0.5 P_o
     P_o_half = 0.5 * parameters["P_o"]
@@ -114,7 +114,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
         add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
         for (a_stack_in,), (
             h_prev,
@@ -203,7 +203,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     P_o = parameters["P_o"]
     cotangent_h_all = cotangents["h"]
     cotangent_c_all = cotangents["c"]
@@ -306,15 +306,19 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_flat = h_prev_all.reshape(n * B, H)
         c_prev_flat = c_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂P_o = Σₜ ∂L/∂a_oₜ cₜᵀ
-        m.d_P_o += d_a_stack_flat[..., 3 * H:].T @ c_flat
+        matmul(d_a_stack_flat[..., 3 * H:].T, c_flat, m.buffer_2)
+        m.d_P_o += m.buffer_2
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_3)
+        m.d_W_stack += m.buffer_3
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
+        matmul(d_a_stack_flat.T, h_prev_flat, m.buffer_4)
+        m.d_U_stack += m.buffer_4
         # ∂L/∂P_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] cₜ₋₁ᵀ
-        m.d_P_stack += d_a_stack_flat[..., :2 * H].T @ c_prev_flat
+        matmul(d_a_stack_flat[..., :2 * H].T, c_prev_flat, m.buffer_5)
+        m.d_P_stack += m.buffer_5
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -930,6 +934,10 @@ class _Backward:
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.buffer_3 = np.empty((4 * H, D), dtype)
+        self.buffer_4 = np.empty((4 * H, H), dtype)
+        self.buffer_5 = np.empty((2 * H, H), dtype)
         self.carry_c = np.empty((B, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_c_all = np.empty((self.block, B, H), dtype)

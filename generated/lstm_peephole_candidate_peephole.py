@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 f192e03f781d379e
-# header     sha256 cd5b332a30e29a44
+# body       sha256 01cfbd43b3daad82
+# header     sha256 0b88965648a85747
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -76,7 +76,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    add, dot, matmul, multiply, tanh = np.add, np.dot, np.matmul, np.multiply, np.tanh
     x_all = inputs["x"]
     # P_o_half = 0.5 P_o
     P_o_half = 0.5 * parameters["P_o"]
@@ -116,7 +116,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
         add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
         for (a_stack_in,), (
             h_prev,
@@ -205,7 +205,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     P_o = parameters["P_o"]
     cotangent_h_all = cotangents["h"]
     cotangent_c_all = cotangents["c"]
@@ -309,15 +309,19 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_flat = h_prev_all.reshape(n * B, H)
         c_prev_flat = c_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂P_o = Σₜ ∂L/∂a_oₜ cₜᵀ
-        m.d_P_o += d_a_stack_flat[..., 3 * H:].T @ c_flat
+        matmul(d_a_stack_flat[..., 3 * H:].T, c_flat, m.buffer_2)
+        m.d_P_o += m.buffer_2
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_3)
+        m.d_W_stack += m.buffer_3
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
+        matmul(d_a_stack_flat.T, h_prev_flat, m.buffer_4)
+        m.d_U_stack += m.buffer_4
         # ∂L/∂P_stack = Σₜ ∂L/∂a_stackₜ[0:3*H] cₜ₋₁ᵀ
-        m.d_P_stack += d_a_stack_flat[..., :3 * H].T @ c_prev_flat
+        matmul(d_a_stack_flat[..., :3 * H].T, c_prev_flat, m.buffer_5)
+        m.d_P_stack += m.buffer_5
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -964,6 +968,10 @@ class _Backward:
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.buffer_3 = np.empty((4 * H, D), dtype)
+        self.buffer_4 = np.empty((4 * H, H), dtype)
+        self.buffer_5 = np.empty((3 * H, H), dtype)
         self.carry_c = np.empty((B, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_c_all = np.empty((self.block, B, H), dtype)

@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 b9920603d9ddfc58
-# header     sha256 5e15670f38d96169
+# body       sha256 2a498f5197bc4bc5
+# header     sha256 8b58426424418dc2
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -74,7 +74,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    add, dot, matmul, multiply, tanh = np.add, np.dot, np.matmul, np.multiply, np.tanh
     x_all = inputs["x"]
     # p_o_half = 0.5 p_o
     p_o_half = 0.5 * parameters["p_o"]
@@ -113,7 +113,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
         add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
         for (a_stack_in,), (
             h_prev,
@@ -201,7 +201,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     p_i = parameters["p_i"]
     p_f = parameters["p_f"]
     p_o = parameters["p_o"]
@@ -303,7 +303,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂p_i = Σₜ ∂L/∂a_stack_2ₜ[0:H] ∘ cₜ₋₁
         m.d_p_i += np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, :, :H], c_prev_all)
         # ∂L/∂p_f = Σₜ ∂L/∂a_stack_2ₜ[H:2*H] ∘ cₜ₋₁
@@ -311,9 +311,11 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         # ∂L/∂p_o = Σₜ ∂L/∂a_oₜ ∘ cₜ
         m.d_p_o += np.einsum("tbr,tbr->r", m.d_a_stack_all[:n, :, 3 * H:], c_all)
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_2)
+        m.d_W_stack += m.buffer_2
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
+        matmul(d_a_stack_flat.T, h_prev_flat, m.buffer_3)
+        m.d_U_stack += m.buffer_3
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -900,6 +902,8 @@ class _Backward:
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((4 * H, D), dtype)
+        self.buffer_3 = np.empty((4 * H, H), dtype)
         self.carry_c = np.empty((B, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_c_all = np.empty((self.block, B, H), dtype)

@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 2d1ec0d0448e9c6e
-# header     sha256 6c23173fb96a5bb9
+# body       sha256 09405a31d11e9bc0
+# header     sha256 e70fad11ce266deb
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -54,7 +54,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, tanh = np.add, np.dot, np.tanh
+    add, dot, matmul, tanh = np.add, np.dot, np.matmul, np.tanh
     W = parameters["W"]
     U = parameters["U"]
     b = parameters["b"]
@@ -65,7 +65,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_h_inₜ = W xₜ + b
-        dot(x_all[start:stop].reshape(n * B, D), W.T, m.a_h_in_all[:n].reshape(n * B, H))
+        matmul(x_all[start:stop].reshape(n * B, D), W.T, m.a_h_in_all[:n].reshape(n * B, H))
         add(m.a_h_in_all[:n], b, m.a_h_in_all[:n])
         for (a_h_in,), (h_prev, h) in zip(m.ahead[:n], m.steps[start:stop]):
             # a_hₜ = a_h_inₜ + U hₜ₋₁
@@ -104,7 +104,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     W = parameters["W"]
     U = parameters["U"]
     cotangent_h_all = cotangents["h"]
@@ -134,11 +134,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = Wᵀ ∂L/∂a_hₜ
-        dot(d_a_h_flat, W, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_h_flat, W, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W = Σₜ ∂L/∂a_hₜ xₜᵀ
-        m.d_W += d_a_h_flat.T @ x_flat
+        matmul(d_a_h_flat.T, x_flat, m.buffer_1)
+        m.d_W += m.buffer_1
         # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
-        m.d_U += d_a_h_flat.T @ h_prev_flat
+        matmul(d_a_h_flat.T, h_prev_flat, m.buffer_2)
+        m.d_U += m.buffer_2
         # ∂L/∂b = Σₜ ∂L/∂a_hₜ
         m.d_b += np.ones((n * B,), dtype) @ d_a_h_flat
     return Gradients(
@@ -329,6 +331,8 @@ class _Backward:
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.buffer_1 = np.empty((H, D), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U = np.empty((H, H), dtype)

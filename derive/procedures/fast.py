@@ -163,10 +163,10 @@ class Fast(Places):
         return self.numbers[number]
 
     def product(self, call: Call, out: Operand) -> Statement:
-        """A matrix product: of all steps and examples at once, or of one step. `dot` begins sooner and copies what isn't one piece."""
+        """A matrix product: of all steps and examples at once, or of one step, where `dot` begins sooner than `matmul`."""
         left, right = call.arguments
         plain = len(left.axes) + len(left.dims) == 2 and len(right.axes) + len(right.dims) == 2
-        if plain and self.is_one_piece(out) and left not in self.scattered:
+        if plain and self.is_one_piece(out):
             return Do(Call("dot", call.arguments, call.axes, call.dims, out=out))
         if left.axes == STEPS_AND_EXAMPLES and not right.axes and len(right.dims) == 2 and self.is_one_piece(out):
             return Do(Call("matmul", (self.flat(left), right), (), (), out=self.flat(out)))
