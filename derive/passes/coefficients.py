@@ -169,7 +169,7 @@ def linear_in(equations: Iterable[Equation]) -> set[Value]:
     """The values that equations make of cotangents, what later steps hand back among them."""
     linear: set[Value] = set()
     for equation in equations:
-        ends = [value for value in equation.reads() if value.kind in ("given", "carry")]
+        ends = [value for value in equation.reads() if value.kind == "given" or value.lag > 0]
         if ends or linear.intersection(equation.reads()):
             linear |= {*[value for value in ends if value.lag], equation.target}
     return linear

@@ -309,7 +309,7 @@ class Backward(Fast):
 
     def gradient_of(self, value: Value) -> Operand:
         """A result as it is returned."""
-        if value.kind == "carry":
+        if "carry" in value.marks:
             buffer = self.buffer(value)
             return Call("copy", (buffer,), buffer.axes, buffer.dims)
         return self.result(value) if value.timed else self.final(value)
