@@ -17,8 +17,10 @@ from derive.passes.apart import apart
 from derive.passes.driven import driven
 from derive.passes.hoist import has_product
 from derive.program import Program, needed
-from derive.schedule import in_order
+from derive.schedule import in_order, reached
 
+LEAN = ("coefficients", "stack", "hoist")
+"""The passes of a tangent program."""
 BACKWARD = ("cotangent", "given", "carry", "summed")
 """Marks of what a backward program reads and makes."""
 
@@ -32,35 +34,40 @@ class Second:
     moved: Program
 
     @property
-    def handed(self) -> set[Value]:
-        """What the first two hand over to the last."""
-        return {*self.tangent.results, *self.backward.results}
+    def is_complete(self) -> bool:
+        """Whether each has a recurrence, and finds what it reads of other steps."""
+        known = {*self.tangent.results, *self.backward.results}
+        programs = (self.tangent, self.backward, self.moved)
+        shifted = [value.like(lag=0) for one in programs for value in one.given if value.lag and value.marks]
+        return all(one.carries for one in programs) and all(value in known for value in shifted)
 
 
 def second_order(derivation: Derivation, tape: Collection[Value], passes: Iterable[str]) -> Second | None:
-    """The programs of second order over what the tape holds; None where something in them reads another step of what isn't handed over."""
-    whole = run([apart], derivation.second, derivation.forward)
-    chosen = list(passes)
-    again = [equation for equation in derivation.forward.equations if equation.target not in tape]
-    parts: list[list[Equation]] = [[], [], [], []]
-    for equation in whole.equations:
-        parts[stage_of(equation.target)].append(equation)
-    shared, tangent, backward, moved = parts
+    """The programs of second order over what the tape holds; None where there is no recurrence, or where one of them reads another step
+    of what no other one hands over.
+    """
+    plain = derivation.forward
+    whole = run([apart], derivation.second, plain)
+    again = [equation for equation in plain.equations if equation.target not in tape]
+    shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]
     shifted = {value.like(lag=0) for equation in whole.equations for value in equation.reads() if value.lag}
-    remade = [one for one in (*tangent, *backward) if one.target not in shifted and is_elementwise(one)]
-    last = ordered([*again, *shared, *remade, *moved], whole.results)
-    handed = reads_of(last)
-    first = [*again, *shared, *tangent], [e.target for e in tangent if e.target in handed]
-    middle = [*again, *shared, *backward], [e.target for e in backward if e.target in handed]
-    programs = [Program("second", (), given(ordered(*part), tape), tuple(part[1])) for part in (first, middle)]
-    programs.append(Program("second", (), given(last, tape), whole.results))
-    found = [one.with_equations(e) for one, e in zip(programs, (ordered(*first), ordered(*middle), last), strict=True)]
-    if any(value.lag and value.marks and value.like(lag=0) not in one.defined() and value.like(lag=0) not in first[1] for one in found for value in one.given):
-        return None
-    plain = [SCHEDULE[name] for name in chosen]
-    ways = [[SCHEDULE[name] for name in chosen if name in ("coefficients", "stack", "hoist")], plain, [driven, *plain]]
-    done = [run(way, one, derivation.forward).live() for way, one in zip(ways, found, strict=True)]
-    return Second(*done)
+    remade = [[e for e in part if e.target not in shifted and is_elementwise(e)] for part in (tangent, backward)]
+
+    last = program([*again, *shared, *remade[0], *remade[1], *moved], whole.results, tape)
+    last = driven(last, plain)
+    known = [equation for equation in last.equations if is_known_product(equation, last)]
+    last = program([equation for equation in last.equations if equation not in known], whole.results, tape)
+    handed = read_from_outside(last)
+    results = [equation.target for equation in (*backward, *known) if equation.target in handed]
+    middle = program([*again, *shared, *remade[0], *backward, *last.equations, *known], results, tape)
+    handed |= read_from_outside(middle)
+    first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
+
+    chosen = [SCHEDULE[name] for name in passes]
+    lean = [SCHEDULE[name] for name in passes if name in LEAN]
+    ways = ((lean, first), (chosen, middle), (chosen, last))
+    found = Second(*[run(way, one, plain).live() for way, one in ways])
+    return found if found.is_complete else None
 
 
 def stage_of(value: Value) -> int:
@@ -75,19 +82,28 @@ def is_elementwise(equation: Equation) -> bool:
     return is_light and not any(value.lag for value in equation.reads() if value.marks)
 
 
-def ordered(equations: Sequence[Equation], results: Iterable[Value]) -> list[Equation]:
-    """The equations that results need, in an order in which they can be computed."""
-    return in_order(needed(equations, results), (0,))
+def is_known_product(equation: Equation, last: Program) -> bool:
+    """Whether an equation of the last program is a product, or a sum over steps, that doesn't depend on its recurrence."""
+    target = equation.target
+    is_heavy = equation.accumulate or (target.timed and any(has_product(term.value) for term in equation.terms))
+    return is_heavy and stage_of(target) == 3 and target not in last.results and not depends(last, target)
 
 
-def reads_of(equations: Sequence[Equation]) -> set[Value]:
+def depends(program: Program, value: Value) -> bool:
+    """Whether a value depends on the recurrence of a program."""
+    loop = {equation.target for equation in program.at("step")}
+    return value in loop or value in reached(program.equations, loop, shifted=True)
+
+
+def program(equations: Sequence[Equation], results: Sequence[Value], tape: Iterable[Value]) -> Program:
+    """The program of some results, its equations in an order in which they can be computed. Given: what they read, and the tape."""
+    used = in_order(needed(equations, results), (0,))
+    targets = {equation.target for equation in used}
+    read = dict.fromkeys(value for values in (*[equation.reads() for equation in used], tape) for value in values)
+    given = tuple(value for value in read if value.like(lag=0) not in targets)
+    return Program("second", (), given, tuple(results)).with_equations(used)
+
+
+def read_from_outside(program: Program) -> set[Value]:
     """What equations read and don't define, at whatever step."""
-    targets = {equation.target for equation in equations}
-    return {value.like(lag=0) for equation in equations for value in equation.reads()} - targets
-
-
-def given(equations: Sequence[Equation], tape: Iterable[Value]) -> tuple[Value, ...]:
-    """What is there beside equations: what they read and don't define, as they read it, and the tape."""
-    targets = {equation.target for equation in equations}
-    read = dict.fromkeys(value for values in (*[equation.reads() for equation in equations], tape) for value in values)
-    return tuple(value for value in read if value.like(lag=0) not in targets)
+    return {value.like(lag=0) for equation in program.equations for value in equation.reads()} - {*program.defined()}

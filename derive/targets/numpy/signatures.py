@@ -164,8 +164,8 @@ FAST = {
         (line("sizes, dtype = tape.sizes, tape.dtype"), line("m = _Tangents(sizes, dtype)")),
     ),
     "gradients": Signature(
-        "_gradients(parameters, tape, cotangents)",
-        ("Gradients of values at all steps, {name: (T, B, ...)}, as hvp reads them.",),
+        "_gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)",
+        ("Gradients of values at all steps, {name: (T, B, ...)}, and how they move products, as hvp reads them.",),
         (line("sizes, dtype = tape.sizes, tape.dtype"), line("m = _Gradients(sizes, dtype)")),
     ),
     "hvp": replace(
@@ -174,7 +174,7 @@ FAST = {
             *HVP.starts,
             line("_, tape = forward(parameters, inputs, state)"),
             line("tangents = _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)"),
-            line("gradients = _gradients(parameters, tape, cotangents)"),
+            line("gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)"),
             line("m = _Hvp(sizes, dtype)"),
         ),
     ),
