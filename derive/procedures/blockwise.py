@@ -37,7 +37,7 @@ from derive.procedures.shaping import elementwise, filled, sizes, turned
 from derive.procedures.stages import STEPS
 from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
-from derive.procedures.written import copied
+from derive.procedures.written import Writer, copied
 from derive.program import Program
 from derive.shapes import STEPS_AND_EXAMPLES
 
@@ -223,7 +223,13 @@ class Backward(Fast):
             return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
         if not equation.terms:
             return [copied(Number(sp.S.Zero), out)]
-        return [copied(value_of(equation, Parts(self.at_hand)), out)]
+        found = value_of(equation, Parts(self.at_hand))
+        if not isinstance(value, Plus):
+            return [copied(found, out)]
+        writer = Writer(self.borrow_for, lambda number: number, self.product)
+        writer.write(found, out)
+        self.release()
+        return writer.statements
 
     def result(self, value: Value) -> Entry:
         """The array of a gradient at all steps."""
