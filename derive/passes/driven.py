@@ -43,7 +43,7 @@ class Driven:
     def split(self, equation: Equation) -> list[Equation]:
         """An equation, behind those of its known parts."""
         target = equation.target
-        if target not in self.moving:
+        if target not in self.moving or not equation.terms:
             return [equation]
         if equation.accumulate:
             return self.total(equation)

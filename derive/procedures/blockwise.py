@@ -89,12 +89,12 @@ class Forward(Fast):
         self.in_block = self.is_blockwise
         before = [statement for equation in self.program.at("before") for statement in self.over_steps(equation)]
         main = [*before, *self.loop(Cut(START, STOP) if self.in_block else ALL)]
+        main += [statement for equation in self.program.at("after") for statement in self.over_steps(equation)]
         self.in_block = False
         if self.is_blockwise:
             main = [Blocks(STEPS, BLOCK, START, STOP, COUNT, tuple(main))]
-        after = [statement for equation in self.program.at("after") for statement in self.over_steps(equation)]
         given: list[Statement] = [Assign((array,), self.around.given(value)) for value, array in self.outside.items()]
-        return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main, *after]
+        return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main]
 
     def output(self, value: Value) -> tuple[Do, Entry]:
         """(the copy, the array) of an output: it shares no memory with the tape."""
@@ -283,7 +283,7 @@ class Backward(Fast):
         found: list[Statement] = []
         for equation in self.program.at("before", "step"):
             target = equation.target
-            if target in self.results and target.kind == "cotangent" and target.timed:
+            if target in self.results and "cotangent" in target.marks and target.timed:
                 out = steps(self.result(target), START, STOP)
                 found.append(copied(self.at_hand(target), out))
         return found

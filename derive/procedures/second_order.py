@@ -22,6 +22,10 @@ TANGENTS, COTANGENTS = "tangents", "gradients"
 class Tangents(Forward):
     """A recurrence that reads a tape, which has states with the initial one in front."""
 
+    @property
+    def is_blockwise(self) -> bool:
+        return bool(self.program.at("before", "after"))
+
     def from_outside(self, value: Value) -> Operand:
         whole = value.like(lag=0)
         source = self.around.given(whole)
