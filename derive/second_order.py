@@ -14,8 +14,10 @@ from derive.equation import Equation
 from derive.language import Value
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.coefficients import coefficients
 from derive.passes.driven import driven
 from derive.passes.hoist import has_product
+from derive.passes.pairs import pairs
 from derive.program import Program, needed
 from derive.schedule import in_order, reached
 
@@ -65,7 +67,8 @@ def second_order(derivation: Derivation, tape: Collection[Value], passes: Iterab
 
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in LEAN]
-    ways = ((lean, first), (chosen, middle), (chosen, last))
+    at = 1 + (chosen.index(coefficients) if coefficients in chosen else -1)
+    ways = ((lean, first), (chosen, middle), ([*chosen[:at], pairs, *chosen[at:]], last))
     found = Second(*[run(way, one, plain).live() for way, one in ways])
     return found if found.is_complete else None
 
