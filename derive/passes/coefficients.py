@@ -24,7 +24,7 @@ Factors = tuple[Counter[sp.MatrixExpr], Value]
 
 def coefficients(program: Program, forward: Program) -> Program:
     """Join chains of elementwise products, then name what multiplies a cotangent and compute it before the loop."""
-    if not program.reverse:
+    if not is_linear(program):
         return program
     program = join_chains(plain_factors(program))
     linear = linear_values(program)
@@ -42,6 +42,11 @@ def coefficients(program: Program, forward: Program) -> Program:
             terms.append(Term(value, term.reason))
         out.append(replace(equation, terms=tuple(terms)))
     return program.with_equations(built_up(out, forward))
+
+
+def is_linear(program: Program) -> bool:
+    """Whether the recurrence is one of gradients or of tangents."""
+    return bool(program.carries) and all({"carry", "tangent"} & {*read.marks} for read in program.carried())
 
 
 def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
@@ -166,10 +171,12 @@ def linear_values(program: Program) -> set[Value]:
 
 
 def linear_in(equations: Iterable[Equation]) -> set[Value]:
-    """The values that equations make of cotangents, what later steps hand back among them."""
+    """The values that equations make of cotangents and of what other steps hand on."""
     linear: set[Value] = set()
+    equations = list(equations)
+    targets = {equation.target for equation in equations}
     for equation in equations:
-        ends = [value for value in equation.reads() if value.kind in ("given", "carry")]
+        ends = [value for value in equation.reads() if value.kind == "given" or (value.lag and value.like(lag=0) in targets)]
         if ends or linear.intersection(equation.reads()):
             linear |= {*[value for value in ends if value.lag], equation.target}
     return linear

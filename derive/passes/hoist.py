@@ -20,7 +20,7 @@ def hoist(program: Program, forward: Program) -> Program:
     fresh = program.names()
     equations: list[Equation] = []
     for equation in program.equations:
-        alone = equation.target not in loop_of or equation.target.kind == "carry"
+        alone = equation.target not in loop_of or "carry" in equation.target.marks
         equations += [equation] if alone else split(equation, loop_of[equation.target], fresh)
     return program.with_equations(equations)
 

@@ -37,7 +37,7 @@ from derive.procedures.shaping import elementwise, filled, sizes, turned
 from derive.procedures.stages import STEPS
 from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
-from derive.procedures.written import copied
+from derive.procedures.written import Writer, copied
 from derive.program import Program
 from derive.shapes import STEPS_AND_EXAMPLES
 
@@ -93,12 +93,12 @@ class Forward(Fast):
         self.in_block = self.is_blockwise
         before = [statement for equation in self.program.at("before") for statement in self.over_steps(equation)]
         main = [*before, *self.loop(Cut(START, STOP) if self.in_block else ALL)]
+        main += [statement for equation in self.program.at("after") for statement in self.over_steps(equation)]
         self.in_block = False
         if self.is_blockwise:
             main = [Blocks(STEPS, BLOCK, START, STOP, COUNT, tuple(main))]
-        after = [statement for equation in self.program.at("after") for statement in self.over_steps(equation)]
         given: list[Statement] = [Assign((array,), self.around.given(value)) for value, array in self.outside.items()]
-        return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main, *after]
+        return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main]
 
     def output(self, value: Value) -> tuple[Do, Entry]:
         """(the copy, the array) of an output: it shares no memory with the tape."""
@@ -235,7 +235,13 @@ class Backward(Fast):
             return [Do(Call("matmul", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
         if not equation.terms:
             return [copied(Number(sp.S.Zero), out)]
-        return [copied(value_of(equation, Parts(self.at_hand)), out)]
+        found = value_of(equation, Parts(self.at_hand))
+        if not isinstance(value, Plus):
+            return [copied(found, out)]
+        writer = Writer(self.borrow_for, lambda number: number, self.product)
+        writer.write(found, out)
+        self.release()
+        return writer.statements
 
     def result(self, value: Value) -> Entry:
         """The array of a gradient at all steps."""
@@ -289,7 +295,7 @@ class Backward(Fast):
         found: list[Statement] = []
         for equation in self.program.at("before", "step"):
             target = equation.target
-            if target in self.results and target.kind == "cotangent" and target.timed:
+            if target in self.results and "cotangent" in target.marks and target.timed:
                 out = steps(self.result(target), START, STOP)
                 found.append(copied(self.at_hand(target), out))
         return found
@@ -321,7 +327,7 @@ class Backward(Fast):
 
     def gradient_of(self, value: Value) -> Operand:
         """A result as it is returned."""
-        if value.kind == "carry":
+        if "carry" in value.marks:
             buffer = self.buffer(value)
             return Call("copy", (buffer,), buffer.axes, buffer.dims)
         return self.result(value) if value.timed else self.final(value)

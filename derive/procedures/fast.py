@@ -193,7 +193,7 @@ class Fast(Places):
         by = self.by if self.by and node.shape == (self.rows, 1) else 0
         if not value.timed:
             return self.constant(node, by)
-        if value.kind == "carry":
+        if "carry" in value.marks:
             return self.split(self.cut(self.fixed_buffer(value.like(lag=0)), node), node, by)
         if value.like(lag=0) in self.plan.homes:
             return self.made(node, by)
@@ -318,7 +318,7 @@ class Fast(Places):
         """Whether a target is rows of another value, and lies there."""
         value, target = equation.value, equation.target
         base = base_of(value)[0] if isinstance(value, Rows) else None
-        inside = isinstance(base, Value) and base in self.plan.homes and target in self.plan.homes and target.kind != "carry"
+        inside = isinstance(base, Value) and base in self.plan.homes and target in self.plan.homes and "carry" not in target.marks
         return inside and self.key(value) == self.key(target)
 
     def is_consuming(self, equation: Equation) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from derive.language import Value
 from derive.procedures.blockwise import Backward, Forward
 from derive.procedures.fast import Fast
-from derive.procedures.kernel import Kernel
+from derive.procedures.kernel import Kernel, Results
 from derive.procedures.places import WHOLE
 from derive.procedures.procedure import Array, Entry, Operand, Procedure, Statement
 from derive.program import Program
@@ -41,12 +43,16 @@ class FastKernel(Kernel):
 
         text = Backward(program, self.names, self.around(given), program.results)
         statements = text.everything()
-        tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
-        gradients = [
-            (table, tuple((str(v.name), text.gradient_of(v.marked("cotangent"))) for v in values)) for table, values in tables
-        ]
-        states = tuple((str(v.name), text.gradient_of(v.marked("carry"))) for v in self.cell.states)
-        return Procedure("backward", tuple(statements), (*gradients, ("state", states)), buffers_of(text), is_blockwise=True)
+        return Procedure("backward", tuple(statements), self.gradients_of(text), buffers_of(text), is_blockwise=True)
+
+    def gradients_of(self, text: Backward, *more: str) -> Results:
+        """Gradients of parameters, inputs and initial states; more: marks behind those of a gradient."""
+
+        def found(values: Iterable[Value], mark: str) -> tuple[tuple[str, Operand], ...]:
+            return tuple((str(v.name), text.gradient_of(v.like(marks=(*v.marks, mark, *more)))) for v in values)
+
+        parameters, inputs = found(self.cell.parameters, "cotangent"), found(self.cell.inputs, "cotangent")
+        return ("parameters", parameters), ("inputs", inputs), ("state", found(self.cell.states, "carry"))
 
 
 def buffers_of(text: Fast) -> tuple[Array, ...]:

@@ -68,7 +68,7 @@ def block_sizes(program: Program, placed: Mapping[Value, Home], whole: Iterable[
         target, by = equation.target, readers[equation.target]
         found_sizes = {sizes.get(e.target) for e in by}
         size = found_sizes.pop() if len(found_sizes) == 1 else None
-        alone = groups.get(target, {}).keys() == {target} and target not in outside and target.kind != "carry"
+        alone = groups.get(target, {}).keys() == {target} and target not in outside and "carry" not in target.marks
         if (
             size is not None
             and alone
@@ -92,7 +92,7 @@ def block_size(
 ) -> sp.Expr | None:
     """The rows of a block of one stack, None where it can't lie in blocks or nothing is gained."""
     defined = program.defined()
-    if root not in defined or any(member.kind == "carry" or member.shape[1] != 1 for member in members):
+    if root not in defined or any("carry" in member.marks or member.shape[1] != 1 for member in members):
         return None
     total = root.shape[0]
     spans = [(start, start + member.shape[0]) for member, start in members.items()]

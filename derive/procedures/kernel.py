@@ -94,7 +94,7 @@ class Kernel:
         def given(value: Value) -> Operand:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
-        kept = [value for value in program.results if value.kind != "carry"]
+        kept = [value for value in program.results if "carry" not in value.marks]
         text = Textbook(stages(program), self.names, self.around(given), kept)
         return Procedure("backward", tuple(text.statements), self.gradients(text))
 

@@ -81,7 +81,7 @@ class Memory:
         """The home of a target: the rows that it is, the memory of an operand that is done with, or its own."""
         target, value = equation.target, equation.value
         own = Home(target, sp.S.Zero)
-        if target in self.states or target.kind == "carry" or equation.accumulate:
+        if target in self.states or "carry" in target.marks or equation.accumulate:
             return own
         if isinstance(value, Rows) and isinstance(value.args[0], Value) and value.args[0] in self.homes:
             return Home(value.args[0], value.args[1])
@@ -106,7 +106,7 @@ class Memory:
     def is_free(self, base: Value, operand: sp.MatrixExpr, k: int) -> bool:
         """Whether nothing reads the memory of an operand after equation k, and it isn't to be kept."""
         root = self.root(base)
-        if root in self.states or base.kind == "carry" or root.kind == "carry" or isinstance(self.defined[root].value, Stack):
+        if root in self.states or "carry" in base.marks or "carry" in root.marks or isinstance(self.defined[root].value, Stack):
             return False
         span = self.span(operand)
         if self.all[k].reads().count(base) != 1 or count(self.all[k].value, base) != 1:
@@ -125,7 +125,7 @@ class Memory:
     def needs_sequence(self, value: Value) -> bool:
         """Whether a value has to be there for all steps."""
         equation = self.defined[value]
-        if value.kind == "carry":
+        if "carry" in value.marks:
             return False
         return self.program.places[equation.target] != "step" or value in self.states or value in self.keep or value in self.later
 

@@ -12,6 +12,8 @@ from derive.passes.apart import apart
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
+from derive.procedures.procedure import Procedure
+from derive.procedures.second_order import SecondOrder
 from derive.targets.numpy.expressions import UFUNCS
 from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 RESERVED = {
     *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS, *UFUNCS, *[text.removeprefix("np.") for text in CALLED.values()],
     "np", "T", "B", "t", "directions", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs",
-    "tangent_parameters", "tangent_inputs", "tangent_state", "workspace", "checkpoint_every", "segments", "self",
+    "tangent_parameters", "tangent_inputs", "tangent_state", "tangents", "gradients", "workspace", "checkpoint_every", "segments", "self",
     "m", "n", "start", "stop", "block", "BLOCK", "zip", "list", "max", "min",
     "forward", "backward", "jvp", "hvp", "step_jacobian", "Tape", "Gradients", "Workspace",
     "PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "AXES", "TOKENS", "range", "reversed", "float", "name",
@@ -51,7 +53,17 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
         kernel.forward(scheduled.forward),
         kernel.backward(scheduled.backward),
         kernel.jvp(scheduled.tangent),
-        kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward)),
+        *second(kernel, tidy, scheduled),
         kernel.step_jacobian(scheduled.tangent),
     ]
     return module_text(cell, names, procedures)
+
+
+def second(kernel: Kernel, tidy: Derivation, scheduled: Derivation) -> list[Procedure]:
+    """hvp, with what it calls."""
+    from derive.second_order import second_order
+    from derive.passes import SCHEDULE
+    found = second_order(tidy, kernel.tape, SCHEDULE) if isinstance(kernel, FastKernel) else None
+    if found is None:
+        return [kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward))]
+    return SecondOrder(kernel).procedures(found)

@@ -64,7 +64,7 @@ MEMORY = (
 
 def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict[str, None]) -> list[str]:
     """One function: its signature and contract, the refusals, its statements and what it returns."""
-    signature = (FAST if procedure.buffers else SIGNATURES)[procedure.name]
+    signature = (FAST if procedure.buffers or procedure.name not in SIGNATURES else SIGNATURES)[procedure.name]
     printer = Printer(names)
     inner = [*body(procedure.statements, printer, STEP), *returned(procedure, printer)]
     inner = [*local_calls(sorted(printer.calls)), *inner]

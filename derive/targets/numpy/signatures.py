@@ -136,7 +136,7 @@ SIGNATURES = {
     ),
 }
 
-FORWARD, BACKWARD = SIGNATURES["forward"], SIGNATURES["backward"]
+FORWARD, BACKWARD, HVP = (SIGNATURES[name] for name in ("forward", "backward", "hvp"))
 FAST = {
     "forward": replace(
         FORWARD,
@@ -157,6 +157,26 @@ FAST = {
             REFUSES,
         ),
         starts=(*BACKWARD.starts, line("m = _arrays(workspace, _Backward, sizes, dtype)")),
+    ),
+    "tangents": Signature(
+        "_tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)",
+        ("How values move at all steps when the arguments move along tangents, {name: (T, B, ...)}, as hvp reads them.",),
+        (line("sizes, dtype = tape.sizes, tape.dtype"), line("m = _Tangents(sizes, dtype)")),
+    ),
+    "gradients": Signature(
+        "_gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)",
+        ("Gradients of values at all steps, {name: (T, B, ...)}, and how they move products, as hvp reads them.",),
+        (line("sizes, dtype = tape.sizes, tape.dtype"), line("m = _Gradients(sizes, dtype)")),
+    ),
+    "hvp": replace(
+        HVP,
+        starts=(
+            *HVP.starts,
+            line("_, tape = forward(parameters, inputs, state)"),
+            line("tangents = _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)"),
+            line("gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)"),
+            line("m = _Hvp(sizes, dtype)"),
+        ),
     ),
 }
 """Of functions whose arrays are made once."""

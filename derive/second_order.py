@@ -1,0 +1,112 @@
+"""How gradients move, in three programs that run one after the other: tangents, gradients, tangents of gradients.
+
+Each has one recurrence at most. What an earlier one hands over is kept for all steps; what is made of that elementwise is made again
+by the last one, for many steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from derive.derivation import Derivation
+from derive.equation import Equation
+from derive.language import Value
+from derive.passes import SCHEDULE, run
+from derive.passes.apart import apart
+from derive.passes.coefficients import coefficients
+from derive.passes.driven import driven
+from derive.passes.hoist import has_product
+from derive.passes.pairs import pairs
+from derive.program import Program, needed
+from derive.schedule import in_order, reached
+
+LEAN = ("coefficients", "stack", "hoist")
+"""The passes of a tangent program."""
+BACKWARD = ("cotangent", "given", "carry", "summed")
+"""Marks of what a backward program reads and makes."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """The programs of second order, scheduled. Each is given the tape, and what those before it result in."""
+
+    tangent: Program
+    backward: Program
+    moved: Program
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each has a recurrence, and finds what it reads of other steps."""
+        known = {*self.tangent.results, *self.backward.results}
+        programs = (self.tangent, self.backward, self.moved)
+        shifted = [value.like(lag=0) for one in programs for value in one.given if value.lag and value.marks]
+        return all(one.carries for one in programs) and all(value in known for value in shifted)
+
+
+def second_order(derivation: Derivation, tape: Collection[Value], passes: Iterable[str]) -> Second | None:
+    """The programs of second order over what the tape holds; None where there is no recurrence, or where one of them reads another step
+    of what no other one hands over.
+    """
+    plain = derivation.forward
+    whole = run([apart], derivation.second, plain)
+    again = [equation for equation in plain.equations if equation.target not in tape]
+    shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]
+    shifted = {value.like(lag=0) for equation in whole.equations for value in equation.reads() if value.lag}
+    remade = [[e for e in part if e.target not in shifted and is_elementwise(e)] for part in (tangent, backward)]
+
+    last = program([*again, *shared, *remade[0], *remade[1], *moved], whole.results, tape)
+    last = driven(last, plain)
+    known = [equation for equation in last.equations if is_known_product(equation, last)]
+    last = program([equation for equation in last.equations if equation not in known], whole.results, tape)
+    handed = read_from_outside(last)
+    results = [equation.target for equation in (*backward, *known) if equation.target in handed]
+    middle = program([*again, *shared, *remade[0], *backward, *last.equations, *known], results, tape)
+    handed |= read_from_outside(middle)
+    first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
+
+    chosen = [SCHEDULE[name] for name in passes]
+    lean = [SCHEDULE[name] for name in passes if name in LEAN]
+    at = 1 + (chosen.index(coefficients) if coefficients in chosen else -1)
+    ways = ((lean, first), (chosen, middle), ([*chosen[:at], pairs, *chosen[at:]], last))
+    found = Second(*[run(way, one, plain).live() for way, one in ways])
+    return found if found.is_complete else None
+
+
+def stage_of(value: Value) -> int:
+    """0 for what is no derivative, 1 for a tangent, 2 for a gradient, 3 for the tangent of a gradient."""
+    return ("tangent" in value.marks) + 2 * any(mark in BACKWARD for mark in value.marks)
+
+
+def is_elementwise(equation: Equation) -> bool:
+    """Whether an equation costs little for all steps at once: no product of matrices, no sum, nothing that later steps hand back."""
+    values = [*(term.value for term in equation.terms), *([equation.factor] if equation.factor is not None else [])]
+    is_light = equation.target.timed and bool(values) and not any(map(has_product, values))
+    return is_light and not any(value.lag for value in equation.reads() if value.marks)
+
+
+def is_known_product(equation: Equation, last: Program) -> bool:
+    """Whether an equation of the last program is a product, or a sum over steps, that doesn't depend on its recurrence."""
+    target = equation.target
+    is_heavy = equation.accumulate or (target.timed and any(has_product(term.value) for term in equation.terms))
+    return is_heavy and stage_of(target) == 3 and target not in last.results and not depends(last, target)
+
+
+def depends(program: Program, value: Value) -> bool:
+    """Whether a value depends on the recurrence of a program."""
+    loop = {equation.target for equation in program.at("step")}
+    return value in loop or value in reached(program.equations, loop, shifted=True)
+
+
+def program(equations: Sequence[Equation], results: Sequence[Value], tape: Iterable[Value]) -> Program:
+    """The program of some results, its equations in an order in which they can be computed. Given: what they read, and the tape."""
+    used = in_order(needed(equations, results), (0,))
+    targets = {equation.target for equation in used}
+    read = dict.fromkeys(value for values in (*[equation.reads() for equation in used], tape) for value in values)
+    given = tuple(value for value in read if value.like(lag=0) not in targets)
+    return Program("second", (), given, tuple(results)).with_equations(used)
+
+
+def read_from_outside(program: Program) -> set[Value]:
+    """What equations read and don't define, at whatever step."""
+    return {value.like(lag=0) for equation in program.equations for value in equation.reads()} - {*program.defined()}
