@@ -16,13 +16,17 @@ from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.passes.coefficients import coefficients
 from derive.passes.driven import driven
-from derive.passes.hoist import has_product
+from derive.passes.hoist import has_product, hoist
 from derive.passes.pairs import pairs
+from derive.passes.stack import stack
+from derive.passes.vectorise import vectorise
 from derive.program import Program, needed
 from derive.schedule import in_order, reached
 
-LEAN = ("coefficients", "stack", "hoist")
+LEAN = (coefficients, stack, hoist)
 """The passes of a tangent program."""
+MOVED = (coefficients, pairs, stack, vectorise)
+"""The passes of the tangent of a backward program, once what drives it is split off."""
 BACKWARD = ("cotangent", "given", "carry", "summed")
 """Marks of what a backward program reads and makes."""
 
@@ -44,7 +48,7 @@ class Second:
         return all(one.carries for one in programs) and all(value in known for value in shifted)
 
 
-def second_order(derivation: Derivation, tape: Collection[Value], passes: Iterable[str]) -> Second | None:
+def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
     """The programs of second order over what the tape holds; None where there is no recurrence, or where one of them reads another step
     of what no other one hands over.
     """
@@ -65,10 +69,7 @@ def second_order(derivation: Derivation, tape: Collection[Value], passes: Iterab
     handed |= read_from_outside(middle)
     first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
 
-    chosen = [SCHEDULE[name] for name in passes]
-    lean = [SCHEDULE[name] for name in passes if name in LEAN]
-    at = 1 + (chosen.index(coefficients) if coefficients in chosen else -1)
-    ways = ((lean, first), (chosen, middle), ([*chosen[:at], pairs, *chosen[at:]], last))
+    ways = ((LEAN, first), ([*SCHEDULE.values()], middle), (MOVED, last))
     found = Second(*[run(way, one, plain).live() for way, one in ways])
     return found if found.is_complete else None
 

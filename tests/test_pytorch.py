@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from derive.cells.registry import build
+from derive.compiler import FAST
 from tests import bounds
 from tests.kernels import kernel_of, kernel_of_cell
 
@@ -223,8 +224,9 @@ SECOND = bounds.rounded(bounds.of_recurrence(steps=2 * 7, batch=4, fan_in=2 * 12
 
 
 @pytest.mark.parametrize("words", CELLS)
-def test_hvp_agrees_with_double_backward(words):
-    kernel = kernel_of_cell(build(words), ())
+@pytest.mark.parametrize("passes", [(), FAST], ids=["textbook", "fast"])
+def test_hvp_agrees_with_double_backward(words, passes):
+    kernel = kernel_of_cell(build(words), passes)
     parameters, x, state, cotangents = call_of(words)
     tangents, dot_x, dot_state, _ = call_of(words, seed=1)
     moves = {**tangents, "x": dot_x, **{f"{name}_0": array for name, array in dot_state.items()}}

@@ -10,8 +10,9 @@ from derive.language import Value
 from derive.procedures.blockwise import Backward, Forward, steps
 from derive.procedures.fast import START, STOP, Fast
 from derive.procedures.fast_kernel import FastKernel, buffers_of
+from derive.procedures.kernel import Results
 from derive.procedures.places import WHOLE
-from derive.procedures.procedure import Array, Call, Entry, Operand, Procedure, Statement
+from derive.procedures.procedure import Array, Entry, Operand, Procedure, Statement
 from derive.program import Program
 from derive.second_order import Second
 
@@ -85,5 +86,6 @@ class SecondOrder:
         return procedure("hvp", text.everything(), self.kernel.gradients_of(text, "tangent"), text, True)
 
 
-def procedure(name: str, statements: Iterable[Statement], results, text: Fast, is_blockwise: bool) -> Procedure:
+def procedure(name: str, statements: Iterable[Statement], results: Results, text: Fast, is_blockwise: bool) -> Procedure:
+    """The procedure of some statements, with the arrays that they need."""
     return Procedure(name, tuple(statements), results, buffers_of(text), is_blockwise=is_blockwise)

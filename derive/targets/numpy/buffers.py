@@ -12,6 +12,11 @@ from derive.targets.numpy.layout import STEP, Bracket, lines
 SIZE = f"self.{PIECE} = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))"
 """The steps of a block: so many that steps times examples are `BLOCK`, but a quarter of all where that is fewer. Measured at B H from 64 to
 16,384: below 256 the products are too small, above 1,024 a block leaves the cache."""
+KEPT = ("forward", "backward")
+"""The functions whose arrays a workspace keeps."""
+SMALL = f"self.{PIECE} = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))"
+"""The same where the arrays are new at every call: memory that hasn't been touched costs as much as what is computed in it. Measured on
+hvp with blocks of 64, 128, 192 and 512."""
 BLOCK = '''
 
 BLOCK = 512
@@ -30,7 +35,7 @@ def buffer_lines(procedure: Procedure, names: Names, size_lines: Callable[[Print
     indent = STEP * 2
     if procedure.is_blockwise:
         printer.sizes |= {"T": None, "B": None}
-        inner.append(f"{indent}{SIZE}")
+        inner.append(f"{indent}{SIZE if procedure.name in KEPT else SMALL}")
     for array in procedure.buffers:
         new = Call("empty", (), array.axes, array.dims, (("more", array.front + array.behind),))
         inner += lines(printer(new), indent, f"self.{array.name} = ")

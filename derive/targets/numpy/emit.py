@@ -14,6 +14,7 @@ from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.procedures.second_order import SecondOrder
+from derive.second_order import second_order
 from derive.targets.numpy.expressions import UFUNCS
 from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
@@ -53,17 +54,15 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
         kernel.forward(scheduled.forward),
         kernel.backward(scheduled.backward),
         kernel.jvp(scheduled.tangent),
-        *second(kernel, tidy, scheduled),
+        *second(kernel, tidy),
         kernel.step_jacobian(scheduled.tangent),
     ]
     return module_text(cell, names, procedures)
 
 
-def second(kernel: Kernel, tidy: Derivation, scheduled: Derivation) -> list[Procedure]:
-    """hvp, with what it calls."""
-    from derive.second_order import second_order
-    from derive.passes import SCHEDULE
-    found = second_order(tidy, kernel.tape, SCHEDULE) if isinstance(kernel, FastKernel) else None
-    if found is None:
-        return [kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward))]
-    return SecondOrder(kernel).procedures(found)
+def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:
+    """hvp, behind what it calls: of the fast policy where the cell has a recurrence."""
+    found = second_order(tidy, kernel.tape) if isinstance(kernel, FastKernel) else None
+    if isinstance(kernel, FastKernel) and found is not None:
+        return SecondOrder(kernel).procedures(found)
+    return [kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward))]

@@ -52,8 +52,8 @@ READING = (
     "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
 )
 MEMORY = (
-    "In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each step, are made once, by "
-    "`_Forward` and `_Backward`; names that stand for parts of one array, or for one array before and after a call, share its memory. "
+    "In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at each step, are made once, "
+    "by classes such as `_Forward`; names that stand for parts of one array, or for one array before and after a call, share its memory. "
     "A stack of k gates that no product reads has them one after the other, (k, B, n). `k_v` is what multiplies a gradient on its "
     "way to v, computed for a block of steps ahead of the loop."
 )
