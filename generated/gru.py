@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 f02b714fb82f59f4
-# header     sha256 7dca672211000461
+# body       sha256 79ea48cc1618de64
+# header     sha256 4dbb4f8fb4a568d0
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -21,9 +21,9 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
 it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
 the next step, `dot_v` the tangent of v.
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
-step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
-array before and after a call, share its memory. A stack of k gates that no product reads has them one
+In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at
+each step, are made once, by classes such as `_Forward`; names that stand for parts of one array, or for
+one array before and after a call, share its memory. A stack of k gates that no product reads has them one
 after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
 steps ahead of the loop.
 """
@@ -989,7 +989,7 @@ class _Tangents:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((2 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
@@ -1042,7 +1042,7 @@ class _Gradients:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((2 * H, H), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((B, H), dtype)
@@ -1090,7 +1090,7 @@ class _Hvp:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((2 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)

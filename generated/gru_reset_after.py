@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 73fe536db87ba5cc
-# header     sha256 c08c2a3877f6a9de
+# body       sha256 a727d807b3a8a507
+# header     sha256 fab7e30c95a60b34
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -21,9 +21,9 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
 it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
 the next step, `dot_v` the tangent of v.
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
-step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
-array before and after a call, share its memory. A stack of k gates that no product reads has them one
+In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at
+each step, are made once, by classes such as `_Forward`; names that stand for parts of one array, or for
+one array before and after a call, share its memory. A stack of k gates that no product reads has them one
 after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
 steps ahead of the loop.
 """
@@ -911,7 +911,7 @@ class _Tangents:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
@@ -965,7 +965,7 @@ class _Gradients:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((B, H), dtype)
@@ -1002,7 +1002,7 @@ class _Hvp:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((3 * H, H), dtype)
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)

@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 81acbda06309e001
-# header     sha256 94994a8d35d3bc93
+# body       sha256 429e0538ca1b4a89
+# header     sha256 39a155eb50f8a1cb
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -23,9 +23,9 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
 it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
 the next step, `dot_v` the tangent of v.
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
-step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
-array before and after a call, share its memory. A stack of k gates that no product reads has them one
+In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at
+each step, are made once, by classes such as `_Forward`; names that stand for parts of one array, or for
+one array before and after a call, share its memory. A stack of k gates that no product reads has them one
 after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
 steps ahead of the loop.
 """
@@ -1235,7 +1235,7 @@ class _Tangents:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((2 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
@@ -1300,7 +1300,7 @@ class _Gradients:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((2 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
@@ -1355,7 +1355,7 @@ class _Hvp:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((2 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)

@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 c6ef63eaf9c888e4
-# header     sha256 960eb2d3abb70a3c
+# body       sha256 81389a75ae0fe450
+# header     sha256 21147f7406d5502d
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -24,9 +24,9 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
 it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
 the next step, `dot_v` the tangent of v.
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
-step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
-array before and after a call, share its memory. A stack of k gates that no product reads has them one
+In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at
+each step, are made once, by classes such as `_Forward`; names that stand for parts of one array, or for
+one array before and after a call, share its memory. A stack of k gates that no product reads has them one
 after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
 steps ahead of the loop.
 """
@@ -1258,7 +1258,7 @@ class _Tangents:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((3 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
@@ -1320,7 +1320,7 @@ class _Gradients:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((3 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
@@ -1375,7 +1375,7 @@ class _Hvp:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.P_stack = np.empty((3 * H, H), dtype)
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)

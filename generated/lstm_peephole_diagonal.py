@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 edca7d4433616d2d
-# header     sha256 fb2cec601848702a
+# body       sha256 030ec709b61d795f
+# header     sha256 b663036d253eff89
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -23,9 +23,9 @@ An array at one step has one row for each example, as the caller's: (B, n) of a 
 matrix, (B,) of a number; so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state
 it starts with the initial one, (T + 1, B, n). `d_v` is dL/dv, `carry_h` the part of dL/dh that comes from
 the next step, `dot_v` the tangent of v.
-In `forward` and `backward` a call writes into its last argument. Arrays, and the views of them at each
-step, are made once, by `_Forward` and `_Backward`; names that stand for parts of one array, or for one
-array before and after a call, share its memory. A stack of k gates that no product reads has them one
+In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at
+each step, are made once, by classes such as `_Forward`; names that stand for parts of one array, or for
+one array before and after a call, share its memory. A stack of k gates that no product reads has them one
 after the other, (k, B, n). `k_v` is what multiplies a gradient on its way to v, computed for a block of
 steps ahead of the loop.
 """
@@ -1208,7 +1208,7 @@ class _Tangents:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, 4 * H), dtype)
@@ -1266,7 +1266,7 @@ class _Gradients:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((4 * H, D), dtype)
@@ -1317,7 +1317,7 @@ class _Hvp:
 
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.block = max(1, min(T, BLOCK // 4 // max(1, B), max(64 // max(1, B), T // 4)))
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)

@@ -89,6 +89,11 @@ class Slopes:
     method: str = EXACT
     step: float = differences.COMPLEX_STEP
 
+    @property
+    def underflow(self) -> float:
+        """The largest derivative that the step makes too small for a number."""
+        return float(np.finfo(float).tiny) / self.step if self.method == EXACT else 0.0
+
     def gradients(self, blocks: dict[str, Array]) -> Gradients:
         moved = self.data.with_flat(blocks)
         kind = moved.dtype()
@@ -155,7 +160,7 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
         for where, part in parts_of(block, data.steps):
             one, right = got[block][part], array[part]
             size, apart = norm(right), norm(one - right)
-            doubt = 4 * norm(np.broadcast_to(error[block], array.shape)[part])
+            doubt = 4 * norm(np.broadcast_to(error[block], array.shape)[part]) + slopes.underflow * right.size
             if held.wrong:
                 doubt += PLAIN * size
             elif not apart <= SECOND.value * size + doubt:
