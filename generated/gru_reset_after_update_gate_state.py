@@ -8,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 eb0e2eff2ed800c9
-# header     sha256 6380eb2585013b46
+# body       sha256 4c5c373ab7ed89b0
+# header     sha256 026d05f12e1bcd1e
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -64,7 +64,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
+    add, dot, matmul, multiply, subtract, tanh = np.add, np.dot, np.matmul, np.multiply, np.subtract, np.tanh
     x_all = inputs["x"]
     # W_stack = [W_z_half; W_r_half; W_h]
     W_stack = m.W_stack
@@ -87,7 +87,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stackₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_all[:n].reshape(n * B, 3 * H))
         add(m.a_stack_all[:n], b_stack, m.a_stack_all[:n])
         for (a_stack_part_by_2, a_stack_part_2), (
             stack,
@@ -161,7 +161,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     cotangent_h_all = cotangents["h"]
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
@@ -225,11 +225,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂stackₜ[H:4*H]
-        dot(d_stack_flat[..., H:], W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_stack_flat[..., H:], W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W_stack = Σₜ ∂L/∂stackₜ[H:4*H] xₜᵀ
-        m.d_W_stack += d_stack_flat[..., H:].T @ x_flat
+        matmul(d_stack_flat[..., H:].T, x_flat, m.buffer_3)
+        m.d_W_stack += m.buffer_3
         # ∂L/∂U_stack = Σₜ ∂L/∂stackₜ[0:3*H] hₜ₋₁ᵀ
-        m.d_U_stack += d_stack_flat[..., :3 * H].T @ h_prev_flat
+        matmul(d_stack_flat[..., :3 * H].T, h_prev_flat, m.buffer_4)
+        m.d_U_stack += m.buffer_4
         # ∂L/∂b_stack = Σₜ ∂L/∂stackₜ[H:4*H]
         m.d_b_stack += np.ones((n * B,), dtype) @ d_stack_flat[..., H:]
     return Gradients(
@@ -336,6 +338,239 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     return {"h": dot_h_all[1:]}
 
 
+def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state):
+    """How values move at all steps when the arguments move along tangents, {name: (T, B, ...)}, as hvp reads
+    them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Tangents(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, negative, subtract = (
+        np.add,
+        np.dot,
+        np.matmul,
+        np.multiply,
+        np.negative,
+        np.subtract,
+    )
+    h_tilde_all = tape.h_tilde
+    r_all = tape.r
+    u_h_tilde_all = tape.u_h_tilde
+    z_all = tape.z
+    h_all = tape.h
+    x_all = tape.x
+    dot_x_all = tangent_inputs["x"]
+    # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
+    dot_W_stack = m.dot_W_stack
+    dot_W_stack[:H] = tangent_parameters["W_z"]
+    dot_W_stack[H:2 * H] = tangent_parameters["W_r"]
+    dot_W_stack[2 * H:] = tangent_parameters["W_h"]
+    # W_stack = [W_z; W_r; W_h]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_z"]
+    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[2 * H:] = parameters["W_h"]
+    # ḃ_stack = [ḃ_z; ḃ_r; ḃ_h]
+    dot_b_stack = m.dot_b_stack
+    dot_b_stack[:H] = tangent_parameters["b_z"]
+    dot_b_stack[H:2 * H] = tangent_parameters["b_r"]
+    dot_b_stack[2 * H:] = tangent_parameters["b_h"]
+    # U̇_stack = [U̇_h; U̇_z; U̇_r]
+    dot_U_stack = m.dot_U_stack
+    dot_U_stack[:H] = tangent_parameters["U_h"]
+    dot_U_stack[H:2 * H] = tangent_parameters["U_z"]
+    dot_U_stack[2 * H:] = tangent_parameters["U_r"]
+    # U_stack = [U_h; U_z; U_r]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_h"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    U_stack[2 * H:] = parameters["U_r"]
+    m.dot_h_all[0] = tangent_state["h"]
+    buffer_3 = m.buffer_3
+    buffer_4 = m.buffer_4
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # s_1ₜ = 1 − h̃ₜ²
+        multiply(h_tilde_all[start:stop], h_tilde_all[start:stop], m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # k_a_h̃ₜ = rₜ ∘ (1 − rₜ) ∘ u_h̃ₜ
+        subtract(1, r_all[start:stop], m.k_a_h_tilde_all[:n])
+        multiply(m.k_a_h_tilde_all[:n], r_all[start:stop], m.k_a_h_tilde_all[:n])
+        multiply(m.k_a_h_tilde_all[:n], u_h_tilde_all[start:stop], m.k_a_h_tilde_all[:n])
+        # k_hₜ = −zₜ ∘ (1 − zₜ) ∘ h̃ₜ + zₜ ∘ (1 − zₜ) ∘ hₜ₋₁
+        subtract(1, z_all[start:stop], m.k_h_all[:n])
+        multiply(m.k_h_all[:n], z_all[start:stop], m.k_h_all[:n])
+        multiply(m.k_h_all[:n], h_tilde_all[start:stop], m.k_h_all[:n])
+        negative(m.k_h_all[:n], m.k_h_all[:n])
+        subtract(1, z_all[start:stop], m.buffer_1[:n])
+        multiply(m.buffer_1[:n], z_all[start:stop], m.buffer_1[:n])
+        multiply(m.buffer_1[:n], h_all[start:stop], m.buffer_1[:n])
+        add(m.k_h_all[:n], m.buffer_1[:n], m.k_h_all[:n])
+        # k_h_2ₜ = (1 − zₜ) ∘ s_1ₜ
+        subtract(1, z_all[start:stop], m.k_h_2_all[:n])
+        multiply(m.k_h_2_all[:n], m.s_1_all[:n], m.k_h_2_all[:n])
+        # ȧ_stackₜ = Ẇ_stack xₜ + W_stack ẋₜ + ḃ_stack
+        matmul(
+            x_all[start:stop].reshape(n * B, D),
+            dot_W_stack.T,
+            m.dot_a_stack_all[:n].reshape(n * B, 3 * H),
+        )
+        matmul(dot_x_all[start:stop].reshape(n * B, D), W_stack.T, m.buffer_2[:n].reshape(n * B, 3 * H))
+        add(m.dot_a_stack_all[:n], m.buffer_2[:n], m.dot_a_stack_all[:n])
+        add(m.dot_a_stack_all[:n], dot_b_stack, m.dot_a_stack_all[:n])
+        # ṡtack_inₜ = U̇_stack hₜ₋₁
+        matmul(
+            h_all[start:stop].reshape(n * B, H),
+            dot_U_stack.T,
+            m.dot_stack_in_all[:n].reshape(n * B, 3 * H),
+        )
+        for r, z, (
+            dot_stack_in,
+            dot_a_stack_part,
+            dot_a_stack_part_2,
+            dot_a_stack_part_3,
+            k_a_h_tilde,
+            k_h,
+            k_h_2,
+        ), (
+            dot_stack,
+            dot_h_prev,
+            dot_a_z,
+            dot_stack_part,
+            dot_a_r,
+            dot_stack_part_2,
+            dot_a_h_tilde,
+            dot_u_h_tilde,
+            dot_h,
+        ) in zip(r_all[start:stop], z_all[start:stop], m.ahead[:n], m.steps[start:stop]):
+            # ṡtackₜ = ṡtack_inₜ + U_stack ḣₜ₋₁
+            dot(dot_h_prev, U_stack.T, dot_stack)
+            add(dot_stack_in, dot_stack, dot_stack)
+            # ȧ_zₜ = ȧ_stackₜ[0:H] + ṡtackₜ[H:2*H]
+            add(dot_a_stack_part, dot_stack_part, dot_a_z)
+            # ȧ_rₜ = ȧ_stackₜ[H:2*H] + ṡtackₜ[2*H:3*H]
+            add(dot_a_stack_part_2, dot_stack_part_2, dot_a_r)
+            # u̇_h̃ₜ = ṡtackₜ[0:H]
+            # ȧ_h̃ₜ = ȧ_stackₜ[2*H:3*H] + ȧ_rₜ ∘ k_a_h̃ₜ + rₜ ∘ u̇_h̃ₜ
+            multiply(dot_a_r, k_a_h_tilde, dot_a_h_tilde)
+            add(dot_a_stack_part_3, dot_a_h_tilde, dot_a_h_tilde)
+            multiply(r, dot_u_h_tilde, buffer_3)
+            add(dot_a_h_tilde, buffer_3, dot_a_h_tilde)
+            # ḣₜ = ȧ_zₜ ∘ k_hₜ + ȧ_h̃ₜ ∘ k_h_2ₜ + zₜ ∘ ḣₜ₋₁
+            multiply(dot_a_z, k_h, dot_h)
+            multiply(dot_a_h_tilde, k_h_2, buffer_3)
+            add(dot_h, buffer_3, dot_h)
+            multiply(z, dot_h_prev, buffer_4)
+            add(dot_h, buffer_4, dot_h)
+    return {
+        "dot_a_z": m.dot_a_z_all,
+        "dot_a_r": m.dot_a_r_all,
+        "dot_u_h_tilde": m.dot_stack_all[..., :H],
+        "dot_a_h_tilde": m.dot_a_h_tilde_all,
+        "dot_h": m.dot_h_all,
+    }
+
+
+def _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs):
+    """Gradients of values at all steps, {name: (T, B, ...)}, and how they move products, as hvp reads them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Gradients(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
+    cotangent_h_all = cotangents["h"]
+    # U_stack = [U_h; U_z; U_r]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_h"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    U_stack[2 * H:] = parameters["U_r"]
+    # U̇_stack = [U̇_h; U̇_z; U̇_r]
+    dot_U_stack = m.dot_U_stack
+    dot_U_stack[:H] = tangent_parameters["U_h"]
+    dot_U_stack[H:2 * H] = tangent_parameters["U_z"]
+    dot_U_stack[2 * H:] = tangent_parameters["U_r"]
+    # Ẇ_stack = [Ẇ_z; Ẇ_r; Ẇ_h]
+    dot_W_stack = m.dot_W_stack
+    dot_W_stack[:H] = tangent_parameters["W_z"]
+    dot_W_stack[H:2 * H] = tangent_parameters["W_r"]
+    dot_W_stack[2 * H:] = tangent_parameters["W_h"]
+    m.carry_h[...] = 0
+    m.dot_d_W_stack_2[...] = 0
+    m.dot_d_U_stack_2[...] = 0
+    carry_h = m.carry_h
+    buffer_2 = m.buffer_2
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        h_tilde_all = tape.h_tilde[start:stop]
+        z_all = tape.z[start:stop]
+        r_all = tape.r[start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        h_prev_all = tape.h[start:stop]
+        dot_x_all = tangent_inputs["x"][start:stop]
+        dot_h_prev_all = tangents["dot_h"][start:stop]
+        m.cotangent_h_all[:n] = cotangent_h_all[start:stop]
+        # s_1ₜ = 1 − h̃ₜ²
+        multiply(h_tilde_all, h_tilde_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # k_a_h̃ₜ = (1 − zₜ) ∘ s_1ₜ
+        subtract(1, z_all, m.k_stack_all[:n, 3])
+        multiply(m.k_stack_all[:n, 3], m.s_1_all[:n], m.k_stack_all[:n, 3])
+        # k_u_h̃ₜ = k_a_h̃ₜ ∘ rₜ
+        multiply(m.k_stack_all[:n, 3], r_all, m.k_stack_all[:n, 0])
+        # k_a_rₜ = k_u_h̃ₜ ∘ u_h̃ₜ ∘ (1 − rₜ)
+        subtract(1, r_all, m.k_stack_all[:n, 2])
+        multiply(m.k_stack_all[:n, 2], m.k_stack_all[:n, 0], m.k_stack_all[:n, 2])
+        multiply(m.k_stack_all[:n, 2], u_h_tilde_all, m.k_stack_all[:n, 2])
+        # k_a_zₜ = (hₜ₋₁ − h̃ₜ) ∘ zₜ ∘ (1 − zₜ)
+        subtract(h_prev_all, h_tilde_all, m.k_stack_all[:n, 1])
+        multiply(m.k_stack_all[:n, 1], z_all, m.k_stack_all[:n, 1])
+        subtract(1, z_all, m.buffer_1[:n])
+        multiply(m.k_stack_all[:n, 1], m.buffer_1[:n], m.k_stack_all[:n, 1])
+        # k_stackₜ = [k_u_h̃ₜ; k_a_zₜ; k_a_rₜ; k_a_h̃ₜ]
+        for z, (
+            d_h,
+            cotangent_h,
+            d_stack_by_4,
+            k_stack,
+            d_stack_part_,
+        ) in zip(reversed(z_all), reversed(m.steps[:n])):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂stackₜ = [∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ; ∂L/∂hₜ] ∘ k_stackₜ
+            multiply(d_h, k_stack, d_stack_by_4)
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂stackₜ[0:3*H] + ∂L/∂hₜ ∘ zₜ
+            dot(d_stack_part_, U_stack, carry_h)
+            multiply(d_h, z, buffer_2)
+            add(carry_h, buffer_2, carry_h)
+        d_stack_flat = m.d_stack_all[:n].reshape(n * B, 4 * H)
+        dot_x_flat = dot_x_all.reshape(n * B, D)
+        dot_h_prev_flat = dot_h_prev_all.reshape(n * B, H)
+        # ∂L̇/∂h_inₜ = U̇_stackᵀ ∂L/∂stackₜ[0:3*H]
+        matmul(d_stack_flat[..., :3 * H], dot_U_stack, m.dot_d_h_in_out[start:stop].reshape(n * B, H))
+        # ∂L̇/∂x_inₜ = Ẇ_stackᵀ ∂L/∂stackₜ[H:4*H]
+        matmul(d_stack_flat[..., H:], dot_W_stack, m.dot_d_x_in_out[start:stop].reshape(n * B, D))
+        # ∂L̇/∂W_stack_2 = Σₜ ∂L/∂stackₜ[H:4*H] ẋₜᵀ
+        matmul(d_stack_flat[..., H:].T, dot_x_flat, m.buffer_3)
+        m.dot_d_W_stack_2 += m.buffer_3
+        # ∂L̇/∂U_stack_2 = Σₜ ∂L/∂stackₜ[0:3*H] ḣₜ₋₁ᵀ
+        matmul(d_stack_flat[..., :3 * H].T, dot_h_prev_flat, m.buffer_4)
+        m.dot_d_U_stack_2 += m.buffer_4
+        m.d_h_out[start:stop] = m.d_h_all[:n]
+    return {
+        "d_h": m.d_h_out,
+        "dot_d_h_in": m.dot_d_h_in_out,
+        "dot_d_x_in": m.dot_d_x_in_out,
+        "dot_d_W_z_in": m.dot_d_W_stack_2[:H],
+        "dot_d_U_z_in": m.dot_d_U_stack_2[H:2 * H],
+        "dot_d_W_r_in": m.dot_d_W_stack_2[H:2 * H],
+        "dot_d_U_r_in": m.dot_d_U_stack_2[2 * H:],
+        "dot_d_W_h_in": m.dot_d_W_stack_2[2 * H:],
+        "dot_d_U_h_in": m.dot_d_U_stack_2[:H],
+    }
+
+
 def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state):
     """Second order: how gradients move when the arguments move along tangents, cotangents held.
 
@@ -357,212 +592,206 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     )
     tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
     tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
-    T, B, H = sizes["T"], sizes["B"], sizes["H"]
-    W_z = parameters["W_z"]
-    U_z = parameters["U_z"]
-    b_z = parameters["b_z"]
-    W_r = parameters["W_r"]
-    U_r = parameters["U_r"]
-    b_r = parameters["b_r"]
-    U_h = parameters["U_h"]
-    W_h = parameters["W_h"]
-    b_h = parameters["b_h"]
-    dot_W_z = tangent_parameters["W_z"]
-    dot_U_z = tangent_parameters["U_z"]
-    dot_b_z = tangent_parameters["b_z"]
-    dot_W_r = tangent_parameters["W_r"]
-    dot_U_r = tangent_parameters["U_r"]
-    dot_b_r = tangent_parameters["b_r"]
-    dot_U_h = tangent_parameters["U_h"]
-    dot_W_h = tangent_parameters["W_h"]
-    dot_b_h = tangent_parameters["b_h"]
-    x_all = inputs["x"]
-    dot_x_all = tangent_inputs["x"]
-    cotangent_h_all = cotangents["h"]
-    z_all = np.empty((T, B, H), dtype)
-    r_all = np.empty((T, B, H), dtype)
-    u_h_tilde_all = np.empty((T, B, H), dtype)
-    h_tilde_all = np.empty((T, B, H), dtype)
-    h_all = np.empty((T + 1, B, H), dtype)
-    h_all[0] = state["h"]
-    s_1_all = np.empty((T, B, H), dtype)
-    dot_z_all = np.empty((T, B, H), dtype)
-    dot_r_all = np.empty((T, B, H), dtype)
-    dot_u_h_tilde_all = np.empty((T, B, H), dtype)
-    dot_h_tilde_all = np.empty((T, B, H), dtype)
-    dot_h_all = np.empty((T + 1, B, H), dtype)
-    dot_h_all[0] = tangent_state["h"]
-    for t in range(T):
-        x = x_all[t]
-        h_prev = h_all[t]
-        dot_x = dot_x_all[t]
-        dot_h_prev = dot_h_all[t]
-        # a_zₜ = W_z xₜ + U_z hₜ₋₁ + b_z
-        a_z = x @ W_z.T + h_prev @ U_z.T + b_z
-        # zₜ = σ(a_zₜ)
-        z = z_all[t] = sigma(a_z)
-        # a_rₜ = W_r xₜ + U_r hₜ₋₁ + b_r
-        a_r = x @ W_r.T + h_prev @ U_r.T + b_r
-        # rₜ = σ(a_rₜ)
-        r = r_all[t] = sigma(a_r)
-        # u_h̃ₜ = U_h hₜ₋₁
-        u_h_tilde = u_h_tilde_all[t] = h_prev @ U_h.T
-        # a_h̃ₜ = W_h xₜ + b_h + rₜ ∘ u_h̃ₜ
-        a_h_tilde = x @ W_h.T + b_h + r * u_h_tilde
-        # h̃ₜ = tanh(a_h̃ₜ)
-        h_tilde = h_tilde_all[t] = np.tanh(a_h_tilde)
-        # hₜ = (1 − zₜ) ∘ h̃ₜ + zₜ ∘ hₜ₋₁
-        h_all[t + 1] = (1 - z) * h_tilde + z * h_prev
-        # s_1ₜ = 1 − h̃ₜ²
-        s_1 = s_1_all[t] = 1 - h_tilde**2
-        # ȧ_zₜ = Ẇ_z xₜ + W_z ẋₜ + U̇_z hₜ₋₁ + U_z ḣₜ₋₁ + ḃ_z
-        dot_a_z = x @ dot_W_z.T + dot_x @ W_z.T + h_prev @ dot_U_z.T + dot_h_prev @ U_z.T + dot_b_z
-        # żₜ = zₜ ∘ (1 − zₜ) ∘ ȧ_zₜ
-        dot_z = dot_z_all[t] = z * (1 - z) * dot_a_z
-        # ȧ_rₜ = Ẇ_r xₜ + W_r ẋₜ + U̇_r hₜ₋₁ + U_r ḣₜ₋₁ + ḃ_r
-        dot_a_r = x @ dot_W_r.T + dot_x @ W_r.T + h_prev @ dot_U_r.T + dot_h_prev @ U_r.T + dot_b_r
-        # ṙₜ = rₜ ∘ (1 − rₜ) ∘ ȧ_rₜ
-        dot_r = dot_r_all[t] = r * (1 - r) * dot_a_r
-        # u̇_h̃ₜ = U̇_h hₜ₋₁ + U_h ḣₜ₋₁
-        dot_u_h_tilde = dot_u_h_tilde_all[t] = h_prev @ dot_U_h.T + dot_h_prev @ U_h.T
-        # ȧ_h̃ₜ = Ẇ_h xₜ + W_h ẋₜ + ḃ_h + ṙₜ ∘ u_h̃ₜ + rₜ ∘ u̇_h̃ₜ
-        dot_a_h_tilde = x @ dot_W_h.T + dot_x @ W_h.T + dot_b_h + dot_r * u_h_tilde + r * dot_u_h_tilde
-        # h̃̇ₜ = s_1ₜ ∘ ȧ_h̃ₜ
-        dot_h_tilde = dot_h_tilde_all[t] = s_1 * dot_a_h_tilde
-        # ḣₜ = −żₜ ∘ h̃ₜ + (1 − zₜ) ∘ h̃̇ₜ + żₜ ∘ hₜ₋₁ + zₜ ∘ ḣₜ₋₁
-        dot_h_all[t + 1] = -(dot_z * h_tilde) + (1 - z) * dot_h_tilde + dot_z * h_prev + z * dot_h_prev
-    d_a_h_tilde_all = np.empty((T, B, H), dtype)
-    d_u_h_tilde_all = np.empty((T, B, H), dtype)
-    d_a_r_all = np.empty((T, B, H), dtype)
-    d_a_z_all = np.empty((T, B, H), dtype)
-    dot_d_a_h_tilde_all = np.empty((T, B, H), dtype)
-    dot_d_u_h_tilde_all = np.empty((T, B, H), dtype)
-    dot_d_a_r_all = np.empty((T, B, H), dtype)
-    dot_d_a_z_all = np.empty((T, B, H), dtype)
-    carry_h = np.zeros((B, H), dtype)
-    dot_carry_h = np.zeros((B, H), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        z = z_all[t]
-        s_1 = s_1_all[t]
-        r = r_all[t]
-        u_h_tilde = u_h_tilde_all[t]
-        h_prev = h_all[t]
-        h_tilde = h_tilde_all[t]
-        dot_z = dot_z_all[t]
-        dot_h_tilde = dot_h_tilde_all[t]
-        dot_r = dot_r_all[t]
-        dot_u_h_tilde = dot_u_h_tilde_all[t]
-        dot_h_prev = dot_h_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ (1 − zₜ)
-        d_h_tilde = d_h * (1 - z)
-        # ∂L/∂a_h̃ₜ = ∂L/∂h̃ₜ ∘ s_1ₜ
-        d_a_h_tilde = d_a_h_tilde_all[t] = d_h_tilde * s_1
-        # ∂L/∂u_h̃ₜ = ∂L/∂a_h̃ₜ ∘ rₜ
-        d_u_h_tilde = d_u_h_tilde_all[t] = d_a_h_tilde * r
-        # ∂L/∂rₜ = ∂L/∂a_h̃ₜ ∘ u_h̃ₜ
-        d_r = d_a_h_tilde * u_h_tilde
-        # ∂L/∂a_rₜ = ∂L/∂rₜ ∘ rₜ ∘ (1 − rₜ)
-        d_a_r = d_a_r_all[t] = d_r * r * (1 - r)
+    _, tape = forward(parameters, inputs, state)
+    tangents = _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)
+    gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)
+    m = _Hvp(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, negative, subtract = (
+        np.add,
+        np.dot,
+        np.matmul,
+        np.multiply,
+        np.negative,
+        np.subtract,
+    )
+    # U_stack = [U_h; U_z; U_r]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_h"]
+    U_stack[H:2 * H] = parameters["U_z"]
+    U_stack[2 * H:] = parameters["U_r"]
+    # W_stack = [W_z; W_r; W_h]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_z"]
+    W_stack[H:2 * H] = parameters["W_r"]
+    W_stack[2 * H:] = parameters["W_h"]
+    m.dot_carry_h[...] = 0
+    m.sum_dot_d_W_stack[...] = 0
+    m.sum_dot_d_U_stack[...] = 0
+    m.dot_d_b_stack[...] = 0
+    dot_d_h = m.dot_d_h
+    dot_carry_h = m.dot_carry_h
+    dot_d_a_h_tilde_z = m.dot_d_a_h_tilde_z
+    dot_d_a_h_tilde_z_part = m.dot_d_a_h_tilde_z[0]
+    dot_d_a_stack_2 = m.dot_d_a_stack_2
+    dot_d_a_stack_2_part = m.dot_d_a_stack_2[1]
+    dot_d_a_stack_2_part_2 = m.dot_d_a_stack_2[0]
+    buffer_3 = m.buffer_3
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        d_h_all = gradients["d_h"][start:stop]
+        h_prev_all = tape.h[start:stop]
+        h_tilde_all = tape.h_tilde[start:stop]
+        z_all = tape.z[start:stop]
+        dot_a_z_all = tangents["dot_a_z"][start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        r_all = tape.r[start:stop]
+        dot_a_r_all = tangents["dot_a_r"][start:stop]
+        dot_a_h_tilde_all = tangents["dot_a_h_tilde"][start:stop]
+        dot_u_h_tilde_all = tangents["dot_u_h_tilde"][start:stop]
+        dot_h_prev_all = tangents["dot_h"][start:stop]
+        dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
+        dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
+        x_all = tape.x[start:stop]
         # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
-        d_z = d_h * (h_prev - h_tilde)
-        # ∂L/∂a_zₜ = ∂L/∂zₜ ∘ zₜ ∘ (1 − zₜ)
-        d_a_z = d_a_z_all[t] = d_z * z * (1 - z)
-        # ∂L/∂hₜ₋₁|ₜ = U_zᵀ ∂L/∂a_zₜ + U_rᵀ ∂L/∂a_rₜ + U_hᵀ ∂L/∂u_h̃ₜ + ∂L/∂hₜ ∘ zₜ
-        carry_h = d_a_z @ U_z + d_a_r @ U_r + d_u_h_tilde @ U_h + d_h * z
-        # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-        dot_d_h = dot_carry_h
+        subtract(h_prev_all, h_tilde_all, m.d_z_all[:n])
+        multiply(m.d_z_all[:n], d_h_all, m.d_z_all[:n])
+        # s_3ₜ = 1 − zₜ
+        subtract(1, z_all, m.s_3_all[:n])
+        # k_a_zₜ = s_3ₜ ∘ zₜ
+        multiply(m.s_3_all[:n], z_all, m.k_a_stack_all[:n, 1])
+        # żₜ = k_a_zₜ ∘ ȧ_zₜ
+        multiply(m.k_a_stack_all[:n, 1], dot_a_z_all, m.dot_z_all[:n])
+        # s_8ₜ = ∂L/∂zₜ ∘ żₜ
+        multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_8_all[:n])
+        # ∂L/∂h̃ₜ = s_3ₜ ∘ ∂L/∂hₜ
+        multiply(m.s_3_all[:n], d_h_all, m.d_h_tilde_all[:n])
+        # s_1ₜ = 1 − h̃ₜ²
+        multiply(h_tilde_all, h_tilde_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # s_6ₜ = ∂L/∂h̃ₜ ∘ s_1ₜ
+        multiply(m.d_h_tilde_all[:n], m.s_1_all[:n], m.s_6_all[:n])
+        # ∂L/∂rₜ = s_6ₜ ∘ u_h̃ₜ
+        multiply(m.s_6_all[:n], u_h_tilde_all, m.d_r_all[:n])
+        # s_4ₜ = 1 − rₜ
+        subtract(1, r_all, m.s_4_all[:n])
+        # s_5ₜ = rₜ ∘ s_4ₜ
+        multiply(r_all, m.s_4_all[:n], m.s_5_all[:n])
+        # ṙₜ = s_5ₜ ∘ ȧ_rₜ
+        multiply(m.s_5_all[:n], dot_a_r_all, m.dot_r_all[:n])
+        # s_7ₜ = ∂L/∂rₜ ∘ ṙₜ
+        multiply(m.d_r_all[:n], m.dot_r_all[:n], m.s_7_all[:n])
         # s_2ₜ = ∂L/∂hₜ ∘ żₜ
-        s_2 = d_h * dot_z
-        # ∂L̇/∂h̃ₜ = ∂L̇/∂hₜ ∘ (1 − zₜ) − s_2ₜ
-        dot_d_h_tilde = dot_d_h * (1 - z) - s_2
-        # ∂L̇/∂a_h̃ₜ = ∂L̇/∂h̃ₜ ∘ s_1ₜ − 2 ∂L/∂h̃ₜ ∘ h̃ₜ ∘ h̃̇ₜ
-        dot_d_a_h_tilde = dot_d_a_h_tilde_all[t] = (
-            dot_d_h_tilde * s_1 - 2 * (d_h_tilde * h_tilde * dot_h_tilde)
+        multiply(d_h_all, m.dot_z_all[:n], m.s_2_all[:n])
+        # h̃̇ₜ = s_1ₜ ∘ ȧ_h̃ₜ
+        multiply(m.s_1_all[:n], dot_a_h_tilde_all, m.dot_h_tilde_all[:n])
+        # ∂L̇/∂h̃_inₜ = −s_2ₜ
+        negative(m.s_2_all[:n], m.dot_d_h_tilde_in_all[:n])
+        # ∂L̇/∂a_h̃_inₜ = ∂L̇/∂h̃_inₜ ∘ s_1ₜ − 2 ∂L/∂h̃ₜ ∘ h̃ₜ ∘ h̃̇ₜ
+        multiply(m.dot_d_h_tilde_in_all[:n], m.s_1_all[:n], m.dot_d_stack_2_all[:n, 0])
+        multiply(m.d_h_tilde_all[:n], h_tilde_all, m.buffer_1[:n])
+        multiply(m.buffer_1[:n], m.dot_h_tilde_all[:n], m.buffer_1[:n])
+        multiply(2, m.buffer_1[:n], m.buffer_1[:n])
+        subtract(m.dot_d_stack_2_all[:n, 0], m.buffer_1[:n], m.dot_d_stack_2_all[:n, 0])
+        # ∂L̇/∂u_h̃_inₜ = s_6ₜ ∘ ṙₜ
+        multiply(m.s_6_all[:n], m.dot_r_all[:n], m.dot_d_u_h_tilde_in_all[:n])
+        # ∂L̇/∂r_inₜ = s_6ₜ ∘ u̇_h̃ₜ
+        multiply(m.s_6_all[:n], dot_u_h_tilde_all, m.dot_d_r_in_all[:n])
+        # ∂L̇/∂a_r_inₜ = s_5ₜ ∘ ∂L̇/∂r_inₜ + s_7ₜ ∘ s_4ₜ − s_7ₜ ∘ rₜ
+        multiply(m.s_5_all[:n], m.dot_d_r_in_all[:n], m.dot_d_a_stack_all[:n, 0])
+        multiply(m.s_7_all[:n], m.s_4_all[:n], m.buffer_1[:n])
+        add(m.dot_d_a_stack_all[:n, 0], m.buffer_1[:n], m.dot_d_a_stack_all[:n, 0])
+        multiply(m.s_7_all[:n], r_all, m.buffer_2[:n])
+        subtract(m.dot_d_a_stack_all[:n, 0], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 0])
+        # ∂L̇/∂z_inₜ = −∂L/∂hₜ ∘ h̃̇ₜ + ∂L/∂hₜ ∘ ḣₜ₋₁
+        multiply(d_h_all, m.dot_h_tilde_all[:n], m.dot_d_stack_2_all[:n, 1])
+        negative(m.dot_d_stack_2_all[:n, 1], m.dot_d_stack_2_all[:n, 1])
+        multiply(d_h_all, dot_h_prev_all, m.buffer_2[:n])
+        add(m.dot_d_stack_2_all[:n, 1], m.buffer_2[:n], m.dot_d_stack_2_all[:n, 1])
+        # ∂L̇/∂a_z_inₜ = s_8ₜ ∘ s_3ₜ − s_8ₜ ∘ zₜ
+        multiply(m.s_8_all[:n], m.s_3_all[:n], m.dot_d_a_stack_all[:n, 1])
+        multiply(m.s_8_all[:n], z_all, m.buffer_2[:n])
+        subtract(m.dot_d_a_stack_all[:n, 1], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 1])
+        # k_a_h̃ₜ = s_3ₜ ∘ s_1ₜ
+        multiply(m.s_3_all[:n], m.s_1_all[:n], m.k_stack__all[:n, 0])
+        # k_a_rₜ = s_5ₜ ∘ u_h̃ₜ
+        multiply(m.s_5_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
+        # k_zₜ = −h̃ₜ + hₜ₋₁
+        negative(h_tilde_all, m.k_stack__all[:n, 1])
+        add(m.k_stack__all[:n, 1], h_prev_all, m.k_stack__all[:n, 1])
+        # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
+        # ∂L̇/∂stack_2ₜ = [∂L̇/∂a_h̃_inₜ; ∂L̇/∂z_inₜ]
+        # k_a_stackₜ = [k_a_rₜ; k_a_zₜ]
+        # ∂L̇/∂a_stackₜ = [∂L̇/∂a_r_inₜ; ∂L̇/∂a_z_inₜ]
+        for r, z, dot_d_h_in, (
+            k_stack_,
+            dot_d_stack_2,
+            dot_d_u_h_tilde,
+            dot_d_u_h_tilde_in,
+            k_a_stack,
+            dot_d_a_stack,
+            dot_d_stack_part,
+            dot_d_stack_part_2,
+            dot_d_stack_part_3,
+            dot_d_stack_part_4,
+            s_2,
+        ) in zip(reversed(r_all), reversed(z_all), reversed(dot_d_h_in_all), reversed(m.steps[:n])):
+            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
+            dot_d_h[...] = dot_carry_h
+            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ; ∂L̇/∂hₜ] ∘ k_stackₜ + ∂L̇/∂stack_2ₜ
+            multiply(dot_d_h, k_stack_, dot_d_a_h_tilde_z)
+            add(dot_d_a_h_tilde_z, dot_d_stack_2, dot_d_a_h_tilde_z)
+            # ∂L̇/∂u_h̃ₜ = ∂L̇/∂a_h̃_zₜ[0:H] ∘ rₜ + ∂L̇/∂u_h̃_inₜ
+            multiply(dot_d_a_h_tilde_z_part, r, dot_d_u_h_tilde)
+            add(dot_d_u_h_tilde, dot_d_u_h_tilde_in, dot_d_u_h_tilde)
+            # ∂L̇/∂a_stack_2ₜ = ∂L̇/∂a_h̃_zₜ ∘ k_a_stackₜ + ∂L̇/∂a_stackₜ
+            multiply(dot_d_a_h_tilde_z, k_a_stack, dot_d_a_stack_2)
+            add(dot_d_a_stack_2, dot_d_a_stack, dot_d_a_stack_2)
+            # ∂L̇/∂stackₜ = [∂L̇/∂u_h̃ₜ; ∂L̇/∂a_stack_2ₜ[H:2*H]; ∂L̇/∂a_stack_2ₜ[0:H]; ∂L̇/∂a_h̃_zₜ[0:H]]
+            dot_d_stack_part[...] = dot_d_a_stack_2_part
+            dot_d_stack_part_2[...] = dot_d_a_stack_2_part_2
+            dot_d_stack_part_3[...] = dot_d_a_h_tilde_z_part
+            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂stackₜ[0:3*H] + ∂L̇/∂hₜ ∘ zₜ + ∂L̇/∂h_inₜ + s_2ₜ
+            dot(dot_d_stack_part_4, U_stack, dot_carry_h)
+            multiply(dot_d_h, z, buffer_3)
+            add(dot_carry_h, buffer_3, dot_carry_h)
+            add(dot_carry_h, dot_d_h_in, dot_carry_h)
+            add(dot_carry_h, s_2, dot_carry_h)
+        dot_d_stack_flat = m.dot_d_stack_all[:n].reshape(n * B, 4 * H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
+        # ∂L̇/∂xₜ = W_stackᵀ ∂L̇/∂stackₜ[H:4*H] + ∂L̇/∂x_inₜ
+        matmul(
+            m.dot_d_stack_all[:n, :, H:].reshape(n * B, 3 * H),
+            W_stack,
+            m.dot_d_x_out[start:stop].reshape(n * B, D),
         )
-        # ∂L̇/∂u_h̃ₜ = ∂L̇/∂a_h̃ₜ ∘ rₜ + ∂L/∂a_h̃ₜ ∘ ṙₜ
-        dot_d_u_h_tilde = dot_d_u_h_tilde_all[t] = dot_d_a_h_tilde * r + d_a_h_tilde * dot_r
-        # ∂L̇/∂rₜ = ∂L̇/∂a_h̃ₜ ∘ u_h̃ₜ + ∂L/∂a_h̃ₜ ∘ u̇_h̃ₜ
-        dot_d_r = dot_d_a_h_tilde * u_h_tilde + d_a_h_tilde * dot_u_h_tilde
-        # ∂L̇/∂a_rₜ = ∂L̇/∂rₜ ∘ rₜ ∘ (1 − rₜ) + ∂L/∂rₜ ∘ ṙₜ ∘ (1 − rₜ) − ∂L/∂rₜ ∘ rₜ ∘ ṙₜ
-        dot_d_a_r = dot_d_a_r_all[t] = dot_d_r * r * (1 - r) + d_r * dot_r * (1 - r) - d_r * r * dot_r
-        # ∂L̇/∂zₜ = −∂L̇/∂hₜ ∘ h̃ₜ − ∂L/∂hₜ ∘ h̃̇ₜ + ∂L̇/∂hₜ ∘ hₜ₋₁ + ∂L/∂hₜ ∘ ḣₜ₋₁
-        dot_d_z = -(dot_d_h * h_tilde) - d_h * dot_h_tilde + dot_d_h * h_prev + d_h * dot_h_prev
-        # ∂L̇/∂a_zₜ = ∂L̇/∂zₜ ∘ zₜ ∘ (1 − zₜ) + ∂L/∂zₜ ∘ żₜ ∘ (1 − zₜ) − ∂L/∂zₜ ∘ zₜ ∘ żₜ
-        dot_d_a_z = dot_d_a_z_all[t] = dot_d_z * z * (1 - z) + d_z * dot_z * (1 - z) - d_z * z * dot_z
-        # ∂L̇/∂hₜ₋₁|ₜ = U̇_zᵀ ∂L/∂a_zₜ + U_zᵀ ∂L̇/∂a_zₜ + U̇_rᵀ ∂L/∂a_rₜ + U_rᵀ ∂L̇/∂a_rₜ + U̇_hᵀ ∂L/∂u_h̃ₜ
-        #     + U_hᵀ ∂L̇/∂u_h̃ₜ + ∂L̇/∂hₜ ∘ zₜ + s_2ₜ
-        dot_carry_h = (
-            d_a_z @ dot_U_z
-            + dot_d_a_z @ U_z
-            + d_a_r @ dot_U_r
-            + dot_d_a_r @ U_r
-            + d_u_h_tilde @ dot_U_h
-            + dot_d_u_h_tilde @ U_h
-            + dot_d_h * z
-            + s_2
-        )
-    # ∂L̇/∂xₜ = Ẇ_zᵀ ∂L/∂a_zₜ + W_zᵀ ∂L̇/∂a_zₜ + Ẇ_rᵀ ∂L/∂a_rₜ + W_rᵀ ∂L̇/∂a_rₜ + Ẇ_hᵀ ∂L/∂a_h̃ₜ + W_hᵀ ∂L̇/∂a_h̃ₜ
-    dot_d_x_all = (
-        d_a_z_all @ dot_W_z
-        + dot_d_a_z_all @ W_z
-        + d_a_r_all @ dot_W_r
-        + dot_d_a_r_all @ W_r
-        + d_a_h_tilde_all @ dot_W_h
-        + dot_d_a_h_tilde_all @ W_h
-    )
-    # ∂L̇/∂W_z = Σₜ (∂L̇/∂a_zₜ xₜᵀ + ∂L/∂a_zₜ ẋₜᵀ)
-    dot_d_W_z = (
-        np.tensordot(dot_d_a_z_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_z_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_z = Σₜ (∂L̇/∂a_zₜ hₜ₋₁ᵀ + ∂L/∂a_zₜ ḣₜ₋₁ᵀ)
-    dot_d_U_z = (
-        np.tensordot(dot_d_a_z_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_z_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_z = Σₜ ∂L̇/∂a_zₜ
-    dot_d_b_z = dot_d_a_z_all.sum(axis=(0, 1))
-    # ∂L̇/∂W_r = Σₜ (∂L̇/∂a_rₜ xₜᵀ + ∂L/∂a_rₜ ẋₜᵀ)
-    dot_d_W_r = (
-        np.tensordot(dot_d_a_r_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_r_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_r = Σₜ (∂L̇/∂a_rₜ hₜ₋₁ᵀ + ∂L/∂a_rₜ ḣₜ₋₁ᵀ)
-    dot_d_U_r = (
-        np.tensordot(dot_d_a_r_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_r_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_r = Σₜ ∂L̇/∂a_rₜ
-    dot_d_b_r = dot_d_a_r_all.sum(axis=(0, 1))
-    # ∂L̇/∂W_h = Σₜ (∂L̇/∂a_h̃ₜ xₜᵀ + ∂L/∂a_h̃ₜ ẋₜᵀ)
-    dot_d_W_h = (
-        np.tensordot(dot_d_a_h_tilde_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_h_tilde_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_h = Σₜ ∂L̇/∂a_h̃ₜ
-    dot_d_b_h = dot_d_a_h_tilde_all.sum(axis=(0, 1))
-    # ∂L̇/∂U_h = Σₜ (∂L̇/∂u_h̃ₜ hₜ₋₁ᵀ + ∂L/∂u_h̃ₜ ḣₜ₋₁ᵀ)
-    dot_d_U_h = (
-        np.tensordot(dot_d_u_h_tilde_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_u_h_tilde_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
+        add(m.dot_d_x_out[start:stop], dot_d_x_in_all, m.dot_d_x_out[start:stop])
+        # ∂L̇/∂W_stack = Σₜ ∂L̇/∂stackₜ[H:4*H] xₜᵀ
+        matmul(dot_d_stack_flat[..., H:].T, x_flat, m.buffer_4)
+        m.sum_dot_d_W_stack += m.buffer_4
+        # ∂L̇/∂U_stack = Σₜ ∂L̇/∂stackₜ[0:3*H] hₜ₋₁ᵀ
+        matmul(dot_d_stack_flat[..., :3 * H].T, h_prev_flat, m.buffer_5)
+        m.sum_dot_d_U_stack += m.buffer_5
+        # ∂L̇/∂b_stack = Σₜ ∂L̇/∂stackₜ[H:4*H]
+        m.dot_d_b_stack += np.ones((n * B,), dtype) @ dot_d_stack_flat[..., H:]
+    # ∂L̇/∂W_z = ∂L̇/∂W_z + ∂L̇/∂W_z_in
+    dot_d_W_z = m.sum_dot_d_W_stack[:H] + gradients["dot_d_W_z_in"]
+    # ∂L̇/∂U_z = ∂L̇/∂U_z + ∂L̇/∂U_z_in
+    dot_d_U_z = m.sum_dot_d_U_stack[H:2 * H] + gradients["dot_d_U_z_in"]
+    # ∂L̇/∂W_r = ∂L̇/∂W_r + ∂L̇/∂W_r_in
+    dot_d_W_r = m.sum_dot_d_W_stack[H:2 * H] + gradients["dot_d_W_r_in"]
+    # ∂L̇/∂U_r = ∂L̇/∂U_r + ∂L̇/∂U_r_in
+    dot_d_U_r = m.sum_dot_d_U_stack[2 * H:] + gradients["dot_d_U_r_in"]
+    # ∂L̇/∂W_h = ∂L̇/∂W_h + ∂L̇/∂W_h_in
+    dot_d_W_h = m.sum_dot_d_W_stack[2 * H:] + gradients["dot_d_W_h_in"]
+    # ∂L̇/∂U_h = ∂L̇/∂U_h + ∂L̇/∂U_h_in
+    dot_d_U_h = m.sum_dot_d_U_stack[:H] + gradients["dot_d_U_h_in"]
     return Gradients(
         parameters={
             "W_z": dot_d_W_z,
             "U_z": dot_d_U_z,
-            "b_z": dot_d_b_z,
+            "b_z": m.dot_d_b_stack[:H],
             "W_r": dot_d_W_r,
             "U_r": dot_d_U_r,
-            "b_r": dot_d_b_r,
+            "b_r": m.dot_d_b_stack[H:2 * H],
             "W_h": dot_d_W_h,
-            "b_h": dot_d_b_h,
+            "b_h": m.dot_d_b_stack[2 * H:],
             "U_h": dot_d_U_h,
         },
-        inputs={"x": dot_d_x_all},
-        state={"h": dot_carry_h},
+        inputs={"x": m.dot_d_x_out},
+        state={"h": m.dot_carry_h.copy()},
     )
 
 
@@ -661,6 +890,8 @@ class _Backward:
         self.W_stack = np.empty((3 * H, D), dtype)
         self.buffer_1 = np.empty((self.block, B, H), dtype)
         self.buffer_2 = np.empty((B, H), dtype)
+        self.buffer_3 = np.empty((3 * H, D), dtype)
+        self.buffer_4 = np.empty((3 * H, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U_stack = np.empty((3 * H, H), dtype)
@@ -680,13 +911,155 @@ class _Backward:
         )
 
 
+class _Tangents:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((3 * H, H), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((self.block, B, 3 * H), dtype)
+        self.buffer_3 = np.empty((B, H), dtype)
+        self.buffer_4 = np.empty((B, H), dtype)
+        self.dot_U_stack = np.empty((3 * H, H), dtype)
+        self.dot_W_stack = np.empty((3 * H, D), dtype)
+        self.dot_a_h_tilde_all = np.empty((T, B, H), dtype)
+        self.dot_a_r_all = np.empty((T, B, H), dtype)
+        self.dot_a_stack_all = np.empty((self.block, B, 3 * H), dtype)
+        self.dot_a_z_all = np.empty((T, B, H), dtype)
+        self.dot_b_stack = np.empty((3 * H,), dtype)
+        self.dot_h_all = np.empty((T + 1, B, H), dtype)
+        self.dot_stack_all = np.empty((T, B, 3 * H), dtype)
+        self.dot_stack_in_all = np.empty((self.block, B, 3 * H), dtype)
+        self.k_a_h_tilde_all = np.empty((self.block, B, H), dtype)
+        self.k_h_2_all = np.empty((self.block, B, H), dtype)
+        self.k_h_all = np.empty((self.block, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.ahead = list(
+            zip(
+                self.dot_stack_in_all,
+                self.dot_a_stack_all[..., :H],
+                self.dot_a_stack_all[..., H:2 * H],
+                self.dot_a_stack_all[..., 2 * H:],
+                self.k_a_h_tilde_all,
+                self.k_h_all,
+                self.k_h_2_all,
+            )
+        )
+        self.steps = list(
+            zip(
+                self.dot_stack_all,
+                self.dot_h_all[:-1],
+                self.dot_a_z_all,
+                self.dot_stack_all[..., H:2 * H],
+                self.dot_a_r_all,
+                self.dot_stack_all[..., 2 * H:],
+                self.dot_a_h_tilde_all,
+                self.dot_stack_all[..., :H],
+                self.dot_h_all[1:],
+            )
+        )
+
+
+class _Gradients:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((3 * H, H), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((B, H), dtype)
+        self.buffer_3 = np.empty((3 * H, D), dtype)
+        self.buffer_4 = np.empty((3 * H, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
+        self.d_h_all = np.empty((self.block, B, H), dtype)
+        self.d_h_out = np.empty((T, B, H), dtype)
+        self.d_stack_all = np.empty((self.block, B, 4 * H), dtype)
+        self.dot_U_stack = np.empty((3 * H, H), dtype)
+        self.dot_W_stack = np.empty((3 * H, D), dtype)
+        self.dot_d_U_stack_2 = np.empty((3 * H, H), dtype)
+        self.dot_d_W_stack_2 = np.empty((3 * H, D), dtype)
+        self.dot_d_h_in_out = np.empty((T, B, H), dtype)
+        self.dot_d_x_in_out = np.empty((T, B, D), dtype)
+        self.k_stack_all = np.empty((self.block, 4, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.steps = list(
+            zip(
+                self.d_h_all,
+                self.cotangent_h_all,
+                self.d_stack_all.reshape(self.block, B, 4, H).transpose(0, 2, 1, 3),
+                self.k_stack_all,
+                self.d_stack_all[..., :3 * H],
+            )
+        )
+
+
+class _Hvp:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.U_stack = np.empty((3 * H, H), dtype)
+        self.W_stack = np.empty((3 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((self.block, B, H), dtype)
+        self.buffer_3 = np.empty((B, H), dtype)
+        self.buffer_4 = np.empty((3 * H, D), dtype)
+        self.buffer_5 = np.empty((3 * H, H), dtype)
+        self.d_h_tilde_all = np.empty((self.block, B, H), dtype)
+        self.d_r_all = np.empty((self.block, B, H), dtype)
+        self.d_z_all = np.empty((self.block, B, H), dtype)
+        self.dot_carry_h = np.empty((B, H), dtype)
+        self.dot_d_a_h_tilde_z = np.empty((2, B, H), dtype)
+        self.dot_d_a_stack_2 = np.empty((2, B, H), dtype)
+        self.dot_d_a_stack_all = np.empty((self.block, 2, B, H), dtype)
+        self.dot_d_b_stack = np.empty((3 * H,), dtype)
+        self.dot_d_h = np.empty((B, H), dtype)
+        self.dot_d_h_tilde_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_r_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_stack_2_all = np.empty((self.block, 2, B, H), dtype)
+        self.dot_d_stack_all = np.empty((self.block, B, 4 * H), dtype)
+        self.dot_d_u_h_tilde_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_x_out = np.empty((T, B, D), dtype)
+        self.dot_h_tilde_all = np.empty((self.block, B, H), dtype)
+        self.dot_r_all = np.empty((self.block, B, H), dtype)
+        self.dot_z_all = np.empty((self.block, B, H), dtype)
+        self.k_a_stack_all = np.empty((self.block, 2, B, H), dtype)
+        self.k_stack__all = np.empty((self.block, 2, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.s_2_all = np.empty((self.block, B, H), dtype)
+        self.s_3_all = np.empty((self.block, B, H), dtype)
+        self.s_4_all = np.empty((self.block, B, H), dtype)
+        self.s_5_all = np.empty((self.block, B, H), dtype)
+        self.s_6_all = np.empty((self.block, B, H), dtype)
+        self.s_7_all = np.empty((self.block, B, H), dtype)
+        self.s_8_all = np.empty((self.block, B, H), dtype)
+        self.sum_dot_d_U_stack = np.empty((3 * H, H), dtype)
+        self.sum_dot_d_W_stack = np.empty((3 * H, D), dtype)
+        self.steps = list(
+            zip(
+                self.k_stack__all,
+                self.dot_d_stack_2_all,
+                self.dot_d_stack_all[..., :H],
+                self.dot_d_u_h_tilde_in_all,
+                self.k_a_stack_all,
+                self.dot_d_a_stack_all,
+                self.dot_d_stack_all[..., H:2 * H],
+                self.dot_d_stack_all[..., 2 * H:3 * H],
+                self.dot_d_stack_all[..., 3 * H:],
+                self.dot_d_stack_all[..., :3 * H],
+                self.s_2_all,
+            )
+        )
+
+
 BLOCK = 512
 """Steps times examples of a block: with fewer, products are too small; with more, it leaves the cache."""
-
-
-def sigma(z):
-    """The logistic function, in a form that can't overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 # ---- what the functions return, and what they refuse

@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 3ae7aba014600e62
-# header     sha256 eb6e331c7907e421
+# body       sha256 81acbda06309e001
+# header     sha256 94994a8d35d3bc93
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -74,7 +74,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
+    add, dot, matmul, multiply, tanh = np.add, np.dot, np.matmul, np.multiply, np.tanh
     x_all = inputs["x"]
     # P_o_half = 0.5 P_o
     P_o_half = 0.5 * parameters["P_o"]
@@ -114,7 +114,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_stack_inₜ = W_stack xₜ + b_stack
-        dot(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
+        matmul(x_all[start:stop].reshape(n * B, D), W_stack.T, m.a_stack_in_all[:n].reshape(n * B, 4 * H))
         add(m.a_stack_in_all[:n], b_stack, m.a_stack_in_all[:n])
         for (a_stack_in,), (
             h_prev,
@@ -203,7 +203,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     P_o = parameters["P_o"]
     cotangent_h_all = cotangents["h"]
     cotangent_c_all = cotangents["c"]
@@ -306,15 +306,19 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         h_prev_flat = h_prev_all.reshape(n * B, H)
         c_prev_flat = c_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = W_stackᵀ ∂L/∂a_stackₜ
-        dot(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_stack_flat, W_stack, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂P_o = Σₜ ∂L/∂a_oₜ cₜᵀ
-        m.d_P_o += d_a_stack_flat[..., 3 * H:].T @ c_flat
+        matmul(d_a_stack_flat[..., 3 * H:].T, c_flat, m.buffer_2)
+        m.d_P_o += m.buffer_2
         # ∂L/∂W_stack = Σₜ ∂L/∂a_stackₜ xₜᵀ
-        m.d_W_stack += d_a_stack_flat.T @ x_flat
+        matmul(d_a_stack_flat.T, x_flat, m.buffer_3)
+        m.d_W_stack += m.buffer_3
         # ∂L/∂U_stack = Σₜ ∂L/∂a_stackₜ hₜ₋₁ᵀ
-        m.d_U_stack += d_a_stack_flat.T @ h_prev_flat
+        matmul(d_a_stack_flat.T, h_prev_flat, m.buffer_4)
+        m.d_U_stack += m.buffer_4
         # ∂L/∂P_stack = Σₜ ∂L/∂a_stackₜ[0:2*H] cₜ₋₁ᵀ
-        m.d_P_stack += d_a_stack_flat[..., :2 * H].T @ c_prev_flat
+        matmul(d_a_stack_flat[..., :2 * H].T, c_prev_flat, m.buffer_5)
+        m.d_P_stack += m.buffer_5
         # ∂L/∂b_stack = Σₜ ∂L/∂a_stackₜ
         m.d_b_stack += np.ones((n * B,), dtype) @ d_a_stack_flat
     return Gradients(
@@ -459,6 +463,329 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     return {"h": dot_h_all[1:], "c": dot_c_all[1:]}
 
 
+def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state):
+    """How values move at all steps when the arguments move along tangents, {name: (T, B, ...)}, as hvp reads
+    them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Tangents(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
+    dot_P_o = tangent_parameters["P_o"]
+    P_o = parameters["P_o"]
+    c_tilde_all = tape.c_tilde
+    tanh_c_all = tape.tanh_c
+    f_all = tape.f
+    c_all = tape.c
+    i_all = tape.i
+    h_all = tape.h
+    o_all = tape.o
+    x_all = tape.x
+    dot_x_all = tangent_inputs["x"]
+    # Ẇ_stack = [Ẇ_i; Ẇ_f; Ẇ_c; Ẇ_o]
+    dot_W_stack = m.dot_W_stack
+    dot_W_stack[:H] = tangent_parameters["W_i"]
+    dot_W_stack[H:2 * H] = tangent_parameters["W_f"]
+    dot_W_stack[2 * H:3 * H] = tangent_parameters["W_c"]
+    dot_W_stack[3 * H:] = tangent_parameters["W_o"]
+    # W_stack = [W_i; W_f; W_c; W_o]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_i"]
+    W_stack[H:2 * H] = parameters["W_f"]
+    W_stack[2 * H:3 * H] = parameters["W_c"]
+    W_stack[3 * H:] = parameters["W_o"]
+    # U̇_stack = [U̇_i; U̇_f; U̇_c; U̇_o]
+    dot_U_stack = m.dot_U_stack
+    dot_U_stack[:H] = tangent_parameters["U_i"]
+    dot_U_stack[H:2 * H] = tangent_parameters["U_f"]
+    dot_U_stack[2 * H:3 * H] = tangent_parameters["U_c"]
+    dot_U_stack[3 * H:] = tangent_parameters["U_o"]
+    # U_stack = [U_i; U_f; U_c; U_o]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_i"]
+    U_stack[H:2 * H] = parameters["U_f"]
+    U_stack[2 * H:3 * H] = parameters["U_c"]
+    U_stack[3 * H:] = parameters["U_o"]
+    # ḃ_stack = [ḃ_i; ḃ_f; ḃ_c; ḃ_o]
+    dot_b_stack = m.dot_b_stack
+    dot_b_stack[:H] = tangent_parameters["b_i"]
+    dot_b_stack[H:2 * H] = tangent_parameters["b_f"]
+    dot_b_stack[2 * H:3 * H] = tangent_parameters["b_c"]
+    dot_b_stack[3 * H:] = tangent_parameters["b_o"]
+    # Ṗ_stack = [Ṗ_i; Ṗ_f]
+    dot_P_stack = m.dot_P_stack
+    dot_P_stack[:H] = tangent_parameters["P_i"]
+    dot_P_stack[H:] = tangent_parameters["P_f"]
+    # P_stack = [P_i; P_f]
+    P_stack = m.P_stack
+    P_stack[:H] = parameters["P_i"]
+    P_stack[H:] = parameters["P_f"]
+    m.dot_c_all[0] = tangent_state["c"]
+    m.dot_h_all[0] = tangent_state["h"]
+    dot_a_stack_2 = m.dot_a_stack_2
+    dot_a_stack_2_part = m.dot_a_stack_2[..., :H]
+    dot_a_stack_2_part_2 = m.dot_a_stack_2[..., H:]
+    buffer_3 = m.buffer_3
+    buffer_4 = m.buffer_4
+    buffer_5 = m.buffer_5
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # s_1ₜ = 1 − c̃ₜ²
+        multiply(c_tilde_all[start:stop], c_tilde_all[start:stop], m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # s_2ₜ = 1 − tanh(cₜ)²
+        multiply(tanh_c_all[start:stop], tanh_c_all[start:stop], m.s_2_all[:n])
+        subtract(1, m.s_2_all[:n], m.s_2_all[:n])
+        # k_cₜ = fₜ ∘ (1 − fₜ) ∘ cₜ₋₁
+        subtract(1, f_all[start:stop], m.k_c_all[:n])
+        multiply(m.k_c_all[:n], f_all[start:stop], m.k_c_all[:n])
+        multiply(m.k_c_all[:n], c_all[start:stop], m.k_c_all[:n])
+        # k_c_2ₜ = iₜ ∘ (1 − iₜ) ∘ c̃ₜ
+        subtract(1, i_all[start:stop], m.k_c_2_all[:n])
+        multiply(m.k_c_2_all[:n], i_all[start:stop], m.k_c_2_all[:n])
+        multiply(m.k_c_2_all[:n], c_tilde_all[start:stop], m.k_c_2_all[:n])
+        # k_c_3ₜ = iₜ ∘ s_1ₜ
+        multiply(i_all[start:stop], m.s_1_all[:n], m.k_c_3_all[:n])
+        # k_hₜ = hₜ ∘ (1 − oₜ)
+        subtract(1, o_all[start:stop], m.k_h_all[:n])
+        multiply(m.k_h_all[:n], h_all[start + 1:stop + 1], m.k_h_all[:n])
+        # k_h_2ₜ = oₜ ∘ s_2ₜ
+        multiply(o_all[start:stop], m.s_2_all[:n], m.k_h_2_all[:n])
+        # ȧ_stack_inₜ = Ẇ_stack xₜ + W_stack ẋₜ + U̇_stack hₜ₋₁ + ḃ_stack
+        matmul(
+            x_all[start:stop].reshape(n * B, D),
+            dot_W_stack.T,
+            m.dot_a_stack_in_all[:n].reshape(n * B, 4 * H),
+        )
+        matmul(dot_x_all[start:stop].reshape(n * B, D), W_stack.T, m.buffer_1[:n].reshape(n * B, 4 * H))
+        add(m.dot_a_stack_in_all[:n], m.buffer_1[:n], m.dot_a_stack_in_all[:n])
+        matmul(h_all[start:stop].reshape(n * B, H), dot_U_stack.T, m.buffer_2[:n].reshape(n * B, 4 * H))
+        add(m.dot_a_stack_in_all[:n], m.buffer_2[:n], m.dot_a_stack_in_all[:n])
+        add(m.dot_a_stack_in_all[:n], dot_b_stack, m.dot_a_stack_in_all[:n])
+        # ȧ_stack_2_inₜ = Ṗ_stack cₜ₋₁
+        matmul(
+            c_all[start:stop].reshape(n * B, H),
+            dot_P_stack.T,
+            m.dot_a_stack_2_in_all[:n].reshape(n * B, 2 * H),
+        )
+        # ȧ_o_inₜ = Ṗ_o cₜ
+        matmul(c_all[start + 1:stop + 1].reshape(n * B, H), dot_P_o.T, m.dot_a_o_in_all[:n].reshape(n * B, H))
+        for f, (dot_a_stack_in, dot_a_stack_2_in, k_c, k_c_2, k_c_3, dot_a_o_in, k_h, k_h_2), (
+            dot_a_stack,
+            dot_h_prev,
+            dot_c_prev,
+            dot_a_i,
+            dot_a_stack_part,
+            dot_a_f,
+            dot_a_stack_part_2,
+            dot_c,
+            dot_a_c_tilde,
+            dot_a_o,
+            dot_a_stack_part_3,
+            dot_h,
+        ) in zip(f_all[start:stop], m.ahead[:n], m.steps[start:stop]):
+            # ȧ_stackₜ = ȧ_stack_inₜ + U_stack ḣₜ₋₁
+            dot(dot_h_prev, U_stack.T, dot_a_stack)
+            add(dot_a_stack_in, dot_a_stack, dot_a_stack)
+            # ȧ_stack_2ₜ = ȧ_stack_2_inₜ + P_stack ċₜ₋₁
+            dot(dot_c_prev, P_stack.T, dot_a_stack_2)
+            add(dot_a_stack_2_in, dot_a_stack_2, dot_a_stack_2)
+            # ȧ_iₜ = ȧ_stackₜ[0:H] + ȧ_stack_2ₜ[0:H]
+            add(dot_a_stack_part, dot_a_stack_2_part, dot_a_i)
+            # ȧ_fₜ = ȧ_stackₜ[H:2*H] + ȧ_stack_2ₜ[H:2*H]
+            add(dot_a_stack_part_2, dot_a_stack_2_part_2, dot_a_f)
+            # ȧ_c̃ₜ = ȧ_stackₜ[2*H:3*H]
+            # ċₜ = ȧ_fₜ ∘ k_cₜ + fₜ ∘ ċₜ₋₁ + ȧ_iₜ ∘ k_c_2ₜ + ȧ_c̃ₜ ∘ k_c_3ₜ
+            multiply(dot_a_f, k_c, dot_c)
+            multiply(f, dot_c_prev, buffer_3)
+            add(dot_c, buffer_3, dot_c)
+            multiply(dot_a_i, k_c_2, buffer_4)
+            add(dot_c, buffer_4, dot_c)
+            multiply(dot_a_c_tilde, k_c_3, buffer_5)
+            add(dot_c, buffer_5, dot_c)
+            # ȧ_oₜ = ȧ_o_inₜ + ȧ_stackₜ[3*H:4*H] + P_o ċₜ
+            add(dot_a_o_in, dot_a_stack_part_3, dot_a_o)
+            dot(dot_c, P_o.T, buffer_5)
+            add(dot_a_o, buffer_5, dot_a_o)
+            # ḣₜ = ȧ_oₜ ∘ k_hₜ + ċₜ ∘ k_h_2ₜ
+            multiply(dot_a_o, k_h, dot_h)
+            multiply(dot_c, k_h_2, buffer_5)
+            add(dot_h, buffer_5, dot_h)
+    return {
+        "dot_a_i": m.dot_a_i_all,
+        "dot_a_f": m.dot_a_f_all,
+        "dot_a_c_tilde": m.dot_a_stack_all[..., 2 * H:3 * H],
+        "dot_c": m.dot_c_all,
+        "dot_a_o": m.dot_a_o_all,
+        "dot_h": m.dot_h_all,
+    }
+
+
+def _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs):
+    """Gradients of values at all steps, {name: (T, B, ...)}, and how they move products, as hvp reads them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Gradients(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
+    P_o = parameters["P_o"]
+    dot_P_o = tangent_parameters["P_o"]
+    cotangent_h_all = cotangents["h"]
+    cotangent_c_all = cotangents["c"]
+    # U_stack = [U_i; U_f; U_c; U_o]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_i"]
+    U_stack[H:2 * H] = parameters["U_f"]
+    U_stack[2 * H:3 * H] = parameters["U_c"]
+    U_stack[3 * H:] = parameters["U_o"]
+    # P_stack = [P_i; P_f]
+    P_stack = m.P_stack
+    P_stack[:H] = parameters["P_i"]
+    P_stack[H:] = parameters["P_f"]
+    # U̇_stack = [U̇_i; U̇_f; U̇_c; U̇_o]
+    dot_U_stack = m.dot_U_stack
+    dot_U_stack[:H] = tangent_parameters["U_i"]
+    dot_U_stack[H:2 * H] = tangent_parameters["U_f"]
+    dot_U_stack[2 * H:3 * H] = tangent_parameters["U_c"]
+    dot_U_stack[3 * H:] = tangent_parameters["U_o"]
+    # Ṗ_stack = [Ṗ_i; Ṗ_f]
+    dot_P_stack = m.dot_P_stack
+    dot_P_stack[:H] = tangent_parameters["P_i"]
+    dot_P_stack[H:] = tangent_parameters["P_f"]
+    # Ẇ_stack = [Ẇ_i; Ẇ_f; Ẇ_c; Ẇ_o]
+    dot_W_stack = m.dot_W_stack
+    dot_W_stack[:H] = tangent_parameters["W_i"]
+    dot_W_stack[H:2 * H] = tangent_parameters["W_f"]
+    dot_W_stack[2 * H:3 * H] = tangent_parameters["W_c"]
+    dot_W_stack[3 * H:] = tangent_parameters["W_o"]
+    m.carry_h[...] = 0
+    m.carry_c[...] = 0
+    m.dot_d_P_o_in[...] = 0
+    m.dot_d_W_stack_2[...] = 0
+    m.dot_d_U_stack_2[...] = 0
+    m.dot_d_P_stack_2[...] = 0
+    carry_h = m.carry_h
+    carry_c = m.carry_c
+    buffer_1 = m.buffer_1
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        c_tilde_all = tape.c_tilde[start:stop]
+        tanh_c_all = tape.tanh_c[start:stop]
+        o_all = tape.o[start:stop]
+        i_all = tape.i[start:stop]
+        c_prev_all = tape.c[start:stop]
+        f_all = tape.f[start:stop]
+        dot_c_all = tangents["dot_c"][start + 1:stop + 1]
+        dot_x_all = tangent_inputs["x"][start:stop]
+        dot_h_prev_all = tangents["dot_h"][start:stop]
+        dot_c_prev_all = tangents["dot_c"][start:stop]
+        m.cotangent_h_all[:n] = cotangent_h_all[start:stop]
+        m.cotangent_c_all[:n] = cotangent_c_all[start:stop]
+        # s_1ₜ = 1 − c̃ₜ²
+        multiply(c_tilde_all, c_tilde_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # s_2ₜ = 1 − tanh(cₜ)²
+        multiply(tanh_c_all, tanh_c_all, m.s_2_all[:n])
+        subtract(1, m.s_2_all[:n], m.s_2_all[:n])
+        # k_a_oₜ = tanh(cₜ) ∘ oₜ ∘ (1 − oₜ)
+        subtract(1, o_all, m.k_a_o_all[:n])
+        multiply(m.k_a_o_all[:n], tanh_c_all, m.k_a_o_all[:n])
+        multiply(m.k_a_o_all[:n], o_all, m.k_a_o_all[:n])
+        # k_cₜ = oₜ ∘ s_2ₜ
+        multiply(o_all, m.s_2_all[:n], m.k_c_all[:n])
+        # k_a_c̃ₜ = iₜ ∘ s_1ₜ
+        multiply(i_all, m.s_1_all[:n], m.k_a_stack_all[:n, 2])
+        # k_a_fₜ = cₜ₋₁ ∘ fₜ ∘ (1 − fₜ)
+        subtract(1, f_all, m.k_a_stack_all[:n, 1])
+        multiply(m.k_a_stack_all[:n, 1], c_prev_all, m.k_a_stack_all[:n, 1])
+        multiply(m.k_a_stack_all[:n, 1], f_all, m.k_a_stack_all[:n, 1])
+        # k_a_iₜ = c̃ₜ ∘ iₜ ∘ (1 − iₜ)
+        subtract(1, i_all, m.k_a_stack_all[:n, 0])
+        multiply(m.k_a_stack_all[:n, 0], c_tilde_all, m.k_a_stack_all[:n, 0])
+        multiply(m.k_a_stack_all[:n, 0], i_all, m.k_a_stack_all[:n, 0])
+        # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        for f, (
+            d_h,
+            cotangent_h,
+            d_a_o,
+            k_a_o,
+            d_c,
+            cotangent_c,
+            k_c,
+            d_a_stack_2_by_3,
+            k_a_stack,
+            d_a_stack,
+            d_a_stack_part_,
+        ) in zip(reversed(f_all), reversed(m.steps[:n])):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂a_oₜ = ∂L/∂hₜ ∘ k_a_oₜ
+            multiply(d_h, k_a_o, d_a_o)
+            # ∂L/∂cₜ = ∂Lₜ/∂cₜ + P_oᵀ ∂L/∂a_oₜ + ∂L/∂hₜ ∘ k_cₜ + ∂L/∂cₜ|ₜ₊₁
+            dot(d_a_o, P_o, d_c)
+            add(cotangent_c, d_c, d_c)
+            multiply(d_h, k_c, buffer_1)
+            add(d_c, buffer_1, d_c)
+            add(d_c, carry_c, d_c)
+            # ∂L/∂a_stack_2ₜ = [∂L/∂cₜ; ∂L/∂cₜ; ∂L/∂cₜ] ∘ k_a_stackₜ
+            multiply(d_c, k_a_stack, d_a_stack_2_by_3)
+            # ∂L/∂a_stackₜ = [∂L/∂a_stack_2ₜ; ∂L/∂a_oₜ]
+            # ∂L/∂hₜ₋₁|ₜ = U_stackᵀ ∂L/∂a_stackₜ
+            dot(d_a_stack, U_stack, carry_h)
+            # ∂L/∂cₜ₋₁|ₜ = P_stackᵀ ∂L/∂a_stackₜ[0:2*H] + ∂L/∂cₜ ∘ fₜ
+            dot(d_a_stack_part_, P_stack, carry_c)
+            multiply(d_c, f, buffer_1)
+            add(carry_c, buffer_1, carry_c)
+        d_a_stack_flat = m.d_a_stack_all[:n].reshape(n * B, 4 * H)
+        dot_c_flat = dot_c_all.reshape(n * B, H)
+        dot_x_flat = dot_x_all.reshape(n * B, D)
+        dot_h_prev_flat = dot_h_prev_all.reshape(n * B, H)
+        dot_c_prev_flat = dot_c_prev_all.reshape(n * B, H)
+        # ∂L̇/∂c_inₜ = Ṗ_oᵀ ∂L/∂a_oₜ
+        matmul(d_a_stack_flat[..., 3 * H:], dot_P_o, m.dot_d_c_in_out[start:stop].reshape(n * B, H))
+        # ∂L̇/∂h_inₜ = U̇_stackᵀ ∂L/∂a_stackₜ
+        matmul(d_a_stack_flat, dot_U_stack, m.dot_d_h_in_out[start:stop].reshape(n * B, H))
+        # ∂L̇/∂c_in_3ₜ = Ṗ_stackᵀ ∂L/∂a_stackₜ[0:2*H]
+        matmul(d_a_stack_flat[..., :2 * H], dot_P_stack, m.dot_d_c_in_3_out[start:stop].reshape(n * B, H))
+        # ∂L̇/∂x_inₜ = Ẇ_stackᵀ ∂L/∂a_stackₜ
+        matmul(d_a_stack_flat, dot_W_stack, m.dot_d_x_in_out[start:stop].reshape(n * B, D))
+        # ∂L̇/∂P_o_in = Σₜ ∂L/∂a_oₜ ċₜᵀ
+        matmul(d_a_stack_flat[..., 3 * H:].T, dot_c_flat, m.buffer_2)
+        m.dot_d_P_o_in += m.buffer_2
+        # ∂L̇/∂W_stack_2 = Σₜ ∂L/∂a_stackₜ ẋₜᵀ
+        matmul(d_a_stack_flat.T, dot_x_flat, m.buffer_3)
+        m.dot_d_W_stack_2 += m.buffer_3
+        # ∂L̇/∂U_stack_2 = Σₜ ∂L/∂a_stackₜ ḣₜ₋₁ᵀ
+        matmul(d_a_stack_flat.T, dot_h_prev_flat, m.buffer_4)
+        m.dot_d_U_stack_2 += m.buffer_4
+        # ∂L̇/∂P_stack_2 = Σₜ ∂L/∂a_stackₜ[0:2*H] ċₜ₋₁ᵀ
+        matmul(d_a_stack_flat[..., :2 * H].T, dot_c_prev_flat, m.buffer_5)
+        m.dot_d_P_stack_2 += m.buffer_5
+        m.d_h_out[start:stop] = m.d_h_all[:n]
+        m.d_c_out[start:stop] = m.d_c_all[:n]
+    return {
+        "d_h": m.d_h_out,
+        "d_c": m.d_c_out,
+        "dot_d_c_in": m.dot_d_c_in_out,
+        "dot_d_h_in": m.dot_d_h_in_out,
+        "dot_d_c_in_3": m.dot_d_c_in_3_out,
+        "dot_d_x_in": m.dot_d_x_in_out,
+        "dot_d_W_i_in": m.dot_d_W_stack_2[:H],
+        "dot_d_U_i_in": m.dot_d_U_stack_2[:H],
+        "dot_d_P_i_in": m.dot_d_P_stack_2[:H],
+        "dot_d_W_f_in": m.dot_d_W_stack_2[H:2 * H],
+        "dot_d_U_f_in": m.dot_d_U_stack_2[H:2 * H],
+        "dot_d_P_f_in": m.dot_d_P_stack_2[H:],
+        "dot_d_W_c_in": m.dot_d_W_stack_2[2 * H:3 * H],
+        "dot_d_U_c_in": m.dot_d_U_stack_2[2 * H:3 * H],
+        "dot_d_W_o_in": m.dot_d_W_stack_2[3 * H:],
+        "dot_d_U_o_in": m.dot_d_U_stack_2[3 * H:],
+        "dot_d_P_o_in": m.dot_d_P_o_in,
+    }
+
+
 def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state):
     """Second order: how gradients move when the arguments move along tangents, cotangents held.
 
@@ -480,338 +807,276 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     )
     tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
     tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
-    T, B, H = sizes["T"], sizes["B"], sizes["H"]
-    W_i = parameters["W_i"]
-    U_i = parameters["U_i"]
-    P_i = parameters["P_i"]
-    b_i = parameters["b_i"]
-    W_f = parameters["W_f"]
-    U_f = parameters["U_f"]
-    P_f = parameters["P_f"]
-    b_f = parameters["b_f"]
-    W_c = parameters["W_c"]
-    U_c = parameters["U_c"]
-    b_c = parameters["b_c"]
-    W_o = parameters["W_o"]
-    U_o = parameters["U_o"]
+    _, tape = forward(parameters, inputs, state)
+    tangents = _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)
+    gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)
+    m = _Hvp(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     P_o = parameters["P_o"]
-    b_o = parameters["b_o"]
-    dot_W_i = tangent_parameters["W_i"]
-    dot_U_i = tangent_parameters["U_i"]
-    dot_P_i = tangent_parameters["P_i"]
-    dot_b_i = tangent_parameters["b_i"]
-    dot_W_f = tangent_parameters["W_f"]
-    dot_U_f = tangent_parameters["U_f"]
-    dot_P_f = tangent_parameters["P_f"]
-    dot_b_f = tangent_parameters["b_f"]
-    dot_W_c = tangent_parameters["W_c"]
-    dot_U_c = tangent_parameters["U_c"]
-    dot_b_c = tangent_parameters["b_c"]
-    dot_W_o = tangent_parameters["W_o"]
-    dot_U_o = tangent_parameters["U_o"]
-    dot_P_o = tangent_parameters["P_o"]
-    dot_b_o = tangent_parameters["b_o"]
-    x_all = inputs["x"]
-    dot_x_all = tangent_inputs["x"]
-    cotangent_h_all = cotangents["h"]
-    cotangent_c_all = cotangents["c"]
-    i_all = np.empty((T, B, H), dtype)
-    f_all = np.empty((T, B, H), dtype)
-    c_tilde_all = np.empty((T, B, H), dtype)
-    c_all = np.empty((T + 1, B, H), dtype)
-    c_all[0] = state["c"]
-    o_all = np.empty((T, B, H), dtype)
-    tanh_c_all = np.empty((T, B, H), dtype)
-    h_all = np.empty((T + 1, B, H), dtype)
-    h_all[0] = state["h"]
-    s_1_all = np.empty((T, B, H), dtype)
-    s_2_all = np.empty((T, B, H), dtype)
-    dot_i_all = np.empty((T, B, H), dtype)
-    dot_f_all = np.empty((T, B, H), dtype)
-    dot_c_tilde_all = np.empty((T, B, H), dtype)
-    dot_c_all = np.empty((T + 1, B, H), dtype)
-    dot_c_all[0] = tangent_state["c"]
-    dot_o_all = np.empty((T, B, H), dtype)
-    dot_tanh_c_all = np.empty((T, B, H), dtype)
-    dot_h_all = np.empty((T + 1, B, H), dtype)
-    dot_h_all[0] = tangent_state["h"]
-    for t in range(T):
-        x = x_all[t]
-        h_prev = h_all[t]
-        c_prev = c_all[t]
-        dot_x = dot_x_all[t]
-        dot_h_prev = dot_h_all[t]
-        dot_c_prev = dot_c_all[t]
-        # a_iₜ = W_i xₜ + U_i hₜ₋₁ + P_i cₜ₋₁ + b_i
-        a_i = x @ W_i.T + h_prev @ U_i.T + c_prev @ P_i.T + b_i
-        # iₜ = σ(a_iₜ)
-        i = i_all[t] = sigma(a_i)
-        # a_fₜ = W_f xₜ + U_f hₜ₋₁ + P_f cₜ₋₁ + b_f
-        a_f = x @ W_f.T + h_prev @ U_f.T + c_prev @ P_f.T + b_f
-        # fₜ = σ(a_fₜ)
-        f = f_all[t] = sigma(a_f)
-        # a_c̃ₜ = W_c xₜ + U_c hₜ₋₁ + b_c
-        a_c_tilde = x @ W_c.T + h_prev @ U_c.T + b_c
-        # c̃ₜ = tanh(a_c̃ₜ)
-        c_tilde = c_tilde_all[t] = np.tanh(a_c_tilde)
-        # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-        c = c_all[t + 1] = f * c_prev + i * c_tilde
-        # a_oₜ = W_o xₜ + U_o hₜ₋₁ + P_o cₜ + b_o
-        a_o = x @ W_o.T + h_prev @ U_o.T + c @ P_o.T + b_o
-        # oₜ = σ(a_oₜ)
-        o = o_all[t] = sigma(a_o)
-        # tanh(cₜ)
-        tanh_c = tanh_c_all[t] = np.tanh(c)
-        # hₜ = oₜ ∘ tanh(cₜ)
-        h_all[t + 1] = o * tanh_c
-        # s_1ₜ = 1 − c̃ₜ²
-        s_1 = s_1_all[t] = 1 - c_tilde**2
-        # s_2ₜ = 1 − tanh(cₜ)²
-        s_2 = s_2_all[t] = 1 - tanh_c**2
-        # ȧ_iₜ = Ẇ_i xₜ + W_i ẋₜ + U̇_i hₜ₋₁ + U_i ḣₜ₋₁ + Ṗ_i cₜ₋₁ + P_i ċₜ₋₁ + ḃ_i
-        dot_a_i = (
-            x @ dot_W_i.T
-            + dot_x @ W_i.T
-            + h_prev @ dot_U_i.T
-            + dot_h_prev @ U_i.T
-            + c_prev @ dot_P_i.T
-            + dot_c_prev @ P_i.T
-            + dot_b_i
-        )
-        # i̇ₜ = iₜ ∘ (1 − iₜ) ∘ ȧ_iₜ
-        dot_i = dot_i_all[t] = i * (1 - i) * dot_a_i
-        # ȧ_fₜ = Ẇ_f xₜ + W_f ẋₜ + U̇_f hₜ₋₁ + U_f ḣₜ₋₁ + Ṗ_f cₜ₋₁ + P_f ċₜ₋₁ + ḃ_f
-        dot_a_f = (
-            x @ dot_W_f.T
-            + dot_x @ W_f.T
-            + h_prev @ dot_U_f.T
-            + dot_h_prev @ U_f.T
-            + c_prev @ dot_P_f.T
-            + dot_c_prev @ P_f.T
-            + dot_b_f
-        )
-        # ḟₜ = fₜ ∘ (1 − fₜ) ∘ ȧ_fₜ
-        dot_f = dot_f_all[t] = f * (1 - f) * dot_a_f
-        # ȧ_c̃ₜ = Ẇ_c xₜ + W_c ẋₜ + U̇_c hₜ₋₁ + U_c ḣₜ₋₁ + ḃ_c
-        dot_a_c_tilde = x @ dot_W_c.T + dot_x @ W_c.T + h_prev @ dot_U_c.T + dot_h_prev @ U_c.T + dot_b_c
-        # c̃̇ₜ = s_1ₜ ∘ ȧ_c̃ₜ
-        dot_c_tilde = dot_c_tilde_all[t] = s_1 * dot_a_c_tilde
-        # ċₜ = ḟₜ ∘ cₜ₋₁ + fₜ ∘ ċₜ₋₁ + i̇ₜ ∘ c̃ₜ + iₜ ∘ c̃̇ₜ
-        dot_c = dot_c_all[t + 1] = dot_f * c_prev + f * dot_c_prev + dot_i * c_tilde + i * dot_c_tilde
-        # ȧ_oₜ = Ẇ_o xₜ + W_o ẋₜ + U̇_o hₜ₋₁ + U_o ḣₜ₋₁ + Ṗ_o cₜ + P_o ċₜ + ḃ_o
-        dot_a_o = (
-            x @ dot_W_o.T
-            + dot_x @ W_o.T
-            + h_prev @ dot_U_o.T
-            + dot_h_prev @ U_o.T
-            + c @ dot_P_o.T
-            + dot_c @ P_o.T
-            + dot_b_o
-        )
-        # ȯₜ = oₜ ∘ (1 − oₜ) ∘ ȧ_oₜ
-        dot_o = dot_o_all[t] = o * (1 - o) * dot_a_o
-        # ṫanh_cₜ = s_2ₜ ∘ ċₜ
-        dot_tanh_c = dot_tanh_c_all[t] = s_2 * dot_c
-        # ḣₜ = ȯₜ ∘ tanh(cₜ) + oₜ ∘ ṫanh_cₜ
-        dot_h_all[t + 1] = dot_o * tanh_c + o * dot_tanh_c
-    d_a_o_all = np.empty((T, B, H), dtype)
-    d_a_c_tilde_all = np.empty((T, B, H), dtype)
-    d_a_f_all = np.empty((T, B, H), dtype)
-    d_a_i_all = np.empty((T, B, H), dtype)
-    dot_d_a_o_all = np.empty((T, B, H), dtype)
-    dot_d_a_c_tilde_all = np.empty((T, B, H), dtype)
-    dot_d_a_f_all = np.empty((T, B, H), dtype)
-    dot_d_a_i_all = np.empty((T, B, H), dtype)
-    carry_h = np.zeros((B, H), dtype)
-    carry_c = np.zeros((B, H), dtype)
-    dot_carry_h = np.zeros((B, H), dtype)
-    dot_carry_c = np.zeros((B, H), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        o = o_all[t]
-        tanh_c = tanh_c_all[t]
-        cotangent_c = cotangent_c_all[t]
-        s_2 = s_2_all[t]
-        i = i_all[t]
-        s_1 = s_1_all[t]
-        c_prev = c_all[t]
-        f = f_all[t]
-        c_tilde = c_tilde_all[t]
-        dot_o = dot_o_all[t]
-        dot_tanh_c = dot_tanh_c_all[t]
-        dot_i = dot_i_all[t]
-        dot_c_tilde = dot_c_tilde_all[t]
-        dot_c_prev = dot_c_all[t]
-        dot_f = dot_f_all[t]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂tanh(cₜ) = ∂L/∂hₜ ∘ oₜ
-        d_tanh_c = d_h * o
-        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
-        d_o = d_h * tanh_c
-        # ∂L/∂a_oₜ = ∂L/∂oₜ ∘ oₜ ∘ (1 − oₜ)
-        d_a_o = d_a_o_all[t] = d_o * o * (1 - o)
-        # ∂L/∂cₜ = ∂Lₜ/∂cₜ + P_oᵀ ∂L/∂a_oₜ + ∂L/∂tanh(cₜ) ∘ s_2ₜ + ∂L/∂cₜ|ₜ₊₁
-        d_c = cotangent_c + d_a_o @ P_o + d_tanh_c * s_2 + carry_c
-        # ∂L/∂c̃ₜ = ∂L/∂cₜ ∘ iₜ
-        d_c_tilde = d_c * i
-        # ∂L/∂a_c̃ₜ = ∂L/∂c̃ₜ ∘ s_1ₜ
-        d_a_c_tilde = d_a_c_tilde_all[t] = d_c_tilde * s_1
-        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
-        d_f = d_c * c_prev
-        # ∂L/∂a_fₜ = ∂L/∂fₜ ∘ fₜ ∘ (1 − fₜ)
-        d_a_f = d_a_f_all[t] = d_f * f * (1 - f)
+    # U_stack = [U_i; U_f; U_c; U_o]
+    U_stack = m.U_stack
+    U_stack[:H] = parameters["U_i"]
+    U_stack[H:2 * H] = parameters["U_f"]
+    U_stack[2 * H:3 * H] = parameters["U_c"]
+    U_stack[3 * H:] = parameters["U_o"]
+    # P_stack = [P_i; P_f]
+    P_stack = m.P_stack
+    P_stack[:H] = parameters["P_i"]
+    P_stack[H:] = parameters["P_f"]
+    # W_stack = [W_i; W_f; W_c; W_o]
+    W_stack = m.W_stack
+    W_stack[:H] = parameters["W_i"]
+    W_stack[H:2 * H] = parameters["W_f"]
+    W_stack[2 * H:3 * H] = parameters["W_c"]
+    W_stack[3 * H:] = parameters["W_o"]
+    m.dot_carry_h[...] = 0
+    m.dot_carry_c[...] = 0
+    m.sum_dot_d_P_o[...] = 0
+    m.sum_dot_d_W_stack[...] = 0
+    m.sum_dot_d_U_stack[...] = 0
+    m.sum_dot_d_P_stack[...] = 0
+    m.dot_d_b_stack[...] = 0
+    dot_d_h = m.dot_d_h
+    dot_carry_h = m.dot_carry_h
+    dot_d_c = m.dot_d_c
+    dot_carry_c = m.dot_carry_c
+    buffer_3 = m.buffer_3
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        d_c_all = gradients["d_c"][start:stop]
+        c_tilde_all = tape.c_tilde[start:stop]
+        i_all = tape.i[start:stop]
+        dot_a_i_all = tangents["dot_a_i"][start:stop]
+        c_prev_all = tape.c[start:stop]
+        f_all = tape.f[start:stop]
+        dot_a_f_all = tangents["dot_a_f"][start:stop]
+        d_h_all = gradients["d_h"][start:stop]
+        tanh_c_all = tape.tanh_c[start:stop]
+        o_all = tape.o[start:stop]
+        dot_a_o_all = tangents["dot_a_o"][start:stop]
+        dot_a_c_tilde_all = tangents["dot_a_c_tilde"][start:stop]
+        dot_c_all = tangents["dot_c"][start + 1:stop + 1]
+        dot_c_prev_all = tangents["dot_c"][start:stop]
+        h_all = tape.h[start + 1:stop + 1]
+        dot_d_c_in_all = gradients["dot_d_c_in"][start:stop]
+        dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
+        dot_d_c_in_3_all = gradients["dot_d_c_in_3"][start:stop]
+        dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
+        c_all = tape.c[start + 1:stop + 1]
+        x_all = tape.x[start:stop]
+        h_prev_all = tape.h[start:stop]
         # ∂L/∂iₜ = ∂L/∂cₜ ∘ c̃ₜ
-        d_i = d_c * c_tilde
-        # ∂L/∂a_iₜ = ∂L/∂iₜ ∘ iₜ ∘ (1 − iₜ)
-        d_a_i = d_a_i_all[t] = d_i * i * (1 - i)
-        # ∂L/∂hₜ₋₁|ₜ = U_iᵀ ∂L/∂a_iₜ + U_fᵀ ∂L/∂a_fₜ + U_cᵀ ∂L/∂a_c̃ₜ + U_oᵀ ∂L/∂a_oₜ
-        carry_h = d_a_i @ U_i + d_a_f @ U_f + d_a_c_tilde @ U_c + d_a_o @ U_o
-        # ∂L/∂cₜ₋₁|ₜ = P_iᵀ ∂L/∂a_iₜ + P_fᵀ ∂L/∂a_fₜ + ∂L/∂cₜ ∘ fₜ
-        carry_c = d_a_i @ P_i + d_a_f @ P_f + d_c * f
-        # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-        dot_d_h = dot_carry_h
-        # ∂L̇/∂tanh(cₜ) = ∂L̇/∂hₜ ∘ oₜ + ∂L/∂hₜ ∘ ȯₜ
-        dot_d_tanh_c = dot_d_h * o + d_h * dot_o
-        # ∂L̇/∂oₜ = ∂L̇/∂hₜ ∘ tanh(cₜ) + ∂L/∂hₜ ∘ ṫanh_cₜ
-        dot_d_o = dot_d_h * tanh_c + d_h * dot_tanh_c
-        # ∂L̇/∂a_oₜ = ∂L̇/∂oₜ ∘ oₜ ∘ (1 − oₜ) + ∂L/∂oₜ ∘ ȯₜ ∘ (1 − oₜ) − ∂L/∂oₜ ∘ oₜ ∘ ȯₜ
-        dot_d_a_o = dot_d_a_o_all[t] = dot_d_o * o * (1 - o) + d_o * dot_o * (1 - o) - d_o * o * dot_o
-        # ∂L̇/∂cₜ = Ṗ_oᵀ ∂L/∂a_oₜ + P_oᵀ ∂L̇/∂a_oₜ + ∂L̇/∂tanh(cₜ) ∘ s_2ₜ − 2 ∂L/∂tanh(cₜ) ∘ tanh(cₜ) ∘ ṫanh_cₜ
-        #     + ∂L̇/∂cₜ|ₜ₊₁
-        dot_d_c = (
-            d_a_o @ dot_P_o
-            + dot_d_a_o @ P_o
-            + dot_d_tanh_c * s_2
-            - 2 * (d_tanh_c * tanh_c * dot_tanh_c)
-            + dot_carry_c
+        multiply(d_c_all, c_tilde_all, m.d_i_all[:n])
+        # s_3ₜ = 1 − iₜ
+        subtract(1, i_all, m.s_3_all[:n])
+        # s_6ₜ = iₜ ∘ s_3ₜ
+        multiply(i_all, m.s_3_all[:n], m.s_6_all[:n])
+        # i̇ₜ = s_6ₜ ∘ ȧ_iₜ
+        multiply(m.s_6_all[:n], dot_a_i_all, m.dot_i_all[:n])
+        # s_11ₜ = ∂L/∂iₜ ∘ i̇ₜ
+        multiply(m.d_i_all[:n], m.dot_i_all[:n], m.s_11_all[:n])
+        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
+        multiply(d_c_all, c_prev_all, m.d_f_all[:n])
+        # s_4ₜ = 1 − fₜ
+        subtract(1, f_all, m.s_4_all[:n])
+        # s_7ₜ = fₜ ∘ s_4ₜ
+        multiply(f_all, m.s_4_all[:n], m.s_7_all[:n])
+        # ḟₜ = s_7ₜ ∘ ȧ_fₜ
+        multiply(m.s_7_all[:n], dot_a_f_all, m.dot_f_all[:n])
+        # s_10ₜ = ∂L/∂fₜ ∘ ḟₜ
+        multiply(m.d_f_all[:n], m.dot_f_all[:n], m.s_10_all[:n])
+        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
+        multiply(d_h_all, tanh_c_all, m.d_o_all[:n])
+        # s_5ₜ = 1 − oₜ
+        subtract(1, o_all, m.s_5_all[:n])
+        # s_8ₜ = oₜ ∘ s_5ₜ
+        multiply(o_all, m.s_5_all[:n], m.s_8_all[:n])
+        # ȯₜ = s_8ₜ ∘ ȧ_oₜ
+        multiply(m.s_8_all[:n], dot_a_o_all, m.dot_o_all[:n])
+        # s_9ₜ = ∂L/∂oₜ ∘ ȯₜ
+        multiply(m.d_o_all[:n], m.dot_o_all[:n], m.s_9_all[:n])
+        # s_1ₜ = 1 − c̃ₜ²
+        multiply(c_tilde_all, c_tilde_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # s_2ₜ = 1 − tanh(cₜ)²
+        multiply(tanh_c_all, tanh_c_all, m.s_2_all[:n])
+        subtract(1, m.s_2_all[:n], m.s_2_all[:n])
+        # c̃̇ₜ = s_1ₜ ∘ ȧ_c̃ₜ
+        multiply(m.s_1_all[:n], dot_a_c_tilde_all, m.dot_c_tilde_all[:n])
+        # ṫanh_cₜ = s_2ₜ ∘ ċₜ
+        multiply(m.s_2_all[:n], dot_c_all, m.dot_tanh_c_all[:n])
+        # ∂L/∂tanh(cₜ) = ∂L/∂hₜ ∘ oₜ
+        multiply(d_h_all, o_all, m.d_tanh_c_all[:n])
+        # ∂L/∂c̃ₜ = ∂L/∂cₜ ∘ iₜ
+        multiply(d_c_all, i_all, m.d_c_tilde_all[:n])
+        # ∂L̇/∂tanh_c_inₜ = ∂L/∂hₜ ∘ ȯₜ
+        multiply(d_h_all, m.dot_o_all[:n], m.dot_d_tanh_c_in_all[:n])
+        # ∂L̇/∂o_inₜ = ∂L/∂hₜ ∘ ṫanh_cₜ
+        multiply(d_h_all, m.dot_tanh_c_all[:n], m.dot_d_o_in_all[:n])
+        # ∂L̇/∂a_o_inₜ = s_8ₜ ∘ ∂L̇/∂o_inₜ + s_9ₜ ∘ s_5ₜ − s_9ₜ ∘ oₜ
+        multiply(m.s_8_all[:n], m.dot_d_o_in_all[:n], m.dot_d_a_o_in_all[:n])
+        multiply(m.s_9_all[:n], m.s_5_all[:n], m.buffer_1[:n])
+        add(m.dot_d_a_o_in_all[:n], m.buffer_1[:n], m.dot_d_a_o_in_all[:n])
+        multiply(m.s_9_all[:n], o_all, m.buffer_2[:n])
+        subtract(m.dot_d_a_o_in_all[:n], m.buffer_2[:n], m.dot_d_a_o_in_all[:n])
+        # ∂L̇/∂c_in_2ₜ = ∂L̇/∂tanh_c_inₜ ∘ s_2ₜ − 2 ∂L/∂tanh(cₜ) ∘ tanh(cₜ) ∘ ṫanh_cₜ
+        multiply(m.dot_d_tanh_c_in_all[:n], m.s_2_all[:n], m.dot_d_c_in_2_all[:n])
+        multiply(m.d_tanh_c_all[:n], tanh_c_all, m.buffer_2[:n])
+        multiply(m.buffer_2[:n], m.dot_tanh_c_all[:n], m.buffer_2[:n])
+        multiply(2, m.buffer_2[:n], m.buffer_2[:n])
+        subtract(m.dot_d_c_in_2_all[:n], m.buffer_2[:n], m.dot_d_c_in_2_all[:n])
+        # ∂L̇/∂c̃_inₜ = ∂L/∂cₜ ∘ i̇ₜ
+        multiply(d_c_all, m.dot_i_all[:n], m.dot_d_c_tilde_in_all[:n])
+        # ∂L̇/∂a_c̃_inₜ = ∂L̇/∂c̃_inₜ ∘ s_1ₜ − 2 ∂L/∂c̃ₜ ∘ c̃ₜ ∘ c̃̇ₜ
+        multiply(m.dot_d_c_tilde_in_all[:n], m.s_1_all[:n], m.dot_d_a_stack_2_all[:n, 2])
+        multiply(m.d_c_tilde_all[:n], c_tilde_all, m.buffer_2[:n])
+        multiply(m.buffer_2[:n], m.dot_c_tilde_all[:n], m.buffer_2[:n])
+        multiply(2, m.buffer_2[:n], m.buffer_2[:n])
+        subtract(m.dot_d_a_stack_2_all[:n, 2], m.buffer_2[:n], m.dot_d_a_stack_2_all[:n, 2])
+        # ∂L̇/∂f_inₜ = ∂L/∂cₜ ∘ ċₜ₋₁
+        multiply(d_c_all, dot_c_prev_all, m.dot_d_f_in_all[:n])
+        # ∂L̇/∂a_f_inₜ = s_7ₜ ∘ ∂L̇/∂f_inₜ + s_10ₜ ∘ s_4ₜ − s_10ₜ ∘ fₜ
+        multiply(m.s_7_all[:n], m.dot_d_f_in_all[:n], m.dot_d_a_stack_2_all[:n, 1])
+        multiply(m.s_10_all[:n], m.s_4_all[:n], m.buffer_2[:n])
+        add(m.dot_d_a_stack_2_all[:n, 1], m.buffer_2[:n], m.dot_d_a_stack_2_all[:n, 1])
+        multiply(m.s_10_all[:n], f_all, m.buffer_1[:n])
+        subtract(m.dot_d_a_stack_2_all[:n, 1], m.buffer_1[:n], m.dot_d_a_stack_2_all[:n, 1])
+        # ∂L̇/∂i_inₜ = ∂L/∂cₜ ∘ c̃̇ₜ
+        multiply(d_c_all, m.dot_c_tilde_all[:n], m.dot_d_i_in_all[:n])
+        # ∂L̇/∂a_i_inₜ = s_6ₜ ∘ ∂L̇/∂i_inₜ + s_11ₜ ∘ s_3ₜ − s_11ₜ ∘ iₜ
+        multiply(m.s_6_all[:n], m.dot_d_i_in_all[:n], m.dot_d_a_stack_2_all[:n, 0])
+        multiply(m.s_11_all[:n], m.s_3_all[:n], m.buffer_1[:n])
+        add(m.dot_d_a_stack_2_all[:n, 0], m.buffer_1[:n], m.dot_d_a_stack_2_all[:n, 0])
+        multiply(m.s_11_all[:n], i_all, m.buffer_2[:n])
+        subtract(m.dot_d_a_stack_2_all[:n, 0], m.buffer_2[:n], m.dot_d_a_stack_2_all[:n, 0])
+        # ∂L̇/∂c_in_4ₜ = ∂L/∂cₜ ∘ ḟₜ
+        multiply(d_c_all, m.dot_f_all[:n], m.dot_d_c_in_4_all[:n])
+        # k_a_oₜ = s_5ₜ ∘ hₜ
+        multiply(m.s_5_all[:n], h_all, m.k_a_o_all[:n])
+        # k_cₜ = oₜ ∘ s_2ₜ
+        multiply(o_all, m.s_2_all[:n], m.k_c_all[:n])
+        # k_a_c̃ₜ = iₜ ∘ s_1ₜ
+        multiply(i_all, m.s_1_all[:n], m.k_a_stack_all[:n, 2])
+        # k_a_fₜ = s_7ₜ ∘ cₜ₋₁
+        multiply(m.s_7_all[:n], c_prev_all, m.k_a_stack_all[:n, 1])
+        # k_a_iₜ = s_6ₜ ∘ c̃ₜ
+        multiply(m.s_6_all[:n], c_tilde_all, m.k_a_stack_all[:n, 0])
+        # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
+        # ∂L̇/∂a_stack_2ₜ = [∂L̇/∂a_i_inₜ; ∂L̇/∂a_f_inₜ; ∂L̇/∂a_c̃_inₜ]
+        for dot_d_c_in, dot_d_h_in, f, dot_d_c_in_3, (
+            dot_d_a_o,
+            k_a_o,
+            dot_d_a_o_in,
+            k_c,
+            dot_d_c_in_2,
+            dot_d_a_stack_3_by_3,
+            k_a_stack,
+            dot_d_a_stack_2,
+            dot_d_a_stack,
+            dot_d_a_stack_part,
+            dot_d_c_in_4,
+        ) in zip(
+            reversed(dot_d_c_in_all),
+            reversed(dot_d_h_in_all),
+            reversed(f_all),
+            reversed(dot_d_c_in_3_all),
+            reversed(m.steps[:n]),
+        ):
+            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
+            dot_d_h[...] = dot_carry_h
+            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
+            multiply(dot_d_h, k_a_o, dot_d_a_o)
+            add(dot_d_a_o, dot_d_a_o_in, dot_d_a_o)
+            # ∂L̇/∂cₜ = P_oᵀ ∂L̇/∂a_oₜ + ∂L̇/∂hₜ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ + ∂L̇/∂c_in_2ₜ
+            dot(dot_d_a_o, P_o, dot_d_c)
+            multiply(dot_d_h, k_c, buffer_3)
+            add(dot_d_c, buffer_3, dot_d_c)
+            add(dot_d_c, dot_carry_c, dot_d_c)
+            add(dot_d_c, dot_d_c_in, dot_d_c)
+            add(dot_d_c, dot_d_c_in_2, dot_d_c)
+            # ∂L̇/∂a_stack_3ₜ = [∂L̇/∂cₜ; ∂L̇/∂cₜ; ∂L̇/∂cₜ] ∘ k_a_stackₜ + ∂L̇/∂a_stack_2ₜ
+            multiply(dot_d_c, k_a_stack, dot_d_a_stack_3_by_3)
+            add(dot_d_a_stack_3_by_3, dot_d_a_stack_2, dot_d_a_stack_3_by_3)
+            # ∂L̇/∂a_stackₜ = [∂L̇/∂a_stack_3ₜ; ∂L̇/∂a_oₜ]
+            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂a_stackₜ + ∂L̇/∂h_inₜ
+            dot(dot_d_a_stack, U_stack, dot_carry_h)
+            add(dot_carry_h, dot_d_h_in, dot_carry_h)
+            # ∂L̇/∂cₜ₋₁|ₜ = P_stackᵀ ∂L̇/∂a_stackₜ[0:2*H] + ∂L̇/∂cₜ ∘ fₜ + ∂L̇/∂c_in_3ₜ + ∂L̇/∂c_in_4ₜ
+            dot(dot_d_a_stack_part, P_stack, dot_carry_c)
+            multiply(dot_d_c, f, buffer_3)
+            add(dot_carry_c, buffer_3, dot_carry_c)
+            add(dot_carry_c, dot_d_c_in_3, dot_carry_c)
+            add(dot_carry_c, dot_d_c_in_4, dot_carry_c)
+        dot_d_a_stack_flat = m.dot_d_a_stack_all[:n].reshape(n * B, 4 * H)
+        c_flat = c_all.reshape(n * B, H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
+        c_prev_flat = c_prev_all.reshape(n * B, H)
+        # ∂L̇/∂xₜ = W_stackᵀ ∂L̇/∂a_stackₜ + ∂L̇/∂x_inₜ
+        matmul(
+            m.dot_d_a_stack_all[:n].reshape(n * B, 4 * H),
+            W_stack,
+            m.dot_d_x_out[start:stop].reshape(n * B, D),
         )
-        # ∂L̇/∂c̃ₜ = ∂L̇/∂cₜ ∘ iₜ + ∂L/∂cₜ ∘ i̇ₜ
-        dot_d_c_tilde = dot_d_c * i + d_c * dot_i
-        # ∂L̇/∂a_c̃ₜ = ∂L̇/∂c̃ₜ ∘ s_1ₜ − 2 ∂L/∂c̃ₜ ∘ c̃ₜ ∘ c̃̇ₜ
-        dot_d_a_c_tilde = dot_d_a_c_tilde_all[t] = (
-            dot_d_c_tilde * s_1 - 2 * (d_c_tilde * c_tilde * dot_c_tilde)
-        )
-        # ∂L̇/∂fₜ = ∂L̇/∂cₜ ∘ cₜ₋₁ + ∂L/∂cₜ ∘ ċₜ₋₁
-        dot_d_f = dot_d_c * c_prev + d_c * dot_c_prev
-        # ∂L̇/∂a_fₜ = ∂L̇/∂fₜ ∘ fₜ ∘ (1 − fₜ) + ∂L/∂fₜ ∘ ḟₜ ∘ (1 − fₜ) − ∂L/∂fₜ ∘ fₜ ∘ ḟₜ
-        dot_d_a_f = dot_d_a_f_all[t] = dot_d_f * f * (1 - f) + d_f * dot_f * (1 - f) - d_f * f * dot_f
-        # ∂L̇/∂iₜ = ∂L̇/∂cₜ ∘ c̃ₜ + ∂L/∂cₜ ∘ c̃̇ₜ
-        dot_d_i = dot_d_c * c_tilde + d_c * dot_c_tilde
-        # ∂L̇/∂a_iₜ = ∂L̇/∂iₜ ∘ iₜ ∘ (1 − iₜ) + ∂L/∂iₜ ∘ i̇ₜ ∘ (1 − iₜ) − ∂L/∂iₜ ∘ iₜ ∘ i̇ₜ
-        dot_d_a_i = dot_d_a_i_all[t] = dot_d_i * i * (1 - i) + d_i * dot_i * (1 - i) - d_i * i * dot_i
-        # ∂L̇/∂hₜ₋₁|ₜ = U̇_iᵀ ∂L/∂a_iₜ + U_iᵀ ∂L̇/∂a_iₜ + U̇_fᵀ ∂L/∂a_fₜ + U_fᵀ ∂L̇/∂a_fₜ + U̇_cᵀ ∂L/∂a_c̃ₜ
-        #     + U_cᵀ ∂L̇/∂a_c̃ₜ + U̇_oᵀ ∂L/∂a_oₜ + U_oᵀ ∂L̇/∂a_oₜ
-        dot_carry_h = (
-            d_a_i @ dot_U_i
-            + dot_d_a_i @ U_i
-            + d_a_f @ dot_U_f
-            + dot_d_a_f @ U_f
-            + d_a_c_tilde @ dot_U_c
-            + dot_d_a_c_tilde @ U_c
-            + d_a_o @ dot_U_o
-            + dot_d_a_o @ U_o
-        )
-        # ∂L̇/∂cₜ₋₁|ₜ = Ṗ_iᵀ ∂L/∂a_iₜ + P_iᵀ ∂L̇/∂a_iₜ + Ṗ_fᵀ ∂L/∂a_fₜ + P_fᵀ ∂L̇/∂a_fₜ + ∂L̇/∂cₜ ∘ fₜ
-        #     + ∂L/∂cₜ ∘ ḟₜ
-        dot_carry_c = (
-            d_a_i @ dot_P_i + dot_d_a_i @ P_i + d_a_f @ dot_P_f + dot_d_a_f @ P_f + dot_d_c * f + d_c * dot_f
-        )
-    # ∂L̇/∂xₜ = Ẇ_iᵀ ∂L/∂a_iₜ + W_iᵀ ∂L̇/∂a_iₜ + Ẇ_fᵀ ∂L/∂a_fₜ + W_fᵀ ∂L̇/∂a_fₜ + Ẇ_cᵀ ∂L/∂a_c̃ₜ + W_cᵀ ∂L̇/∂a_c̃ₜ
-    #     + Ẇ_oᵀ ∂L/∂a_oₜ + W_oᵀ ∂L̇/∂a_oₜ
-    dot_d_x_all = (
-        d_a_i_all @ dot_W_i
-        + dot_d_a_i_all @ W_i
-        + d_a_f_all @ dot_W_f
-        + dot_d_a_f_all @ W_f
-        + d_a_c_tilde_all @ dot_W_c
-        + dot_d_a_c_tilde_all @ W_c
-        + d_a_o_all @ dot_W_o
-        + dot_d_a_o_all @ W_o
-    )
-    # ∂L̇/∂W_i = Σₜ (∂L̇/∂a_iₜ xₜᵀ + ∂L/∂a_iₜ ẋₜᵀ)
-    dot_d_W_i = (
-        np.tensordot(dot_d_a_i_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_i_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_i = Σₜ (∂L̇/∂a_iₜ hₜ₋₁ᵀ + ∂L/∂a_iₜ ḣₜ₋₁ᵀ)
-    dot_d_U_i = (
-        np.tensordot(dot_d_a_i_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_i_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂P_i = Σₜ (∂L̇/∂a_iₜ cₜ₋₁ᵀ + ∂L/∂a_iₜ ċₜ₋₁ᵀ)
-    dot_d_P_i = (
-        np.tensordot(dot_d_a_i_all, c_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_i_all, dot_c_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_i = Σₜ ∂L̇/∂a_iₜ
-    dot_d_b_i = dot_d_a_i_all.sum(axis=(0, 1))
-    # ∂L̇/∂W_f = Σₜ (∂L̇/∂a_fₜ xₜᵀ + ∂L/∂a_fₜ ẋₜᵀ)
-    dot_d_W_f = (
-        np.tensordot(dot_d_a_f_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_f_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_f = Σₜ (∂L̇/∂a_fₜ hₜ₋₁ᵀ + ∂L/∂a_fₜ ḣₜ₋₁ᵀ)
-    dot_d_U_f = (
-        np.tensordot(dot_d_a_f_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_f_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂P_f = Σₜ (∂L̇/∂a_fₜ cₜ₋₁ᵀ + ∂L/∂a_fₜ ċₜ₋₁ᵀ)
-    dot_d_P_f = (
-        np.tensordot(dot_d_a_f_all, c_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_f_all, dot_c_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_f = Σₜ ∂L̇/∂a_fₜ
-    dot_d_b_f = dot_d_a_f_all.sum(axis=(0, 1))
-    # ∂L̇/∂W_c = Σₜ (∂L̇/∂a_c̃ₜ xₜᵀ + ∂L/∂a_c̃ₜ ẋₜᵀ)
-    dot_d_W_c = (
-        np.tensordot(dot_d_a_c_tilde_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_c_tilde_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_c = Σₜ (∂L̇/∂a_c̃ₜ hₜ₋₁ᵀ + ∂L/∂a_c̃ₜ ḣₜ₋₁ᵀ)
-    dot_d_U_c = (
-        np.tensordot(dot_d_a_c_tilde_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_c_tilde_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_c = Σₜ ∂L̇/∂a_c̃ₜ
-    dot_d_b_c = dot_d_a_c_tilde_all.sum(axis=(0, 1))
-    # ∂L̇/∂W_o = Σₜ (∂L̇/∂a_oₜ xₜᵀ + ∂L/∂a_oₜ ẋₜᵀ)
-    dot_d_W_o = (
-        np.tensordot(dot_d_a_o_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_o_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U_o = Σₜ (∂L̇/∂a_oₜ hₜ₋₁ᵀ + ∂L/∂a_oₜ ḣₜ₋₁ᵀ)
-    dot_d_U_o = (
-        np.tensordot(dot_d_a_o_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_o_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂P_o = Σₜ (∂L̇/∂a_oₜ cₜᵀ + ∂L/∂a_oₜ ċₜᵀ)
-    dot_d_P_o = (
-        np.tensordot(dot_d_a_o_all, c_all[1:], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_o_all, dot_c_all[1:], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b_o = Σₜ ∂L̇/∂a_oₜ
-    dot_d_b_o = dot_d_a_o_all.sum(axis=(0, 1))
+        add(m.dot_d_x_out[start:stop], dot_d_x_in_all, m.dot_d_x_out[start:stop])
+        # ∂L̇/∂P_o = Σₜ ∂L̇/∂a_oₜ cₜᵀ
+        matmul(dot_d_a_stack_flat[..., 3 * H:].T, c_flat, m.buffer_4)
+        m.sum_dot_d_P_o += m.buffer_4
+        # ∂L̇/∂W_stack = Σₜ ∂L̇/∂a_stackₜ xₜᵀ
+        matmul(dot_d_a_stack_flat.T, x_flat, m.buffer_5)
+        m.sum_dot_d_W_stack += m.buffer_5
+        # ∂L̇/∂U_stack = Σₜ ∂L̇/∂a_stackₜ hₜ₋₁ᵀ
+        matmul(dot_d_a_stack_flat.T, h_prev_flat, m.buffer_6)
+        m.sum_dot_d_U_stack += m.buffer_6
+        # ∂L̇/∂P_stack = Σₜ ∂L̇/∂a_stackₜ[0:2*H] cₜ₋₁ᵀ
+        matmul(dot_d_a_stack_flat[..., :2 * H].T, c_prev_flat, m.buffer_7)
+        m.sum_dot_d_P_stack += m.buffer_7
+        # ∂L̇/∂b_stack = Σₜ ∂L̇/∂a_stackₜ
+        m.dot_d_b_stack += np.ones((n * B,), dtype) @ dot_d_a_stack_flat
+    # ∂L̇/∂W_i = ∂L̇/∂W_i + ∂L̇/∂W_i_in
+    dot_d_W_i = m.sum_dot_d_W_stack[:H] + gradients["dot_d_W_i_in"]
+    # ∂L̇/∂U_i = ∂L̇/∂U_i + ∂L̇/∂U_i_in
+    dot_d_U_i = m.sum_dot_d_U_stack[:H] + gradients["dot_d_U_i_in"]
+    # ∂L̇/∂P_i = ∂L̇/∂P_i + ∂L̇/∂P_i_in
+    dot_d_P_i = m.sum_dot_d_P_stack[:H] + gradients["dot_d_P_i_in"]
+    # ∂L̇/∂W_f = ∂L̇/∂W_f + ∂L̇/∂W_f_in
+    dot_d_W_f = m.sum_dot_d_W_stack[H:2 * H] + gradients["dot_d_W_f_in"]
+    # ∂L̇/∂U_f = ∂L̇/∂U_f + ∂L̇/∂U_f_in
+    dot_d_U_f = m.sum_dot_d_U_stack[H:2 * H] + gradients["dot_d_U_f_in"]
+    # ∂L̇/∂P_f = ∂L̇/∂P_f + ∂L̇/∂P_f_in
+    dot_d_P_f = m.sum_dot_d_P_stack[H:] + gradients["dot_d_P_f_in"]
+    # ∂L̇/∂W_c = ∂L̇/∂W_c + ∂L̇/∂W_c_in
+    dot_d_W_c = m.sum_dot_d_W_stack[2 * H:3 * H] + gradients["dot_d_W_c_in"]
+    # ∂L̇/∂U_c = ∂L̇/∂U_c + ∂L̇/∂U_c_in
+    dot_d_U_c = m.sum_dot_d_U_stack[2 * H:3 * H] + gradients["dot_d_U_c_in"]
+    # ∂L̇/∂W_o = ∂L̇/∂W_o + ∂L̇/∂W_o_in
+    dot_d_W_o = m.sum_dot_d_W_stack[3 * H:] + gradients["dot_d_W_o_in"]
+    # ∂L̇/∂U_o = ∂L̇/∂U_o + ∂L̇/∂U_o_in
+    dot_d_U_o = m.sum_dot_d_U_stack[3 * H:] + gradients["dot_d_U_o_in"]
+    # ∂L̇/∂P_o = ∂L̇/∂P_o + ∂L̇/∂P_o_in
+    dot_d_P_o = m.sum_dot_d_P_o + gradients["dot_d_P_o_in"]
     return Gradients(
         parameters={
             "W_i": dot_d_W_i,
             "U_i": dot_d_U_i,
             "P_i": dot_d_P_i,
-            "b_i": dot_d_b_i,
+            "b_i": m.dot_d_b_stack[:H],
             "W_f": dot_d_W_f,
             "U_f": dot_d_U_f,
             "P_f": dot_d_P_f,
-            "b_f": dot_d_b_f,
+            "b_f": m.dot_d_b_stack[H:2 * H],
             "W_c": dot_d_W_c,
             "U_c": dot_d_U_c,
-            "b_c": dot_d_b_c,
+            "b_c": m.dot_d_b_stack[2 * H:3 * H],
             "W_o": dot_d_W_o,
             "U_o": dot_d_U_o,
             "P_o": dot_d_P_o,
-            "b_o": dot_d_b_o,
+            "b_o": m.dot_d_b_stack[3 * H:],
         },
-        inputs={"x": dot_d_x_all},
-        state={"h": dot_carry_h, "c": dot_carry_c},
+        inputs={"x": m.dot_d_x_out},
+        state={"h": m.dot_carry_h.copy(), "c": m.dot_carry_c.copy()},
     )
 
 
@@ -930,6 +1195,10 @@ class _Backward:
         self.U_stack = np.empty((4 * H, H), dtype)
         self.W_stack = np.empty((4 * H, D), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.buffer_3 = np.empty((4 * H, D), dtype)
+        self.buffer_4 = np.empty((4 * H, H), dtype)
+        self.buffer_5 = np.empty((2 * H, H), dtype)
         self.carry_c = np.empty((B, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_c_all = np.empty((self.block, B, H), dtype)
@@ -961,13 +1230,205 @@ class _Backward:
         )
 
 
+class _Tangents:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.P_stack = np.empty((2 * H, H), dtype)
+        self.U_stack = np.empty((4 * H, H), dtype)
+        self.W_stack = np.empty((4 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, B, 4 * H), dtype)
+        self.buffer_2 = np.empty((self.block, B, 4 * H), dtype)
+        self.buffer_3 = np.empty((B, H), dtype)
+        self.buffer_4 = np.empty((B, H), dtype)
+        self.buffer_5 = np.empty((B, H), dtype)
+        self.dot_P_stack = np.empty((2 * H, H), dtype)
+        self.dot_U_stack = np.empty((4 * H, H), dtype)
+        self.dot_W_stack = np.empty((4 * H, D), dtype)
+        self.dot_a_f_all = np.empty((T, B, H), dtype)
+        self.dot_a_i_all = np.empty((T, B, H), dtype)
+        self.dot_a_o_all = np.empty((T, B, H), dtype)
+        self.dot_a_o_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_a_stack_2 = np.empty((B, 2 * H), dtype)
+        self.dot_a_stack_2_in_all = np.empty((self.block, B, 2 * H), dtype)
+        self.dot_a_stack_all = np.empty((T, B, 4 * H), dtype)
+        self.dot_a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
+        self.dot_b_stack = np.empty((4 * H,), dtype)
+        self.dot_c_all = np.empty((T + 1, B, H), dtype)
+        self.dot_h_all = np.empty((T + 1, B, H), dtype)
+        self.k_c_2_all = np.empty((self.block, B, H), dtype)
+        self.k_c_3_all = np.empty((self.block, B, H), dtype)
+        self.k_c_all = np.empty((self.block, B, H), dtype)
+        self.k_h_2_all = np.empty((self.block, B, H), dtype)
+        self.k_h_all = np.empty((self.block, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.s_2_all = np.empty((self.block, B, H), dtype)
+        self.ahead = list(
+            zip(
+                self.dot_a_stack_in_all,
+                self.dot_a_stack_2_in_all,
+                self.k_c_all,
+                self.k_c_2_all,
+                self.k_c_3_all,
+                self.dot_a_o_in_all,
+                self.k_h_all,
+                self.k_h_2_all,
+            )
+        )
+        self.steps = list(
+            zip(
+                self.dot_a_stack_all,
+                self.dot_h_all[:-1],
+                self.dot_c_all[:-1],
+                self.dot_a_i_all,
+                self.dot_a_stack_all[..., :H],
+                self.dot_a_f_all,
+                self.dot_a_stack_all[..., H:2 * H],
+                self.dot_c_all[1:],
+                self.dot_a_stack_all[..., 2 * H:3 * H],
+                self.dot_a_o_all,
+                self.dot_a_stack_all[..., 3 * H:],
+                self.dot_h_all[1:],
+            )
+        )
+
+
+class _Gradients:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.P_stack = np.empty((2 * H, H), dtype)
+        self.U_stack = np.empty((4 * H, H), dtype)
+        self.buffer_1 = np.empty((B, H), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.buffer_3 = np.empty((4 * H, D), dtype)
+        self.buffer_4 = np.empty((4 * H, H), dtype)
+        self.buffer_5 = np.empty((2 * H, H), dtype)
+        self.carry_c = np.empty((B, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_c_all = np.empty((self.block, B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
+        self.d_a_stack_all = np.empty((self.block, B, 4 * H), dtype)
+        self.d_c_all = np.empty((self.block, B, H), dtype)
+        self.d_c_out = np.empty((T, B, H), dtype)
+        self.d_h_all = np.empty((self.block, B, H), dtype)
+        self.d_h_out = np.empty((T, B, H), dtype)
+        self.dot_P_stack = np.empty((2 * H, H), dtype)
+        self.dot_U_stack = np.empty((4 * H, H), dtype)
+        self.dot_W_stack = np.empty((4 * H, D), dtype)
+        self.dot_d_P_o_in = np.empty((H, H), dtype)
+        self.dot_d_P_stack_2 = np.empty((2 * H, H), dtype)
+        self.dot_d_U_stack_2 = np.empty((4 * H, H), dtype)
+        self.dot_d_W_stack_2 = np.empty((4 * H, D), dtype)
+        self.dot_d_c_in_3_out = np.empty((T, B, H), dtype)
+        self.dot_d_c_in_out = np.empty((T, B, H), dtype)
+        self.dot_d_h_in_out = np.empty((T, B, H), dtype)
+        self.dot_d_x_in_out = np.empty((T, B, D), dtype)
+        self.k_a_o_all = np.empty((self.block, B, H), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3, B, H), dtype)
+        self.k_c_all = np.empty((self.block, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.s_2_all = np.empty((self.block, B, H), dtype)
+        self.steps = list(
+            zip(
+                self.d_h_all,
+                self.cotangent_h_all,
+                self.d_a_stack_all[..., 3 * H:],
+                self.k_a_o_all,
+                self.d_c_all,
+                self.cotangent_c_all,
+                self.k_c_all,
+                self.d_a_stack_all[..., :3 * H].reshape(self.block, B, 3, H).transpose(0, 2, 1, 3),
+                self.k_a_stack_all,
+                self.d_a_stack_all,
+                self.d_a_stack_all[..., :2 * H],
+            )
+        )
+
+
+class _Hvp:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.P_stack = np.empty((2 * H, H), dtype)
+        self.U_stack = np.empty((4 * H, H), dtype)
+        self.W_stack = np.empty((4 * H, D), dtype)
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((self.block, B, H), dtype)
+        self.buffer_3 = np.empty((B, H), dtype)
+        self.buffer_4 = np.empty((H, H), dtype)
+        self.buffer_5 = np.empty((4 * H, D), dtype)
+        self.buffer_6 = np.empty((4 * H, H), dtype)
+        self.buffer_7 = np.empty((2 * H, H), dtype)
+        self.d_c_tilde_all = np.empty((self.block, B, H), dtype)
+        self.d_f_all = np.empty((self.block, B, H), dtype)
+        self.d_i_all = np.empty((self.block, B, H), dtype)
+        self.d_o_all = np.empty((self.block, B, H), dtype)
+        self.d_tanh_c_all = np.empty((self.block, B, H), dtype)
+        self.dot_c_tilde_all = np.empty((self.block, B, H), dtype)
+        self.dot_carry_c = np.empty((B, H), dtype)
+        self.dot_carry_h = np.empty((B, H), dtype)
+        self.dot_d_a_o_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_a_stack_2_all = np.empty((self.block, 3, B, H), dtype)
+        self.dot_d_a_stack_all = np.empty((self.block, B, 4 * H), dtype)
+        self.dot_d_b_stack = np.empty((4 * H,), dtype)
+        self.dot_d_c = np.empty((B, H), dtype)
+        self.dot_d_c_in_2_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_c_in_4_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_c_tilde_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_f_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_h = np.empty((B, H), dtype)
+        self.dot_d_i_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_o_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_tanh_c_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_x_out = np.empty((T, B, D), dtype)
+        self.dot_f_all = np.empty((self.block, B, H), dtype)
+        self.dot_i_all = np.empty((self.block, B, H), dtype)
+        self.dot_o_all = np.empty((self.block, B, H), dtype)
+        self.dot_tanh_c_all = np.empty((self.block, B, H), dtype)
+        self.k_a_o_all = np.empty((self.block, B, H), dtype)
+        self.k_a_stack_all = np.empty((self.block, 3, B, H), dtype)
+        self.k_c_all = np.empty((self.block, B, H), dtype)
+        self.s_10_all = np.empty((self.block, B, H), dtype)
+        self.s_11_all = np.empty((self.block, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.s_2_all = np.empty((self.block, B, H), dtype)
+        self.s_3_all = np.empty((self.block, B, H), dtype)
+        self.s_4_all = np.empty((self.block, B, H), dtype)
+        self.s_5_all = np.empty((self.block, B, H), dtype)
+        self.s_6_all = np.empty((self.block, B, H), dtype)
+        self.s_7_all = np.empty((self.block, B, H), dtype)
+        self.s_8_all = np.empty((self.block, B, H), dtype)
+        self.s_9_all = np.empty((self.block, B, H), dtype)
+        self.sum_dot_d_P_o = np.empty((H, H), dtype)
+        self.sum_dot_d_P_stack = np.empty((2 * H, H), dtype)
+        self.sum_dot_d_U_stack = np.empty((4 * H, H), dtype)
+        self.sum_dot_d_W_stack = np.empty((4 * H, D), dtype)
+        self.steps = list(
+            zip(
+                self.dot_d_a_stack_all[..., 3 * H:],
+                self.k_a_o_all,
+                self.dot_d_a_o_in_all,
+                self.k_c_all,
+                self.dot_d_c_in_2_all,
+                self.dot_d_a_stack_all[..., :3 * H].reshape(self.block, B, 3, H).transpose(0, 2, 1, 3),
+                self.k_a_stack_all,
+                self.dot_d_a_stack_2_all,
+                self.dot_d_a_stack_all,
+                self.dot_d_a_stack_all[..., :2 * H],
+                self.dot_d_c_in_4_all,
+            )
+        )
+
+
 BLOCK = 512
 """Steps times examples of a block: with fewer, products are too small; with more, it leaves the cache."""
-
-
-def sigma(z):
-    """The logistic function, in a form that can't overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 # ---- what the functions return, and what they refuse

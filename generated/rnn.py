@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 2d1ec0d0448e9c6e
-# header     sha256 6c23173fb96a5bb9
+# body       sha256 d1a18dd87efbc0cb
+# header     sha256 23e2439ceccf1081
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -54,7 +54,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     state = _filled("forward", "state", state, STATES, ("B",), sizes, dtype)
     m = _arrays(workspace, _Forward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, tanh = np.add, np.dot, np.tanh
+    add, dot, matmul, tanh = np.add, np.dot, np.matmul, np.tanh
     W = parameters["W"]
     U = parameters["U"]
     b = parameters["b"]
@@ -65,7 +65,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
         stop = min(T, start + m.block)
         n = stop - start
         # a_h_inₜ = W xₜ + b
-        dot(x_all[start:stop].reshape(n * B, D), W.T, m.a_h_in_all[:n].reshape(n * B, H))
+        matmul(x_all[start:stop].reshape(n * B, D), W.T, m.a_h_in_all[:n].reshape(n * B, H))
         add(m.a_h_in_all[:n], b, m.a_h_in_all[:n])
         for (a_h_in,), (h_prev, h) in zip(m.ahead[:n], m.steps[start:stop]):
             # a_hₜ = a_h_inₜ + U hₜ₋₁
@@ -104,7 +104,7 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         return _backward_by_segments(parameters, tape, cotangents)
     m = _arrays(workspace, _Backward, sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     W = parameters["W"]
     U = parameters["U"]
     cotangent_h_all = cotangents["h"]
@@ -134,11 +134,13 @@ def backward(parameters, tape, cotangents, *, workspace=None):
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
         # ∂L/∂xₜ = Wᵀ ∂L/∂a_hₜ
-        dot(d_a_h_flat, W, m.d_x_out[start:stop].reshape(n * B, D))
+        matmul(d_a_h_flat, W, m.d_x_out[start:stop].reshape(n * B, D))
         # ∂L/∂W = Σₜ ∂L/∂a_hₜ xₜᵀ
-        m.d_W += d_a_h_flat.T @ x_flat
+        matmul(d_a_h_flat.T, x_flat, m.buffer_1)
+        m.d_W += m.buffer_1
         # ∂L/∂U = Σₜ ∂L/∂a_hₜ hₜ₋₁ᵀ
-        m.d_U += d_a_h_flat.T @ h_prev_flat
+        matmul(d_a_h_flat.T, h_prev_flat, m.buffer_2)
+        m.d_U += m.buffer_2
         # ∂L/∂b = Σₜ ∂L/∂a_hₜ
         m.d_b += np.ones((n * B,), dtype) @ d_a_h_flat
     return Gradients(
@@ -192,6 +194,101 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
     return {"h": dot_h_all[1:]}
 
 
+def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state):
+    """How values move at all steps when the arguments move along tangents, {name: (T, B, ...)}, as hvp reads
+    them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Tangents(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
+    dot_W = tangent_parameters["W"]
+    W = parameters["W"]
+    dot_U = tangent_parameters["U"]
+    U = parameters["U"]
+    dot_b = tangent_parameters["b"]
+    h_all = tape.h
+    x_all = tape.x
+    dot_x_all = tangent_inputs["x"]
+    m.dot_h_all[0] = tangent_state["h"]
+    dot_a_h = m.dot_a_h
+    for start in range(0, T, m.block):
+        stop = min(T, start + m.block)
+        n = stop - start
+        # s_1ₜ = 1 − hₜ²
+        multiply(h_all[start + 1:stop + 1], h_all[start + 1:stop + 1], m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # ȧ_h_inₜ = Ẇ xₜ + W ẋₜ + U̇ hₜ₋₁ + ḃ
+        matmul(x_all[start:stop].reshape(n * B, D), dot_W.T, m.dot_a_h_in_all[:n].reshape(n * B, H))
+        matmul(dot_x_all[start:stop].reshape(n * B, D), W.T, m.buffer_1[:n].reshape(n * B, H))
+        add(m.dot_a_h_in_all[:n], m.buffer_1[:n], m.dot_a_h_in_all[:n])
+        matmul(h_all[start:stop].reshape(n * B, H), dot_U.T, m.buffer_2[:n].reshape(n * B, H))
+        add(m.dot_a_h_in_all[:n], m.buffer_2[:n], m.dot_a_h_in_all[:n])
+        add(m.dot_a_h_in_all[:n], dot_b, m.dot_a_h_in_all[:n])
+        for (dot_a_h_in, s_1), (dot_h_prev, dot_h) in zip(m.ahead[:n], m.steps[start:stop]):
+            # ȧ_hₜ = ȧ_h_inₜ + U ḣₜ₋₁
+            dot(dot_h_prev, U.T, dot_a_h)
+            add(dot_a_h_in, dot_a_h, dot_a_h)
+            # ḣₜ = s_1ₜ ∘ ȧ_hₜ
+            multiply(s_1, dot_a_h, dot_h)
+    return {"dot_h": m.dot_h_all}
+
+
+def _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs):
+    """Gradients of values at all steps, {name: (T, B, ...)}, and how they move products, as hvp reads them.
+    """
+    sizes, dtype = tape.sizes, tape.dtype
+    m = _Gradients(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
+    U = parameters["U"]
+    dot_U = tangent_parameters["U"]
+    dot_W = tangent_parameters["W"]
+    cotangent_h_all = cotangents["h"]
+    m.carry_h[...] = 0
+    m.dot_d_W_in[...] = 0
+    m.dot_d_U_in[...] = 0
+    carry_h = m.carry_h
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        h_all = tape.h[start + 1:stop + 1]
+        dot_x_all = tangent_inputs["x"][start:stop]
+        dot_h_prev_all = tangents["dot_h"][start:stop]
+        m.cotangent_h_all[:n] = cotangent_h_all[start:stop]
+        # s_1ₜ = 1 − hₜ²
+        multiply(h_all, h_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        for (d_h, cotangent_h, d_a_h, s_1) in reversed(m.steps[:n]):
+            # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
+            add(cotangent_h, carry_h, d_h)
+            # ∂L/∂a_hₜ = ∂L/∂hₜ ∘ s_1ₜ
+            multiply(d_h, s_1, d_a_h)
+            # ∂L/∂hₜ₋₁|ₜ = Uᵀ ∂L/∂a_hₜ
+            dot(d_a_h, U, carry_h)
+        d_a_h_flat = m.d_a_h_all[:n].reshape(n * B, H)
+        dot_x_flat = dot_x_all.reshape(n * B, D)
+        dot_h_prev_flat = dot_h_prev_all.reshape(n * B, H)
+        # ∂L̇/∂h_inₜ = U̇ᵀ ∂L/∂a_hₜ
+        matmul(d_a_h_flat, dot_U, m.dot_d_h_in_out[start:stop].reshape(n * B, H))
+        # ∂L̇/∂x_inₜ = Ẇᵀ ∂L/∂a_hₜ
+        matmul(d_a_h_flat, dot_W, m.dot_d_x_in_out[start:stop].reshape(n * B, D))
+        # ∂L̇/∂W_in = Σₜ ∂L/∂a_hₜ ẋₜᵀ
+        matmul(d_a_h_flat.T, dot_x_flat, m.buffer_1)
+        m.dot_d_W_in += m.buffer_1
+        # ∂L̇/∂U_in = Σₜ ∂L/∂a_hₜ ḣₜ₋₁ᵀ
+        matmul(d_a_h_flat.T, dot_h_prev_flat, m.buffer_2)
+        m.dot_d_U_in += m.buffer_2
+        m.d_h_out[start:stop] = m.d_h_all[:n]
+    return {
+        "d_h": m.d_h_out,
+        "dot_d_h_in": m.dot_d_h_in_out,
+        "dot_d_x_in": m.dot_d_x_in_out,
+        "dot_d_W_in": m.dot_d_W_in,
+        "dot_d_U_in": m.dot_d_U_in,
+    }
+
+
 def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_inputs, tangent_state):
     """Second order: how gradients move when the arguments move along tangents, cotangents held.
 
@@ -213,75 +310,71 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     )
     tangent_inputs = _filled("hvp", "tangent_inputs", tangent_inputs, INPUTS, ("T", "B"), sizes, dtype)
     tangent_state = _filled("hvp", "tangent_state", tangent_state, STATES, ("B",), sizes, dtype)
-    T, B, H = sizes["T"], sizes["B"], sizes["H"]
-    W = parameters["W"]
+    _, tape = forward(parameters, inputs, state)
+    tangents = _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_state)
+    gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)
+    m = _Hvp(sizes, dtype)
+    T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     U = parameters["U"]
-    b = parameters["b"]
-    dot_W = tangent_parameters["W"]
-    dot_U = tangent_parameters["U"]
-    dot_b = tangent_parameters["b"]
-    x_all = inputs["x"]
-    dot_x_all = tangent_inputs["x"]
-    cotangent_h_all = cotangents["h"]
-    h_all = np.empty((T + 1, B, H), dtype)
-    h_all[0] = state["h"]
-    s_1_all = np.empty((T, B, H), dtype)
-    dot_h_all = np.empty((T + 1, B, H), dtype)
-    dot_h_all[0] = tangent_state["h"]
-    for t in range(T):
-        x = x_all[t]
-        h_prev = h_all[t]
-        dot_x = dot_x_all[t]
-        dot_h_prev = dot_h_all[t]
-        # a_hₜ = W xₜ + U hₜ₋₁ + b
-        a_h = x @ W.T + h_prev @ U.T + b
-        # hₜ = tanh(a_hₜ)
-        h = h_all[t + 1] = np.tanh(a_h)
+    W = parameters["W"]
+    m.dot_carry_h[...] = 0
+    m.sum_dot_d_W[...] = 0
+    m.sum_dot_d_U[...] = 0
+    m.dot_d_b[...] = 0
+    dot_d_h = m.dot_d_h
+    dot_carry_h = m.dot_carry_h
+    for stop in range(T, 0, -m.block):
+        start = max(0, stop - m.block)
+        n = stop - start
+        h_all = tape.h[start + 1:stop + 1]
+        d_h_all = gradients["d_h"][start:stop]
+        dot_h_all = tangents["dot_h"][start + 1:stop + 1]
+        dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
+        dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
+        x_all = tape.x[start:stop]
+        h_prev_all = tape.h[start:stop]
         # s_1ₜ = 1 − hₜ²
-        s_1 = s_1_all[t] = 1 - h**2
-        # ȧ_hₜ = Ẇ xₜ + W ẋₜ + U̇ hₜ₋₁ + U ḣₜ₋₁ + ḃ
-        dot_a_h = x @ dot_W.T + dot_x @ W.T + h_prev @ dot_U.T + dot_h_prev @ U.T + dot_b
-        # ḣₜ = s_1ₜ ∘ ȧ_hₜ
-        dot_h_all[t + 1] = s_1 * dot_a_h
-    d_a_h_all = np.empty((T, B, H), dtype)
-    dot_d_a_h_all = np.empty((T, B, H), dtype)
-    carry_h = np.zeros((B, H), dtype)
-    dot_carry_h = np.zeros((B, H), dtype)
-    for t in reversed(range(T)):
-        cotangent_h = cotangent_h_all[t]
-        s_1 = s_1_all[t]
-        h = h_all[t + 1]
-        dot_h = dot_h_all[t + 1]
-        # ∂L/∂hₜ = ∂Lₜ/∂hₜ + ∂L/∂hₜ|ₜ₊₁
-        d_h = cotangent_h + carry_h
-        # ∂L/∂a_hₜ = ∂L/∂hₜ ∘ s_1ₜ
-        d_a_h = d_a_h_all[t] = d_h * s_1
-        # ∂L/∂hₜ₋₁|ₜ = Uᵀ ∂L/∂a_hₜ
-        carry_h = d_a_h @ U
-        # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-        dot_d_h = dot_carry_h
-        # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ ∘ s_1ₜ − 2 ∂L/∂hₜ ∘ hₜ ∘ ḣₜ
-        dot_d_a_h = dot_d_a_h_all[t] = dot_d_h * s_1 - 2 * (d_h * h * dot_h)
-        # ∂L̇/∂hₜ₋₁|ₜ = U̇ᵀ ∂L/∂a_hₜ + Uᵀ ∂L̇/∂a_hₜ
-        dot_carry_h = d_a_h @ dot_U + dot_d_a_h @ U
-    # ∂L̇/∂xₜ = Ẇᵀ ∂L/∂a_hₜ + Wᵀ ∂L̇/∂a_hₜ
-    dot_d_x_all = d_a_h_all @ dot_W + dot_d_a_h_all @ W
-    # ∂L̇/∂W = Σₜ (∂L̇/∂a_hₜ xₜᵀ + ∂L/∂a_hₜ ẋₜᵀ)
-    dot_d_W = (
-        np.tensordot(dot_d_a_h_all, x_all, ((0, 1), (0, 1)))
-        + np.tensordot(d_a_h_all, dot_x_all, ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂U = Σₜ (∂L̇/∂a_hₜ hₜ₋₁ᵀ + ∂L/∂a_hₜ ḣₜ₋₁ᵀ)
-    dot_d_U = (
-        np.tensordot(dot_d_a_h_all, h_all[:-1], ((0, 1), (0, 1)))
-        + np.tensordot(d_a_h_all, dot_h_all[:-1], ((0, 1), (0, 1)))
-    )
-    # ∂L̇/∂b = Σₜ ∂L̇/∂a_hₜ
-    dot_d_b = dot_d_a_h_all.sum(axis=(0, 1))
+        multiply(h_all, h_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
+        # ∂L̇/∂a_h_inₜ = −2 ∂L/∂hₜ ∘ hₜ ∘ ḣₜ
+        multiply(d_h_all, h_all, m.dot_d_a_h_in_all[:n])
+        multiply(m.dot_d_a_h_in_all[:n], dot_h_all, m.dot_d_a_h_in_all[:n])
+        multiply(-2, m.dot_d_a_h_in_all[:n], m.dot_d_a_h_in_all[:n])
+        for dot_d_h_in, (dot_d_a_h, s_1, dot_d_a_h_in) in zip(
+            reversed(dot_d_h_in_all),
+            reversed(m.steps[:n]),
+        ):
+            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
+            dot_d_h[...] = dot_carry_h
+            # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ ∘ s_1ₜ + ∂L̇/∂a_h_inₜ
+            multiply(dot_d_h, s_1, dot_d_a_h)
+            add(dot_d_a_h, dot_d_a_h_in, dot_d_a_h)
+            # ∂L̇/∂hₜ₋₁|ₜ = Uᵀ ∂L̇/∂a_hₜ + ∂L̇/∂h_inₜ
+            dot(dot_d_a_h, U, dot_carry_h)
+            add(dot_carry_h, dot_d_h_in, dot_carry_h)
+        dot_d_a_h_flat = m.dot_d_a_h_all[:n].reshape(n * B, H)
+        x_flat = x_all.reshape(n * B, D)
+        h_prev_flat = h_prev_all.reshape(n * B, H)
+        # ∂L̇/∂xₜ = Wᵀ ∂L̇/∂a_hₜ + ∂L̇/∂x_inₜ
+        matmul(m.dot_d_a_h_all[:n].reshape(n * B, H), W, m.dot_d_x_out[start:stop].reshape(n * B, D))
+        add(m.dot_d_x_out[start:stop], dot_d_x_in_all, m.dot_d_x_out[start:stop])
+        # ∂L̇/∂W = Σₜ ∂L̇/∂a_hₜ xₜᵀ
+        matmul(dot_d_a_h_flat.T, x_flat, m.buffer_1)
+        m.sum_dot_d_W += m.buffer_1
+        # ∂L̇/∂U = Σₜ ∂L̇/∂a_hₜ hₜ₋₁ᵀ
+        matmul(dot_d_a_h_flat.T, h_prev_flat, m.buffer_2)
+        m.sum_dot_d_U += m.buffer_2
+        # ∂L̇/∂b = Σₜ ∂L̇/∂a_hₜ
+        m.dot_d_b += np.ones((n * B,), dtype) @ dot_d_a_h_flat
+    # ∂L̇/∂W = ∂L̇/∂W + ∂L̇/∂W_in
+    dot_d_W = m.sum_dot_d_W + gradients["dot_d_W_in"]
+    # ∂L̇/∂U = ∂L̇/∂U + ∂L̇/∂U_in
+    dot_d_U = m.sum_dot_d_U + gradients["dot_d_U_in"]
     return Gradients(
-        parameters={"W": dot_d_W, "U": dot_d_U, "b": dot_d_b},
-        inputs={"x": dot_d_x_all},
-        state={"h": dot_carry_h},
+        parameters={"W": dot_d_W, "U": dot_d_U, "b": m.dot_d_b},
+        inputs={"x": m.dot_d_x_out},
+        state={"h": m.dot_carry_h.copy()},
     )
 
 
@@ -329,6 +422,8 @@ class _Backward:
     def __init__(self, sizes, dtype):
         T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
         self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.buffer_1 = np.empty((H, D), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
         self.carry_h = np.empty((B, H), dtype)
         self.cotangent_h_all = np.empty((self.block, B, H), dtype)
         self.d_U = np.empty((H, H), dtype)
@@ -338,6 +433,63 @@ class _Backward:
         self.d_x_out = np.empty((T, B, D), dtype)
         self.k_a_h_all = np.empty((self.block, B, H), dtype)
         self.steps = list(zip(self.d_a_h_all, self.cotangent_h_all, self.k_a_h_all))
+
+
+class _Tangents:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, H = sizes["T"], sizes["B"], sizes["H"]
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.buffer_1 = np.empty((self.block, B, H), dtype)
+        self.buffer_2 = np.empty((self.block, B, H), dtype)
+        self.dot_a_h = np.empty((B, H), dtype)
+        self.dot_a_h_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_h_all = np.empty((T + 1, B, H), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.ahead = list(zip(self.dot_a_h_in_all, self.s_1_all))
+        self.steps = list(zip(self.dot_h_all[:-1], self.dot_h_all[1:]))
+
+
+class _Gradients:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.buffer_1 = np.empty((H, D), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.carry_h = np.empty((B, H), dtype)
+        self.cotangent_h_all = np.empty((self.block, B, H), dtype)
+        self.d_a_h_all = np.empty((self.block, B, H), dtype)
+        self.d_h_all = np.empty((self.block, B, H), dtype)
+        self.d_h_out = np.empty((T, B, H), dtype)
+        self.dot_d_U_in = np.empty((H, H), dtype)
+        self.dot_d_W_in = np.empty((H, D), dtype)
+        self.dot_d_h_in_out = np.empty((T, B, H), dtype)
+        self.dot_d_x_in_out = np.empty((T, B, D), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.steps = list(zip(self.d_h_all, self.cotangent_h_all, self.d_a_h_all, self.s_1_all))
+
+
+class _Hvp:
+    """The arrays of a pass over blocks of steps, and views of each step, made once."""
+
+    def __init__(self, sizes, dtype):
+        T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
+        self.block = max(1, min(T, BLOCK // max(1, B), max(128 // max(1, B), T // 4)))
+        self.buffer_1 = np.empty((H, D), dtype)
+        self.buffer_2 = np.empty((H, H), dtype)
+        self.dot_carry_h = np.empty((B, H), dtype)
+        self.dot_d_a_h_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_a_h_in_all = np.empty((self.block, B, H), dtype)
+        self.dot_d_b = np.empty((H,), dtype)
+        self.dot_d_h = np.empty((B, H), dtype)
+        self.dot_d_x_out = np.empty((T, B, D), dtype)
+        self.s_1_all = np.empty((self.block, B, H), dtype)
+        self.sum_dot_d_U = np.empty((H, H), dtype)
+        self.sum_dot_d_W = np.empty((H, D), dtype)
+        self.steps = list(zip(self.dot_d_a_h_all, self.s_1_all, self.dot_d_a_h_in_all))
 
 
 BLOCK = 512

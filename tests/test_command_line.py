@@ -455,7 +455,7 @@ def test_verify_of_a_stale_kernel_is_exit_1_and_names_it(folder: Path) -> None:
 
 def test_a_fault_in_a_kernel_is_found_and_its_block_named(folder: Path) -> None:
     source = (ROOT / "generated" / "lstm_peephole.py").read_text(encoding="utf-8")
-    line = next(line for line in source.splitlines() if "d_P_o" in line and "add" in line)
+    line = next(line for line in source.splitlines() if "m.d_P_o +=" in line)
     Path("wrong.py").write_text(
         source.replace(line, f"{line}\n{line[: len(line) - len(line.lstrip())]}m.d_P_o *= 1.001"), encoding="utf-8"
     )

@@ -102,7 +102,7 @@ def test_backward_is_the_adjoint_of_jvp(name: str, dtype: Any) -> None:
     module = kernel(name)
     call, direction = draw(module).astype(dtype), draw(module, seed=1).astype(dtype)
     if dtype is np.complex128:
-        call = call.map(lambda array: array * (1 + 0.1j))
+        call = call.map(lambda array: np.asarray(array * (1 + 0.1j)))
     along = args.dot(call.cotangents, args.jvp(module, call, direction))
     back = args.dot(args.backward(module, call), direction.all())
     size = sum(np.abs(a * b).sum() for a, b in zip(args.backward(module, call).values(), direction.all().values(), strict=True))
@@ -215,19 +215,24 @@ def test_float32_is_float64_rounded(name: str) -> None:
 
 
 def fortran(array: np.ndarray) -> np.ndarray:
-    return np.asfortranarray(array)
+    return np.asfortranarray(array) if array.ndim else array
 
 
 def strided(array: np.ndarray) -> np.ndarray:
-    return np.repeat(array, 2, axis=-1)[..., ::2]
+    return np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array
 
 
 def backwards(array: np.ndarray) -> np.ndarray:
-    return array[::-1].copy()[::-1]
+    return array[::-1].copy()[::-1] if array.ndim else array
 
 
 def swapped(array: np.ndarray) -> np.ndarray:
-    return array.swapaxes(0, -1).copy().swapaxes(0, -1)
+    return array.swapaxes(0, -1).copy().swapaxes(0, -1) if array.ndim else array
+
+
+def of_examples(call: Call) -> list[tuple[dict[str, np.ndarray], int]]:
+    """(arrays by name, their axis of examples): inputs, states, cotangents."""
+    return [(call.inputs, 1), (call.state, 0), (call.cotangents, 1)]
 
 
 @every
@@ -244,8 +249,7 @@ def test_broadcast_arguments_work(name: str) -> None:
     """Arrays of stride 0, as np.broadcast_to makes them."""
     module = kernel(name)
     call = draw(module, B=1)
-    timed = (call.inputs, call.state, call.cotangents)
-    wide = Call(call.parameters, *[{n: np.repeat(a, 3, -2) for n, a in g.items()} for g in timed])
+    wide = Call(call.parameters, *[{n: np.repeat(a, 3, axis) for n, a in g.items()} for g, axis in of_examples(call)])
     groups = enumerate((call.inputs, call.state, call.cotangents), 1)
     thin = Call(call.parameters, *[{n: np.broadcast_to(a, wide.every()[k, n].shape) for n, a in g.items()} for k, g in groups])
     close(results(module, wide), results(module, thin))
@@ -332,15 +336,17 @@ def test_long_and_wide_calls_equal_their_parts(name: str, T: int, B: int) -> Non
     call = draw(module, T=T, B=B, scale=0.7)
     whole, parts = args.backward(module, call), [args.backward(module, part) for part in halves(call, B)]
     for key, array in whole.items():
-        joined = np.concatenate([part[key] for part in parts], axis=-2) if key[0] else sum(part[key] for part in parts)
+        axis = {1: 1, 2: 0}.get(key[0], -1)  # of inputs, of initial states
+        joined = np.concatenate([part[key] for part in parts], axis=axis) if key[0] else sum(part[key] for part in parts)
         assert args.error(joined, array) < bounds.of_call(call), key
 
 
 def halves(call: Call, B: int) -> list[Call]:
     """The first examples, and the rest."""
-    groups = (call.inputs, call.state, call.cotangents)
-    cuts = (slice(0, 1 + B // 3), slice(1 + B // 3, B))
-    return [Call(call.parameters, *[{n: a[..., cut, :] for n, a in g.items()} for g in groups]) for cut in cuts]
+    cuts = (range(1 + B // 3), range(1 + B // 3, B))
+    return [
+        Call(call.parameters, *[{n: a.take(cut, axis) for n, a in g.items()} for g, axis in of_examples(call)]) for cut in cuts
+    ]
 
 
 @every

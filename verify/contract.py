@@ -27,11 +27,6 @@ PROMISES = {
 """Check -> what the contract says. A check of these that raises breaks its promise; one that finds wrong numbers fails as such."""
 
 
-NOT_EMITTED_YET = frozenset({"hvp"})
-"""Functions of the contract that not every emitted kernel has yet: where one is absent, nothing is asked of it of a kernel that has to
-keep the whole contract. Empty once all have them."""
-
-
 @dataclass(frozen=True)
 class Contract:
     """How many of the promises that were looked at a kernel keeps, and those that it doesn't: the promises, and with what was seen."""

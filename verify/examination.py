@@ -13,7 +13,7 @@ import numpy as np
 from verify import against, behaviour, central, compare, continuation, gradients, refusals, second_order, sizes, tangents
 from verify.bookkeeping import bookkeeping, followed
 from verify.compare import Row, called, fault
-from verify.contract import NOT_EMITTED_YET, Contract, broken, contract_of, guarded
+from verify.contract import Contract, broken, contract_of, guarded
 from verify.data import OTHER_SIZES, QUICK, REGIMES, Regime, draw, drawn_sizes
 from verify.diagnosis import Diagnosis
 from verify.evidence import EXACT, WHOLE, Evidence
@@ -286,10 +286,9 @@ class Examination:
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
             yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
             yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
-        if self.kernel.has("hvp") or not (self.strict and "hvp" in NOT_EMITTED_YET):
-            self.progress("second order")
-            some = self.evidences if self.thorough else self.evidences[: 2 if self.quick else 3]
-            yield from guarded("hvp", lambda: second_order.second_order(self.kernel, some))
+        self.progress("second order")
+        some = self.evidences if self.thorough else self.evidences[: 2 if self.quick else 3]
+        yield from guarded("hvp", lambda: second_order.second_order(self.kernel, some))
         if not self.quick:
             self.progress("central differences")
             yield from guarded("central differences", self.of_sweeps)

@@ -21,6 +21,7 @@ def is_bar(token: Token) -> bool:
 
 def with_absolute_values(source: Source, tokens: list[Token]) -> list[Token]:
     """The tokens with brackets for the bars of absolute values and norms; bars that can be read in two ways become `UNREAD`."""
+    tokens = with_double_bars(tokens)
     made = list(tokens)
     levels: list[tuple[str, list[list[int]]]] = [("", [[]])]
     for at, token in enumerate(tokens):
@@ -35,6 +36,33 @@ def with_absolute_values(source: Source, tokens: list[Token]) -> list[Token]:
     for level in reversed(levels):
         settle(source, made, *level)
     return made
+
+
+def with_double_bars(tokens: list[Token]) -> list[Token]:
+    """The tokens with `||x||`, which is never the absolute value of one, as `\\|x\\|`. With a single bar inside the outer ones are
+    single too: `||a| - |b||`."""
+    opened: list[int] = []
+    seconds: set[int] = set()
+    for at in range(1, len(tokens)):
+        if touches(tokens[at - 1], tokens[at]) and not follows_operand(tokens, at - 1):
+            opened.append(at)
+        elif touches(tokens[at - 1], tokens[at]) and opened:
+            start = opened.pop()
+            inside = (one for one in range(start + 1, at - 1) if not {one, one + 1} & seconds)
+            if not any(is_bar(tokens[one]) and tokens[one].value == "|" for one in inside):
+                seconds |= {start, at}
+    return [
+        one_bar(token, tokens[at + 1]) if at + 1 in seconds else token for at, token in enumerate(tokens) if at not in seconds
+    ]
+
+
+def touches(token: Token, bar: Token) -> bool:
+    """Whether a single bar stands right behind another."""
+    return is_bar(token) and is_bar(bar) and token.value == bar.value == "|" and token.span[1] == bar.span[0]
+
+
+def one_bar(first: Token, second: Token) -> Token:
+    return replace(first, value="‖", span=(first.span[0], second.span[1]))
 
 
 def settle(source: Source, made: list[Token], opener: str, runs: list[list[int]]) -> None:

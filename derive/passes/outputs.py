@@ -8,7 +8,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.equation import Term
-from derive.expressions import substitute
+from derive.expressions import axes_of, substitute
 from derive.functions import derivative, in_output
 from derive.language import Apply, Ones, Value, X, add, apply, coefficient, hadamard, scale
 from derive.program import Program
@@ -33,7 +33,8 @@ def slopes(forward: Program) -> Iterator[tuple[sp.MatrixExpr, sp.MatrixExpr]]:
     """(f'(a), the same in y) for each equation y = f(a) whose slope can be had from y."""
     for equation in forward.equations:
         value = equation.value
-        if isinstance(value, Apply):
+        # y may vary along more axes than a, where an output of each step is a function of parameters: then a sum over them would read it
+        if isinstance(value, Apply) and axes_of(value) == equation.target.axes:
             slope = derivative(value.scalar)
             written = in_output(slope, value.scalar)
             if written is not None:

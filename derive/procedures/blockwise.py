@@ -60,6 +60,10 @@ class Forward(Fast):
     def is_blockwise(self) -> bool:
         return bool(self.program.at("before"))
 
+    @property
+    def is_by_blocks(self) -> bool:
+        return self.in_block
+
     def from_outside(self, value: Value) -> Operand:
         if value not in self.outside:
             source = self.around.given(value)
@@ -151,7 +155,15 @@ class Backward(Fast):
         entry = self.totals[target] = self.allocated(self.names.of(target), (), sizes(target))
         value = equation.value
         terms = value.args if isinstance(value, Plus) else [value]
-        return [Add(entry, self.contribution(term)) for term in terms]
+        return [statement for term in terms for statement in self.added(entry, self.contribution(term))]
+
+    def added(self, total: Entry, operand: Operand) -> list[Statement]:
+        """total += operand: a matrix product by way of memory that is there, which a new array of its size would have to get first."""
+        if not isinstance(operand, Call) or operand.operation != "matmul" or len(operand.dims) < 2:
+            return [Add(total, operand)]
+        buffer = self.borrow((), operand.dims)
+        self.release()
+        return [Do(operand.into(buffer)), Add(total, buffer)]
 
     def contribution(self, term: sp.MatrixExpr) -> Operand:
         """The sum of a term over the steps of a block and all examples."""
@@ -220,7 +232,7 @@ class Backward(Fast):
         )
         if is_product and self.is_leaf(value.args[1]) and value.args[0].shape[1] != 1 and value.shape[0] != 1:
             matrix = turned(Lowering(self.at_hand)(value.args[0]))
-            return [Do(Call("dot", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
+            return [Do(Call("matmul", (self.flattened(value.args[1]), matrix), (), (), out=self.flat(out)))]
         if not equation.terms:
             return [copied(Number(sp.S.Zero), out)]
         found = value_of(equation, Parts(self.at_hand))

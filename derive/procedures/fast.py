@@ -140,9 +140,14 @@ class Fast(Places):
 
     # ---- memory
 
+    @property
+    def is_by_blocks(self) -> bool:
+        """Whether what is computed for many steps at once is so for those of a block."""
+        return self.length == PIECE
+
     def borrow_for(self, operand: Operand) -> Operand:
         """Operand for an operand, until the end of an equation."""
-        if STEPS in operand.axes:
+        if STEPS in operand.axes and self.is_by_blocks:
             whole = self.borrow((PIECE, *operand.axes[1:]), operand.dims)
             return View(whole, (Cut(None, COUNT), *[ALL] * (len(whole.axes) + len(whole.dims) - 1)))
         buffer = self.borrow(operand.axes, operand.dims)
@@ -158,13 +163,13 @@ class Fast(Places):
         return self.numbers[number]
 
     def product(self, call: Call, out: Operand) -> Statement:
-        """A matrix product: of all steps and examples at once, of the examples of one step, or as it comes."""
+        """A matrix product: of all steps and examples at once, or of one step, where `dot` begins sooner than `matmul`."""
         left, right = call.arguments
         plain = len(left.axes) + len(left.dims) == 2 and len(right.axes) + len(right.dims) == 2
         if plain and self.is_one_piece(out):
             return Do(Call("dot", call.arguments, call.axes, call.dims, out=out))
         if left.axes == STEPS_AND_EXAMPLES and not right.axes and len(right.dims) == 2 and self.is_one_piece(out):
-            return Do(Call("dot", (self.flat(left), right), (), (), out=self.flat(out)))
+            return Do(Call("matmul", (self.flat(left), right), (), (), out=self.flat(out)))
         return Do(call.into(out))
 
     def is_one_piece(self, out: Operand) -> bool:

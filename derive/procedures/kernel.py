@@ -160,7 +160,8 @@ class Kernel:
         results = moved(states)
         text = Textbook(stage, self.names, self.around(source), results)
         rows = [as_rows(text.outside(value), value) for value in results]
-        statements = (make, *text.statements)
+        is_read = any(value in known for one in stage[0].equations for value in one.reads())
+        statements = (*([make] if is_read else []), *text.statements)
         return Procedure("step_jacobian", statements, (("J", (("J", jacobian_of(rows, size)),)),), lengths=((SEEDS, size),))
 
 

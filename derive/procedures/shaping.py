@@ -70,6 +70,9 @@ def alike(operands: Sequence[Operand]) -> tuple[tuple[str, ...], Dims, list[Oper
 def elementwise(operation: str, *operands: Operand, **options: Any) -> Operand:
     """A call of an elementwise operation; a number is broadcast by NumPy."""
     axes, dims, arguments = alike(operands)
+    along = [operand.axes for operand in operands if operand.axes]
+    if along and all(EACH in one for one in along):  # an axis of one element stays where nothing is broadcast over it
+        axes = along[0]
     return Call(operation, tuple(arguments), axes, dims, tuple(options.items()))
 
 

@@ -99,6 +99,8 @@ FORMULAS = {
     r"W [h_{t-1} | x_t | b]": "W [hₜ₋₁; xₜ; b]",
     r"W [h_{t-1}|x_t|b]": None,
     r"(c |x_t| b) + h_{t-1}": None,
+    r"||W x_t|| h_{t-1} + x_t / (1 + ||h_{t-1}||_2^2)": "√(xₜᵀ Wᵀ W xₜ) hₜ₋₁ + xₜ / (1 + hₜ₋₁ᵀ hₜ₋₁)",
+    r"|x_t||h_{t-1}| + ||x_t| - h_{t-1}|": "abs(xₜ) ∘ abs(hₜ₋₁) + abs(abs(xₜ) − hₜ₋₁)",
     r"\|W x_t\| h_{t-1}": "√(xₜᵀ Wᵀ W xₜ) hₜ₋₁",
     r"\lVert x_t \rVert_2^2 h_{t-1}": "(xₜᵀ xₜ) hₜ₋₁",
     r"\|x_t\|_1 h_{t-1}": None,

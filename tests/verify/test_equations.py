@@ -18,10 +18,10 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import compile_cell
 from derive.derivation import Derivation, derive
-from derive.functions import DEFINITIONS
 from derive.language import Plus, scale
 from derive.passes import SCHEDULE
 from derive.program import Program
+from derive.targets.numpy.functions import DEFINITIONS
 from tests.kernels import kernel_of
 from verify.against import Stated
 from verify.data import ORDINARY, draw
@@ -158,13 +158,13 @@ def test_a_pass_that_makes_both_passes_those_of_other_equations_is_caught(
 def test_a_printer_that_prints_other_equations_is_caught(
     schedule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest, cell = compiler.module_text, build("lstm")
+    printer = {"fast": "fast", "plain": "textbook"}[schedule]
+    honest, other = getattr(compiler, printer), derive(flipped(build("lstm")))
 
-    def printed(derivation: Derivation, tape: Any, fast: bool) -> str:
-        passes = [*SCHEDULE] if fast else []
-        return honest(*compiler.schedule(derive(flipped(cell)), passes), fast)
+    def printed(*given: Any) -> str:
+        return honest(other, *(compiler.schedule(other) if schedule == "fast" else compiler.plain(other)))
 
-    monkeypatch.setattr(compiler, "module_text", printed)
+    monkeypatch.setattr(compiler, printer, printed)
     assert "differs from `lstm`" in refused(folder, ["lstm", "--schedule", schedule], capsys)
 
 
@@ -173,12 +173,13 @@ def test_a_printer_that_takes_one_gate_for_another_is_caught(
     schedule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every b_i of the printed text is b_f and the reverse, in both passes."""
-    honest = compiler.module_text
+    printer = {"fast": "fast", "plain": "textbook"}[schedule]
+    honest = getattr(compiler, printer)
 
     def printed(*given: Any) -> str:
         return honest(*given).replace("b_i", "b_swapped").replace("b_f", "b_i").replace("b_swapped", "b_f")
 
-    monkeypatch.setattr(compiler, "module_text", printed)
+    monkeypatch.setattr(compiler, printer, printed)
     said = refused(folder, ["lstm", "--schedule", schedule], capsys)
     assert "differs from `lstm`" in said
     assert "b_i and b_f exchanged" in said
