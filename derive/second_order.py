@@ -61,8 +61,9 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
 
     last = program([*again, *shared, *remade[0], *remade[1], *moved], whole.results, tape)
     last = driven(last, plain)
-    known = [equation for equation in last.equations if is_known_product(equation, last)]
-    last = program([equation for equation in last.equations if equation not in known], whole.results, tape)
+    known = known_products(last)
+    gone = {equation.target for equation in known}
+    last = program([equation for equation in last.equations if equation.target not in gone], whole.results, tape)
     handed = read_from_outside(last)
     results = [equation.target for equation in (*backward, *known) if equation.target in handed]
     middle = program([*again, *shared, *remade[0], *backward, *last.equations, *known], results, tape)
@@ -86,17 +87,14 @@ def is_elementwise(equation: Equation) -> bool:
     return is_light and not any(value.lag for value in equation.reads() if value.marks)
 
 
-def is_known_product(equation: Equation, last: Program) -> bool:
-    """Whether an equation of the last program is a product, or a sum over steps, that doesn't depend on its recurrence."""
-    target = equation.target
-    is_heavy = equation.accumulate or (target.timed and any(has_product(term.value) for term in equation.terms))
-    return is_heavy and stage_of(target) == 3 and target not in last.results and not depends(last, target)
-
-
-def depends(program: Program, value: Value) -> bool:
-    """Whether a value depends on the recurrence of a program."""
-    loop = {equation.target for equation in program.at("step")}
-    return value in loop or value in reached(program.equations, loop, shifted=True)
+def known_products(last: Program) -> list[Equation]:
+    """The equations of the last program that are products, or sums over steps, and don't depend on its recurrence."""
+    loop = {equation.target for equation in last.at("step")}
+    moving = loop | reached(last.equations, loop, shifted=True) | {*last.results}
+    heavy = [
+        one for one in last.equations if one.accumulate or (one.target.timed and any(has_product(t.value) for t in one.terms))
+    ]
+    return [one for one in heavy if stage_of(one.target) == 3 and one.target not in moving]
 
 
 def program(equations: Sequence[Equation], results: Sequence[Value], tape: Iterable[Value]) -> Program:

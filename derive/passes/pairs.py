@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 
 import sympy as sp
@@ -15,36 +16,54 @@ from derive.program import Program
 from derive.schedule import in_order
 
 Pair = frozenset[sp.MatrixExpr]
+Readers = dict[Pair, list[Value]]
 
 
 def pairs(program: Program, forward: Program) -> Program:
-    """Name repeated sums in products, then repeated pairs of factors, the most frequent first, until none stands twice."""
+    """Name repeated sums in products, then repeated pairs of factors, those that stand most often first, until none stands twice."""
     fresh = program.names()
-    equations = {equation.target: equation for equation in program.equations}
-    ahead = [e.target for e in program.at("before") if e.factor is None and not e.accumulate]
-    while (found := most_frequent([equations[target] for target in ahead])) is not None:
-        whole = hadamard(*sorted(found, key=sp.default_sort_key))
-        known = next((target for target in ahead if equations[target].value == whole and equations[target].terms), None)
-        name = known or Value(fresh.counted("s"), whole.shape[0], whole.shape[1], axes_of(whole))
-        for target in ahead:
-            if target != known:
-                equations[target] = with_name(equations[target], found, name)
-        if known is None:
-            equations = {name: Equation(name, (Term(whole),)), **equations}
-            ahead.append(name)
-    return program.with_equations(in_order(list(equations.values()), (0,)))
+    equations = program.defined().copy()
+    ahead = {e.target: e for e in program.at("before") if e.factor is None and not e.accumulate}
+    while found := repeated(ahead.values()):
+        for pair, targets in found:
+            readers = [t for t in targets for factors in factors_of(ahead[t]) if pair <= {*factors}]
+            if len(readers) > 1:
+                whole = hadamard(*sorted(pair, key=sp.default_sort_key))
+                known = next((target for target in readers if ahead[target].value == whole), None)
+                name = known or Value(fresh.counted("s"), whole.shape[0], whole.shape[1], axes_of(whole))
+                ahead |= {target: with_name(ahead[target], pair, name) for target in dict.fromkeys(readers) if target != known}
+                ahead.setdefault(name, Equation(name, (Term(whole),)))
+    return program.with_equations(in_order(list((equations | ahead).values()), (0,)))
 
 
-def most_frequent(equations: list[Equation]) -> Pair | None:
-    """A sum that is a factor more than once, else the pair of factors that stands together most often; None where none does twice."""
-    products = [factors for equation in equations for factors in factors_of(equation)]
-    sums = Counter(frozenset([one]) for factors in products if len(factors) > 1 for one in {*factors} if is_sum(one))
-    twos = Counter(frozenset(pair) for factors in products for pair in combinations(dict.fromkeys(factors), 2))
-    for counts in (sums, twos):
-        best = max(counts, key=counts.__getitem__, default=None)
-        if best is not None and counts[best] > 1:
-            return best
-    return None
+def repeated(equations: Iterable[Equation]) -> list[tuple[Pair, list[Value]]]:
+    """(factors, who reads them) of the sums that are factors of several products, else of the pairs of factors that stand together most
+    often, none of them in two pairs.
+    """
+    products = [(equation.target, factors) for equation in equations for factors in factors_of(equation)]
+    sums: Readers = defaultdict(list)
+    twos: Readers = defaultdict(list)
+    for target, factors in products:
+        for one in filter(is_sum, factors):
+            sums[frozenset([one])].append(target)
+        for pair in combinations(dict.fromkeys(factors), 2):
+            twos[frozenset(pair)].append(target)
+    for found in (sums, twos):
+        most = max((len(readers) for readers in found.values()), default=0)
+        if most > 1:
+            return apart([(factors, list(dict.fromkeys(readers))) for factors, readers in found.items() if len(readers) == most])
+    return []
+
+
+def apart(found: list[tuple[Pair, list[Value]]]) -> list[tuple[Pair, list[Value]]]:
+    """Those that share no factor with one before them."""
+    taken: set[sp.MatrixExpr] = set()
+    left = []
+    for factors, readers in found:
+        if not factors & taken:
+            left.append((factors, readers))
+            taken |= factors
+    return left
 
 
 def is_sum(node: sp.MatrixExpr) -> bool:
@@ -52,7 +71,7 @@ def is_sum(node: sp.MatrixExpr) -> bool:
 
 
 def factors_of(equation: Equation) -> Iterator[list[sp.MatrixExpr]]:
-    """The elementwise factors of each summand that are of one shape."""
+    """The elementwise factors of each product in a sum that differ from step to step and are of its shape."""
     for term in equation.terms:
         for part in summands(term.value):
             rest = coefficient(part)[1]
@@ -62,11 +81,8 @@ def factors_of(equation: Equation) -> Iterator[list[sp.MatrixExpr]]:
 
 def with_name(equation: Equation, found: Pair, name: Value) -> Equation:
     """An equation in whose products a name stands for some factors."""
-    terms = []
-    for term in equation.terms:
-        parts = [named(part, found, name) for part in summands(term.value)]
-        terms += [Term(part, term.reason) for part in parts]
-    return equation if all(one in equation.terms for one in terms) else Equation(equation.target, tuple(terms))
+    parts = [named(part, found, name) for term in equation.terms for part in summands(term.value)]
+    return replace(equation, terms=tuple(map(Term, parts)))
 
 
 def named(node: sp.MatrixExpr, found: Pair, name: Value) -> sp.MatrixExpr:
