@@ -37,7 +37,7 @@ from derive.procedures.procedure import (
 from derive.procedures.shaping import sizes
 from derive.procedures.stages import STEPS
 from derive.procedures.textbook import Surroundings
-from derive.procedures.written import Writer, leaves
+from derive.procedures.written import Writer, copied, leaves
 from derive.program import Program
 from derive.shapes import STEPS_AND_EXAMPLES
 
@@ -309,7 +309,13 @@ class Fast(Places):
             lower.in_blocks = self.by > 0
             out = self.in_step(target)
             operand = value_of(equation, lower)
-            writer.write(operand, out, out if self.is_consuming(equation) and out in leaves(operand) else None)
+            before = any(value.lag and value.like(lag=0) == target for value in equation.reads())
+            if before and leaves(operand).count(out) != 1:  # what was handed on is read more than once, or in parts
+                whole = writer.borrow(operand)
+                writer.write(operand, whole)
+                writer.statements.append(copied(whole, out))
+            else:
+                writer.write(operand, out, out if (before or self.is_consuming(equation)) and out in leaves(operand) else None)
             self.by = 0
         self.release()
         return [comment, *writer.statements]
