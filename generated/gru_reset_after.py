@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 a727d807b3a8a507
-# header     sha256 fab7e30c95a60b34
+# body       sha256 b9ea2d3715255a44
+# header     sha256 af598717dfbc62a2
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -622,86 +622,88 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        d_h_all = gradients["d_h"][start:stop]
         h_tilde_all = tape.h_tilde[start:stop]
-        h_prev_all = tape.h[start:stop]
         z_all = tape.z[start:stop]
         dot_a_z_all = tangents["dot_a_z"][start:stop]
-        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        d_h_all = gradients["d_h"][start:stop]
         r_all = tape.r[start:stop]
         dot_a_r_all = tangents["dot_a_r"][start:stop]
         dot_a_h_tilde_all = tangents["dot_a_h_tilde"][start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
+        h_prev_all = tape.h[start:stop]
         dot_u_h_tilde_all = tangents["dot_u_h_tilde"][start:stop]
         dot_h_prev_all = tangents["dot_h"][start:stop]
         dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
         dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
         x_all = tape.x[start:stop]
-        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (h̃ₜ − hₜ₋₁)
-        subtract(h_tilde_all, h_prev_all, m.d_z_all[:n])
-        multiply(m.d_z_all[:n], d_h_all, m.d_z_all[:n])
-        # k_hₜ = 1 − zₜ
-        subtract(1, z_all, m.k_h_all[:n])
-        # k_a_zₜ = k_hₜ ∘ zₜ
-        multiply(m.k_h_all[:n], z_all, m.k_a_stack_all[:n, 1])
-        # żₜ = k_a_zₜ ∘ ȧ_zₜ
-        multiply(m.k_a_stack_all[:n, 1], dot_a_z_all, m.dot_z_all[:n])
-        # s_7ₜ = ∂L/∂zₜ ∘ żₜ
-        multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_7_all[:n])
-        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ zₜ
-        multiply(d_h_all, z_all, m.d_h_tilde_all[:n])
         # s_1ₜ = 1 − h̃ₜ²
         multiply(h_tilde_all, h_tilde_all, m.s_1_all[:n])
         subtract(1, m.s_1_all[:n], m.s_1_all[:n])
-        # s_5ₜ = ∂L/∂h̃ₜ ∘ s_1ₜ
-        multiply(m.d_h_tilde_all[:n], m.s_1_all[:n], m.s_5_all[:n])
-        # ∂L/∂rₜ = s_5ₜ ∘ u_h̃ₜ
-        multiply(m.s_5_all[:n], u_h_tilde_all, m.d_r_all[:n])
-        # s_3ₜ = 1 − rₜ
-        subtract(1, r_all, m.s_3_all[:n])
-        # s_4ₜ = rₜ ∘ s_3ₜ
-        multiply(r_all, m.s_3_all[:n], m.s_4_all[:n])
-        # ṙₜ = s_4ₜ ∘ ȧ_rₜ
-        multiply(m.s_4_all[:n], dot_a_r_all, m.dot_r_all[:n])
-        # s_6ₜ = ∂L/∂rₜ ∘ ṙₜ
-        multiply(m.d_r_all[:n], m.dot_r_all[:n], m.s_6_all[:n])
+        # s_4ₜ = 1 − zₜ
+        subtract(1, z_all, m.s_4_all[:n])
+        # k_a_zₜ = s_4ₜ ∘ zₜ
+        multiply(m.s_4_all[:n], z_all, m.k_a_stack_all[:n, 1])
+        # żₜ = k_a_zₜ ∘ ȧ_zₜ
+        multiply(m.k_a_stack_all[:n, 1], dot_a_z_all, m.dot_z_all[:n])
         # s_2ₜ = ∂L/∂hₜ ∘ żₜ
         multiply(d_h_all, m.dot_z_all[:n], m.s_2_all[:n])
+        # s_3ₜ = 1 − rₜ
+        subtract(1, r_all, m.s_3_all[:n])
+        # s_5ₜ = rₜ ∘ s_3ₜ
+        multiply(r_all, m.s_3_all[:n], m.s_5_all[:n])
+        # ṙₜ = s_5ₜ ∘ ȧ_rₜ
+        multiply(m.s_5_all[:n], dot_a_r_all, m.dot_r_all[:n])
         # h̃̇ₜ = s_1ₜ ∘ ȧ_h̃ₜ
         multiply(m.s_1_all[:n], dot_a_h_tilde_all, m.dot_h_tilde_all[:n])
+        # ∂L/∂h̃ₜ = ∂L/∂hₜ ∘ zₜ
+        multiply(d_h_all, z_all, m.d_h_tilde_all[:n])
+        # s_6ₜ = ∂L/∂h̃ₜ ∘ s_1ₜ
+        multiply(m.d_h_tilde_all[:n], m.s_1_all[:n], m.s_6_all[:n])
+        # ∂L/∂rₜ = s_6ₜ ∘ u_h̃ₜ
+        multiply(m.s_6_all[:n], u_h_tilde_all, m.d_r_all[:n])
+        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (h̃ₜ − hₜ₋₁)
+        subtract(h_tilde_all, h_prev_all, m.d_z_all[:n])
+        multiply(m.d_z_all[:n], d_h_all, m.d_z_all[:n])
         # ∂L̇/∂a_h̃_inₜ = s_2ₜ ∘ s_1ₜ − 2 ∂L/∂h̃ₜ ∘ h̃ₜ ∘ h̃̇ₜ
         multiply(m.s_2_all[:n], m.s_1_all[:n], m.dot_d_stack_2_all[:n, 0])
         multiply(m.d_h_tilde_all[:n], h_tilde_all, m.buffer_1[:n])
         multiply(m.buffer_1[:n], m.dot_h_tilde_all[:n], m.buffer_1[:n])
         multiply(2, m.buffer_1[:n], m.buffer_1[:n])
         subtract(m.dot_d_stack_2_all[:n, 0], m.buffer_1[:n], m.dot_d_stack_2_all[:n, 0])
-        # ∂L̇/∂u_h̃_inₜ = s_5ₜ ∘ ṙₜ
-        multiply(m.s_5_all[:n], m.dot_r_all[:n], m.dot_d_u_h_tilde_in_all[:n])
-        # ∂L̇/∂r_inₜ = s_5ₜ ∘ u̇_h̃ₜ
-        multiply(m.s_5_all[:n], dot_u_h_tilde_all, m.dot_d_r_in_all[:n])
-        # ∂L̇/∂a_r_inₜ = s_4ₜ ∘ ∂L̇/∂r_inₜ + s_6ₜ ∘ s_3ₜ − s_6ₜ ∘ rₜ
-        multiply(m.s_4_all[:n], m.dot_d_r_in_all[:n], m.dot_d_a_stack_all[:n, 0])
-        multiply(m.s_6_all[:n], m.s_3_all[:n], m.buffer_1[:n])
+        # ∂L̇/∂u_h̃_inₜ = s_6ₜ ∘ ṙₜ
+        multiply(m.s_6_all[:n], m.dot_r_all[:n], m.dot_d_u_h_tilde_in_all[:n])
+        # ∂L̇/∂r_inₜ = s_6ₜ ∘ u̇_h̃ₜ
+        multiply(m.s_6_all[:n], dot_u_h_tilde_all, m.dot_d_r_in_all[:n])
+        # s_7ₜ = ∂L/∂rₜ ∘ ṙₜ
+        multiply(m.d_r_all[:n], m.dot_r_all[:n], m.s_7_all[:n])
+        # ∂L̇/∂a_r_inₜ = s_5ₜ ∘ ∂L̇/∂r_inₜ + s_7ₜ ∘ s_3ₜ − s_7ₜ ∘ rₜ
+        multiply(m.s_5_all[:n], m.dot_d_r_in_all[:n], m.dot_d_a_stack_all[:n, 0])
+        multiply(m.s_7_all[:n], m.s_3_all[:n], m.buffer_1[:n])
         add(m.dot_d_a_stack_all[:n, 0], m.buffer_1[:n], m.dot_d_a_stack_all[:n, 0])
-        multiply(m.s_6_all[:n], r_all, m.buffer_2[:n])
+        multiply(m.s_7_all[:n], r_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_all[:n, 0], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 0])
         # ∂L̇/∂z_inₜ = −∂L/∂hₜ ∘ ḣₜ₋₁ + ∂L/∂hₜ ∘ h̃̇ₜ
         multiply(d_h_all, dot_h_prev_all, m.dot_d_stack_2_all[:n, 1])
         negative(m.dot_d_stack_2_all[:n, 1], m.dot_d_stack_2_all[:n, 1])
         multiply(d_h_all, m.dot_h_tilde_all[:n], m.buffer_2[:n])
         add(m.dot_d_stack_2_all[:n, 1], m.buffer_2[:n], m.dot_d_stack_2_all[:n, 1])
-        # ∂L̇/∂a_z_inₜ = s_7ₜ ∘ k_hₜ − s_7ₜ ∘ zₜ
-        multiply(m.s_7_all[:n], m.k_h_all[:n], m.dot_d_a_stack_all[:n, 1])
-        multiply(m.s_7_all[:n], z_all, m.buffer_2[:n])
+        # s_8ₜ = ∂L/∂zₜ ∘ żₜ
+        multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_8_all[:n])
+        # ∂L̇/∂a_z_inₜ = s_8ₜ ∘ s_4ₜ − s_8ₜ ∘ zₜ
+        multiply(m.s_8_all[:n], m.s_4_all[:n], m.dot_d_a_stack_all[:n, 1])
+        multiply(m.s_8_all[:n], z_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_all[:n, 1], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 1])
         # ∂L̇/∂h_in_2ₜ = −s_2ₜ
         negative(m.s_2_all[:n], m.dot_d_h_in_2_all[:n])
         # k_a_h̃ₜ = zₜ ∘ s_1ₜ
         multiply(z_all, m.s_1_all[:n], m.k_stack__all[:n, 0])
-        # k_a_rₜ = s_4ₜ ∘ u_h̃ₜ
-        multiply(m.s_4_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
+        # k_a_rₜ = s_5ₜ ∘ u_h̃ₜ
+        multiply(m.s_5_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
         # k_zₜ = −hₜ₋₁ + h̃ₜ
         negative(h_prev_all, m.k_stack__all[:n, 1])
         add(m.k_stack__all[:n, 1], h_tilde_all, m.k_stack__all[:n, 1])
+        # k_hₜ = 1 − zₜ
+        subtract(1, z_all, m.k_h_all[:n])
         # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
         # ∂L̇/∂stack_2ₜ = [∂L̇/∂a_h̃_inₜ; ∂L̇/∂z_inₜ]
         # k_a_stackₜ = [k_a_rₜ; k_a_zₜ]
@@ -1038,6 +1040,7 @@ class _Hvp:
         self.s_5_all = np.empty((self.block, B, H), dtype)
         self.s_6_all = np.empty((self.block, B, H), dtype)
         self.s_7_all = np.empty((self.block, B, H), dtype)
+        self.s_8_all = np.empty((self.block, B, H), dtype)
         self.sum_dot_d_U_stack = np.empty((3 * H, H), dtype)
         self.sum_dot_d_W_stack = np.empty((3 * H, D), dtype)
         self.steps = list(

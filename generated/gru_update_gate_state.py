@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 784b6c54cce33485
-# header     sha256 bbdd9eb372d1f0cf
+# body       sha256 6d4d6fc9420fd165
+# header     sha256 eac053c3b01c9f7c
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -672,51 +672,47 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        d_h_all = gradients["d_h"][start:stop]
-        h_prev_all = tape.h[start:stop]
         h_tilde_all = tape.h_tilde[start:stop]
         z_all = tape.z[start:stop]
         dot_a_z_all = tangents["dot_a_z"][start:stop]
-        d_u_h_tilde_all = gradients["d_u_h_tilde"][start:stop]
+        d_h_all = gradients["d_h"][start:stop]
         r_all = tape.r[start:stop]
         dot_a_r_all = tangents["dot_a_r"][start:stop]
         dot_a_h_tilde_all = tangents["dot_a_h_tilde"][start:stop]
+        d_u_h_tilde_all = gradients["d_u_h_tilde"][start:stop]
+        h_prev_all = tape.h[start:stop]
         dot_d_u_h_tilde_in_all = gradients["dot_d_u_h_tilde_in"][start:stop]
         dot_h_prev_all = tangents["dot_h"][start:stop]
         u_h_tilde_all = tape.u_h_tilde[start:stop]
         dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
         dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
         x_all = tape.x[start:stop]
-        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
-        subtract(h_prev_all, h_tilde_all, m.d_z_all[:n])
-        multiply(m.d_z_all[:n], d_h_all, m.d_z_all[:n])
+        # s_1ₜ = 1 − h̃ₜ²
+        multiply(h_tilde_all, h_tilde_all, m.s_1_all[:n])
+        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
         # s_3ₜ = 1 − zₜ
         subtract(1, z_all, m.s_3_all[:n])
         # k_a_zₜ = s_3ₜ ∘ zₜ
         multiply(m.s_3_all[:n], z_all, m.k_a_z_all[:n])
         # żₜ = k_a_zₜ ∘ ȧ_zₜ
         multiply(m.k_a_z_all[:n], dot_a_z_all, m.dot_z_all[:n])
-        # s_7ₜ = ∂L/∂zₜ ∘ żₜ
-        multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_7_all[:n])
-        # ∂L/∂rₜ = ∂L/∂u_h̃ₜ ∘ hₜ₋₁
-        multiply(d_u_h_tilde_all, h_prev_all, m.d_r_all[:n])
+        # s_2ₜ = ∂L/∂hₜ ∘ żₜ
+        multiply(d_h_all, m.dot_z_all[:n], m.s_2_all[:n])
         # s_4ₜ = 1 − rₜ
         subtract(1, r_all, m.s_4_all[:n])
         # s_5ₜ = rₜ ∘ s_4ₜ
         multiply(r_all, m.s_4_all[:n], m.s_5_all[:n])
         # ṙₜ = s_5ₜ ∘ ȧ_rₜ
         multiply(m.s_5_all[:n], dot_a_r_all, m.dot_r_all[:n])
-        # s_6ₜ = ∂L/∂rₜ ∘ ṙₜ
-        multiply(m.d_r_all[:n], m.dot_r_all[:n], m.s_6_all[:n])
-        # s_1ₜ = 1 − h̃ₜ²
-        multiply(h_tilde_all, h_tilde_all, m.s_1_all[:n])
-        subtract(1, m.s_1_all[:n], m.s_1_all[:n])
-        # s_2ₜ = ∂L/∂hₜ ∘ żₜ
-        multiply(d_h_all, m.dot_z_all[:n], m.s_2_all[:n])
         # h̃̇ₜ = s_1ₜ ∘ ȧ_h̃ₜ
         multiply(m.s_1_all[:n], dot_a_h_tilde_all, m.dot_h_tilde_all[:n])
         # ∂L/∂h̃ₜ = s_3ₜ ∘ ∂L/∂hₜ
         multiply(m.s_3_all[:n], d_h_all, m.d_h_tilde_all[:n])
+        # ∂L/∂rₜ = ∂L/∂u_h̃ₜ ∘ hₜ₋₁
+        multiply(d_u_h_tilde_all, h_prev_all, m.d_r_all[:n])
+        # ∂L/∂zₜ = ∂L/∂hₜ ∘ (hₜ₋₁ − h̃ₜ)
+        subtract(h_prev_all, h_tilde_all, m.d_z_all[:n])
+        multiply(m.d_z_all[:n], d_h_all, m.d_z_all[:n])
         # ∂L̇/∂h̃_inₜ = −s_2ₜ
         negative(m.s_2_all[:n], m.dot_d_h_tilde_in_all[:n])
         # ∂L̇/∂a_h̃_inₜ = ∂L̇/∂h̃_inₜ ∘ s_1ₜ − 2 ∂L/∂h̃ₜ ∘ h̃ₜ ∘ h̃̇ₜ
@@ -729,6 +725,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(dot_d_u_h_tilde_in_all, h_prev_all, m.dot_d_r_in_all[:n])
         multiply(d_u_h_tilde_all, dot_h_prev_all, m.buffer_1[:n])
         add(m.dot_d_r_in_all[:n], m.buffer_1[:n], m.dot_d_r_in_all[:n])
+        # s_6ₜ = ∂L/∂rₜ ∘ ṙₜ
+        multiply(m.d_r_all[:n], m.dot_r_all[:n], m.s_6_all[:n])
         # ∂L̇/∂a_r_inₜ = s_5ₜ ∘ ∂L̇/∂r_inₜ + s_6ₜ ∘ s_4ₜ − s_6ₜ ∘ rₜ
         multiply(m.s_5_all[:n], m.dot_d_r_in_all[:n], m.dot_d_a_r_in_all[:n])
         multiply(m.s_6_all[:n], m.s_4_all[:n], m.buffer_1[:n])
@@ -740,6 +738,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         negative(m.dot_d_stack_all[:n, 1], m.dot_d_stack_all[:n, 1])
         multiply(d_h_all, dot_h_prev_all, m.buffer_2[:n])
         add(m.dot_d_stack_all[:n, 1], m.buffer_2[:n], m.dot_d_stack_all[:n, 1])
+        # s_7ₜ = ∂L/∂zₜ ∘ żₜ
+        multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_7_all[:n])
         # ∂L̇/∂a_z_inₜ = s_7ₜ ∘ s_3ₜ − s_7ₜ ∘ zₜ
         multiply(m.s_7_all[:n], m.s_3_all[:n], m.dot_d_a_z_in_all[:n])
         multiply(m.s_7_all[:n], z_all, m.buffer_2[:n])

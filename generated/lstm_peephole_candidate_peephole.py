@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 81389a75ae0fe450
-# header     sha256 21147f7406d5502d
+# body       sha256 1fcaaa4b5245739b
+# header     sha256 64a558b2413160cf
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -862,19 +862,19 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
         n = stop - start
-        d_c_all = gradients["d_c"][start:stop]
         c_tilde_all = tape.c_tilde[start:stop]
+        tanh_c_all = tape.tanh_c[start:stop]
         i_all = tape.i[start:stop]
         dot_a_i_all = tangents["dot_a_i"][start:stop]
-        c_prev_all = tape.c[start:stop]
         f_all = tape.f[start:stop]
         dot_a_f_all = tangents["dot_a_f"][start:stop]
-        d_h_all = gradients["d_h"][start:stop]
-        tanh_c_all = tape.tanh_c[start:stop]
+        dot_a_c_tilde_all = tangents["dot_a_c_tilde"][start:stop]
         o_all = tape.o[start:stop]
         dot_a_o_all = tangents["dot_a_o"][start:stop]
-        dot_a_c_tilde_all = tangents["dot_a_c_tilde"][start:stop]
         dot_c_all = tangents["dot_c"][start + 1:stop + 1]
+        d_h_all = gradients["d_h"][start:stop]
+        d_c_all = gradients["d_c"][start:stop]
+        c_prev_all = tape.c[start:stop]
         dot_c_prev_all = tangents["dot_c"][start:stop]
         h_all = tape.h[start + 1:stop + 1]
         dot_d_c_in_all = gradients["dot_d_c_in"][start:stop]
@@ -884,54 +884,50 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         c_all = tape.c[start + 1:stop + 1]
         x_all = tape.x[start:stop]
         h_prev_all = tape.h[start:stop]
-        # ∂L/∂iₜ = ∂L/∂cₜ ∘ c̃ₜ
-        multiply(d_c_all, c_tilde_all, m.d_i_all[:n])
-        # s_3ₜ = 1 − iₜ
-        subtract(1, i_all, m.s_3_all[:n])
-        # s_6ₜ = iₜ ∘ s_3ₜ
-        multiply(i_all, m.s_3_all[:n], m.s_6_all[:n])
-        # i̇ₜ = s_6ₜ ∘ ȧ_iₜ
-        multiply(m.s_6_all[:n], dot_a_i_all, m.dot_i_all[:n])
-        # s_11ₜ = ∂L/∂iₜ ∘ i̇ₜ
-        multiply(m.d_i_all[:n], m.dot_i_all[:n], m.s_11_all[:n])
-        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
-        multiply(d_c_all, c_prev_all, m.d_f_all[:n])
-        # s_4ₜ = 1 − fₜ
-        subtract(1, f_all, m.s_4_all[:n])
-        # s_7ₜ = fₜ ∘ s_4ₜ
-        multiply(f_all, m.s_4_all[:n], m.s_7_all[:n])
-        # ḟₜ = s_7ₜ ∘ ȧ_fₜ
-        multiply(m.s_7_all[:n], dot_a_f_all, m.dot_f_all[:n])
-        # s_10ₜ = ∂L/∂fₜ ∘ ḟₜ
-        multiply(m.d_f_all[:n], m.dot_f_all[:n], m.s_10_all[:n])
-        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
-        multiply(d_h_all, tanh_c_all, m.d_o_all[:n])
-        # s_5ₜ = 1 − oₜ
-        subtract(1, o_all, m.s_5_all[:n])
-        # s_8ₜ = oₜ ∘ s_5ₜ
-        multiply(o_all, m.s_5_all[:n], m.s_8_all[:n])
-        # ȯₜ = s_8ₜ ∘ ȧ_oₜ
-        multiply(m.s_8_all[:n], dot_a_o_all, m.dot_o_all[:n])
-        # s_9ₜ = ∂L/∂oₜ ∘ ȯₜ
-        multiply(m.d_o_all[:n], m.dot_o_all[:n], m.s_9_all[:n])
         # s_1ₜ = 1 − c̃ₜ²
         multiply(c_tilde_all, c_tilde_all, m.s_1_all[:n])
         subtract(1, m.s_1_all[:n], m.s_1_all[:n])
         # s_2ₜ = 1 − tanh(cₜ)²
         multiply(tanh_c_all, tanh_c_all, m.s_2_all[:n])
         subtract(1, m.s_2_all[:n], m.s_2_all[:n])
+        # s_3ₜ = 1 − iₜ
+        subtract(1, i_all, m.s_3_all[:n])
+        # s_6ₜ = iₜ ∘ s_3ₜ
+        multiply(i_all, m.s_3_all[:n], m.s_6_all[:n])
+        # i̇ₜ = s_6ₜ ∘ ȧ_iₜ
+        multiply(m.s_6_all[:n], dot_a_i_all, m.dot_i_all[:n])
+        # s_4ₜ = 1 − fₜ
+        subtract(1, f_all, m.s_4_all[:n])
+        # s_7ₜ = fₜ ∘ s_4ₜ
+        multiply(f_all, m.s_4_all[:n], m.s_7_all[:n])
+        # ḟₜ = s_7ₜ ∘ ȧ_fₜ
+        multiply(m.s_7_all[:n], dot_a_f_all, m.dot_f_all[:n])
         # c̃̇ₜ = s_1ₜ ∘ ȧ_c̃ₜ
         multiply(m.s_1_all[:n], dot_a_c_tilde_all, m.dot_c_tilde_all[:n])
+        # s_5ₜ = 1 − oₜ
+        subtract(1, o_all, m.s_5_all[:n])
+        # s_8ₜ = oₜ ∘ s_5ₜ
+        multiply(o_all, m.s_5_all[:n], m.s_8_all[:n])
+        # ȯₜ = s_8ₜ ∘ ȧ_oₜ
+        multiply(m.s_8_all[:n], dot_a_o_all, m.dot_o_all[:n])
         # ṫanh_cₜ = s_2ₜ ∘ ċₜ
         multiply(m.s_2_all[:n], dot_c_all, m.dot_tanh_c_all[:n])
         # ∂L/∂tanh(cₜ) = ∂L/∂hₜ ∘ oₜ
         multiply(d_h_all, o_all, m.d_tanh_c_all[:n])
+        # ∂L/∂oₜ = ∂L/∂hₜ ∘ tanh(cₜ)
+        multiply(d_h_all, tanh_c_all, m.d_o_all[:n])
         # ∂L/∂c̃ₜ = ∂L/∂cₜ ∘ iₜ
         multiply(d_c_all, i_all, m.d_c_tilde_all[:n])
+        # ∂L/∂fₜ = ∂L/∂cₜ ∘ cₜ₋₁
+        multiply(d_c_all, c_prev_all, m.d_f_all[:n])
+        # ∂L/∂iₜ = ∂L/∂cₜ ∘ c̃ₜ
+        multiply(d_c_all, c_tilde_all, m.d_i_all[:n])
         # ∂L̇/∂tanh_c_inₜ = ∂L/∂hₜ ∘ ȯₜ
         multiply(d_h_all, m.dot_o_all[:n], m.dot_d_tanh_c_in_all[:n])
         # ∂L̇/∂o_inₜ = ∂L/∂hₜ ∘ ṫanh_cₜ
         multiply(d_h_all, m.dot_tanh_c_all[:n], m.dot_d_o_in_all[:n])
+        # s_9ₜ = ∂L/∂oₜ ∘ ȯₜ
+        multiply(m.d_o_all[:n], m.dot_o_all[:n], m.s_9_all[:n])
         # ∂L̇/∂a_o_inₜ = s_8ₜ ∘ ∂L̇/∂o_inₜ + s_9ₜ ∘ s_5ₜ − s_9ₜ ∘ oₜ
         multiply(m.s_8_all[:n], m.dot_d_o_in_all[:n], m.dot_d_a_o_in_all[:n])
         multiply(m.s_9_all[:n], m.s_5_all[:n], m.buffer_1[:n])
@@ -954,6 +950,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         subtract(m.dot_d_a_stack_2_all[:n, 2], m.buffer_2[:n], m.dot_d_a_stack_2_all[:n, 2])
         # ∂L̇/∂f_inₜ = ∂L/∂cₜ ∘ ċₜ₋₁
         multiply(d_c_all, dot_c_prev_all, m.dot_d_f_in_all[:n])
+        # s_10ₜ = ∂L/∂fₜ ∘ ḟₜ
+        multiply(m.d_f_all[:n], m.dot_f_all[:n], m.s_10_all[:n])
         # ∂L̇/∂a_f_inₜ = s_7ₜ ∘ ∂L̇/∂f_inₜ + s_10ₜ ∘ s_4ₜ − s_10ₜ ∘ fₜ
         multiply(m.s_7_all[:n], m.dot_d_f_in_all[:n], m.dot_d_a_stack_2_all[:n, 1])
         multiply(m.s_10_all[:n], m.s_4_all[:n], m.buffer_2[:n])
@@ -962,6 +960,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         subtract(m.dot_d_a_stack_2_all[:n, 1], m.buffer_1[:n], m.dot_d_a_stack_2_all[:n, 1])
         # ∂L̇/∂i_inₜ = ∂L/∂cₜ ∘ c̃̇ₜ
         multiply(d_c_all, m.dot_c_tilde_all[:n], m.dot_d_i_in_all[:n])
+        # s_11ₜ = ∂L/∂iₜ ∘ i̇ₜ
+        multiply(m.d_i_all[:n], m.dot_i_all[:n], m.s_11_all[:n])
         # ∂L̇/∂a_i_inₜ = s_6ₜ ∘ ∂L̇/∂i_inₜ + s_11ₜ ∘ s_3ₜ − s_11ₜ ∘ iₜ
         multiply(m.s_6_all[:n], m.dot_d_i_in_all[:n], m.dot_d_a_stack_2_all[:n, 0])
         multiply(m.s_11_all[:n], m.s_3_all[:n], m.buffer_1[:n])
