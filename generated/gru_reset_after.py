@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 b9ea2d3715255a44
-# header     sha256 af598717dfbc62a2
+# body       sha256 03136dd22f81d080
+# header     sha256 555e8ce71f6f6188
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -82,6 +82,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     multiply(0.5, parameters["U_r"], U_stack[2 * H:])
     m.h_all[0] = state["h"]
     half = np.array(0.5, dtype)
+    buffer_1 = m.buffer_1
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -117,9 +118,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # h̃ₜ = tanh(a_h̃ₜ)
             tanh(h_tilde, h_tilde)
             # hₜ = hₜ₋₁ + zₜ ∘ (h̃ₜ − hₜ₋₁)
-            subtract(h_tilde, h_prev, h)
-            multiply(h, z, h)
-            add(h_prev, h, h)
+            subtract(h_tilde, h_prev, buffer_1)
+            multiply(buffer_1, z, buffer_1)
+            add(h_prev, buffer_1, buffer_1)
+            h[...] = buffer_1
     m.h_out[...] = m.h_all[1:]
     outputs = {"h": m.h_out}
     tape = Tape(
@@ -383,6 +385,7 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     m.dot_h_all[0] = tangent_state["h"]
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
+    buffer_5 = m.buffer_5
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -455,11 +458,12 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             multiply(r, dot_u_h_tilde, buffer_3)
             add(dot_a_h_tilde, buffer_3, dot_a_h_tilde)
             # ḣₜ = ȧ_zₜ ∘ k_hₜ + ḣₜ₋₁ ∘ k_h_2ₜ + ȧ_h̃ₜ ∘ k_h_3ₜ
-            multiply(dot_a_z, k_h, dot_h)
-            multiply(dot_h_prev, k_h_2, buffer_3)
-            add(dot_h, buffer_3, dot_h)
-            multiply(dot_a_h_tilde, k_h_3, buffer_4)
-            add(dot_h, buffer_4, dot_h)
+            multiply(dot_a_z, k_h, buffer_3)
+            multiply(dot_h_prev, k_h_2, buffer_4)
+            add(buffer_3, buffer_4, buffer_3)
+            multiply(dot_a_h_tilde, k_h_3, buffer_5)
+            add(buffer_3, buffer_5, buffer_3)
+            dot_h[...] = buffer_3
     return {
         "dot_a_z": m.dot_a_z_all,
         "dot_a_r": m.dot_a_r_all,
@@ -849,6 +853,7 @@ class _Forward:
         self.W_stack = np.empty((3 * H, D), dtype)
         self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H,), dtype)
+        self.buffer_1 = np.empty((B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.h_tilde_all = np.empty((T, B, H), dtype)
@@ -920,6 +925,7 @@ class _Tangents:
         self.buffer_2 = np.empty((self.block, B, 3 * H), dtype)
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
+        self.buffer_5 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((3 * H, H), dtype)
         self.dot_W_stack = np.empty((3 * H, D), dtype)
         self.dot_a_h_tilde_all = np.empty((T, B, H), dtype)

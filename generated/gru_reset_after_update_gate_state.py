@@ -8,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 cc77131ee64115ce
-# header     sha256 3a602656525df5f4
+# body       sha256 bd79922e9668eef6
+# header     sha256 cc8dd006d602ea5f
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -83,6 +83,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     multiply(0.5, parameters["U_r"], U_stack[2 * H:])
     m.h_all[0] = state["h"]
     half = np.array(0.5, dtype)
+    buffer_1 = m.buffer_1
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -118,9 +119,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # h̃ₜ = tanh(a_h̃ₜ)
             tanh(h_tilde, h_tilde)
             # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
-            subtract(h_prev, h_tilde, h)
-            multiply(h, z, h)
-            add(h_tilde, h, h)
+            subtract(h_prev, h_tilde, buffer_1)
+            multiply(buffer_1, z, buffer_1)
+            add(h_tilde, buffer_1, buffer_1)
+            h[...] = buffer_1
     m.h_out[...] = m.h_all[1:]
     outputs = {"h": m.h_out}
     tape = Tape(
@@ -388,6 +390,7 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     m.dot_h_all[0] = tangent_state["h"]
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
+    buffer_5 = m.buffer_5
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -458,11 +461,12 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             multiply(r, dot_u_h_tilde, buffer_3)
             add(dot_a_h_tilde, buffer_3, dot_a_h_tilde)
             # ḣₜ = ȧ_zₜ ∘ k_hₜ + ȧ_h̃ₜ ∘ k_h_2ₜ + zₜ ∘ ḣₜ₋₁
-            multiply(dot_a_z, k_h, dot_h)
-            multiply(dot_a_h_tilde, k_h_2, buffer_3)
-            add(dot_h, buffer_3, dot_h)
-            multiply(z, dot_h_prev, buffer_4)
-            add(dot_h, buffer_4, dot_h)
+            multiply(dot_a_z, k_h, buffer_3)
+            multiply(dot_a_h_tilde, k_h_2, buffer_4)
+            add(buffer_3, buffer_4, buffer_3)
+            multiply(z, dot_h_prev, buffer_5)
+            add(buffer_3, buffer_5, buffer_3)
+            dot_h[...] = buffer_3
     return {
         "dot_a_z": m.dot_a_z_all,
         "dot_a_r": m.dot_a_r_all,
@@ -854,6 +858,7 @@ class _Forward:
         self.W_stack = np.empty((3 * H, D), dtype)
         self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H,), dtype)
+        self.buffer_1 = np.empty((B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.h_tilde_all = np.empty((T, B, H), dtype)
@@ -923,6 +928,7 @@ class _Tangents:
         self.buffer_2 = np.empty((self.block, B, 3 * H), dtype)
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
+        self.buffer_5 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((3 * H, H), dtype)
         self.dot_W_stack = np.empty((3 * H, D), dtype)
         self.dot_a_h_tilde_all = np.empty((T, B, H), dtype)

@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 6d4d6fc9420fd165
-# header     sha256 eac053c3b01c9f7c
+# body       sha256 6947fadd3a90a7e5
+# header     sha256 19ce7c92d70b3c11
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -84,6 +84,7 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     half = np.array(0.5, dtype)
     a_stack_2 = m.a_stack_2
     a_stack_2_by_2 = m.a_stack_2.reshape(B, 2, H).transpose(1, 0, 2)
+    buffer_1 = m.buffer_1
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -118,9 +119,10 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # h̃ₜ = tanh(a_h̃ₜ)
             tanh(h_tilde, h_tilde)
             # hₜ = h̃ₜ + zₜ ∘ (hₜ₋₁ − h̃ₜ)
-            subtract(h_prev, h_tilde, h)
-            multiply(h, z, h)
-            add(h_tilde, h, h)
+            subtract(h_prev, h_tilde, buffer_1)
+            multiply(buffer_1, z, buffer_1)
+            add(h_tilde, buffer_1, buffer_1)
+            h[...] = buffer_1
     m.h_out[...] = m.h_all[1:]
     outputs = {"h": m.h_out}
     tape = Tape(
@@ -409,6 +411,7 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     dot_a_stack_2_part_2 = m.dot_a_stack_2[..., H:]
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
+    buffer_5 = m.buffer_5
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -483,11 +486,12 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             dot(dot_u_h_tilde, U_h.T, dot_a_h_tilde)
             add(dot_a_h_tilde_in, dot_a_h_tilde, dot_a_h_tilde)
             # ḣₜ = ȧ_zₜ ∘ k_hₜ + ȧ_h̃ₜ ∘ k_h_2ₜ + zₜ ∘ ḣₜ₋₁
-            multiply(dot_a_z, k_h, dot_h)
-            multiply(dot_a_h_tilde, k_h_2, buffer_3)
-            add(dot_h, buffer_3, dot_h)
-            multiply(z, dot_h_prev, buffer_4)
-            add(dot_h, buffer_4, dot_h)
+            multiply(dot_a_z, k_h, buffer_3)
+            multiply(dot_a_h_tilde, k_h_2, buffer_4)
+            add(buffer_3, buffer_4, buffer_3)
+            multiply(z, dot_h_prev, buffer_5)
+            add(buffer_3, buffer_5, buffer_3)
+            dot_h[...] = buffer_3
     return {
         "dot_a_z": m.dot_a_z_all,
         "dot_a_r": m.dot_a_r_all,
@@ -914,6 +918,7 @@ class _Forward:
         self.a_stack_2 = np.empty((B, 2 * H), dtype)
         self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H,), dtype)
+        self.buffer_1 = np.empty((B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.h_tilde_all = np.empty((T, B, H), dtype)
@@ -989,6 +994,7 @@ class _Tangents:
         self.buffer_2 = np.empty((self.block, B, 3 * H), dtype)
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
+        self.buffer_5 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((2 * H, H), dtype)
         self.dot_W_stack = np.empty((3 * H, D), dtype)
         self.dot_a_h_tilde_all = np.empty((T, B, H), dtype)

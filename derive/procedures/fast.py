@@ -311,8 +311,7 @@ class Fast(Places):
             operand = value_of(equation, lower)
             before = any(value.lag and value.like(lag=0) == target for value in equation.reads())
             if before and leaves(operand).count(out) != 1:  # what was handed on is read more than once, or in parts
-                whole = writer.borrow(operand)
-                writer.write(operand, whole)
+                writer.write(operand, whole := writer.borrow(operand))
                 writer.statements.append(copied(whole, out))
             else:
                 writer.write(operand, out, out if (before or self.is_consuming(equation)) and out in leaves(operand) else None)
