@@ -205,7 +205,7 @@ class Notation:
 
     def base(self, node: sp.MatrixExpr, shift: int) -> str:
         """What a mark is put on: an atom, a derivative in brackets, since in ∂L/∂Uᵀ the mark would be read as that of U."""
-        is_derivative = isinstance(node, Value) and node.kind not in ("primal", "tangent")
+        is_derivative = isinstance(node, Value) and node.marks[:1] not in ((), ("tangent",))
         return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
 
     def plus(self, terms: list[str]) -> str:

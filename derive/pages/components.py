@@ -292,11 +292,15 @@ class Components:
                 raise self.source.error(node.span, what, todo)
 
     def refuse_unbound(self, entry: Entry) -> None:
-        """Raises PageError where what has components elsewhere carries such a letter, and nothing binds it."""
+        """Raises PageError where what has components elsewhere carries such a letter, and nothing binds it; so where what has a time
+        carries one that a sum of the same formula binds, `\\sum_i x_{t,i} + y_{t,i}`."""
+        bound = bound_letters(entry.right)
         for node in (*entry.targets, entry.right):
             for one in outside(node):
                 inner, indices = self.split(one, self.letters)
-                if indices and self.symbol(inner) in self.uses:
+                symbol = self.symbol(inner) if indices else None
+                beside = symbol is not None and node is entry.right and self.times[symbol] and not bound.isdisjoint(indices)
+                if symbol in self.uses or beside:
                     written = self.source.written(one.span)
                     what = f"`{written}` carries the index {indices[0]}, which no sum binds and no left side has: expected one of both."
                     todo = f"Write {indices[0]} at the left side too, or put what a sum is taken over into brackets."

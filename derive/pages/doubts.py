@@ -14,9 +14,11 @@ from derive.pages.core import (
     Add,
     Call,
     Concat,
+    Const,
     Core,
     Definition,
     MatMul,
+    Power,
     Product,
     Ref,
     Turned,
@@ -29,6 +31,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
+from derive.pages.open_symbols import open_symbol
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, is_inner, products
 from derive.pages.turned import plain_of
@@ -165,6 +168,38 @@ def refuse_series_of_matrices(names: Names, kinds: Kinds) -> None:
                     "Neither is read: give the matrix that is meant a symbol; `\\odot` multiplies the function of each element."
                 )
                 raise names.source.error(function.span, what, todo)
+
+
+def refuse_ones_in_products(names: Names, kinds: Kinds) -> None:
+    """`(1 - k k^\\top) S`, `(1 - A) h`: raises PageError where a matrix to which a plain number is added is a factor of a matrix product,
+    as the number may be meant for each element, or times the identity; and where a parameter in upper case may be such a matrix."""
+    named = {one.name: one.body for one in kinds.definitions}
+    for product, run in products(kinds):
+        several = sum(kinds.kind(item) != NUMBER for item in run) > 1
+        for item in run if several else ():
+            factor = named.get(item.name, item) if isinstance(item, Ref) and item.lag == 0 else item
+            while isinstance(factor, (Turned, Power)):
+                factor = factor.body
+            number = next((one for one in factor.terms if isinstance(one, Const)), None) if isinstance(factor, Add) else None
+            if not isinstance(factor, Add) or number is None:
+                continue
+            if kinds.kind(factor) == MATRIX:
+                raise ones_or_identity(names, factor, number)
+            for term in factor.terms if kinds.kind(factor) == VECTOR else ():
+                if (
+                    isinstance(term, Ref)
+                    and kinds.is_parameter(term.name)
+                    and names.is_free(term.name)
+                    and not is_small(term.name)
+                ):
+                    raise open_symbol(names, term.name, term, product.span, frozenset({VECTOR, MATRIX}), ())
+
+
+def ones_or_identity(names: Names, factor: Add, number: Const) -> PageError:
+    written, one = names.source.written(factor.span), names.source.written(number.span)
+    what = f"`{one}` in `{written}`, a factor of a matrix product, can be read in two ways: expected the identity, or ones everywhere."
+    todo = "Write `I` for the identity; ones everywhere are read in elementwise products alone, `\\odot`."
+    return names.source.error(factor.span, what, todo)
 
 
 def read_in(node: Core) -> set[str]:

@@ -44,6 +44,7 @@ from derive.pages.doubts import (
     refuse_identity,
     refuse_inner_products,
     refuse_matrices_of_steps,
+    refuse_ones_in_products,
     refuse_series_of_matrices,
     refuse_sums_of_inner_products,
     refuse_tensors,
@@ -263,6 +264,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
         refuse_open_symbols(names, definitions, kinds, frozenset({*known.dims, *contraction.kinds, *inputs}))
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_series_of_matrices(names, kinds)
+    refuse_ones_in_products(names, kinds)
     refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
     refuse_sums_of_inner_products(names, kinds)

@@ -101,6 +101,12 @@ def test_the_peephole_lstm_reads_as_the_slides_do() -> None:
     assert re.search(r"∂L/∂hₜ ∘ oₜ ∘ \(1 − tanh\(cₜ\)²\)", text)
 
 
+def test_a_moving_derivative_is_transposed_in_brackets() -> None:
+    notation, moving = Notation(), sequence("h", H).like(marks=("cotangent", "tangent"))
+    assert notation.base(moving, 0) == "(∂L̇/∂hₜ)"
+    assert "(" not in notation.base(sequence("h", H).like(marks=("tangent",)), 0)
+
+
 def test_slopes_are_written_in_the_outputs() -> None:
     for name in KEPT:
         text = shown(name)

@@ -155,6 +155,7 @@ ASKED = {
     r"$$h_t = h_{t-1} + \sum_{j=1}^{N} x_{t,j} x_t + N u_t$$": "`N` is the size of what is summed, and stands as a factor",
     r"$$h_t = h_{t-1} + \langle x_t \rangle$$": "expected a mean, or a bracket",
     r"$$s_t = \sum_j x_{t,j}, \quad h_t = x_{t,j} h_{t-1}$$": "carries the index j, which no sum binds",
+    r"$$s_t = \sum_j x_{t,j} + y_{t,j}, \quad h_t = s_t h_{t-1} + x_t$$": "`y_{t,j}` carries the index j, which no sum binds",
     r"$$h_{t,i} = \sum_j W_{ij} x_{t,j} + b_t$$ $$b_t = V x_t$$": "stands without the index i",
 }
 

@@ -135,3 +135,21 @@ def test_hostile_text_takes_bounded_memory(name):
 @pytest.mark.parametrize("left", [r"\frac{dx}{dt}", r"\tau \frac{\mathrm{d} x(t)}{\mathrm{d} t}"])
 def test_a_differential_equation_is_asked_for_as_a_step(left):
     assert "A differential equation is written as a step" in message(f"$${left} = -x + W r$$")
+
+
+@pytest.mark.parametrize(
+    "factor", [r"(1 - k_t k_t^\top)", r"(\mathbb{1} - \beta_t k_t k_t^\top)", "A_t", r"(1 - k_t k_t^\top)^2"]
+)
+def test_a_number_added_to_a_factor_of_a_matrix_product_is_asked_about(factor):
+    page = r"$$k_t = W x_t, \beta_t = w^\top x_t$$ $$A_t = 1 + k_t k_t^\top$$ $$y_t = A_t \odot S_{t-1}$$"
+    page += r"$$S_t = S_{t-1} F + k_t x_t^\top$$"
+    assert "expected the identity, or ones everywhere" in message(page.replace("F", factor))
+    assert read("page.md", text=page.replace("F", r"\odot " + factor.replace("^2", "")))
+
+
+def test_a_capital_in_a_sum_with_a_number_beside_a_vector_is_asked_about():
+    page = r"$$h_t = \tanh((1 - A) h_{t-1} + W x_t)$$"
+    assert "expected to know whether A is a vector or a matrix" in message(page)
+    assert "expected the identity, or ones everywhere" in message(page, let={"A": "matrix"})
+    assert read("page.md", text=page, let={"A": "vector"})
+    assert read("page.md", text=page.replace(") h", r") \odot h"))
