@@ -45,7 +45,9 @@ class Second:
         known = {*self.tangent.results, *self.backward.results}
         programs = (self.tangent, self.backward, self.moved)
         shifted = [value.like(lag=0) for one in programs for value in one.given if value.lag and value.marks]
-        return all(one.carries for one in programs) and all(value in known for value in shifted)
+        defined = {value for one in programs for value in one.defined() if value.marks}
+        missing = [v for one in programs for v in one.given if v.like(lag=0) in defined and v.like(lag=0) not in known]
+        return all(one.carries for one in programs) and all(value in known for value in shifted) and not missing
 
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
