@@ -51,10 +51,12 @@ class Second:
 
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
-    """The programs of second order over what the tape holds; None where there is no recurrence, or where one of them reads another step
-    of what no other one hands over.
+    """The programs of second order over what the tape holds; None where something stands outside of the recurrence, or where one of them
+    reads what no other one hands over.
     """
     plain = derivation.forward
+    if any(place != "step" for place in plain.places.values()):
+        return None
     whole = run([apart], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
     shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]
