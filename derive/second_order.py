@@ -45,14 +45,18 @@ class Second:
         known = {*self.tangent.results, *self.backward.results}
         programs = (self.tangent, self.backward, self.moved)
         shifted = [value.like(lag=0) for one in programs for value in one.given if value.lag and value.marks]
-        return all(one.carries for one in programs) and all(value in known for value in shifted)
+        defined = {value for one in programs for value in one.defined() if value.marks}
+        missing = [v for one in programs for v in one.given if v.like(lag=0) in defined and v.like(lag=0) not in known]
+        return all(one.carries for one in programs) and all(value in known for value in shifted) and not missing
 
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
-    """The programs of second order over what the tape holds; None where there is no recurrence, or where one of them reads another step
-    of what no other one hands over.
+    """The programs of second order over what the tape holds; None where something stands outside of the recurrence, or where one of them
+    reads what no other one hands over.
     """
     plain = derivation.forward
+    if any(place != "step" for place in plain.places.values()):
+        return None
     whole = run([apart], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
     shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]

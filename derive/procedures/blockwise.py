@@ -259,7 +259,7 @@ class Backward(Fast):
         for equation in self.program.at("after"):
             if equation.accumulate:
                 after += [Comment(self.around.comment(equation)), *self.total(equation)]
-            elif equation.target in self.results:
+            elif equation.target in self.results and equation.target not in self.program.readers:
                 after += [Comment(self.around.comment(equation)), *self.gradient(equation)]
             else:
                 between += self.over_steps(equation)
@@ -293,7 +293,8 @@ class Backward(Fast):
     def kept_results(self) -> list[Statement]:
         """Gradients that are there before the loop, or that it makes, copied out."""
         found: list[Statement] = []
-        for equation in self.program.at("before", "step"):
+        last = [equation for equation in self.program.at("after") if equation.target in self.program.readers]
+        for equation in (*self.program.at("before", "step"), *last):
             target = equation.target
             if target in self.results and "cotangent" in target.marks and target.timed:
                 out = steps(self.result(target), START, STOP)
