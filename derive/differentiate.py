@@ -36,6 +36,10 @@ GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
 
 
+class NoMatrix(DeriveError):
+    """An expression whose derivative with respect to a vector isn't a matrix."""
+
+
 class RuleError(DeriveError):
     """A node without a rule."""
 
@@ -196,7 +200,7 @@ def jacobian(forward: Program) -> Program:
 
     The tangent of a value with respect to one state becomes a matrix, `u ∘ v̇` becomes diag(u) V̇. Each term keeps its reason, so that a
     path through the step can be followed. Results: the blocks d(state)/d(previous state), row by row; blocks that are 0 have no terms.
-    A program without equations where a matrix differs from step to step: its derivative is no matrix.
+    A program without equations where a matrix or a row differs from step to step: its derivative is no matrix.
     """
     if any(value.timed and rank(value) == 2 for value in (*forward.given, *forward.defined())):
         return Program("jacobian", (), forward.given, ())
@@ -209,7 +213,10 @@ def jacobian(forward: Program) -> Program:
     for equation in tangent(forward).equations:
         value = equation.target.like(marks=())
         for wrt in before:
-            terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
+            try:
+                terms = [Term(part, term.reason) for term in equation.terms for part in summands(widen(term.value, wrt, known))]
+            except NoMatrix:
+                return Program("jacobian", (), forward.given, ())
             terms = like_terms(terms)
             if terms or value in states:
                 block = value.like(cols=wrt.shape[0], marks=(f"jacobian:{wrt.name}",))
@@ -223,6 +230,8 @@ def jacobian(forward: Program) -> Program:
 
 def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.MatrixExpr]) -> sp.MatrixExpr:
     """An expression linear in tangents, with each tangent replaced by its matrix of derivatives with respect to one state."""
+    if rank(node) == 2 and any(value.kind == "tangent" and value.timed for value in values_in(node)):
+        raise NoMatrix(f"the tangent of {node} is a row or a matrix: its derivative is no matrix.")
     match node:
         case Value(kind="tangent"):
             return known.get((node.like(marks=()), wrt), Zeros(node.shape[0], wrt.shape[0]))
