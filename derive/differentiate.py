@@ -230,7 +230,10 @@ def jacobian(forward: Program) -> Program:
 
 def widen(node: sp.MatrixExpr, wrt: Value, known: dict[tuple[Value, Value], sp.MatrixExpr]) -> sp.MatrixExpr:
     """An expression linear in tangents, with each tangent replaced by its matrix of derivatives with respect to one state."""
-    if rank(node) == 2 and any(value.kind == "tangent" and value.timed for value in values_in(node)):
+    moving = [value for value in values_in(node) if value.kind == "tangent"]
+    if moving and not any(value.timed for value in moving):
+        return Zeros(node.shape[0], wrt.shape[0])  # what parameters make doesn't depend on the state
+    if moving and rank(node) == 2:
         raise NoMatrix(f"the tangent of {node} is a row or a matrix: its derivative is no matrix.")
     match node:
         case Value(kind="tangent"):
