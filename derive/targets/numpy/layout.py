@@ -113,5 +113,19 @@ def joined_lines(piece: Joined, indent: str, start: str, end: str, inside: bool)
         else:
             found.append(last)
         if max(map(len, found)) <= WIDTH:
-            break
-    return found
+            return found
+    return all_broken(piece, indent, start, end)
+
+
+def all_broken(piece: Joined, indent: str, start: str, end: str) -> list[str]:
+    """Broken in every part that can be: for lines that one break leaves too long."""
+    found: list[str] = []
+    line = indent + start
+    for part in piece.parts:
+        if isinstance(part, Bracket) and part.items:
+            found.append(line + part.open)
+            found += [one for item in part.items for one in lines(item, indent + STEP, "", "" if part.one else ",", True)]
+            line = indent + part.close
+        else:
+            line += flat(part)
+    return [*found, line + end]
