@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 2791410ab3c49cb1
-# header     sha256 d1b959fc1a347092
+# body       sha256 4065628c00ffb245
+# header     sha256 986da902b8041af8
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -1249,8 +1249,8 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is."""
-    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."

@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 68921b7c7c64b63c
-# header     sha256 3488a91377aae8f2
+# body       sha256 53550bbad542aaa6
+# header     sha256 ba4ca65fdb12d601
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -1522,8 +1522,8 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is."""
-    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."

@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 8cbc49b9de584610
-# header     sha256 762c52118f0f8735
+# body       sha256 9216d0c007647ae9
+# header     sha256 e3e2f77c3cdc4362
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -581,8 +581,8 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is."""
-    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."

@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 bc91c9db14a95488
-# header     sha256 8ec6bd9ca5b48203
+# body       sha256 f6fc7459a51b03af
+# header     sha256 c956bdd71a8b3ccf
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -571,8 +571,8 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is."""
-    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."

@@ -911,3 +911,13 @@ def test_a_wrong_concatenated_size_is_refused(name: str) -> None:
     wide = next(n for n, dims in module.PARAMETERS.items() if "+" in dims[1])
     parameters = {**call.parameters, wide: np.zeros((3, 99))}
     refused("forward", f"parameters[{wide!r}]: wrong shape", lambda: module.forward(parameters, call.inputs))
+
+
+def test_a_step_of_descent_on_a_learned_number_gives_what_the_next_call_takes() -> None:
+    """Arithmetic on an array without dimensions gives NumPy's number, not an array."""
+    module = kernel("one_number")
+    call = draw(module)
+    gradients = args.backward(module, call)
+    moved = {name: array - 0.1 * gradients[0, name] for name, array in call.parameters.items()}
+    assert any(isinstance(array, np.generic) for array in moved.values())
+    assert args.backward(module, Call(moved, call.inputs, call.state, call.cotangents)).keys() == gradients.keys()

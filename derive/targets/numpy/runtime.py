@@ -101,8 +101,8 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is."""
-    is_array, kind = isinstance(array, np.ndarray), type(array).__name__
+    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
             f"{where}: {label} is no array: expected a NumPy array, got {kind}. Convert it with np.asarray."
