@@ -188,7 +188,7 @@ def test_strided_and_fortran_ordered_arrays_are_taken(name: str) -> None:
         ("inputs", "z", np.zeros((4, 3, 1)), "inputs['z']: wrong shape: expected (T, B), got (4, 3, 1)"),
         ("state", "s", np.zeros(4), "state['s']: wrong shape: expected (B = 3,), got (4,)"),
         ("parameters", "gain", 1.5, "parameters['gain'] is no array"),
-        ("parameters", "gain", np.float32(1.5), "parameters['gain'] is no array"),
+        ("parameters", "gain", np.float32(1.5), "parameters['gain']: mixed dtypes"),
         ("parameters", "gain", np.zeros((), np.float32), "parameters['gain']: mixed dtypes"),
     ],
 )
