@@ -103,11 +103,15 @@ def page_parser() -> argparse.ArgumentParser:
 
 def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     """NAME=WHAT words, several of them in one between semicolons, as a mapping. Raises DeriveError."""
-    words = [part for word in words for part in word.split(";") if part.strip()]
-    for word in words:
-        if not word.partition("=")[2].strip() or not word.partition("=")[0].strip():
+    said: dict[str, str] = {}
+    for word in [part for given in words for part in given.split(";") if part.strip()]:
+        name, value = word.partition("=")[0].strip(), word.partition("=")[2].strip()
+        if not name or not value:
             raise DeriveError(f"derive: --{option} {word}: expected NAME=WHAT, got `{word}`. Write it as in --{option} f=tanh.")
-    return {word.partition("=")[0].strip(): word.partition("=")[2].strip() for word in words}
+        if said.setdefault(name, value) != value:
+            both = f"`{name}` as `{said[name]}` and as `{value}`"
+            raise DeriveError(f"derive: --{option} says two things of one name: expected one, got {both}. Leave one out.")
+    return said
 
 
 def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], list[DeriveError]]:

@@ -45,9 +45,11 @@ class Declared:
         return {name for sizes in self.dims.values() for size in sizes for name in re.findall(r"[A-Za-z]\w*", size)}
 
     def say(self, name: str, value: str, wrong: Wrong) -> None:
-        """Take one declaration in. Raises PageError on one that says nothing."""
+        """Take one declaration in, in place of an earlier one of the same name. Raises PageError on one that says nothing."""
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
+        for earlier in (self.functions, self.numbers, self.kinds):
+            earlier.pop(name, None)
         if (name.lower(), value.lower()) == ("gelu", "erf"):
             self.functions[name] = "gelu_erf"
             return
@@ -89,21 +91,39 @@ def plain_name(text: str) -> str:
 
 
 def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
-    """The declarations of a page, then those of the command line, which win."""
+    """The declarations of a page, the deeper heading's in place of those above, then those of the command line, which win.
+
+    Raises PageError, also where one comment, or the command line, says two things of one name.
+    """
     known = Declared()
     for start, end in spans:
-        at = start
+        at, here = start, dict[str, str]()
         for piece in re.split(r"([;\n])", source.text[start:end]):
-            take(source, known, piece, at)
+            take(source, known, here, piece, at)
             at += len(piece)
+    here = {}
     for name, value in let.items():
+        refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
         known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
+    here = {}
     for name, value in dims.items():
+        refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
         known.dim(name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
     return known
 
 
-def take(source: Source, known: Declared, piece: str, at: int) -> None:
+def refuse_contradiction(here: dict[str, str], name: str, value: str, wrong: Wrong) -> None:
+    """Take a name and what is said of it into `here`, what one place has said so far. Raises PageError where it said something else."""
+    value = value.strip()
+    before = here.setdefault(plain_name(name), value)
+    if before != value:
+        raise wrong(
+            f"`{name.strip()[:30]}` is declared as `{before[:30]}` and as `{value[:30]}`: expected one.", "Leave one out."
+        )
+
+
+def take(source: Source, known: Declared, here: dict[str, str], piece: str, at: int) -> None:
+    """Take one declaration of a page in; `here` is what its comment has said so far."""
     text = piece.strip(" \t,;\n")
     if not text or text.startswith("#"):
         return
@@ -116,6 +136,7 @@ def take(source: Source, known: Declared, piece: str, at: int) -> None:
 
     if not sign:
         raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
+    refuse_contradiction(here, name, value, wrong)
     if name.split()[:1] == ["dim"]:
         known.dim(name.split(maxsplit=1)[-1], value, wrong)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from derive.errors import DeriveError
 from derive.pages import PageError, read
 from derive.sources import page_cells, page_parser
 
@@ -147,6 +148,48 @@ def test_declarations_of_a_call_stand_between_semicolons(tmp_path):
     assert not refused
     assert cells[0].reading.equations == ("hₜ = 0.9 hₜ₋₁ + tanh(w ∘ xₜ)",)
     assert {row.symbol: row.shape for row in cells[0].reading.rows}["w"] == ("N",)
+
+
+OPEN = "$$h_t = \\tanh(W x_t + \\alpha U h_{t-1})$$\n"
+
+
+@pytest.mark.parametrize(("on_the_page", "called", "parameters"), [
+    ("0.5", "number", ("alpha", "W", "U")), ("number", "0.5", ("W", "U")), ("vector", "number", ("alpha", "W", "U")),
+])  # fmt: skip
+def test_the_command_line_wins_over_the_page(on_the_page, called, parameters):
+    one = read("page.md", text=f"<!-- derive: alpha = {on_the_page} -->\n\n{OPEN}", let={"alpha": called}).cells[0]
+    assert {value.name for value in one.cell.parameters} == set(parameters)
+    assert one.reading.equations == read("page.md", text=OPEN, let={"alpha": called}).cells[0].reading.equations
+
+
+def test_a_deeper_heading_wins_over_the_page():
+    text = f"<!-- derive: alpha = 0.5 -->\n\n# First\n\n{OPEN}\n# Second\n<!-- derive: alpha = number -->\n\n{OPEN}"
+    first, second = read("page.md", text=text).cells
+    assert "0.5" in first.reading.equations[0]
+    assert "α" in second.reading.equations[0]
+
+
+@pytest.mark.parametrize("said", ["alpha = number; alpha = 0.5", "alpha = 0.5\n\\alpha = 0.6", "dim x = N; dim x = M"])
+def test_a_comment_that_says_two_things_of_one_name_is_refused(said):
+    with pytest.raises(PageError, match=r"page.md:\d: `.*` is declared as `.*` and as `.*`: expected one"):
+        read("page.md", text=f"<!-- derive: {said} -->\n\n{OPEN}")
+
+
+@pytest.mark.parametrize("words", [
+    ["--let", "alpha=number; alpha=0.5"], ["--let", "alpha=number", "--let", "alpha=0.5"], ["--let", r"alpha=0.5; \alpha=0.6"],
+    ["--let", "alpha=0.5", "--dim", "x=N; x=M"],
+])  # fmt: skip
+def test_a_call_that_says_two_things_of_one_name_is_refused(words, tmp_path):
+    (tmp_path / "page.md").write_text(OPEN)
+    with pytest.raises(DeriveError, match="expected one"):
+        page_cells(str(tmp_path / "page.md"), page_parser().parse_args(words))
+
+
+def test_a_call_may_say_one_thing_twice(tmp_path):
+    (tmp_path / "page.md").write_text(OPEN)
+    cells, refused = page_cells(str(tmp_path / "page.md"), page_parser().parse_args(["--let", "alpha=0.5; alpha=0.5"]))
+    assert cells
+    assert not refused
 
 
 def test_the_hint_of_an_unknown_function_proposes_none():
