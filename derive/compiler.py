@@ -4,7 +4,7 @@ equations -> Cell             `derive.cell`            roles and shapes, checked
 Cell -> Program               `derive.cell.flatten`    forward, one operation per name
 Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
 Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
-Program -> Program            `derive.passes` (SCHEDULE)  stacked, hoisted, deferred
+Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: products stacked, coefficients hoisted out of the loop
 Program -> Procedure          `derive.procedures`      arrays, calls and loops: by the textbook's policy or by the fast one
 Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
 """
@@ -34,7 +34,7 @@ from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
 BUFFERS = "buffers"
-"""Not a pass over a program but a way to print it: into arrays that are made once. """
+"""Not a pass over a program but a policy of its procedures: into arrays that are made once."""
 
 FAST = (*SCHEDULE, BUFFERS)
 """The schedule of the kept kernels. The plain one, the textbook's, is the empty tuple."""
@@ -67,20 +67,23 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
-    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order.
-
-    The textbook's, without passes, is that of every cell that has numbers or matrices of each step, or learned numbers.
-    """
+    """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
-    if is_textbook(derivation, passes):
-        scheduled, tape = plain(derivation)
-        body = textbook(derivation, scheduled, tape)
-    else:
-        scheduled, tape = schedule(derivation, [name for name in passes if name != BUFFERS])
-        body = (fast if BUFFERS in passes else textbook)(derivation, scheduled, tape)
+    programs, tape, used = scheduled(derivation, passes)
+    body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
     ast.parse(body)
     options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
-    return header(derivation, cost_lines(scheduled, tape), body, options) + body
+    return header(derivation, cost_lines(programs, tape), body, options) + body
+
+
+def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
+    """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used).
+
+    The textbook's kernel uses none; it is that of every cell that the passes don't serve (`is_textbook`).
+    """
+    if is_textbook(derivation, passes):
+        return *plain(derivation), ()
+    return *schedule(derivation, [name for name in passes if name != BUFFERS]), passes
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
@@ -92,7 +95,8 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector or a parameter is a number."""
+    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector, a parameter is a number, or a
+    sum over elements stands."""
     equations = derivation.forward.equations
     values = {value for equation in equations for value in (equation.target, *equation.reads())}
     has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)

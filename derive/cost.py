@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import sympy as sp
 
+from derive.derivation import Derivation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.procedures.stages import stages
 from derive.program import Program
 from derive.reductions import OverElements
 from derive.schedule import LOOPS
-
-if TYPE_CHECKING:
-    from derive.derivation import Derivation
 
 
 def count(node: sp.MatrixExpr) -> sp.Expr:
@@ -83,24 +81,21 @@ def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
     return lines
 
 
-def report(derivation: Derivation, passes: tuple[str, ...]) -> list[str]:
-    """What `--cost` prints: the cost of a step, and the memory of the tape as a formula in T, B and the dimensions."""
-    from derive.compiler import BUFFERS, is_textbook, plain, schedule
-
-    is_plain = is_textbook(derivation, passes)
-    scheduled, tape = plain(derivation) if is_plain else schedule(derivation, [name for name in passes if name != BUFFERS])
+def report(derivation: Derivation, tape: list[Value], passes: Sequence[str]) -> list[str]:
+    """What `--cost` prints of what `compiler.scheduled` gives: the cost of a step, and the memory of the tape as a formula in T, B and
+    the dimensions."""
     cell = derivation.cell
     each = polynomial(saved(tape, cell.inputs))
     states = polynomial(sp.Add(*[count(state) for state in cell.states]))
-    loops = [f"{in_loops(program, is_plain)} equations in the loop" for program in (scheduled.forward, scheduled.backward)]
+    loops = [f"{in_loops(program, not passes)} equations in the loop" for program in (derivation.forward, derivation.backward)]
     return [
         cell.command,
-        *cost_lines(scheduled, tape),
+        *cost_lines(derivation, tape),
         "tape, in numbers, beside the caller's arrays:",
         f"    T B ({each})",
         f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",
         "schedule:",
-        f"    {'plain' if is_plain else ', '.join(passes)}",
+        f"    {', '.join(passes) or 'plain'}",
         f"    forward  {loops[0]}",
         f"    backward {loops[1]}",
     ]
