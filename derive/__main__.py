@@ -305,7 +305,7 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
 
 def verified(text: str, cell: Cell) -> Any:
     """The comparison of a kernel that is not yet in its place."""
-    from verify.kept import compare_text
+    from verify.examination import compare_text
 
     return compare_text(text, cell)
 

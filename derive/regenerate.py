@@ -90,7 +90,7 @@ def one(project: Project, name: str, text: str, force: bool, no_verify: bool) ->
 
 def passes(cell: Cell, text: str, shown: str) -> bool:
     """Whether a kernel passes verification; says so where it doesn't."""
-    from verify.kept import compare_text
+    from verify.examination import compare_text
 
     report = compare_text(text, cell)
     if not report.passed:

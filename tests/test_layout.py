@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def imports(file: str) -> set[str]:
             constants = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
             found |= {name for name in constants if isinstance(name, str)}
     return found
+
+
+def module_of(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def needs(file: str, modules: set[str]) -> set[str]:
+    """The modules among some that a file needs, also late or for types alone; a package only where it is asked for a name of its own."""
+    found = imports(file) & modules
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)} - {module_of(file)}
 
 
 def roots(file: str) -> set[str]:
@@ -98,3 +109,14 @@ def test_what_is_slow_is_imported_late() -> None:
     program = f"import sys, derive.__main__; print([name for name in {slow!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_no_module_is_in_an_import_circle() -> None:
+    house = files("derive", "verify")
+    modules = {module_of(file) for file in house}
+    TopologicalSorter({module_of(file): needs(file, modules) for file in house}).prepare()
+
+
+def test_late_imports_count_for_circles() -> None:
+    late = {"derive.keep", "derive.compiler", "derive.sources"}
+    assert late <= needs("verify/kept.py", {module_of(file) for file in files("derive", "verify")})

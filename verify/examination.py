@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify import against, behaviour, central, compare, continuation, gradients, refusals, second_order, sizes, tangents
+from verify import against, behaviour, central, compare, continuation, gradients, kept, refusals, second_order, sizes, tangents
 from verify.bookkeeping import bookkeeping, followed
 from verify.compare import Row, called, fault
 from verify.contract import Contract, broken, contract_of, guarded
@@ -21,7 +21,7 @@ from verify.explaining import Explaining
 from verify.findings import FAIL, NUMBERS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
-from verify.kernel import Kernel, one_line
+from verify.kernel import Kernel, load_text, one_line
 from verify.model import Model, model_of
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.sizes import check_names as check_sizes
@@ -139,15 +139,19 @@ def check(
     contract: whether a promise that is not kept fails the kernel too, wrong numbers or not. batch_first: whether its arrays are (B, T, n).
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
-    from verify.kept import model_for, module_of
-
-    module, shown = module_of(kernel, name)
+    module, shown = kept.module_of(kernel, name)
     wrapped = Kernel(module, shown, batch_first)
-    model = model_for(against, names)
+    model = kept.model_for(against, names)
     if model is not None:
         model.check_names(wrapped, shown)
     check_sizes(wrapped, sizes)
     return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes).report()
+
+
+def compare_text(text: str, cell: Cell) -> Report:
+    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too."""
+    kernel = load_text(text, f"{cell.name}.py")
+    return check(kernel, name=cell.name, hand=kept.handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
 
 @dataclass
@@ -208,9 +212,7 @@ class Examination:
     @cached_property
     def recognised(self) -> Model | None:
         """The built-in cell that the kernel shows itself to be."""
-        from verify.kept import recognised
-
-        return recognised(self.kernel, self.evidences)
+        return kept.recognised(self.kernel, self.evidences)
 
     # ---- data
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verify import central, compare, differences, gradients
+from verify import central, compare, differences, gradients, kept
 from verify.block_cause import simple
 from verify.cause import Inquiry
 from verify.diagnosis import Diagnosis, diagnosed
@@ -99,9 +99,7 @@ class Explaining:
     @property
     def namesakes(self) -> Iterable[Model]:
         """The built-in cells of the kernel's names: one of them may be what its forward pass was meant to be."""
-        from verify.kept import namesakes
-
-        return namesakes(self.kernel)
+        return kept.namesakes(self.kernel)
 
     def agreement(self, block: str) -> str:
         """Which routes agree on a block of the ordinary data, by trying."""

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derive.errors import DeriveError
-from verify.examination import Report, check
 from verify.handwritten import CASES
 from verify.kernel import Kernel, KernelError, checked, load, load_text
 from verify.relations import relations
 
 if TYPE_CHECKING:
-    from derive.cell import Cell
     from verify.evidence import Evidence
     from verify.model import Model
 
@@ -49,12 +47,6 @@ def handwritten_for(name: str, kernel: Any) -> Any | None:
     if case is None or set(case.parameters) != set(kernel.PARAMETERS) or set(case.states) != set(kernel.STATES):
         return None
     return case
-
-
-def compare_text(text: str, cell: Cell) -> Report:
-    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too."""
-    kernel = load_text(text, f"{cell.name}.py")
-    return check(kernel, name=cell.name, hand=handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
 
 def candidates(words: Sequence[str], unread: list[DeriveError] | None = None) -> list[Candidate]:

@@ -27,7 +27,7 @@ from verify.against import Stated
 from verify.data import ORDINARY, draw
 from verify.equations import Equations
 from verify.evidence import Evidence
-from verify.kept import compare_text
+from verify.examination import compare_text
 from verify.kernel import Kernel
 from verify.model import model_of
 
