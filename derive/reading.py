@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from derive.notation import width
 
 if TYPE_CHECKING:
-    from derive.pages.page import PageCell
+    from derive.pages.one_cell import PageCell
 
 
 def text(found: PageCell, equations: bool) -> str:

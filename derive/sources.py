@@ -16,7 +16,7 @@ from derive.cells import registry
 from derive.errors import DeriveError
 
 if TYPE_CHECKING:
-    from derive.pages.page import PageCell
+    from derive.pages.one_cell import PageCell
 
 PAGE_SUFFIXES = {".md", ".markdown", ".tex", ".txt"}
 
