@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 4065628c00ffb245
-# header     sha256 986da902b8041af8
+# body       sha256 547ee27d697b9dcf
+# header     sha256 d66d4c8af41be348
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -1249,7 +1249,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

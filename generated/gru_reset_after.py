@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 2d5bf20a8cb74032
-# header     sha256 6c607c4c19ddd85f
+# body       sha256 ec3f57b45df0a789
+# header     sha256 c408f760c41a04bf
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -1156,7 +1156,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

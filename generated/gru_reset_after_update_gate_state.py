@@ -8,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 afa2b2f4f9aa501c
-# header     sha256 f0dbc2d2732c2509
+# body       sha256 f57ef39b29559d89
+# header     sha256 6c9dee5c5a1432d9
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -1153,7 +1153,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

@@ -7,8 +7,8 @@
 #
 # equations  sha256 37615f805cd7beec
 # derivation sha256 1e45cd5d901d017e
-# body       sha256 23fabbd5f1f1b3ca
-# header     sha256 9293c54079e6f65d
+# body       sha256 1e85a20afdb6cfbe
+# header     sha256 6d5cb09882eeff24
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -1235,7 +1235,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 43f239a55cdc7717
-# header     sha256 f52b7bd1c4497153
+# body       sha256 875ad2a4076c6be5
+# header     sha256 6e5d8b3544ad8d91
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 26 H elementwise operations
@@ -1283,7 +1283,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

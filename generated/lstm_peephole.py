@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 53550bbad542aaa6
-# header     sha256 ba4ca65fdb12d601
+# body       sha256 1044d868bf53495a
+# header     sha256 95a00a4576dedc62
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -1522,7 +1522,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

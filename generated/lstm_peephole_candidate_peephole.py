@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 ad3dd077d42c589f
-# header     sha256 620d89fb98f44f69
+# body       sha256 766bf608941ad94c
+# header     sha256 82bca69d982d160a
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -1542,7 +1542,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

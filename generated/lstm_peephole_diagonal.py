@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 7c4d4967d07d5683
-# header     sha256 831094dd6cfaed1d
+# body       sha256 885c7e49432a5bcf
+# header     sha256 03f1c9bf9d039323
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -1487,7 +1487,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

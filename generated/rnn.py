@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 9216d0c007647ae9
-# header     sha256 e3e2f77c3cdc4362
+# body       sha256 34a7ead882daa60c
+# header     sha256 6b23e412c0d611ab
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -581,7 +581,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(

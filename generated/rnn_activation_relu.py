@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 f6fc7459a51b03af
-# header     sha256 c956bdd71a8b3ccf
+# body       sha256 f91027d18e9cae98
+# header     sha256 9a0f19a890683a19
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -571,7 +571,7 @@ def _array(where, label, array, dims, sizes, dtype):
 
 
 def _array_refused(where, label, array, dims, sizes, dtype):
-    """Say what is wrong with an array, if anything is; of a number NumPy's own, as arithmetic gives it, is one."""
+    """Say what is wrong with an array, if anything is; a learned number may be one of NumPy's own."""
     is_array, kind = isinstance(array, np.ndarray if dims else (np.ndarray, np.generic)), type(array).__name__
     if not is_array:
         raise ValueError(
