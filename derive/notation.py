@@ -159,26 +159,29 @@ class Notation:
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
             case Total():
-                return (
-                    f"{self.elements} {self.within(rest.args[0], shift, FACTOR if isinstance(rest.args[0], Apply) else ATOM)}",
-                    PRODUCT,
-                )
+                summand = rest.args[0]
+                return f"{self.elements} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
+        return self.closed(rest, shift), ATOM
+
+    def closed(self, node: sp.MatrixExpr, shift: int) -> str:
+        """An expression that no operation takes apart: a function of a whole, a stack, rows, a constant."""
+        match node:
             case OverElements():
-                return f"{self.function(rest.word)}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
-            case Stack():
-                return self.stacked([self.formula(part, shift) for part in rest.args]), ATOM
-            case Repeat():
-                return self.stacked([self.formula(rest.args[0], shift)] * int(rest.args[1])), ATOM
-            case Rows():
-                return self.rows(self.within(rest.args[0], shift, ATOM), rest.args[1], rest.args[2]), ATOM
+                return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
             case Diagonal():
-                return f"{self.function('diag')}{self.parentheses(self.formula(rest.args[0], shift))}", ATOM
+                return f"{self.function('diag')}{self.parentheses(self.formula(node.args[0], shift))}"
+            case Stack():
+                return self.stacked([self.formula(part, shift) for part in node.args])
+            case Repeat():
+                return self.stacked([self.formula(node.args[0], shift)] * int(node.args[1]))
+            case Rows():
+                return self.rows(self.within(node.args[0], shift, ATOM), node.args[1], node.args[2])
             case Ones():
-                return self.one, ATOM
+                return self.one
             case Zeros():
-                return "0", ATOM
+                return "0"
             case Identity():
-                return "I", ATOM
+                return "I"
         raise TypeError(f"notation: no text for {type(node).__name__}")
 
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:

@@ -126,8 +126,7 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     expected = fresh_gradients(kernel, data)
 
     def backward(module: Any, tape: Any, cotangents: Mapping[str, Array]) -> dict[str, Array]:
-        given = {name: array.copy() for name, array in cotangents.items()}
-        return {b: np.array(a) for b, a in kernel.flat(module.backward(data.copy().parameters, tape, given)).items()}
+        return gradients_of(kernel, module, tape, data, cotangents)
 
     def trial(between: Callable[[Any, Any], Any], said: str, cause: str) -> Finding:
         module = kernel.fresh()
@@ -139,21 +138,9 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
         except Exception as error:
             return Finding("tape", FAIL, said=f"{said} raises {one_line(error)}", cause="backward consumes what the tape holds")
         different = same(first, later)
-        if cause == WRITTEN and different and same(*of_copied_tape()):
+        if cause == WRITTEN and different and same(*of_copied_tape(kernel, data, other)):
             cause = UNWRITTEN
         return verdict("tape", different, f"{said} gives other bits", cause)
-
-    def of_copied_tape() -> tuple[dict[str, Array], dict[str, Array]]:
-        """The gradients of a tape, and of a copy of it that was made before other calls; none where it can't be copied."""
-        module = kernel.fresh()
-        tape = forward(module, data)[1]
-        try:
-            copied = copy.deepcopy(tape)
-        except Exception:
-            return {}, {}
-        first = backward(module, tape, data.cotangents)
-        backward(module, tape, other.cotangents)
-        return first, backward(module, copied, data.cotangents)
 
     yield trial(
         lambda module, tape: backward(module, tape, other.cotangents),
@@ -172,6 +159,25 @@ def tapes(kernel: Kernel, data: Data) -> Iterator[Finding]:
     )
     if kernel.has("step_jacobian"):
         yield from of_jacobian(kernel, data, trial)
+
+
+def gradients_of(kernel: Kernel, module: Any, tape: Any, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:
+    """The gradients by block, copied."""
+    given = {name: array.copy() for name, array in cotangents.items()}
+    return {b: np.array(a) for b, a in kernel.flat(module.backward(data.copy().parameters, tape, given)).items()}
+
+
+def of_copied_tape(kernel: Kernel, data: Data, other: Data) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The gradients of a tape, and of a copy of it that was made before other calls; none where it can't be copied."""
+    module = kernel.fresh()
+    tape = forward(module, data)[1]
+    try:
+        copied = copy.deepcopy(tape)
+    except Exception:
+        return {}, {}
+    first = gradients_of(kernel, module, tape, data, data.cotangents)
+    gradients_of(kernel, module, tape, data, other.cotangents)
+    return first, gradients_of(kernel, module, copied, data, data.cotangents)
 
 
 def of_jacobian(kernel: Kernel, data: Data, trial: Callable[..., Finding]) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from verify.jacobian.analysis import LN10, Analysis, PathResult
+from verify.jacobian.bounds import Bound
 from verify.jacobian.lags import Lags
-from verify.jacobian.paths import EXACT
+from verify.jacobian.paths import EXACT, Approximation
 from verify.jacobian.run import Array
 
 METHODS = {True: "spectral norm of the whole product", False: "from frames of a few columns: never above the norm, close to it"}
@@ -56,30 +57,35 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
         "singular_values_spread": numbers(a.singular_values_spread),
         "singular_values_error": finite(a.singular_values_error),
         "bound_log10": numbers(a.bound.log10(run.steps)),
-        "bound": {
-            "statement": a.bound.statement,
-            "beta_W": finite(a.bound.beta_W),
-            "beta_h": finite(a.bound.beta_h),
-            "beta_h_document": finite(a.bound.beta_h_document),
-            "document_log10": numbers(a.bound.log10_document(run.steps)),
-            "trajectory_log10": numbers(a.bound.trajectory),
-        },
+        "bound": bound_record(a.bound, run.steps),
         "paths": None if a.paths is None else {path.name: path_record(path) for path in a.paths},
         "paths_method": None if a.paths is None else METHODS[run.size <= EXACT],
-        "approximations": [
-            {
-                "name": one.name,
-                "says": one.says,
-                "relative_error": numbers(one.errors),
-                "worst_step": one.worst_step,
-                "worst_step_error": finite(one.worst_error),
-            }
-            for one in a.approximations
-        ],
+        "approximations": [approximation_record(one) for one in a.approximations],
         "gradient_by_lag": None if a.gradient is None else gradient_record(a.gradient),
         "threshold": a.wanted.threshold,
         "verdict": a.verdict,
         "says": sentence(a),
+    }
+
+
+def bound_record(bound: Bound, steps: int) -> dict[str, Any]:
+    return {
+        "statement": bound.statement,
+        "beta_W": finite(bound.beta_W),
+        "beta_h": finite(bound.beta_h),
+        "beta_h_document": finite(bound.beta_h_document),
+        "document_log10": numbers(bound.log10_document(steps)),
+        "trajectory_log10": numbers(bound.trajectory),
+    }
+
+
+def approximation_record(one: Approximation) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "says": one.says,
+        "relative_error": numbers(one.errors),
+        "worst_step": one.worst_step,
+        "worst_step_error": finite(one.worst_error),
     }
 
 
