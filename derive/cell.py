@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import sympy as sp
@@ -50,13 +50,15 @@ class Cell:
     parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
-    Greek letter and mean none.
+    Greek letter and mean none. layers: names of copies of one quantity, one a layer -> (the name that they share, the layer, from 1); a
+    sheet prints what is alike in them once. It changes nothing else, and names that aren't there have no layer.
     """
 
     name: str
     command: str
     equations: tuple[tuple[Value, sp.MatrixExpr], ...]
     words: frozenset[str] = frozenset()
+    layers: Mapping[str, tuple[str, int]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:

@@ -11,6 +11,7 @@ from sympy import MatrixExpr
 
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
+from derive.folding import folded, layers_in_words, notation
 from derive.language import Value, hadamard
 from derive.latex import LaTeX
 from derive.notation import Notation, dim, width
@@ -34,12 +35,13 @@ Row = tuple[str, tuple[Credit, ...]]
 
 @dataclass(frozen=True)
 class Line:
-    """One formula: left = factor (terms), each term with its reasons."""
+    """One formula: left = factor (terms), each term with its reasons; layers: those for which it stands, where it is printed once."""
 
     name: str
     left: str
     terms: list[Row]
     factor: str = ""
+    layers: tuple[int, ...] = ()
 
     def credits(self) -> tuple[Credit, ...]:
         """The reasons of all terms, each once."""
@@ -65,32 +67,32 @@ class Sheet:
 
     def __init__(self, derivation: Derivation, kind: type[Notation] = Notation) -> None:
         self.derivation = derivation
-        self.notation = derivation.notation(kind)
+        self.notation = notation(derivation, kind)
         self.rules: dict[str, None] = {}
 
     def sections(self) -> list[Section]:
         d = self.derivation
         n = self.notation
-        forward = [Line(t.name, n.value(t), [(n.formula(right), ())]) for t, right in d.cell.equations]
+        forward = folded([(t.name, lambda t=t, right=right: self.given(t, right)) for t, right in d.cell.equations], n)
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
-            Section("Names", "for what the equations leave unnamed", [self.line(e) for e in named]),
+            Section("Names", "for what the equations leave unnamed", self.lines(named)),
             Section(
                 "Backward",
                 f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
-                [self.line(self.recurrence(e)) for e in steps],
+                self.lines([self.recurrence(e) for e in steps]),
             ),
-            Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
+            Section("Parameters", "summed over the steps", self.lines(weights)),
             Section(
                 "Initial states",
                 "what step 1 hands back",
-                [self.line(e) for e in d.backward.equations if e.target.kind == "carry"],
+                self.lines([e for e in d.backward.equations if e.target.kind == "carry"]),
             ),
-            Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
-            Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
+            Section("Jacobian of one step", "", self.lines([e for e in d.jacobian.equations if e.terms])),
+            Section("Tangents", "forward mode", self.lines(d.tangent.equations)),
             *([self.second_order()] if d.second_order else []),
         ]
 
@@ -98,12 +100,20 @@ class Sheet:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
         known = {*self.derivation.backward.defined(), *self.derivation.tangent.defined()}
         new = [self.recurrence(e, self.derivation.second) for e in self.derivation.second.equations if e.target not in known]
-        return Section("Second order", self.notation.moving(), [self.line(e) for e in new])
+        return Section("Second order", self.notation.moving(), self.lines(new))
 
     def recurrence(self, equation: Equation, program: Program | None = None) -> Equation:
         """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
         program = program or self.derivation.backward
         return spelled_out(equation, {e.target.like(lag=1): e for e in program.equations if e.target.marks[:1] == ("carry",)})
+
+    def given(self, target: Value, right: MatrixExpr) -> Line:
+        """An equation of the cell as it was declared."""
+        return Line(target.name, self.notation.value(target), [(self.notation.formula(right), ())])
+
+    def lines(self, equations: Sequence[Equation]) -> list[Line]:
+        """The equations as formulas and reasons, those of several layers that are alike as one."""
+        return folded([(e.target.name, lambda e=e: self.line(e)) for e in equations], self.notation)
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
@@ -131,7 +141,8 @@ class Sheet:
 
     def roles(self) -> list[tuple[str, list[str]]]:
         """(role, symbols with their shapes)."""
-        cell, n = self.derivation.cell, self.notation
+        cell = self.derivation.cell
+        n = self.derivation.notation()
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
         return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
 
@@ -179,7 +190,13 @@ def text(derivation: Derivation) -> str:
 
 
 def text_lines(line: Line) -> list[str]:
-    """A formula as lines: one per term where each has its reason, so that no line is wider than a terminal."""
+    """A formula as lines, and under it the layers for which it stands."""
+    lines = formula_lines(line)
+    return [*lines, " " * width(f"  {line.left} = ") + f"for {layers_in_words(line.layers)}"] if line.layers else lines
+
+
+def formula_lines(line: Line) -> list[str]:
+    """One line per term where each has its reason, so that no line is wider than a terminal."""
     lead = f"  {line.left} = "
     if line.factor:
         body = joined([term for term, _ in line.terms], "−")
@@ -235,15 +252,17 @@ def wrap(pieces: list[str], indent: int, between: str) -> list[str]:
 
 
 def latex_formula(line: Line) -> list[str]:
-    """A formula as rows of an align environment, reasons as text at the right."""
+    """A formula as rows of an align environment, reasons as text at the right; the layers for which it stands in a row of their own."""
+    said = layers_in_words(line.layers, r"\dots") if line.layers else ""
+    layers = [rf"&\quad \text{{for }} {said}"] if said else []
     if line.factor:
         body = joined([term for term, _ in line.terms], "-")
-        return [rf"{line.left} &= {line.factor} \circ \left({body}\right){latex_reason(line.credits())}"]
+        return [rf"{line.left} &= {line.factor} \circ \left({body}\right){latex_reason(line.credits())}", *layers]
     rows = []
     for k, (term, credits) in enumerate(line.terms):
         sign = f"{line.left} &= " if k == 0 else "&\\quad " + ("" if term.startswith("-") else "+ ")
         rows.append(f"{sign}{term}{latex_reason(credits)}")
-    return rows
+    return [*rows, *layers]
 
 
 def latex_reason(credits: tuple[Credit, ...]) -> str:
@@ -326,7 +345,7 @@ def as_json(derivation: Derivation) -> str:
 
 def record_of(derivation: Derivation) -> dict[str, Any]:
     """The sheet as data: every formula as text and LaTeX, every term with its equation and rule."""
-    plain, tex, cell = Sheet(derivation), Sheet(derivation, LaTeX), derivation.cell
+    plain, tex, cell = derivation.notation(), derivation.notation(LaTeX), derivation.cell
     tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
     return {
         "command": cell.command,
@@ -339,19 +358,19 @@ def record_of(derivation: Derivation) -> dict[str, Any]:
     }
 
 
-def json_equation(equation: Equation, program: Program, plain: Sheet, tex: Sheet) -> dict[str, Any]:
+def json_equation(equation: Equation, program: Program, plain: Notation, tex: Notation) -> dict[str, Any]:
     return {
         "name": equation.target.name,
         "kind": equation.target.kind,
         "lag": equation.target.lag,
-        "text": plain.notation.equation(equation),
-        "latex": tex.notation.equation(equation),
+        "text": plain.equation(equation),
+        "latex": tex.equation(equation),
         "sum_over_steps": equation.accumulate,
-        "factor": None if equation.factor is None else plain.notation.formula(equation.factor),
+        "factor": None if equation.factor is None else plain.formula(equation.factor),
         "terms": [
             {
-                "text": plain.notation.formula(term.value),
-                "latex": tex.notation.formula(term.value),
+                "text": plain.formula(term.value),
+                "latex": tex.formula(term.value),
                 "from": None if term.reason is None or term.reason.equation is None else term.reason.equation.name,
                 "rule": None if term.reason is None else term.reason.rule,
                 "also": [{"from": one.equation.name, "rule": one.rule} for one in (term.reason.also if term.reason else ())],

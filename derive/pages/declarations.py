@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from derive.cells.registry import OptionError, build, declarations
 from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
 KINDS = ("number", "vector", "matrix", "input", "parameter", "identity")
 FORM = (
-    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k` or `dim x = N`"
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k`, `layer = l` or `dim x = N`"
 )
 SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
 SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
@@ -25,19 +26,30 @@ Wrong = Callable[[str, str], PageError]
 
 @dataclass
 class Declared:
-    """Names as the naming rule makes them -> what is said of them."""
+    """Names as the naming rule makes them -> what is said of them.
+
+    layer: the letter that counts layers. cells: words that stand for a built-in cell, `LSTM = lstm --peephole`; shared: those whose uses
+    have one set of parameters. depth: to how many layers the page was written out, 0 for none; notes: how; bottoms: where
+    lines that look like a start say what layer 0 is.
+    """
 
     functions: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, Fraction] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time: str | None = None
+    layer: str | None = None
+    cells: dict[str, str] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
+    depth: int = 0
+    notes: tuple[str, ...] = ()
+    bottoms: set[Span] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
     @property
     def unused(self) -> list[str]:
         """Names of functions, numbers and kinds that no cell of the page has."""
-        return [name for name in {**self.functions, **self.numbers, **self.kinds} if name not in self.used]
+        return [name for name in {**self.functions, **self.numbers, **self.kinds, **self.cells} if name not in self.used]
 
     @property
     def names_of_sizes(self) -> set[str]:
@@ -48,7 +60,7 @@ class Declared:
         """Take one declaration in, in place of an earlier one of the same name. Raises PageError on one that says nothing."""
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
-        for earlier in (self.functions, self.numbers, self.kinds):
+        for earlier in (self.functions, self.numbers, self.kinds, self.cells):
             earlier.pop(name, None)
         if (name.lower(), value.lower()) == ("gelu", "erf"):
             self.functions[name] = "gelu_erf"
@@ -56,8 +68,12 @@ class Declared:
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
         if number and number[3] and not Fraction(number[3]):
             raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")
-        if name == "time":
-            self.time = plain_name(value)
+        if name in ("time", "layer"):
+            setattr(self, name, plain_name(value))
+        elif name == "share":
+            self.shared.add(value)
+        elif value.split()[:1] and value.split()[0] in declarations():
+            self.cells[name] = checked_cell(value, wrong)
         elif number:
             self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / Fraction(number[3] or 1)
         elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
@@ -68,6 +84,9 @@ class Declared:
             raise wrong(f"`{written}` declares nothing: expected {FORM}, got `{value[:30]}`.", "Write one of these.")
 
     def dim(self, name: str, value: str, wrong: Wrong) -> None:
+        # the size of a layer, H_{l}, and of the one below, H_{l-1}
+        value = re.sub(r"_\{\s*([A-Za-z]\w*)\s*-\s*([0-9]+)\s*\}", r"_\1_minus_\2", value)
+        value = re.sub(r"_\{\s*([A-Za-z]\w*)\s*\}", r"_\1", value)
         sizes = tuple(size.strip() for size in value.strip("() ").split(",") if size.strip())
         if not sizes or len(sizes) > 2 or not all(SIZE.fullmatch(size) for size in sizes):
             expected = "a name such as `N` or a sum such as `2*H + D`, or two for a matrix: `N, D`"
@@ -76,6 +95,15 @@ class Declared:
             expected = "a name other than T and B, which are the steps and the batch"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes
+
+
+def checked_cell(words: str, wrong: Wrong) -> str:
+    """The words that name a built-in cell. Raises PageError on options that it doesn't have."""
+    try:
+        build(words)
+    except OptionError as error:
+        raise wrong(f"`{words[:60]}` names no cell: {error}", "Correct its options.") from None
+    return words
 
 
 def plain_name(text: str) -> str:
@@ -128,6 +156,8 @@ def take(source: Source, known: Declared, here: dict[str, str], piece: str, at: 
     if not text or text.startswith("#"):
         return
     name, sign, value = text.partition("=" if "=" in text else ":")
+    if not sign and len(text.split()) == 2 and text.split()[0] == "share":
+        name, sign, value = "share", "=", text.split()[1]
     start = at + len(piece) - len(piece.lstrip(" \t,;\n"))
     span = (start, start + len(text))
 

@@ -1,17 +1,211 @@
-"""Layers of one network on one page: `H_t^{(l)}` and `H_t^{(l-1)}` are one quantity at two layers, and layers aren't joined."""
+"""The index of a layer: which letter it is on a page, where it stands at a symbol, and pages on which it can't be told.
+
+`h_t^{(l)}` beside `h_t^{(l-1)}`: a letter above that shifts by one and isn't the time. `derive.pages.depth` writes such pages out.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Names
-from derive.pages.symbols import Occurrence, Reader, Symbol, shifted_letters, take_apart, walk
-from derive.pages.tree import Node, Scripted
+from derive.pages.shapes import Shapes
+from derive.pages.symbols import Occurrence, Reader, Symbol, offset, shifted_letters, strip, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Decorated, Letter, Mark, Node, Number, Scripted, with_parts
+
+T = TypeVar("T")
 
 ORDER = re.compile(r"([A-Za-z]+)_(?:minus|plus)_[0-9]+")
 """An index that counts from a letter, as it stands in a name: `l_minus_1`."""
+
+
+@dataclass(frozen=True)
+class LayerIndex:
+    """The index of a layer: counted from the letter, from the number of layers, or a number by itself."""
+
+    of: str
+    shift: int
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Symbols with a layer. letter: of the layers; count: the name of their number; below: whether the letter stands below, too."""
+
+    letter: str
+    count: str
+    below: bool
+
+    def index(self, node: Node, numbers: bool = False) -> LayerIndex | None:
+        """`l`, `l-1`, `(L)`, `2` as a layer; None for anything else. numbers: whether a plain number is one."""
+        for of, name in (("letter", self.letter), ("count", self.count)):
+            shift = offset(node, name)
+            if shift is not None:
+                return LayerIndex(of, shift)
+        inner = node
+        while isinstance(inner, Bracket) and len(inner.parts) == 1:
+            inner = inner.parts[0]
+        is_layer = numbers and isinstance(inner, Number) and inner.value.denominator == 1
+        return LayerIndex("number", int(inner.value)) if is_layer and isinstance(inner, Number) else None
+
+    def split(self, node: Node, numbers: bool = False) -> tuple[Node, LayerIndex | None]:
+        """(a symbol without the index of its layer, that index); the node itself where it has none."""
+        if isinstance(node, (Decorated, Bracket)):
+            parts = (node.body,) if isinstance(node, Decorated) else node.parts
+            if len(parts) == 1 and (isinstance(node, Decorated) or node.opener == "{") and take_apart(node):
+                inner, index = self.split(parts[0], numbers)
+                made = replace(node, body=inner) if isinstance(node, Decorated) else replace(node, parts=(inner,))
+                return (made, index) if index is not None else (node, None)
+        if not isinstance(node, Scripted) or take_apart(node) is None:
+            return node, None
+        for side, scripts in (("sup", node.sup), ("sub", node.sub if self.below else ())):
+            for at, script in enumerate(scripts):
+                rest, index = self.within(script, numbers)
+                if index is not None:
+                    kept = (*scripts[:at], *([rest] if rest is not None else []), *scripts[at + 1 :])
+                    made = replace(node, sup=kept) if side == "sup" else replace(node, sub=kept)
+                    return (made if made.sub or made.sup else made.body), index
+        body, index = self.split(node.body, numbers)
+        return (replace(node, body=body), index) if index is not None else (node, None)
+
+    def within(self, script: Node, numbers: bool) -> tuple[Node | None, LayerIndex | None]:
+        """(what is left of a script, the layer in it): `l`, the l of `t, l`, of `[l]<t>` and of `(l)\\top`."""
+        index = self.index(script, numbers)
+        if index is not None:
+            return None, index
+        inner = strip(script)
+        if isinstance(script, Bracket) and len(script.parts) == 1 and isinstance(inner, (Bracket, Chain)):
+            rest, index = self.within(inner, numbers)
+            return (None if rest is None else replace(script, parts=(rest,))), index
+        parts: tuple[Node, ...] = ()
+        if isinstance(script, Bracket):
+            parts = script.parts
+        elif isinstance(script, Chain) and all(isinstance(one, (Bracket, Mark, Letter)) for one in script.items):
+            parts = script.items if isinstance(script.items[0], Bracket) or isinstance(script.items[-1], Mark) else ()
+        for at, part in enumerate(parts):
+            index = self.index(part, numbers)
+            if index is not None:
+                rest_parts = (*parts[:at], *parts[at + 1 :])
+                if len(rest_parts) == 1:
+                    return rest_parts[0], index
+                return (replace(script, parts=rest_parts) if isinstance(script, Bracket) else Chain(rest_parts, script.span)), index
+        return script, None
+
+
+def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> str | None:
+    """The letter that counts layers: the declared one, else one that an index above shifts by one, beside the time. None where there is
+    none, where one layer is to be read alone, and where it may be the time, which is asked about. Raises PageError."""
+    nodes = [node for tree in trees for node in walk(tree) if isinstance(node, Scripted) and take_apart(node)]
+    time = known.time or "t"
+    scripts = [script for node in nodes for script in (*node.sub, *node.sup)]
+    if known.layer is not None:
+        return declared_letter(source, trees, nodes, known.layer, time)
+    if known.time is None and not any(part_is(script, time) for script in scripts):
+        return None
+    found: dict[str, Scripted] = {}
+    for node in nodes:
+        if any(part_is(script, time, shifted=True) for script in (*node.sub, *node.sup)):
+            for letter in {one for script in node.sup for one in shifted_letters(script)} - {time}:
+                found.setdefault(letter, node)
+    found = {letter: node for letter, node in found.items() if not is_alone(node, letter, time, known)}
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
+        what = f"which letter counts the layers, {one} or {other}? Expected one."
+        todo = f'Say --let "layer={one}" or --let "layer={other}", or put `derive: layer = {one}` on the page.'
+        raise source.error(second.span, what, todo, (first.span, "the other:"))
+    moves = any(time in shifted_letters(script) for script in scripts)
+    said = known.time is not None or any(len(name) == 1 and name.isupper() for name in known.numbers)
+    return next(iter(found), None) if moves or said else None
+
+
+def declared_letter(source: Source, trees: Sequence[Node], nodes: Sequence[Scripted], letter: str, time: str) -> str:
+    """The declared letter. Raises PageError where it is the time's, or where no index shifts it."""
+    todo = f"Correct `layer = {letter}`, or leave it out."
+    if letter == time:
+        raise source.error(trees[0].span, f"`layer = {letter}` is the letter of time, too: expected another.", todo)
+    if not any(letter in shifted_letters(script) for node in nodes for script in (*node.sub, *node.sup)):
+        what = f"`layer = {letter}` is declared, and no index shifts {letter}: expected a layer that reads the one below it."
+        raise source.error(trees[0].span, what, f"Write what comes from below with `{letter}-1`; {todo[0].lower()}{todo[1:]}")
+    return letter
+
+
+def part_is(script: Node, letter: str, shifted: bool = False) -> bool:
+    """Whether a script, or a part of it between commas or brackets, is the letter; shifted: or counts from it."""
+    at = offset(script, letter)
+    if at is not None:
+        return shifted or at == 0 or True
+    parts = script.parts if isinstance(script, Bracket) else script.items if isinstance(script, Chain) else ()
+    return any(part_is(part, letter, shifted) for part in parts)
+
+
+def is_alone(node: Scripted, letter: str, time: str, known: Declared) -> bool:
+    """Whether what comes from below is declared by its own name, `h_l_minus_1 = input`: one layer is read, and not the others."""
+    one = Reader(time).read(node)
+    return one is not None and one.symbol.name in known.kinds
+
+
+def shifted_above(tree: Node, indexed: Indexed) -> Iterator[Node]:
+    """The symbols whose layer counts from the letter, not the letter itself."""
+    for node in walk(tree):
+        index = indexed.split(node)[1] if isinstance(node, Scripted) else None
+        if index is not None and index.of == "letter" and index.shift:
+            yield node
+
+
+def without_layers(node: Node, letter: str) -> Node:
+    """The tree with symbols of all layers as one: `h^{(l)}`, `h^{(L)}` and `h^{(2)}` as h."""
+    if isinstance(node, Scripted) and take_apart(node):
+        capitals = [one.name for one in walk(node) if isinstance(one, Letter) and len(one.name) == 1 and one.name.isupper()]
+        for count in (*[name for name in capitals if name != "T"], letter.upper()):
+            plain, index = Indexed(letter, count, below=False).split(node, numbers=True)
+            if index is not None:
+                return plain
+    return with_parts(node, lambda part: without_layers(part, letter))
+
+
+def layers_of(names: Names) -> dict[str, tuple[str, int]]:
+    """Of a page that was written out, the names that end with the number of a layer -> (the name without it, the number)."""
+    symbols = {one.symbol for one in (*names.defined.values(), *map(names.settle, names.reads))}
+    numbered = [one for one in symbols if one.sups and one.sups[-1].isdigit() and 0 < int(one.sups[-1]) <= names.declared.depth]
+    return {one.name: (replace(one, sups=one.sups[:-1]).name, int(one.sups[-1])) for one in numbered}
+
+
+def share_sizes(shapes: Shapes, layers: Mapping[str, tuple[str, int]], defined: Collection[str], dims: Collection[str]) -> None:
+    """Make what the layers define as large in one as in the other, where that can be, unless sizes of some layer are declared."""
+    if set(layers) & set(dims):
+        return
+    first: dict[str, str] = {}
+    for name in [name for name in defined if name in layers]:
+        other = first.setdefault(layers[name][0], name)
+        before = dict(shapes.bound)
+        if not all(shapes.equal(a, b) for a, b in zip(shapes.shapes[other], shapes.shapes[name], strict=True)):
+            shapes.bound = before
+
+
+def each_layer(known: Declared, letter: str, count: int) -> Declared:
+    """The declarations with those of `W^{(l)}` said of each layer, in sizes too: `dim W^{(l)} = H_l, H_{l-1}`."""
+    end = f"_{letter}"
+    declared = {name for said in (known.kinds, known.numbers, known.functions, known.dims) for name in said if name.endswith(end)}
+    known.used |= declared
+    at = {name: {f"{name.removesuffix(end)}_{layer}": layer for layer in range(1, count + 1)} for name in declared}
+
+    def copies(said: Mapping[str, T]) -> dict[str, T]:
+        return {copy: value for name, value in said.items() for copy in at.get(name, ())} | dict(said)
+
+    dims = {
+        copy: tuple(size_at(size, letter, layer) for size in sizes)
+        for name, sizes in known.dims.items()
+        for copy, layer in (at.get(name) or {name: 0}).items()
+    }
+    return replace(known, kinds=copies(known.kinds), numbers=copies(known.numbers), functions=copies(known.functions), dims=dims)
+
+
+def size_at(size: str, letter: str, layer: int) -> str:
+    """`H_l` of layer 2 is H_2, `H_l_minus_1` is H_1."""
+    return re.sub(rf"_{letter}(?:_minus_(\d+))?(?!\w)", lambda found: f"_{layer - int(found[1] or 0)}", size)
 
 
 def refuse_layers(names: Names) -> None:
@@ -50,9 +244,12 @@ def are_layers(a: str, b: str) -> bool:
 
 def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     a, b, name = names.source.written(one.span), names.source.written(other.span), one.symbol.name
-    what = f"`{a}` and `{b}` are one quantity at two layers: layers aren't joined yet, expected one layer."
+    what = f"`{a}` and `{b}` are one quantity at two layers, and nothing joins them: expected one layer, or an index that shifts by one."
+    letter = next((found for index in (*one.symbol.subs, *one.symbol.sups, *other.symbol.subs, *other.symbol.sups)
+                   if (found := (ORDER.fullmatch(index) or [None, None])[1])), None)  # fmt: skip
+    joined = f'Say --let "layer={letter}; L=3" for the layers of one network; ' if letter else ""
     todo = (
-        f'Say --let "{name}=input" to read one layer alone, with `{a}` as an input of its own; or write one layer, with a symbol of its '
+        f'{joined}{"s" if joined else "S"}ay --let "{name}=input" to read one layer alone, with `{a}` as an input of its own; or write one layer, with a symbol of its '
         "own for what comes from below."
     )
     return names.source.error(one.span, what, todo, (other.span, "the other:"))

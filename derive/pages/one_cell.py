@@ -34,7 +34,7 @@ from derive.pages.doubts import (
 from derive.pages.errors import PageError, Source
 from derive.pages.inputs import inputs_of, notes_on_inputs, operands, refuse_inputs_without_a_step
 from derive.pages.kinds import Kinds
-from derive.pages.layers import refuse_layers, refuse_two_counters
+from derive.pages.layers import layers_of, refuse_layers, refuse_two_counters, share_sizes
 from derive.pages.left import definitions_of
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
@@ -71,6 +71,8 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     definitions, kinds = told_apart(names, definitions, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
     shapes, definitions = sized(names, definitions, kinds, contraction)
+    layers = layers_of(names)
+    share_sizes(shapes, layers, [d.name for d in definitions], names.declared.dims)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
@@ -78,7 +80,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     own = [name for name in states if name not in names.carried]
     shapes.name_all(own, inputs, outputs, {*shapes.shapes})
     builder = Builder(source, shapes, steps)
-    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
+    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), layers=layers)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 
@@ -90,7 +92,7 @@ def named(source: Source, entries: Sequence[Entry], ready: Prepared, known: Decl
     macros, aliases = functions_of(ready.functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, ready.reader, ready.forward, known, set(macros))
-    names.notes |= dict.fromkeys(ready.notes)
+    names.notes |= dict.fromkeys([*known.notes, *ready.notes])
     if known.time is None:
         refuse_two_counters(source, ready.reader, ready.printed)
     read_often = Counter(one.symbol.name for one in names.reads)

@@ -27,11 +27,12 @@ from pathlib import Path
 
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, declared
+from derive.pages.depth import written_out
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.sections import cells_of, declarations_for, outline
+from derive.pages.sections import cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
@@ -87,9 +88,12 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     if not any(isinstance(piece, Block) for piece in pieces):
         source, pieces = lines_of_prose(source, pieces)
     known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
-    found = outline(source, pieces, known.time)
+    found = outline(source, pieces, known.time, known.layer)
+    layer = layer_of(source, found.root.all(), known.time, known.layer)
     groups = [
-        (title, entries) for title, entries in cells_of(source, found.root, known.time) if any(not e.is_function for e in entries)
+        (title, entries)
+        for title, entries in cells_of(source, found.root, known.time, layer)
+        if any(not e.is_function for e in entries)
     ]
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
@@ -99,8 +103,11 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
-        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
+        said = declared(source, declarations_for(found.root, entries), let, dims)
+        said = replace(said, time=known.time, used=known.used, bottoms=known.bottoms)
         try:
+            refuse_unreadable(entries)
+            entries, said = written_out(source, entries, said, found.initial)
             cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
@@ -109,7 +116,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
             refused.append((title, error))
     if not cells:
         raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
-    skipped = sorted(found.skipped)
+    skipped = sorted({*found.skipped} - {(span, why) for span, why in found.skipped if span in known.bottoms})
     starts = {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}
     above = [max((at for at, start in starts.items() if start < span[0]), default=min(starts)) for span, _ in skipped]
     unused = tuple(f"`{name}` is declared, and no symbol of the page" for name in known.unused)
@@ -129,13 +136,17 @@ def listed(source: Source, span: Span, why: str) -> str:
     return f"{source.where(span[0])}: {why}: {written[:LONGEST_LISTED]}{'...' * (len(written) > LONGEST_LISTED)}"
 
 
+def refuse_unreadable(entries: Sequence[Entry]) -> None:
+    """Raises the error of the first equation that can't be read."""
+    for entry in entries:
+        if entry.problem is not None:
+            raise entry.problem
+
+
 def settled_cell(
     source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]
 ) -> tuple[PageCell, list[tuple[Span, str]]]:
     """(the cell, the lines that were passed over since they can't be read and nothing needs them). Raises PageError."""
-    for entry in entries:
-        if entry.problem is not None:
-            raise entry.problem
     passed: list[tuple[Span, str]] = []
     while True:
         try:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
 from derive.pages.components import without_indices
+from derive.pages.declarations import Declared
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
+from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.operators import refuse_other_sums
@@ -50,15 +52,19 @@ class Section:
 
 @dataclass
 class Outline:
-    """A page in sections, and what was passed over."""
+    """A page in sections, and what was passed over; of that, the initial states."""
 
     root: Section
     skipped: list[tuple[Span, str]] = field(default_factory=list)
     count: int = 0
+    initial: list[Entry] = field(default_factory=list)
 
 
-def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) -> Outline:
-    """The sections of a page with their equations, parsed or with the reason why not. Raises PageError."""
+def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, layer: str | None = None) -> Outline:
+    """The sections of a page with their equations, parsed or with the reason why not. time, layer: the letters that are declared.
+
+    Raises PageError.
+    """
     found = Outline(Section("", 0))
     open_sections = [found.root]
     skip: Skip | None = None
@@ -87,10 +93,20 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    refuse_sums_over_steps(source, found.root, {time} if time else set())
+    refuse_sums_over_steps(source, found.root, {time} if time else set(), layer_of(source, found.root.all(), time, layer))
     without_needless(source, found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
+
+
+def layer_of(source: Source, entries: Sequence[Entry], time: str | None, layer: str | None) -> str | None:
+    """The letter that counts layers on a page; None where there is none, or where it can't be told, which is said when a cell is read."""
+    sound = [entry for entry in entries if entry.problem is None and not entry.is_function]
+    trees = [tree for entry in sound for tree in (*entry.targets, entry.right)]
+    try:
+        return letter_of_layers(source, trees, Declared(time=time, layer=layer)) if trees else None
+    except PageError:
+        return None
 
 
 def pass_over(source: Source, found: Outline, skip: Skip, piece: Piece | None) -> None:
@@ -119,6 +135,7 @@ def add_line(source: Source, found: Outline, section: Section, line: Line) -> No
     entry = entry_of(source, line)
     if entry.targets and is_initial(entry.targets[0]) and entry.problem is None:
         found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
+        found.initial.append(entry)
     elif not is_range(line):
         section.entries.append(entry)
 
@@ -135,11 +152,11 @@ def entry_of(source: Source, line: Line) -> Entry:
     return Entry(line, targets, Letter("", line.span), problem=line.problem)
 
 
-def refuse_sums_over_steps(source: Source, root: Section, times: set[str]) -> None:
+def refuse_sums_over_steps(source: Source, root: Section, times: set[str], layer: str | None) -> None:
     """Note at each line with a sum over steps that it can't be read. times: those that are declared; the others are a section's own, or
-    those of the page where it has none."""
+    those of the page where it has none. layer: the letter that counts layers."""
     for section in root.sections():
-        letters = times | (time_letters(section.entries) or time_letters(root.all()))
+        letters = times | ((time_letters(section.entries) or time_letters(root.all())) - {layer})
         for at, entry in enumerate(section.entries):
             try:
                 refuse_other_sums(source, entry.right, letters)
@@ -215,12 +232,15 @@ def targets_of(left: Node) -> tuple[Node, ...]:
 # ---- which sections are cells of their own
 
 
-def cells_of(source: Source, section: Section, time: str | None = None) -> Iterator[tuple[str, list[Entry]]]:
-    """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one."""
+def cells_of(
+    source: Source, section: Section, time: str | None = None, layer: str | None = None
+) -> Iterator[tuple[str, list[Entry]]]:
+    """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one. layer: the letter that
+    counts layers, whose quantities are one for this."""
     parts = [part for part in section.below if part.all()]
     shared = [entry for entry in section.entries if not entry.is_function and entry.problem is None]
     unread = [entry for entry in section.entries if entry.problem is not None]
-    if (shared and parts) or not independent(source, [part.all() for part in parts], time):
+    if (shared and parts) or not independent(source, [part.all() for part in parts], time, layer):
         yield section.title, section.all()
     elif len(parts) == 0:
         if section.entries:
@@ -229,7 +249,7 @@ def cells_of(source: Source, section: Section, time: str | None = None) -> Itera
         if unread:
             yield section.title, unread
         for part in parts:
-            for title, entries in cells_of(source, part, time):
+            for title, entries in cells_of(source, part, time, layer):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
@@ -244,9 +264,9 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Iterator[Spa
             yield from declarations_for(part, entries)
 
 
-def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:
+def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
-    known = [Needs.of(source, part, time) for part in parts]
+    known = [Needs.of(source, part, time, layer) for part in parts]
     for at, one in enumerate(known):
         others = {name for place, other in enumerate(known) if place != at for name in other.defined}
         if (one.read.keys() - one.defined.keys()) & others:
@@ -269,9 +289,11 @@ class Needs:
     unread: bool = False
 
     @classmethod
-    def of(cls, source: Source, entries: list[Entry], time: str | None) -> Needs:
+    def of(cls, source: Source, entries: list[Entry], time: str | None, layer: str | None) -> Needs:
         unread = any(entry.problem is not None for entry in entries)
         entries = [entry for entry in entries if not entry.is_function and entry.problem is None]
+        if layer is not None:
+            entries = [changed(entry, lambda tree: without_layers(tree, layer)) for entry in entries]
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
         entries, reader, _ = with_primes(entries, reader)

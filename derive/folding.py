@@ -1,0 +1,134 @@
+"""Layers on a sheet: names of copies as `h⁽²⁾`, and formulas that differ in nothing but the number of a layer once, as `h⁽ˡ⁾`.
+
+All that this needs is `Cell.layers`: name -> (the name that copies share, the layer). Nothing is said of formulas: each is printed once by
+its numbers and once counted from its own layer, and those that read alike in the second form are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, TypeVar
+
+import sympy as sp
+
+from derive.derivation import Derivation
+from derive.language import Value
+from derive.latex import LaTeX
+from derive.notation import Notation
+
+SUPERSCRIPTS = str.maketrans("0123456789+-()l", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ˡ")
+
+
+class Layered(Notation):
+    """A notation that writes the layer of a name above it.
+
+    own: the layer that the formula is counted from, so that it is l and the one below l-1; None for numbers.
+    """
+
+    own: int | None = None
+    layers: ClassVar[Mapping[str, tuple[str, int]]] = {}
+    others: ClassVar[frozenset[str]] = frozenset()
+
+    def layer_of(self, name: str) -> tuple[str, int] | None:
+        """(the name without its layer, the layer): of a copy, and of what the derivation names after one, `a_h_2`. None for the rest."""
+        if name in self.layers:
+            return self.layers[name]
+        parts = name.split("_")
+        spans = [(start, stop) for start in range(len(parts)) for stop in range(len(parts), start, -1)]
+        for start, stop in sorted(spans, key=lambda span: span[0] - span[1]) if name not in self.others else ():
+            found = self.layers.get("_".join(parts[start:stop]))
+            if found is not None:
+                return "_".join([*parts[:start], found[0], *parts[stop:]]), found[1]
+        return None
+
+    def mark(self, layer: int) -> str:
+        return f"({layer})" if self.own is None else f"(l{layer - self.own:+})".replace("+0", "")
+
+    def above(self, text: str, layer: int) -> str:
+        return text + self.mark(layer).translate(SUPERSCRIPTS)
+
+    def name(self, name: str) -> str:
+        found = self.layer_of(name)
+        return super().name(name) if found is None else self.above(super().name(found[0]), found[1])
+
+    def timed(self, name: str, lag: int) -> str:
+        found = self.layer_of(name)
+        return super().timed(name, lag) if found is None else self.above(super().timed(found[0], lag), found[1])
+
+    def tangent(self, value: Value, lag: int) -> str:
+        found = self.layer_of(str(value.name))
+        if found is None:
+            return super().tangent(value, lag)
+        return self.above(super().tangent(value.like(name=found[0]), lag), found[1])
+
+    def raised(self, text: str, exponent: sp.Expr) -> str:
+        is_open = text.endswith(("⁾", ")}")) and not text.startswith("(")
+        return super().raised(self.parentheses(text) if is_open else text, exponent)
+
+
+class LayeredLaTeX(Layered, LaTeX):
+    """The same for amsmath."""
+
+    def above(self, text: str, layer: int) -> str:
+        return f"{text}^{{{self.mark(layer)}}}"
+
+
+def notation(derivation: Derivation, kind: type[Notation] = Notation) -> Notation:
+    """The notation of a sheet: that of its cell, with layers where it has some."""
+    cell = derivation.cell
+    if not cell.layers:
+        return derivation.notation(kind)
+    own = {str(value.name) for value in (*cell.targets, *cell.reads)} - set(cell.layers)
+    base = LayeredLaTeX if issubclass(kind, LaTeX) else Layered
+    made: type[Notation] = type(base.__name__, (base,), {"layers": cell.layers, "others": frozenset(own)})
+    return derivation.notation(made)
+
+
+L = TypeVar("L")
+"""A formula with its reasons; a dataclass with the fields `name`, `left` and `layers`."""
+
+
+def folded(printed: Sequence[tuple[str, Callable[[], L]]], notation: Notation) -> list[L]:
+    """The formulas, (the name that one defines, how it is made), with those of several layers that read alike as one.
+
+    It stands where the first of them stood; those of other layers of the same quantity follow it, each in its own form.
+    """
+    if not isinstance(notation, Layered):
+        return [make() for _, make in printed]
+    alike: dict[Hashable, dict[str, list[tuple[int, L]]]] = {}
+    for name, make in printed:
+        found = notation.layer_of(name)
+        notation.own = None
+        plain = make()
+        if found is None:
+            alike[len(alike)] = {"": [(0, plain)]}
+            continue
+        notation.own = found[1]
+        general = replace(make(), name=found[0])  # type: ignore[type-var]
+        notation.own = None
+        forms = alike.setdefault(general.left, {})  # type: ignore[attr-defined]
+        forms.setdefault(repr(general), []).append((found[1], plain))
+        forms.setdefault(f"form {general!r}", [(found[1], general)])
+    return [line for forms in alike.values() for line in once(forms)]
+
+
+def once(forms: Mapping[str, list[tuple[int, L]]]) -> list[L]:
+    """The formulas of one quantity: those of one form as one, with their layers."""
+    lines: list[L] = []
+    for form, copies in forms.items():
+        if form.startswith("form "):
+            continue
+        if len(copies) == 1:
+            lines.append(copies[0][1])
+        else:
+            lines.append(replace(forms[f"form {form}"][0][1], layers=tuple(layer for layer, _ in copies)))  # type: ignore[type-var]
+    return lines
+
+
+def layers_in_words(layers: Sequence[int], dots: str = "...") -> str:
+    """`l = 2, 3`, `l = 1, ..., 6`."""
+    steps = {b - a for a, b in zip(layers, layers[1:], strict=False)}
+    long = len(layers) > 3 and len(steps) == 1
+    said = [str(layers[0]), dots, str(layers[-1])] if long else [str(layer) for layer in layers]
+    return f"l = {', '.join(said)}"
