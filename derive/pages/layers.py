@@ -91,7 +91,9 @@ class Indexed:
                 rest_parts = (*parts[:at], *parts[at + 1 :])
                 if len(rest_parts) == 1:
                     return rest_parts[0], index
-                return (replace(script, parts=rest_parts) if isinstance(script, Bracket) else Chain(rest_parts, script.span)), index
+                return (
+                    replace(script, parts=rest_parts) if isinstance(script, Bracket) else Chain(rest_parts, script.span)
+                ), index
         return script, None
 
 

@@ -25,14 +25,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, declared
-from derive.pages.depth import written_out
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.named_cells import Template, called_sections, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
-from derive.pages.sections import cells_of, declarations_for, layer_of, outline
+from derive.pages.sections import Outline, Section, cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
@@ -41,17 +42,18 @@ from derive.pages.titles import identifier, naming, nothing, unique
 @dataclass(frozen=True)
 class Page:
     """A page that was read: its cells, the formulas that were passed over (`file:line: why: formula`), and the sections that can't be
-    read, (heading, why)."""
+    read, (heading, why). parts: cells that others use by their name, which are derived where they are chosen."""
 
     path: str
     cells: tuple[PageCell, ...]
     skipped: tuple[str, ...]
     refused: tuple[tuple[str, PageError], ...] = ()
+    parts: tuple[PageCell, ...] = ()
 
     def cell(self, name: str | None = None) -> PageCell:
         """The cell of a heading, or of its name; the only one without. Raises PageError with the names there are."""
         wanted = identifier(name or "").lower()
-        for one in self.cells:
+        for one in (*self.cells, *(self.parts if name else ())):
             if (name is None and len(self.cells) == 1) or (
                 name and wanted in (identifier(one.heading).lower(), one.cell.name.lower())
             ):
@@ -59,7 +61,7 @@ class Page:
         for heading, error in self.refused:
             if name and wanted == identifier(heading).lower():
                 raise error
-        known = ", ".join(f"`{identifier(one.heading).lower()}`" for one in self.cells)
+        known = ", ".join(f"`{identifier(one.heading).lower()}`" for one in (*self.cells, *self.parts))
         asked = f"no cell `{name}`" if name else f"{len(self.cells)} cells"
         raise PageError(f"{Path(self.path).name}: {asked} on the page: expected one of {known}. Choose with --cell NAME.")
 
@@ -90,11 +92,14 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
-    groups = [
+    named = called_sections(found.root)
+    networks = [
         (title, entries)
-        for title, entries in cells_of(source, found.root, known.time, layer)
+        for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer)
         if any(not e.is_function for e in entries)
     ]
+    groups = [*networks, *[(part.title, part.all()) for part in named.values()]]
+    library = Library(source, path, found, known, let, dims, named)
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
         raise nothing(source, passed, any(isinstance(piece, Block) for piece in pieces))
@@ -103,18 +108,17 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
-        said = declared(source, declarations_for(found.root, entries), let, dims)
-        said = replace(said, time=known.time, used=known.used, bottoms=known.bottoms)
         try:
-            refuse_unreadable(entries)
-            entries, said = written_out(source, entries, said, found.initial)
-            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
+            entries, said = library.expanded(entries)
+            count = len(networks) if at < len(networks) else len(groups) + 1
+            cells[at], more = settled_cell(source, title, entries, said, naming(path, title, count))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:
             cells.pop(at, None)
-            refused.append((title, error))
-    if not cells:
+            if str(error) not in [str(other) for _, other in refused]:  # that of a cell stands where its name is used, too
+                refused.append((title, error))
+    if not any(at < len(networks) for at in cells):
         raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
     skipped = sorted({*found.skipped} - {(span, why) for span, why in found.skipped if span in known.bottoms})
     starts = {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}
@@ -124,7 +128,56 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         passed = tuple(listed(source, span, why) for (span, why), owner in zip(skipped, above, strict=True) if owner == at)
         notes = (*one.reading.notes, *(unused if at == min(cells) else ()))
         cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
-    return Page(path, tuple(cells.values()), tuple(listed(source, span, why) for span, why in skipped), tuple(refused))
+    own, parts = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
+    return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), parts)
+
+
+class Library:
+    """The equations of a page's cells as they are read: layers written out, and cells in the place of their names.
+
+    named: words that stand for a cell -> the section that defines it.
+    """
+
+    def __init__(
+        self, source: Source, path: str, found: Outline, known: Declared, let: Mapping[str, str], dims: Mapping[str, str],
+        named: Mapping[str, Section],
+    ) -> None:  # fmt: skip
+        self.source, self.path, self.found, self.known, self.let, self.dims, self.named = (
+            source,
+            path,
+            found,
+            known,
+            let,
+            dims,
+            named,
+        )
+        self.templates: dict[str, Template] = {}
+        self.open: list[str] = []
+
+    def expanded(self, entries: Sequence[Entry]) -> tuple[list[Entry], Declared]:
+        """(the equations of a cell, what is declared of them). Raises PageError."""
+        refuse_unreadable(entries)
+        said = declared(self.source, declarations_for(self.found.root, entries), self.let, self.dims)
+        said = replace(said, time=self.known.time, used=self.known.used, bottoms=self.known.bottoms)
+        known = depth.written_out(self.source, entries, said, self.found.initial)
+        return named_cells.written_out(self.source, *known, self.template)
+
+    def template(self, word: str) -> Template | None:
+        """The cell that stands for a word; None where the page defines none. Raises PageError."""
+        if word not in self.named:
+            return None
+        section = self.named[word]
+        if word in self.open:
+            what = f"{word} uses itself: expected equations, or cells defined without it."
+            raise self.source.error(section.all()[0].span, what, "Write its step out.")
+        if word not in self.templates:
+            self.open.append(word)
+            entries, known = self.expanded(section.all())
+            self.open.pop()
+            one = one_cell(self.source, section.title, entries, known, naming(self.path, section.title, 2))
+            reader = reader_for(self.source, entries, known.time)
+            self.templates[word] = Template(section.title, entries, reader, one.cell, known, built_in=False)
+        return self.templates[word]
 
 
 LONGEST_LISTED = 300
