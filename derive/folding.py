@@ -6,9 +6,10 @@ its numbers and once counted from its own layer, and those that read alike in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
-from typing import ClassVar, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import sympy as sp
 
@@ -85,50 +86,58 @@ def notation(derivation: Derivation, kind: type[Notation] = Notation) -> Notatio
     return derivation.notation(made)
 
 
-L = TypeVar("L")
-"""A formula with its reasons; a dataclass with the fields `name`, `left` and `layers`."""
+class Formula(Protocol):
+    """A formula as it is printed; two that print alike are equal."""
+
+    @property
+    def left(self) -> str: ...
 
 
-def folded(printed: Sequence[tuple[str, Callable[[], L]]], notation: Notation) -> list[L]:
-    """The formulas, (the name that one defines, how it is made), with those of several layers that read alike as one.
+F = TypeVar("F", bound=Formula)
+
+
+def folded(printed: Sequence[tuple[str, Callable[[], F]]], notation: Notation) -> list[tuple[F, tuple[int, ...]]]:
+    """The formulas, given as (the name that one defines, how it is printed), those of several layers that read alike as one; each with
+    the layers for which it stands, none for one that is printed as it is.
 
     It stands where the first of them stood; those of other layers of the same quantity follow it, each in its own form.
     """
     if not isinstance(notation, Layered):
-        return [make() for _, make in printed]
-    alike: dict[Hashable, dict[str, list[tuple[int, L]]]] = {}
+        return [(make(), ()) for _, make in printed]
+    quantities: dict[str, list[Form[F]]] = {}
     for name, make in printed:
         found = notation.layer_of(name)
-        notation.own = None
         plain = make()
         if found is None:
-            alike[len(alike)] = {"": [(0, plain)]}
+            quantities[f"{len(quantities)}"] = [Form(plain, plain, [])]
             continue
         notation.own = found[1]
-        general = replace(make(), name=found[0])  # type: ignore[type-var]
+        general = make()
         notation.own = None
-        forms = alike.setdefault(general.left, {})  # type: ignore[attr-defined]
-        forms.setdefault(repr(general), []).append((found[1], plain))
-        forms.setdefault(f"form {general!r}", [(found[1], general)])
-    return [line for forms in alike.values() for line in once(forms)]
-
-
-def once(forms: Mapping[str, list[tuple[int, L]]]) -> list[L]:
-    """The formulas of one quantity: those of one form as one, with their layers."""
-    lines: list[L] = []
-    for form, copies in forms.items():
-        if form.startswith("form "):
-            continue
-        if len(copies) == 1:
-            lines.append(copies[0][1])
+        forms = quantities.setdefault(general.left, [])
+        form = next((one for one in forms if one.general == general), None)
+        if form is None:
+            forms.append(Form(general, plain, [found[1]]))
         else:
-            lines.append(replace(forms[f"form {form}"][0][1], layers=tuple(layer for layer, _ in copies)))  # type: ignore[type-var]
-    return lines
+            form.layers.append(found[1])
+    return [form.printed() for forms in quantities.values() for form in forms]
+
+
+@dataclass(frozen=True)
+class Form(Generic[F]):
+    """A formula counted from its own layer, the same by the number of the first of its layers, and these."""
+
+    general: F
+    plain: F
+    layers: list[int]
+
+    def printed(self) -> tuple[F, tuple[int, ...]]:
+        return (self.general, tuple(self.layers)) if len(self.layers) > 1 else (self.plain, ())
 
 
 def layers_in_words(layers: Sequence[int], dots: str = "...") -> str:
     """`l = 2, 3`, `l = 1, ..., 6`."""
-    steps = {b - a for a, b in zip(layers, layers[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(layers)}
     long = len(layers) > 3 and len(steps) == 1
     said = [str(layers[0]), dots, str(layers[-1])] if long else [str(layer) for layer in layers]
     return f"l = {', '.join(said)}"

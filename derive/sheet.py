@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sympy import MatrixExpr
@@ -35,9 +36,8 @@ Row = tuple[str, tuple[Credit, ...]]
 
 @dataclass(frozen=True)
 class Line:
-    """One formula: left = factor (terms), each term with its reasons; layers: those for which it stands, where it is printed once."""
+    """One formula: left = factor (terms), each term with its reasons. layers: those for which it stands, where it is printed once."""
 
-    name: str
     left: str
     terms: list[Row]
     factor: str = ""
@@ -73,7 +73,7 @@ class Sheet:
     def sections(self) -> list[Section]:
         d = self.derivation
         n = self.notation
-        forward = folded([(t.name, lambda t=t, right=right: self.given(t, right)) for t, right in d.cell.equations], n)
+        forward = self.folded([(t.name, partial(self.given, t, right)) for t, right in d.cell.equations])
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
@@ -109,11 +109,15 @@ class Sheet:
 
     def given(self, target: Value, right: MatrixExpr) -> Line:
         """An equation of the cell as it was declared."""
-        return Line(target.name, self.notation.value(target), [(self.notation.formula(right), ())])
+        return Line(self.notation.value(target), [(self.notation.formula(right), ())])
 
     def lines(self, equations: Sequence[Equation]) -> list[Line]:
-        """The equations as formulas and reasons, those of several layers that are alike as one."""
-        return folded([(e.target.name, lambda e=e: self.line(e)) for e in equations], self.notation)
+        """The equations as formulas and reasons."""
+        return self.folded([(e.target.name, partial(self.line, e)) for e in equations])
+
+    def folded(self, printed: Sequence[tuple[str, Callable[[], Line]]]) -> list[Line]:
+        """Formulas, those of several layers that are alike as one."""
+        return [replace(line, layers=layers) for line, layers in folded(printed, self.notation)]
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
@@ -123,7 +127,7 @@ class Sheet:
             for t in equation.terms
         ]
         factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
-        return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
+        return Line(n.left(equation), terms or [("0", ())], factor)
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
         """Where a term comes from, what made the last of it first."""

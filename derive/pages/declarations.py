@@ -13,7 +13,10 @@ from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
 KINDS = ("number", "vector", "matrix", "input", "parameter", "identity")
-FORM = "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k`, `layer = l` or `dim x = N`"
+FORM = (
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k`, `layer = l` "
+    "or `dim x = N`"
+)
 SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
 SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
 """A size: a name, or a sum of names, as a concatenated dimension has."""

@@ -207,7 +207,7 @@ class Layers(Layered):
             one = self.reader.read(entry.right)
             if one is None or one.time is not None or one.power is not None or one.transposed:
                 left, written = self.source.written(entry.targets[0].span), self.source.written(node.span)
-                what = f"`{left}` without a time may be a state at the start, or layer 0, which `{written}` of the first layer reads: expected to know which."
+                what = f"`{left}` may be a start, or layer 0, which `{written}` of the first layer reads: expected to know which."
                 raise self.source.error(entry.span, what, "Write layer 0 with the index of time; a start is left out.")
             self.known.bottoms.add(entry.span)
             return entry.right

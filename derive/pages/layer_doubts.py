@@ -1,4 +1,4 @@
-"""What may be meant otherwise on a page with layers: a later layer at the same step, a symbol without its layer, a letter that may be one."""
+"""What may be meant otherwise on a page with layers: a later one at the same step, a symbol without its layer, a letter that may be one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def refuse_letter(layers: Layered, node: Node, read: Read) -> None:
         if ends_with(script, layers.letter):
             written = layers.source.written(node.span)
             what = f"`{written}` carries the layer's letter {layers.letter} where no layer is read: expected to know whether it is one."
-            todo = f'Write `^{{({layers.letter})}}` for one for each layer; --let "layer={layers.letter}" reads {layers.letter} below as the layer, too.'
+            todo = f"Write `^{{({layers.letter})}}` for one for each layer; "
+            todo += f'--let "layer={layers.letter}" reads {layers.letter} below as the layer, too.'
             raise layers.source.error(node.span, what, todo)
 
 

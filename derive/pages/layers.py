@@ -53,48 +53,58 @@ class Indexed:
 
     def split(self, node: Node, numbers: bool = False) -> tuple[Node, LayerIndex | None]:
         """(a symbol without the index of its layer, that index); the node itself where it has none."""
-        if isinstance(node, (Decorated, Bracket)):
-            parts = (node.body,) if isinstance(node, Decorated) else node.parts
-            if len(parts) == 1 and (isinstance(node, Decorated) or node.opener == "{") and take_apart(node):
-                inner, index = self.split(parts[0], numbers)
-                made = replace(node, body=inner) if isinstance(node, Decorated) else replace(node, parts=(inner,))
-                return (made, index) if index is not None else (node, None)
-        if not isinstance(node, Scripted) or take_apart(node) is None:
+        if take_apart(node) is None:
             return node, None
-        for side, scripts in (("sup", node.sup), ("sub", node.sub if self.below else ())):
-            for at, script in enumerate(scripts):
-                rest, index = self.within(script, numbers)
-                if index is not None:
-                    kept = (*scripts[:at], *([rest] if rest is not None else []), *scripts[at + 1 :])
-                    made = replace(node, sup=kept) if side == "sup" else replace(node, sub=kept)
-                    return (made if made.sub or made.sup else made.body), index
-        body, index = self.split(node.body, numbers)
-        return (replace(node, body=body), index) if index is not None else (node, None)
+        match node:
+            case Scripted():
+                for at, script in enumerate(node.sup):
+                    rest, index = self.within(script, numbers)
+                    if index is not None:
+                        return bare(replace(node, sup=(*node.sup[:at], *rest, *node.sup[at + 1 :]))), index
+                for at, script in enumerate(node.sub if self.below else ()):
+                    rest, index = self.within(script, numbers)
+                    if index is not None:
+                        return bare(replace(node, sub=(*node.sub[:at], *rest, *node.sub[at + 1 :]))), index
+                body, index = self.split(node.body, numbers)
+                return (replace(node, body=body), index) if index is not None else (node, None)
+            case Decorated():
+                body, index = self.split(node.body, numbers)
+                return (replace(node, body=body), index) if index is not None else (node, None)
+            case Bracket(opener="{", parts=(only,)):
+                body, index = self.split(only, numbers)
+                return (replace(node, parts=(body,)), index) if index is not None else (node, None)
+        return node, None
 
-    def within(self, script: Node, numbers: bool) -> tuple[Node | None, LayerIndex | None]:
+    def within(self, script: Node, numbers: bool) -> tuple[tuple[Node, ...], LayerIndex | None]:
         """(what is left of a script, the layer in it): `l`, the l of `t, l`, of `[l]<t>` and of `(l)\\top`."""
         index = self.index(script, numbers)
         if index is not None:
-            return None, index
+            return (), index
         inner = strip(script)
         if isinstance(script, Bracket) and len(script.parts) == 1 and isinstance(inner, (Bracket, Chain)):
             rest, index = self.within(inner, numbers)
-            return (None if rest is None else replace(script, parts=(rest,))), index
-        parts: tuple[Node, ...] = ()
-        if isinstance(script, Bracket):
-            parts = script.parts
-        elif isinstance(script, Chain) and all(isinstance(one, (Bracket, Mark, Letter)) for one in script.items):
-            parts = script.items if isinstance(script.items[0], Bracket) or isinstance(script.items[-1], Mark) else ()
+            return tuple(replace(script, parts=(one,)) for one in rest), index
+        parts = script.parts if isinstance(script, Bracket) else marks_side_by_side(script)
         for at, part in enumerate(parts):
             index = self.index(part, numbers)
             if index is not None:
-                rest_parts = (*parts[:at], *parts[at + 1 :])
-                if len(rest_parts) == 1:
-                    return rest_parts[0], index
-                return (
-                    replace(script, parts=rest_parts) if isinstance(script, Bracket) else Chain(rest_parts, script.span)
-                ), index
-        return script, None
+                kept = (*parts[:at], *parts[at + 1 :])
+                if len(kept) > 1:
+                    kept = (replace(script, parts=kept) if isinstance(script, Bracket) else Chain(kept, script.span),)
+                return kept, index
+        return (script,), None
+
+
+def bare(node: Scripted) -> Node:
+    """What is left of a symbol whose scripts may be gone."""
+    return node if node.sub or node.sup else node.body
+
+
+def marks_side_by_side(script: Node) -> tuple[Node, ...]:
+    """The parts of `[l]<t>` and of `(l)\\top`; none of a run of letters."""
+    if not isinstance(script, Chain) or not isinstance(script.items[0], Bracket):
+        return ()
+    return script.items if all(isinstance(one, (Bracket, Mark, Letter)) for one in script.items) else ()
 
 
 def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> str | None:
@@ -109,7 +119,7 @@ def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> 
         return None
     found: dict[str, Scripted] = {}
     for node in nodes:
-        if any(part_is(script, time, shifted=True) for script in (*node.sub, *node.sup)):
+        if any(part_is(script, time) for script in (*node.sub, *node.sup)):
             for letter in {one for script in node.sup for one in shifted_letters(script)} - {time}:
                 found.setdefault(letter, node)
     found = {letter: node for letter, node in found.items() if not is_alone(node, letter, time, known)}
@@ -134,13 +144,12 @@ def declared_letter(source: Source, trees: Sequence[Node], nodes: Sequence[Scrip
     return letter
 
 
-def part_is(script: Node, letter: str, shifted: bool = False) -> bool:
-    """Whether a script, or a part of it between commas or brackets, is the letter; shifted: or counts from it."""
-    at = offset(script, letter)
-    if at is not None:
-        return shifted or at == 0 or True
+def part_is(script: Node, letter: str) -> bool:
+    """Whether a script, or a part of it between commas or brackets, is the letter or counts from it."""
+    if offset(script, letter) is not None:
+        return True
     parts = script.parts if isinstance(script, Bracket) else script.items if isinstance(script, Chain) else ()
-    return any(part_is(part, letter, shifted) for part in parts)
+    return any(part_is(part, letter) for part in parts)
 
 
 def is_alone(node: Scripted, letter: str, time: str, known: Declared) -> bool:
@@ -247,12 +256,12 @@ def are_layers(a: str, b: str) -> bool:
 def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     a, b, name = names.source.written(one.span), names.source.written(other.span), one.symbol.name
     what = f"`{a}` and `{b}` are one quantity at two layers, and nothing joins them: expected one layer, or an index that shifts by one."
-    letter = next((found for index in (*one.symbol.subs, *one.symbol.sups, *other.symbol.subs, *other.symbol.sups)
-                   if (found := (ORDER.fullmatch(index) or [None, None])[1])), None)  # fmt: skip
-    joined = f'Say --let "layer={letter}; L=3" for the layers of one network; ' if letter else ""
+    indices = (*one.symbol.subs, *one.symbol.sups, *other.symbol.subs, *other.symbol.sups)
+    letters = [found[1] for index in indices if (found := ORDER.fullmatch(index))]
+    joined = f'Say --let "layer={letters[0]}; L=3" for the layers of a network, as many as there are, or' if letters else "Say"
     todo = (
-        f'{joined}{"s" if joined else "S"}ay --let "{name}=input" to read one layer alone, with `{a}` as an input of its own; or write one layer, with a symbol of its '
-        "own for what comes from below."
+        f'{joined} --let "{name}=input" to read one layer alone, with `{a}` as an input of its own; or write one layer, with a symbol of '
+        "its own for what comes from below."
     )
     return names.source.error(one.span, what, todo, (other.span, "the other:"))
 

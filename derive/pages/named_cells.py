@@ -1,4 +1,4 @@
-"""Cells by name: `(h_t, c_t) = \\operatorname{LSTM}(x_t, h_{t-1}, c_{t-1})` stands for the equations of that cell, which are put in its place.
+"""Cells by name: `(h_t, c_t) = \\operatorname{LSTM}(x_t, h_{t-1}, c_{t-1})` stands for the equations of that cell, put in its place.
 
 A name is that of a cell which the page defines under a heading, of a built-in cell, or a word that is declared to be one. Each use has
 parameters of its own, called like those of the cell with the marks of the name behind: `\\operatorname{LSTM}^{(2)}` reads W_i_2.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from derive.cells.registry import build, declarations
 from derive.latex import LaTeX
@@ -125,13 +126,11 @@ def refuse_inside(
 ) -> None:
     """Raises PageError where a cell's name stands inside of a formula."""
     for entry in entries:
-        if id(entry) in calls or entry.is_function:
-            continue
-        for node in walk(entry.right):
-            for head, bracket in zip(node.items, node.items[1:], strict=False) if isinstance(node, Chain) else ():
-                name = name_of(head, known, templates)
-                whole = isinstance(bracket, Bracket) and node is entry.right and len(node.items) == 2
-                if name is not None and not whole and isinstance(bracket, Bracket) and len(bracket.parts) > 1:
+        for node in walk(entry.right) if id(entry) not in calls and not entry.is_function else ():
+            if not isinstance(node, Chain) or (node is entry.right and len(node.items) == 2):
+                continue
+            for head, bracket in pairwise(node.items):
+                if isinstance(bracket, Bracket) and name_of(head, known, templates):
                     written = source.written((head.span[0], bracket.span[1]))
                     what = f"`{written}` is a cell inside of a formula: expected it alone on a right side."
                     raise source.error(head.span, what, "Give its state a symbol and an equation of its own.")
@@ -160,8 +159,9 @@ def called_sections(root: Section) -> dict[str, Section]:
     titled = {part.title: part for part in root.sections() if part.title and part.all()}
     found: dict[str, Section] = {}
     for entry in root.all():
-        items = entry.right.items if entry.problem is None and isinstance(entry.right, Chain) else ()
-        parts = take_apart(items[0]) if len(items) == 2 and isinstance(items[1], Bracket) else None
+        right = entry.right
+        called = isinstance(right, Chain) and len(right.items) == 2 and isinstance(right.items[1], Bracket)
+        parts = take_apart(right.items[0]) if isinstance(right, Chain) and called and entry.problem is None else None
         part = titled.get(parts.letter.name) if parts and len(parts.letter.name) > 1 else None
         if part is not None and not any(entry is own for own in part.all()):
             found[part.title] = part

@@ -29,7 +29,7 @@ from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, declared
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.named_cells import Template, called_sections, without_sections
+from derive.pages.named_cells import called_sections, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
@@ -37,6 +37,7 @@ from derive.pages.sections import Outline, Section, cells_of, declarations_for, 
 from derive.pages.source import load
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
+from derive.pages.use import Template
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The layers for which an equation is printed, as they stand behind it: `l = 1, ..., L`, `l > 1`, `1 \\le l \\le L`, `l \\in \\{2, ..., L\\}`."""
+"""The layers for which an equation is printed, as they stand behind it: `l = 1, ..., L`, `l > 1`, `1 \\le l \\le L`.
+
+A range is a label to the reader of equations, so that it is found in the text.
+"""
 
 from __future__ import annotations
 

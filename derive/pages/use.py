@@ -135,7 +135,10 @@ class Use:
         for target in self.call.entry.targets:
             parts = take_apart(target)
             name = parts.letter.name if parts else ""
-            (found.__setitem__(name, target) if name in timed and name not in found else others.append(target))
+            if name in timed and name not in found:
+                found[name] = target
+            else:
+                others.append(target)
         left = [name for name in states if name not in found]
         if others and (len(others) == len(left) == 1 or (self.template.built_in and len(others) <= len(left) and not found)):
             found |= dict(zip(left, others, strict=False))
@@ -159,7 +162,7 @@ class Use:
             else:
                 rest.append(argument)
         inputs = [str(value.name) for value in cell.inputs]
-        named = {name: node for node in rest if (parts := take_apart(node)) and (name := parts.letter.name) in inputs}
+        named = {parts.letter.name: node for node in rest if (parts := take_apart(node)) and parts.letter.name in inputs}
         if len(rest) == len(inputs) and (len(inputs) == 1 or len(named) == len(inputs)):
             return named if len(inputs) > 1 else {inputs[0]: rest[0]}
         got = ", ".join(f"`{self.source.written(node.span)}`" for node in rest) or "nothing"
@@ -338,7 +341,7 @@ class Use:
         for name in self.new:
             if name in self.page.names:
                 what = f"name collision: the {self.new[name]} of `{self.written}` and this one would both be called {name}."
-                todo = f"Rename this one, or give the cell a mark, as in `\\operatorname{{{self.call.name}}}_{{a}}`, which is put behind its names."
+                todo = f"Rename this one, or mark the cell, `\\operatorname{{{self.call.name}}}_{{a}}`: the mark is put behind its names."
                 raise self.source.error(self.page.names[name], what, todo, (self.call.head.span, "the cell:"))
 
 
