@@ -141,3 +141,12 @@ def layers_in_words(layers: Sequence[int], dots: str = "...") -> str:
     long = len(layers) > 3 and len(steps) == 1
     said = [str(layers[0]), dots, str(layers[-1])] if long else [str(layer) for layer in layers]
     return f"l = {', '.join(said)}"
+
+
+def layers_of(layers: Mapping[str, tuple[str, int]]) -> str:
+    """What stands for which names: `l = 1, 2: h⁽ˡ⁾ is h_1, h_2 in code`."""
+    base, _ = next(iter(layers.values()))
+    names = {layer: name for name, (other, layer) in sorted(layers.items(), key=lambda one: one[1][1]) if other == base}
+    numbers = sorted({layer for _, layer in layers.values()})
+    shown = list(names.values()) if len(names) < 4 else [names[min(names)], "...", names[max(names)]]
+    return f"{layers_in_words(numbers)}: {base}⁽ˡ⁾ is {', '.join(shown)} in code"

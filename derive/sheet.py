@@ -12,7 +12,7 @@ from sympy import MatrixExpr
 
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
-from derive.folding import folded, layers_in_words, notation
+from derive.folding import folded, layers_in_words, layers_of, notation
 from derive.language import Value, hadamard
 from derive.latex import LaTeX
 from derive.notation import Notation, dim, width
@@ -148,7 +148,8 @@ class Sheet:
         cell = self.derivation.cell
         n = self.derivation.notation()
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-        return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+        symbols = [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+        return [*symbols, ("layers", [layers_of(cell.layers)])] if cell.layers else symbols
 
 
 class Shifted(Term):

@@ -11,7 +11,7 @@ from derive.pages.declarations import Declared
 from derive.pages.errors import Source, Span
 from derive.pages.layers import Indexed, LayerIndex, shifted_above
 from derive.pages.names import Entry
-from derive.pages.ranges import Range, range_behind
+from derive.pages.ranges import Range, is_related, range_behind
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, strip, take_apart, walk
 from derive.pages.tree import Bracket, Letter, Node, Reduced, Scripted
 
@@ -68,6 +68,13 @@ class Layered:
             one = range_behind(behind, self.letter)
             if one is not None:
                 found[entry.span] = one
+            elif is_related(behind, self.letter):
+                what = (
+                    f"`{' '.join(behind.split())[:60]}` behind this equation isn't read: expected the layers for which it holds."
+                )
+                raise self.source.error(
+                    entry.span, what, f"Write them as `{self.letter} = 1, \\ldots, L` or `{self.letter} > 1`."
+                )
         return found
 
     def name_of_count(self, forward: Sequence[Entry]) -> str:

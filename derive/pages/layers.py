@@ -122,7 +122,9 @@ def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> 
         if any(part_is(script, time) for script in (*node.sub, *node.sup)):
             for letter in {one for script in node.sup for one in shifted_letters(script)} - {time}:
                 found.setdefault(letter, node)
-    found = {letter: node for letter, node in found.items() if not is_alone(node, letter, time, known)}
+    found = {letter: node for letter, node in found.items() if not is_alone(node, time, known)}
+    small = {letter: node for letter, node in found.items() if letter.islower()}  # `h^{(L-1)}` counts from the top
+    found = small or found
     if len(found) > 1:
         (one, first), (other, second) = list(found.items())[:2]
         what = f"which letter counts the layers, {one} or {other}? Expected one."
@@ -152,7 +154,7 @@ def part_is(script: Node, letter: str) -> bool:
     return any(part_is(part, letter) for part in parts)
 
 
-def is_alone(node: Scripted, letter: str, time: str, known: Declared) -> bool:
+def is_alone(node: Scripted, time: str, known: Declared) -> bool:
     """Whether what comes from below is declared by its own name, `h_l_minus_1 = input`: one layer is read, and not the others."""
     one = Reader(time).read(node)
     return one is not None and one.symbol.name in known.kinds
@@ -179,7 +181,7 @@ def without_layers(node: Node, letter: str) -> Node:
 
 def layers_of(names: Names) -> dict[str, tuple[str, int]]:
     """Of a page that was written out, the names that end with the number of a layer -> (the name without it, the number)."""
-    symbols = {one.symbol for one in (*names.defined.values(), *map(names.settle, names.reads))}
+    symbols = dict.fromkeys(one.symbol for one in (*names.defined.values(), *map(names.settle, names.reads)))
     numbered = [one for one in symbols if one.sups and one.sups[-1].isdigit() and 0 < int(one.sups[-1]) <= names.declared.depth]
     return {one.name: (replace(one, sups=one.sups[:-1]).name, int(one.sups[-1])) for one in numbered}
 

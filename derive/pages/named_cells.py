@@ -20,6 +20,7 @@ from derive.pages.errors import Source
 from derive.pages.grammar import parse
 from derive.pages.macros import macros_in
 from derive.pages.names import Entry
+from derive.pages.one_cell import functions_of
 from derive.pages.passed import reader_for
 from derive.pages.reading import printed
 from derive.pages.sections import Section
@@ -61,7 +62,23 @@ def written_out(source: Source, entries: Sequence[Entry], known: Declared, templ
         known = use.declared()
         own = use.new if call.name not in known.shared else {name for name, own in use.new.items() if own in use.internal}
         page.names.update(dict.fromkeys(own, call.head.span))
-    return made, known
+    return with_functions_once(source, made), known
+
+
+def with_functions_once(source: Source, entries: Sequence[Entry]) -> list[Entry]:
+    """The equations, each that defines a function once. Raises PageError where two functions have one name."""
+    found: dict[str, Entry] = {}
+    made: list[Entry] = []
+    for entry in entries:
+        macros, aliases = functions_of([entry])
+        for name in {**macros, **aliases}:
+            other = found.setdefault(name, entry)
+            if other is not entry and other.span != entry.span:
+                what = f"the function {name} is defined here, and for a cell that is used by its name: expected one definition."
+                raise source.error(entry.span, what, "Rename one of them.", (other.span, "the other:"))
+        if not entry.is_function or not any(entry is one for one in made):
+            made.append(entry)
+    return made
 
 
 # ---- names of cells and their uses
@@ -172,6 +189,12 @@ def without_sections(section: Section, gone: Collection[Section]) -> Section:
     """A section without some of those below it."""
     below = [without_sections(part, gone) for part in section.below if not any(part is one for one in gone)]
     return replace(section, below=below)
+
+
+def functions_above(root: Section, section: Section) -> list[Entry]:
+    """The functions that are defined under the headings above a section."""
+    above = [part for part in root.sections() if part is not section and any(one is section for one in part.sections())]
+    return [entry for part in above for entry in part.entries if entry.is_function]
 
 
 # ---- built-in cells

@@ -29,7 +29,7 @@ from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, declared
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.named_cells import called_sections, without_sections
+from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
@@ -99,7 +99,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer)
         if any(not e.is_function for e in entries)
     ]
-    groups = [*networks, *[(part.title, part.all()) for part in named.values()]]
+    groups = [*networks, *[(part.title, [*functions_above(found.root, part), *part.all()]) for part in named.values()]]
     library = Library(source, path, found, known, let, dims, named)
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
@@ -173,7 +173,7 @@ class Library:
             raise self.source.error(section.all()[0].span, what, "Write its step out.")
         if word not in self.templates:
             self.open.append(word)
-            entries, known = self.expanded(section.all())
+            entries, known = self.expanded([*functions_above(self.found.root, section), *section.all()])
             self.open.pop()
             one = one_cell(self.source, section.title, entries, known, naming(self.path, section.title, 2))
             reader = reader_for(self.source, entries, known.time)

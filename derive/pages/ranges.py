@@ -22,12 +22,16 @@ DOTS = r"(?:\\[lc]?dots[a-z]?|\.\.\.?|…|⋯|:)"
 SPACE = r"(?:\s|\\[,;: ]|\{|\})*"
 LAST = r"(?P<last>[A-Za-z]|[0-9]+)(?:\s*[-−]\s*(?P<less>[0-9]+))?"
 AT_MOST = r"(?:\\leq?(?:slant)?(?![a-z])|≤|<=)"
+LESS = r"(?:<(?!=)|\\lt(?![a-z]))"
 FORMS = (
     rf"L\s*(?:=|:|\\in|∈){SPACE}(?:\\\{{|\[)?{SPACE}(?P<first>[0-9]+){SPACE},?{SPACE}(?:[0-9]+{SPACE},{SPACE})*{DOTS}{SPACE},?{SPACE}{LAST}",
     rf"(?P<first>[0-9]+){SPACE}{AT_MOST}{SPACE}L{SPACE}{AT_MOST}{SPACE}{LAST}",
+    rf"(?P<first>[0-9]+){SPACE}{AT_MOST}{SPACE}L{SPACE}{LESS}{SPACE}{LAST}(?P<open>)",
     r"L\s*(?:\\geq?(?:slant)?(?![a-z])|≥|>=)\s*(?P<first>[0-9]+)",
     r"L\s*(?:>|\\gt(?![a-z]))\s*(?P<above>[0-9]+)",
-    r"L\s*=\s*(?P<only>[0-9]+)",
+    rf"L{SPACE}{AT_MOST}{SPACE}{LAST}",
+    rf"L{SPACE}{LESS}{SPACE}{LAST}(?P<open>)",
+    rf"L\s*=\s*(?P<only>[0-9]+)(?:{SPACE},{SPACE}(?P<then>[0-9]+(?:{SPACE},{SPACE}[0-9]+)*))?",
 )
 """How a range is written, with L for the letter."""
 
@@ -41,9 +45,22 @@ def range_behind(text: str, letter: str) -> Range | None:
             continue
         parts = found.groupdict()
         if parts.get("only") is not None:
-            return Range(int(parts["only"]), int(parts["only"]))
+            values = [int(parts["only"]), *map(int, re.findall("[0-9]+", parts["then"] or ""))]
+            return Range(values[0], values[-1]) if values == list(range(values[0], values[-1] + 1)) else None
         if parts.get("above") is not None:
             return Range(int(parts["above"]) + 1)
         last = parts.get("last")
-        return Range(int(parts["first"]), int(last) if last and last.isdigit() else last, int(parts.get("less") or 0))
+        less = int(parts.get("less") or 0) + (parts.get("open") is not None)
+        if last and last.isdigit():
+            return Range(int(parts.get("first") or 1), int(last) - less)
+        return Range(int(parts.get("first") or 1), last, less)
     return None
+
+
+RELATED = r"(?:[=<>≤≥≠∈]|\\(?:leq?|geq?|neq?|in|lt|gt)(?:slant)?(?![a-z]))"
+
+
+def is_related(text: str, letter: str) -> bool:
+    """Whether what stands between two equations says something of the letter."""
+    alone = rf"(?<![A-Za-z\\]){letter}(?![A-Za-z])"
+    return re.search(rf"{alone}\s*{RELATED}|{RELATED}\s*{alone}", text) is not None

@@ -21,7 +21,7 @@ from derive.pages.primes import changed, with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.surface import Line, equations
-from derive.pages.symbols import Reader, children, shifted_letters, take_apart
+from derive.pages.symbols import Reader, children, shifted_letters, strip, take_apart
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
@@ -133,7 +133,7 @@ def add_line(source: Source, found: Outline, section: Section, line: Line) -> No
     if found.count > MOST:
         raise source.error(line.span, f"too many equations: expected at most {MOST} on a page.", "Split the page.")
     entry = entry_of(source, line)
-    if entry.targets and is_initial(entry.targets[0]) and entry.problem is None:
+    if entry.targets and entry.problem is None and (is_initial(entry.targets[0]) or is_start_of_layer(entry)):
         found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
         found.initial.append(entry)
     elif not is_range(line):
@@ -207,6 +207,15 @@ def is_initial(left: Node) -> bool:
     while isinstance(inner, Bracket) and len(inner.parts) == 1:
         inner = inner.parts[0]
     return isinstance(inner, Number) and inner.value == 0
+
+
+def is_start_of_layer(entry: Entry) -> bool:
+    """`h_0^{(l)} = 0`: step 0 below, a name in brackets above, and nought."""
+    left = entry.targets[0]
+    scripts = [strip(one) for one in left.sub] if isinstance(left, Scripted) and len(left.sub) == len(left.sup) == 1 else []
+    values = [one.value for one in (*scripts, entry.right) if isinstance(one, Number)]
+    above = left.sup[0] if isinstance(left, Scripted) and scripts else None
+    return values == [0, 0] and isinstance(above, Bracket) and isinstance(strip(above), Bracket)
 
 
 def is_range(line: Line) -> bool:

@@ -307,7 +307,7 @@ class Use:
                     what = f"{name} is declared in two ways, here and for {self.template.title}: expected one."
                     raise self.source.error(self.call.entry.span, what, "Rename one of them.")
         note = f"`{self.written}` is the {'built-in cell ' if self.template.built_in else 'cell under the heading '}{self.template.title}"
-        silent = [str(value.name) for value in cell.states if str(value.name) not in {*self.targets, *self.before}]
+        silent = [str(value.name) for value in cell.states if str(value.name) not in self.before]
         carried = f", which carries {', '.join(silent)} by itself" if silent else ""
         return replace(
             self.known,
@@ -341,7 +341,12 @@ class Use:
         for name in self.new:
             if name in self.page.names:
                 what = f"name collision: the {self.new[name]} of `{self.written}` and this one would both be called {name}."
-                todo = f"Rename this one, or mark the cell, `\\operatorname{{{self.call.name}}}_{{a}}`: the mark is put behind its names."
+                carried = self.new[name] in [str(value.name) for value in self.template.cell.states]
+                told = (
+                    f"Where it is this, name it on the left side, `(..., {name}_{self.reader.letter}) = ...`; " if carried else ""
+                )
+                mark = f"mark the cell, `\\operatorname{{{self.call.name}}}_{{a}}`: the mark is put behind its names."
+                todo = f"{told}{'r' if told else 'R'}ename this one, or {mark}"
                 raise self.source.error(self.page.names[name], what, todo, (self.call.head.span, "the cell:"))
 
 
