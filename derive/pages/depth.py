@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from derive.pages.declarations import Declared
-from derive.pages.errors import Source, Span
+from derive.pages.errors import Source
 from derive.pages.layer_doubts import read_names, refuse_later, refuse_letter, refuse_unlayered, unread
 from derive.pages.layered import Layered, Read
 from derive.pages.layers import LayerIndex, each_layer, letter_of_layers
@@ -20,29 +20,6 @@ from derive.pages.primes import changed
 from derive.pages.symbols import Reader, Symbol, take_apart
 from derive.pages.timing import reader_of
 from derive.pages.tree import Bracket, Letter, Node, Number, Reduced, Scripted, Sum, with_parts
-
-
-class Copied(tuple[int, int]):
-    """The place of a formula that is printed once and stands for several: copies of it are equal only where their numbers are."""
-
-    copy: object
-
-    def __new__(cls, span: Span, copy: object) -> Copied:
-        made = super().__new__(cls, span)
-        made.copy = copy
-        return made
-
-    def __eq__(self, other: object) -> bool:
-        return tuple.__eq__(self, other) is True and self.copy == getattr(other, "copy", None)
-
-    def __hash__(self) -> int:
-        return hash((tuple(self), self.copy))
-
-
-def copied(node: Node, copy: object, place: Span | None = None) -> Node:
-    """The tree as one of several copies of what is printed there, or at another place."""
-    made = with_parts(node, lambda part: copied(part, copy, place))
-    return replace(made, span=Copied(place or made.span, copy))
 
 
 def written_out(
@@ -104,8 +81,7 @@ class Layers(Layered):
     def at(self, entry: Entry, value: int | None) -> Entry:
         """The equation where the letter is a value; None for one that has no letter."""
         refuse_later(self, entry, value)
-        made = changed(entry, lambda tree: self.put(tree, entry, value))
-        return made if value is None else changed(made, lambda tree: copied(tree, ("layer", value)))
+        return changed(entry, lambda tree: self.put(tree, entry, value))
 
     def put(self, node: Node, entry: Entry, value: int | None) -> Node:
         """The formula with the layers of its symbols as numbers."""
@@ -169,7 +145,7 @@ class Layers(Layered):
                 node.span, f"{what}expected {self.indexed.count} = {self.count}, or less.", "Correct its limit."
             )
         values = range(1, last + 1)
-        terms = tuple(copied(self.put(node.body, entry, value), ("term", value)) for value in values)
+        terms = tuple(self.put(node.body, entry, value) for value in values)
         return Bracket("(", (Sum(terms, (1,) * len(terms), node.span),), node.span)
 
     # ---- layer 0, and layers that aren't there

@@ -14,9 +14,8 @@ from derive.cells.registry import build, declarations
 from derive.latex import LaTeX
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
-from derive.pages.depth import copied
 from derive.pages.displays import tokenize
-from derive.pages.errors import Source
+from derive.pages.errors import Source, Span
 from derive.pages.grammar import parse
 from derive.pages.macros import macros_in
 from derive.pages.names import Entry
@@ -31,7 +30,7 @@ from derive.pages.symbols import (
     take_apart,
     walk,
 )
-from derive.pages.tree import Bracket, Chain, Letter, Node
+from derive.pages.tree import Bracket, Chain, Letter, Node, with_parts
 from derive.pages.use import Call, Taken, Template, Use, named, names_in
 
 Templates = Callable[[str], Template | None]
@@ -212,7 +211,12 @@ def built_in(call: Call, known: Declared) -> Template:
     for line in lines:
         span = (at + 2, at + 2 + len(line))
         (one,) = equations(source, tokenize(source, span, macros_in(source, [])))
-        left, right = (copied(parse(source, side), words, call.head.span) for side in (one.left, one.right))
+        left, right = (at_place(parse(source, side), call.head.span) for side in (one.left, one.right))
         entries.append(Entry(one, (left,), right))
         at += len(line) + 5
     return Template(f"`{words}`", entries, Reader("t"), cell, Declared(), True)
+
+
+def at_place(node: Node, span: Span) -> Node:
+    """The tree as it stands at one place of the page: what is put in place of a name is where the name is."""
+    return replace(with_parts(node, lambda part: at_place(part, span)), span=span)

@@ -6,6 +6,7 @@ display -> tokens                `tokens`        LaTeX and Unicode become one al
 tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
 line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
+trees -> trees                   `depth`, `named_cells`   layers written out, cells in the place of their names
 trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers

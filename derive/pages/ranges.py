@@ -36,6 +36,14 @@ FORMS = (
 """How a range is written, with L for the letter."""
 
 
+RELATION = r"\s*(?:[<≤≥≠]|\\(?:leq?|geq?|neq?)(?![a-z]))\s*"
+CONDITION = re.compile(
+    rf"\\forall.*|[^=]*[<>∈].*|[\d.]+[a-z]?|[(（]?(?:[0-9]+{RELATION})?[a-z]{RELATION}(?:[A-Z]|[0-9]+)(?:\s*-\s*[0-9]+)?[)）]?"
+    r"|[(（]\s*[a-z]\s*=\s*[0-9]+\s*,.*[)）]"
+)
+"""`\\forall t`, `1 \\le l \\le L`, `(l = 1, ..., L)`, what has a sign of order in it, and the number of an equation."""
+
+
 def range_behind(text: str, letter: str) -> Range | None:
     """The range in what stands between two equations; None where there is none."""
     for form in FORMS:

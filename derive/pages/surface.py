@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
 from derive.pages.limits import with_limits, with_several_targets
+from derive.pages.ranges import CONDITION
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
@@ -342,14 +343,6 @@ LABEL = re.compile(
 """`(5)`, `(2.3a)`, or words of which one has four letters."""
 
 
-RELATION = r"\s*(?:[<≤≥≠]|\\(?:leq?|geq?|neq?)(?![a-z]))\s*"
-RANGE = re.compile(
-    rf"\\forall.*|[^=]*[<>∈].*|[\d.]+[a-z]?|[(（]?(?:[0-9]+{RELATION})?[a-z]{RELATION}(?:[A-Z]|[0-9]+)(?:\s*-\s*[0-9]+)?[)）]?"
-    r"|[(（]\s*[a-z]\s*=\s*[0-9]+\s*,.*[)）]"
-)
-"""`\\forall t`, `1 \\le l \\le L`, `(l = 1, ..., L)`, and the number of an equation."""
-
-
 def labels(source: Source, part: list[Token], at: int) -> bool:
     """Whether the bracket at the end is a label: `(5)` behind a space, `(Update gate)`."""
     text = source.text[part[at].span[0] : part[-1].span[1]]
@@ -365,7 +358,7 @@ def is_label(source: Source, part: list[Token]) -> bool:
     if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") or len(token.value) > 2 for token in part) and len(part) < 3:
         return True
     text = source.text[part[0].span[0] : part[-1].span[1]]
-    return bool(len(text) < 80 and LABEL.fullmatch(text)) or RANGE.fullmatch(text) is not None
+    return bool(len(text) < 80 and LABEL.fullmatch(text)) or CONDITION.fullmatch(text) is not None
 
 
 def line_of(source: Source, part: list[Token]) -> Line | None:

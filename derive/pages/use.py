@@ -9,7 +9,6 @@ from fractions import Fraction
 from derive.cell import Cell
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
-from derive.pages.depth import copied
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
 from derive.pages.one_cell import functions_of
@@ -189,13 +188,12 @@ class Use:
     def entries(self) -> list[Entry]:
         """The cell's equations with the names of this use. Raises PageError where one of them is on the page already."""
         made = []
-        copy = (self.call.key, *[name for target in self.call.entry.targets for name, _ in named(self.reader, target)])
         for entry in self.template.entries:
             if entry.is_function:
                 made.append(entry)
                 continue
-            targets = tuple(copied(self.put(target), copy) for target in entry.targets)
-            made.append(replace(entry, line=self.call.entry.line, targets=targets, right=copied(self.put(entry.right), copy)))
+            targets = tuple(self.put(target) for target in entry.targets)
+            made.append(replace(entry, line=self.call.entry.line, targets=targets, right=self.put(entry.right)))
         self.refuse_components()
         self.refuse_collisions()
         return made
