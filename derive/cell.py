@@ -47,8 +47,9 @@ class CellError(DeriveError):
 class Cell:
     """Forward equations and the roles of their symbols.
 
-    Roles follow from use: read at t-1 and defined is a state, or at t+1, of a recurrence from the last step to the first; timed and never defined an input; without time and never defined a
-    parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
+    Roles follow from use: read at t-1 and defined is a state, or at t+1, of a recurrence from the last step to the first; timed and
+    never defined an input; without time and never defined a parameter; defined, never read and no state an output. Each is listed in
+    the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
     Greek letter and mean none.
