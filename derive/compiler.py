@@ -116,7 +116,7 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation(words=cell.words)
+    notation = Notation(words=cell.words, leftward=cell.leftward)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 

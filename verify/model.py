@@ -181,7 +181,7 @@ class Model:
 
     def latex(self) -> str:
         """The cell as a page that can be derived."""
-        notation = LaTeX(words=self.cell.words)
+        notation = LaTeX(words=self.cell.words, leftward=self.cell.leftward)
         lines = [rf"{notation.value(target)} &= {notation.formula(right)}" for target, right in self.cell.equations]
         return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
 
