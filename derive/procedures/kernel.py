@@ -141,7 +141,7 @@ class Kernel:
 
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
-        states = [(str(v.name), text.handed_out(marked(v, "carry"))) for v in self.cell.states]
+        states = [(str(v.name), text.handed_out(marked(v, "carry"), v.name not in self.cell.leftward)) for v in self.cell.states]
         return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:

@@ -257,12 +257,11 @@ class Textbook:
             operand = Call("array", (operand,))
         return operand if value in self.fresh else Call("copy", (operand,), operand.axes, operand.dims)
 
-    def handed_out(self, value: Value) -> Operand:
-        """What a loop carries out of its last turn: one that runs backwards out of the first step, else out of the last one."""
+    def handed_out(self, value: Value, first: bool) -> Operand:
+        """What is carried out of the first step, or out of the last one."""
         if not self.is_sequence(value):
             return self.result(value)
-        stage = self.made_in.get(value)
-        end = self.end(self.sequence(value), first=stage is None or stage.way != "forwards")
+        end = self.end(self.sequence(value), first)
         return Call("copy", (end,), end.axes, end.dims)
 
 
