@@ -87,14 +87,14 @@ def promises(case: Case, k: int, said: str) -> Iterator[Finding | None]:
     wanted = {name: array for name, array in expected.items() if name in found}
     yield case.apart(found, wanted, f"forward with {said} isn't forward without")
     spoil(outputs)
-    first = calls.backward(tape, " and checkpoints")
+    first = calls.backward(tape, " over a tape of checkpoints")
     kept = copied(first)
     gradients = {name: array for name, array in expected.items() if name not in found}
     yield case.apart(kept, gradients, f"backward over a tape of {said} doesn't give the gradients of a call without")
     spoil(first)
     other = Calls(case.kernel, calls.module, case.other)
-    other.backward(other.forward(checkpoint_every=k)[1], " and checkpoints")
-    different = other_bits(kept, calls.backward(tape, " and checkpoints, again,"))
+    other.backward(other.forward(checkpoint_every=k)[1], " over a tape of checkpoints")
+    different = other_bits(kept, calls.backward(tape, " over a tape of checkpoints, again,"))
     if different:
         again = f"a second backward over a tape of {said}, after calls with other numbers, gives other bits"
         yield Finding(CHECKPOINT, FAIL, different, said=again, cause="the tape, or what it refers to, is consumed or written to")

@@ -88,7 +88,7 @@ class Calls:
             outputs, tape = self.module.forward(self.given.parameters, self.given.inputs, state, **options)
             return {name: np.asarray(outputs[name]) for name in self.kernel.dims.outputs}, tape
 
-        return raising(f"forward {described(options)}", call)
+        return raising(f"forward{described(options)}", call)
 
     def backward(self, tape: Any, said: str = "", **options: Any) -> dict[str, Array]:
         """Gradients by block as they are returned. said: of the tape, for what is raised."""
@@ -97,7 +97,7 @@ class Calls:
         def call() -> dict[str, Array]:
             return self.kernel.flat(self.module.backward(self.given.parameters, tape, given, **options))
 
-        return raising(f"backward {described(options)}{said}", call)
+        return raising(f"backward{described(options)}{said}", call)
 
     def results(self, forward: Mapping[str, Any], backward: Mapping[str, Any]) -> dict[str, Array]:
         """What one call of each gives, copied: outputs as `output h`, gradients by block."""
@@ -122,9 +122,9 @@ def raising(said: str, call: Callable[[], Result]) -> Result:
 
 
 def described(options: Mapping[str, Any]) -> str:
-    """`with checkpoint_every=2 and a workspace`."""
+    """` with checkpoint_every=2 and a workspace`; nothing without options."""
     words = [f"{name}={value}" if name == CHECKPOINT else f"a {name}" for name, value in options.items()]
-    return f"with {' and '.join(words)}" if words else "without options"
+    return f" with {' and '.join(words)}" if words else ""
 
 
 def copied(arrays: Mapping[str, Array]) -> dict[str, Array]:

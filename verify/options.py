@@ -17,9 +17,15 @@ def options(kernel: Kernel, evidences: Sequence[Evidence], books: Sequence[Findi
     bad = next((f"{finding.check} fails without it" for finding in books if not finding.passed), "")
     missing = not_checkpointed(kernel) or bad
     chosen = evidences if every else told_apart(evidences)
-    yield from [Finding(CHECKPOINT, PASS, said=f"not looked at: {missing}")] if missing else checkpoints(chosen)
+    found = [Finding(CHECKPOINT, PASS, said=f"not looked at: {missing}")] if missing else list(checkpoints(chosen))
+    yield from found
+    checkpointed = not missing and all(finding.passed for finding in found)
     missing = not_working(kernel) or bad
-    yield from [Finding(WORKSPACE, PASS, said=f"not looked at: {missing}")] if missing else workspaces(kernel, evidences[0])
+    yield from (
+        [Finding(WORKSPACE, PASS, said=f"not looked at: {missing}")]
+        if missing
+        else workspaces(kernel, evidences[0], checkpointed)
+    )
 
 
 def told_apart(evidences: Sequence[Evidence]) -> list[Evidence]:

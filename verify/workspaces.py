@@ -28,7 +28,6 @@ from verify.offers import (
     Raised,
     copied,
     described,
-    not_checkpointed,
     other_bits,
     raising,
     with_workspace,
@@ -71,11 +70,14 @@ class Bench:
         return calls.results(self.option("forward", workspace), self.option("backward", workspace))
 
 
-def workspaces(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
-    """a workspace changes no result, whatever it was used for before, and what it lent lives as long as it is said to"""
+def workspaces(kernel: Kernel, evidence: Evidence, checkpointed: bool) -> Iterator[Finding]:
+    """a workspace changes no result, whatever it was used for before, and what it lent lives as long as it is said to
+
+    checkpointed: whether tapes of checkpoints are looked at too: they are right without a workspace.
+    """
     for promise in PROMISES:
         try:
-            failure = next((f for f in promise(evidence.kernel, evidence) if f is not None), None)
+            failure = next((f for f in promise(evidence.kernel, evidence, checkpointed) if f is not None), None)
         except Raised as error:
             failure = Finding(WORKSPACE, FAIL, said=str(error))
         if failure is not None:
@@ -97,7 +99,7 @@ def failed(block: str, said: str, cause: str = "") -> Finding:
 # ---- as without
 
 
-def as_without(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
+def as_without(kernel: Kernel, evidence: Evidence, _: bool) -> Iterator[Finding | None]:
     """A call with a new workspace gives the results of one without, in both precisions; arguments stay unchanged and aren't returned."""
     for dtype, said in ((np.float64, ""), (np.float32, " in float32")):
         data = evidence.data.astype(dtype)
@@ -165,7 +167,7 @@ def between(kernel: Kernel, data: Data) -> list[Between]:
     return found
 
 
-def whatever_before(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
+def whatever_before(kernel: Kernel, evidence: Evidence, _: bool) -> Iterator[Finding | None]:
     """One workspace through all calls: each gives the bits of the same call with a new workspace."""
     data, bench = evidence.data, Bench(kernel, evidence.data)
     workspace = bench.workspace()
@@ -233,11 +235,11 @@ def changed_in_place(kernel: Kernel, data: Data) -> Iterator[Finding | None]:
 # ---- how long what was lent lives
 
 
-def lifetimes(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
+def lifetimes(kernel: Kernel, evidence: Evidence, checkpointed: bool) -> Iterator[Finding | None]:
     """Outputs and tape until the next forward with the workspace, gradients until the next backward with it."""
     other, wider = others(kernel, evidence.data)
     for what in UNTIL:
-        for said, action in actions(kernel, what, other, wider):
+        for said, action in actions(what, other, wider, checkpointed):
             bench = Bench(kernel, evidence.data)
             calls, workspace = bench.calls(), bench.workspace()
             outputs, tape = bench.forward(calls, workspace)
@@ -255,7 +257,7 @@ def lifetimes(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
 Action = Callable[[Bench, Any, Calls, Any], Any]
 
 
-def actions(kernel: Kernel, what: str, other: Data, wider: Data) -> Iterator[tuple[str, Action]]:
+def actions(what: str, other: Data, wider: Data, checkpointed: bool) -> Iterator[tuple[str, Action]]:
     """What may be called while outputs, or gradients, are still in use."""
 
     def elsewhere(own: bool, data: Data) -> Action:
@@ -276,7 +278,7 @@ def actions(kernel: Kernel, what: str, other: Data, wider: Data) -> Iterator[tup
     if what == "outputs":
         yield "backward with it", lambda bench, workspace, calls, tape: bench.backward(calls, tape, workspace)
         yield "backward with it over another tape", backward_of_another()
-        if not not_checkpointed(kernel):
+        if checkpointed:
             yield "backward with it over a tape of checkpoints", backward_of_another(checkpoint_every=max(1, other.steps))
     else:
         yield "backward without it", lambda bench, workspace, calls, tape: bench.backward(calls, tape)
@@ -290,10 +292,10 @@ def actions(kernel: Kernel, what: str, other: Data, wider: Data) -> Iterator[tup
 # ---- tapes of other calls
 
 
-def other_tapes(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
+def other_tapes(kernel: Kernel, evidence: Evidence, checkpointed: bool) -> Iterator[Finding | None]:
     """Backward with a workspace is of the tape that it is given: one of a call without, or of checkpoints; also after a later forward."""
     data, other = evidence.data, others(kernel, evidence.data)[0]
-    every: list[dict[str, Any]] = [{}] if not_checkpointed(kernel) else [{}, {CHECKPOINT: uneven(data.steps)}]
+    every: list[dict[str, Any]] = [{}, {CHECKPOINT: uneven(data.steps)}] if checkpointed else [{}]
     for options in every:
         case = Case(WORKSPACE, kernel, data, evidence.growth)
         for within in (False, True)[: 1 + bool(options)]:
@@ -304,12 +306,12 @@ def other_tapes(kernel: Kernel, evidence: Evidence) -> Iterator[Finding | None]:
             lent = {f"output {name}": array for name, array in outputs.items()}
             if not within:
                 bench.forward(late, workspace)
-            said = f"of forward {described({**options, **({WORKSPACE: None} if within else {})})}"
+            said = f"forward{described({**options, **({WORKSPACE: None} if within else {})})}"
             got = copied(lent) | copied(bench.backward(calls, tape, workspace))
             again = copied(lent) | copied(bench.backward(calls, tape, workspace))
-            yield case.apart(got, case.plain, f"backward with a workspace over the tape {said} isn't the call without")
+            yield case.apart(got, case.plain, f"backward with a workspace over the tape of {said} isn't the call without")
             if name := other_bits(got, again):
-                yield failed(name, f"a second backward with a workspace over the tape {said} gives other bits")
+                yield failed(name, f"a second backward with a workspace over the tape of {said} gives other bits")
 
 
 PROMISES = (as_without, whatever_before, lifetimes, other_tapes)
