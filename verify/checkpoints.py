@@ -15,7 +15,7 @@ import numpy as np
 
 from verify.bookkeeping import spoil
 from verify.contract import broken
-from verify.evidence import Evidence
+from verify.evidence import Array, Evidence
 from verify.findings import FAIL, PASS, Finding
 from verify.offers import CHECKPOINT, Calls, Case, Raised, copied, other_bits, raising
 from verify.settle import first_steps
@@ -55,18 +55,19 @@ LONG = 10
 def cases(evidence: Evidence) -> Iterator[Case]:
     """Both precisions; then without a state, with one cotangent alone, and no steps: what a segment may get wrong by itself."""
     kernel, data, growth = evidence.kernel, evidence.data, evidence.growth
+    modules = kernel.fresh(), kernel.fresh()
     few = (uneven(data.steps),)
     if data.steps > LONG:
-        yield Case(CHECKPOINT, kernel, data, growth, (*few, data.steps - 2))
+        yield Case(CHECKPOINT, kernel, modules, data, growth, (*few, data.steps - 2))
         return
-    yield Case(CHECKPOINT, kernel, data, growth, lengths(data.steps))
-    yield Case(CHECKPOINT, kernel, data.astype(np.float32), growth, lengths(data.steps), said=" in float32")
+    yield Case(CHECKPOINT, kernel, modules, data, growth, lengths(data.steps))
+    yield Case(CHECKPOINT, kernel, modules, data.astype(np.float32), growth, lengths(data.steps), said=" in float32")
     if data.state and kernel.dims.settled:
-        yield Case(CHECKPOINT, kernel, data, growth, few, started=False, said=" with state=None")
+        yield Case(CHECKPOINT, kernel, modules, data, growth, few, started=False, said=" with state=None")
     if len(data.cotangents) > 1:
         for name in data.cotangents:
-            yield Case(CHECKPOINT, kernel, data, growth, few, names=(name,), said=f" with the cotangent of {name} alone")
-    yield Case(CHECKPOINT, kernel, first_steps(data, 0), growth, (1,), said=" with no steps")
+            yield Case(CHECKPOINT, kernel, modules, data, growth, few, names=(name,), said=f" with the cotangent of {name} alone")
+    yield Case(CHECKPOINT, kernel, modules, first_steps(data, 0), growth, (1,), said=" with no steps")
 
 
 def by_segments(case: Case, k: int) -> Finding | None:
@@ -79,8 +80,8 @@ def by_segments(case: Case, k: int) -> Finding | None:
 
 
 def promises(case: Case, k: int, said: str) -> Iterator[Finding | None]:
-    """Outputs, gradients, a tape that serves any number of calls whatever becomes of results, arguments unchanged."""
-    calls = case.calls(case.module)
+    """Outputs, gradients, arguments unchanged; of the segments that tell most, a tape that serves any number of calls."""
+    calls = case.calls()
     outputs, tape = calls.forward(checkpoint_every=k)
     expected = case.plain
     found = {f"output {name}": array.copy() for name, array in outputs.items()}
@@ -91,19 +92,26 @@ def promises(case: Case, k: int, said: str) -> Iterator[Finding | None]:
     kept = copied(first)
     gradients = {name: array for name, array in expected.items() if name not in found}
     yield case.apart(kept, gradients, f"backward over a tape of {said} doesn't give the gradients of a call without")
+    changed = calls.changed()
+    if changed:
+        cause = "an argument, or a view of it, is written in place"
+        yield Finding(CHECKPOINT, FAIL, said=f"calls with {said} change {changed}", cause=cause)
     spoil(first)
+    if k == uneven(case.data.steps) and case.data.steps <= LONG:
+        yield from of_tape(case, calls, tape, kept, said)
+
+
+def of_tape(case: Case, calls: Calls, tape: Any, kept: dict[str, Array], said: str) -> Iterator[Finding | None]:
+    """A second backward, after calls with other numbers and results that the caller wrote into, and step Jacobians."""
     other = Calls(case.kernel, calls.module, case.other)
-    other.backward(other.forward(checkpoint_every=k)[1], " over a tape of checkpoints")
+    every = uneven(case.data.steps)
+    other.backward(other.forward(checkpoint_every=every)[1], " over a tape of checkpoints")
     different = other_bits(kept, calls.backward(tape, " over a tape of checkpoints, again,"))
     if different:
         again = f"a second backward over a tape of {said}, after calls with other numbers, gives other bits"
         yield Finding(CHECKPOINT, FAIL, different, said=again, cause="the tape, or what it refers to, is consumed or written to")
     if case.jacobian is not None:
         yield jacobian(case, calls, tape, said)
-    changed = calls.changed()
-    if changed:
-        cause = "an argument, or a view of it, is written in place"
-        yield Finding(CHECKPOINT, FAIL, said=f"calls with {said} change {changed}", cause=cause)
 
 
 def jacobian(case: Case, calls: Calls, tape: Any, said: str) -> Finding | None:

@@ -141,12 +141,14 @@ def other_bits(expected: Mapping[str, Array], got: Mapping[str, Array]) -> str:
 class Case:
     """One set of data and a way to call on it; what a call without options gives, which one with them is held against.
 
-    check: what is said to fail. growth: of roundings over the steps. tried: segments. started, names: as of `Calls`.
+    check: what is said to fail. modules: that of calls with options, and another for those that they are held against.
+    growth: of roundings over the steps. tried: segments. started, names: as of `Calls`.
     said: what is special, for a person.
     """
 
     check: str
     kernel: Kernel
+    modules: tuple[Any, Any]
     data: Data
     growth: float
     tried: tuple[int, ...] = ()
@@ -170,17 +172,15 @@ class Case:
         except Raised:
             return False
 
-    @cached_property
-    def module(self) -> Any:
-        """That of the calls with options; the results to hold them against are of another one."""
-        return self.kernel.fresh()
+    def calls(self) -> Calls:
+        return self.calls_in(self.modules[0])
 
-    def calls(self, module: Any) -> Calls:
+    def calls_in(self, module: Any) -> Calls:
         return Calls(self.kernel, module, self.data, self.started, self.names)
 
     @cached_property
     def plain(self) -> dict[str, Array]:
-        return self.calls(self.kernel.fresh()).results({}, {})
+        return self.calls_in(self.modules[1]).results({}, {})
 
     @cached_property
     def other(self) -> Data:
@@ -191,7 +191,7 @@ class Case:
     def jacobian(self) -> Array | None:
         if not self.kernel.has("step_jacobian"):
             return None
-        calls = self.calls(self.kernel.fresh())
+        calls = self.calls_in(self.modules[1])
         return np.array(calls.module.step_jacobian(calls.given.parameters, calls.forward()[1]))
 
     @cached_property

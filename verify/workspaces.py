@@ -2,13 +2,15 @@
 
 With it a call gives what it gives without, and the same bits whatever the workspace was used for before: other numbers, other sizes,
 another precision, arrays changed in place, results that the caller wrote into. What it lent lives: outputs and tape until the next
-forward with it, gradients until the next backward with it. Each promise is looked at by itself, in a freshly loaded module.
+forward with it, gradients until the next backward with it. Each promise is looked at by itself, in
+a freshly loaded module; what results are held against is of another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,18 @@ class Bench:
     def __post_init__(self) -> None:
         self.module = self.kernel.fresh()
         self.functions = with_workspace(self.kernel)
+
+    @cached_property
+    def reference(self) -> Bench:
+        """Another module, for what results are held against."""
+        return Bench(self.kernel, self.data)
+
+    def case(self, kernel: Kernel, data: Data, growth: float = 0.0, **how: Any) -> Case:
+        return Case(WORKSPACE, kernel, (self.module, self.reference.module), data, growth, **how)
+
+    def with_new(self, kernel: Kernel, data: Data, **how: Any) -> dict[str, Array]:
+        """The results of a call with a new workspace."""
+        return self.reference.results(Calls(kernel, self.reference.module, data, **how), self.reference.workspace())
 
     def workspace(self) -> Any:
         return raising("Workspace()", self.module.Workspace)
@@ -101,13 +115,12 @@ def failed(block: str, said: str, cause: str = "") -> Finding:
 
 def as_without(kernel: Kernel, evidence: Evidence, _: bool) -> Iterator[Finding | None]:
     """A call with a new workspace gives the results of one without, in both precisions; arguments stay unchanged and aren't returned."""
+    bench = Bench(kernel, evidence.data)
     for dtype, said in ((np.float64, ""), (np.float32, " in float32")):
-        data = evidence.data.astype(dtype)
-        case = Case(WORKSPACE, kernel, data, evidence.growth)
+        case = bench.case(kernel, evidence.data.astype(dtype), evidence.growth)
         if not case.runs:
             continue
-        bench = Bench(kernel, data)
-        calls, workspace = bench.calls(), bench.workspace()
+        calls, workspace = case.calls(), bench.workspace()
         outputs, tape = bench.forward(calls, workspace)
         got = {f"output {name}": array.copy() for name, array in outputs.items()}
         gradients = bench.backward(calls, tape, workspace)
@@ -171,24 +184,17 @@ def whatever_before(kernel: Kernel, evidence: Evidence, _: bool) -> Iterator[Fin
     """One workspace through all calls: each gives the bits of the same call with a new workspace."""
     data, bench = evidence.data, Bench(kernel, evidence.data)
     workspace = bench.workspace()
-    alone = fresh(kernel, data, {})
+    alone = bench.with_new(kernel, data)
     before = "the first call"
     for step in between(kernel, data):
-        if not Case(WORKSPACE, step.kernel, step.data, 0.0, **step.how).runs:
+        case = bench.case(step.kernel, step.data, **step.how)
+        if not case.runs:
             continue
-        for said, expected, calls in (
-            (step.said, fresh(step.kernel, step.data, step.how), Calls(step.kernel, bench.module, step.data, **step.how)),
-            ("the first call, again", alone, bench.calls()),
-        ):
-            yield reused(bench, calls, workspace, expected, f"{said}, after {before}")
+        expected = bench.with_new(step.kernel, step.data, **step.how)
+        for said, right, calls in ((step.said, expected, case.calls()), ("the first call, again", alone, bench.calls())):
+            yield reused(bench, calls, workspace, right, f"{said}, after {before}")
             before = said
     yield from changed_in_place(kernel, data)
-
-
-def fresh(kernel: Kernel, data: Data, how: Mapping[str, Any]) -> dict[str, Array]:
-    """The results of a call with a new workspace in a freshly loaded module."""
-    bench = Bench(kernel, data)
-    return bench.results(bench.calls(**how), bench.workspace())
 
 
 def reused(bench: Bench, calls: Calls, workspace: Any, expected: dict[str, Array], said: str) -> Finding | None:
@@ -228,7 +234,7 @@ def changed_in_place(kernel: Kernel, data: Data) -> Iterator[Finding | None]:
     bench.results(calls, workspace)
     moved = changed(data, calls.given)
     again = bench.calls(moved, given=moved)
-    expected = fresh(kernel, moved, {})
+    expected = bench.with_new(kernel, moved)
     yield reused(bench, again, workspace, expected, "after its arrays were changed in place")
 
 
@@ -237,10 +243,10 @@ def changed_in_place(kernel: Kernel, data: Data) -> Iterator[Finding | None]:
 
 def lifetimes(kernel: Kernel, evidence: Evidence, checkpointed: bool) -> Iterator[Finding | None]:
     """Outputs and tape until the next forward with the workspace, gradients until the next backward with it."""
+    bench = Bench(kernel, evidence.data)
     other, wider = others(kernel, evidence.data)
     for what in UNTIL:
         for said, action in actions(what, other, wider, checkpointed):
-            bench = Bench(kernel, evidence.data)
             calls, workspace = bench.calls(), bench.workspace()
             outputs, tape = bench.forward(calls, workspace)
             gradients = copied(bench.backward(calls, tape))
@@ -296,10 +302,10 @@ def other_tapes(kernel: Kernel, evidence: Evidence, checkpointed: bool) -> Itera
     """Backward with a workspace is of the tape that it is given: one of a call without, or of checkpoints; also after a later forward."""
     data, other = evidence.data, others(kernel, evidence.data)[0]
     every: list[dict[str, Any]] = [{}, {CHECKPOINT: uneven(data.steps)}] if checkpointed else [{}]
+    bench = Bench(kernel, data)
+    case = bench.case(kernel, data, evidence.growth)
     for options in every:
-        case = Case(WORKSPACE, kernel, data, evidence.growth)
         for within in (False, True)[: 1 + bool(options)]:
-            bench = Bench(kernel, data)
             calls, late, workspace = bench.calls(), bench.calls(other), bench.workspace()
             bench.results(late, workspace)
             outputs, tape = bench.forward(calls, workspace if within else None, **options)

@@ -99,7 +99,7 @@ SEGMENTS: dict[str, tuple[str, Edits, str]] = {
     "a tape is consumed": (
         "emitted",
         [("    start, stop, state = tape.segments[index]\n", "    start, stop, state = tape.segments.pop(index)\n")],
-        r"checkpoint_every=1 of 5 steps: backward over a tape of checkpoints, again, raises|a second backward over a tape",
+        r"checkpoint_every=2 of 5 steps: backward over a tape of checkpoints, again, raises|a second backward over a tape",
     ),
     "gradients are of float64": (
         "emitted",
@@ -115,7 +115,7 @@ SEGMENTS: dict[str, tuple[str, Edits, str]] = {
         "emitted",
         [("        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, index, workspace))",
           "        J[start:stop] = step_jacobian(parameters, _segment(parameters, tape, 0, workspace))[:stop - start]")],
-        r"step_jacobian over a tape of checkpoint_every=1 of 5 steps isn't that",
+        r"step_jacobian over a tape of checkpoint_every=2 of 5 steps isn't that",
     ),
     "by hand: no gradient goes from segment to segment": (
         "by hand",
