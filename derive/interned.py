@@ -32,7 +32,8 @@ class Interned:
             fields = list(self.args)  # type: ignore[attr-defined]
             fields[field] = new
             self._varied[field, new] = type(self)(*fields)
-        return self._varied[field, new]
+        changed: Self = self._varied[field, new]
+        return changed
 
     def __eq__(self, other: object) -> bool:
         return self is other
