@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from derive.equation import Equation
-from derive.expressions import axes_of
 from derive.language import Value
 from derive.program import Program
 from derive.schedule import stages
@@ -72,7 +70,7 @@ def add_step(
     totals: Environment, equation: Equation, evaluate: Evaluator, env: Environment, record: Record | None, t: int
 ) -> None:
     """Add what a step gives to a total, summed over the examples; the terms that are the same at every step are left to `finish`."""
-    value = right_side(with_terms(equation, summed=True), evaluate, env, record, t)
+    value = right_side(equation.apart[0], evaluate, env, record, t)
     value = value.sum(axis=0) if value.ndim == 3 else value
     totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
 
@@ -81,19 +79,11 @@ def finish(final: Environment, equation: Equation, evaluate: Evaluator, record: 
     """What is made of totals, and the terms of a total that are the same at every step."""
     if equation.target.timed or (equation.target in final and not equation.accumulate):
         return
-    rest = with_terms(equation, summed=False)
+    _, rest = equation.apart
     if not equation.accumulate:
         final[equation.target] = right_side(equation, evaluate, final, record, 0)
     elif rest.terms:
         final[equation.target] = final[equation.target] + right_side(rest, evaluate, final, record, 0)
-
-
-def with_terms(equation: Equation, summed: bool) -> Equation:
-    """A total with the terms alone that are summed over the steps, or with the others; all are where its factor is."""
-    if equation.factor is not None and axes_of(equation.factor):
-        return equation if summed else replace(equation, terms=())
-    terms = tuple(term for term in equation.terms if equation.is_summed(term.value) == summed)
-    return equation if len(terms) == len(equation.terms) else replace(equation, terms=terms)
 
 
 def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
@@ -167,7 +157,7 @@ def at_once(equation: Equation, evaluate: Evaluator, env: Environment, edges: En
         value = right_side(equation, evaluate, here, None, 0)
         return np.broadcast_to(value, (*lead, *value.shape[-2:])) if equation.target.timed else value
     total = evaluate.constant(0, *equation.target.shape)
-    for part in (with_terms(equation, summed=True), with_terms(equation, summed=False)):
+    for part in equation.apart:
         if part.terms:
             value = right_side(part, evaluate, here, None, 0)
             total = total + (value.sum(axis=(0, 1)) if value.ndim == 4 else value)
