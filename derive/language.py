@@ -10,6 +10,7 @@ which a value varies (steps, examples) are no part of its shape.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
@@ -18,6 +19,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
+from derive.interned import Interned
 from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
 from derive.shapes import dimension as dimension
 
@@ -98,7 +100,7 @@ class Leaf(Written):
         return self
 
 
-class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
+class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     """A named quantity: `Value("h", H)` is h_t, `Value("h", H).prev` is h_{t-1}, `Value("W", H, D, axes=())` a parameter.
 
     axes: along which it varies; none for parameters.
@@ -111,33 +113,32 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     def __new__(cls, name: Any, rows: Any, cols: Any = 1, axes: Any = STEPS_AND_EXAMPLES, marks: Any = (), lag: Any = 0) -> Value:
         sizes = [sp.sympify(part) for part in (rows, cols)]
         words = [part if isinstance(part, sp.Tuple) else sp.Tuple(*map(Str, part)) for part in (axes, marks)]
-        self: Value = sp.Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
-        return self
+        return cls.one(name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
 
-    @property
+    @cached_property
     def axes(self) -> tuple[str, ...]:
         return tuple(axis.name for axis in self.args[3])
 
-    @property
+    @cached_property
     def marks(self) -> tuple[str, ...]:
         return tuple(mark.name for mark in self.args[4])
 
     @property
     def timed(self) -> bool:
         """Whether it varies along any axis."""
-        return len(self.args[3]) > 0
+        return bool(self.axes)
 
-    @property
+    @cached_property
     def has_steps(self) -> bool:
         """Whether it differs from step to step, not from example to example alone."""
         return any(axis != EXAMPLES for axis in self.axes)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The last mark; `primal` where there is none."""
         return str(self.args[4][-1].name) if len(self.args[4]) else "primal"
 
-    @property
+    @cached_property
     def lag(self) -> int:
         return int(self.args[5])
 
@@ -153,11 +154,11 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
 
     def like(self, **changes: Any) -> Value:
         """The same value with some of `name`, `rows`, `cols`, `axes`, `marks`, `lag` changed; `kind` for a single mark."""
+        if changes.keys() == {"lag"}:
+            return self.varied(5, changes["lag"])
         if "kind" in changes:
-            kind = changes.pop("kind")
-            changes["marks"] = () if kind == "primal" else (kind,)
-        fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes
-        return self if changes == {"lag": self.lag} else Value(**fields)
+            changes["marks"] = () if (kind := changes.pop("kind")) == "primal" else (kind,)
+        return Value(**dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes)
 
     def marked(self, mark: str) -> Value:
         """The value that a derivation makes of this one."""
@@ -186,8 +187,7 @@ class Hadamard(Written, HadamardProduct):  # type: ignore[misc]
     """u ∘ v, element by element; numbers among the factors scale the others and stand in front."""
 
     def __new__(cls, *factors: sp.MatrixExpr) -> Hadamard:
-        self: Hadamard = sp.Basic.__new__(cls, *factors)
-        return self
+        return sp.Basic.__new__(cls, *factors)  # type: ignore[no-any-return]
 
     @property
     def shape(self) -> tuple[sp.Expr, sp.Expr]:

@@ -22,7 +22,7 @@ from tests.profiles import THOROUGH, thorough
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
 from tests.verify.random_cells import cells
-from tests.verify.random_shapes import shaped_cells
+from tests.verify.random_nodes import shaped_cells
 from verify.data import ORDINARY, SHORT
 from verify.examination import check
 from verify.kernel import load_text

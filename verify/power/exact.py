@@ -112,14 +112,38 @@ def whole_data(dims: Dims, steps: int, seed: int) -> Data:
     )
 
 
-def transcript(module: Any, dims: Dims, steps: int, seed: int) -> list[Array]:
-    """What a module returns for two backward calls on one tape, and one on it after a later forward."""
+def transcript(module: Any, dims: Dims, steps: int, seed: int, offered: bool) -> list[Array]:
+    """What a module returns for two backward calls on one tape, and on it after a later forward; offered: with each option instead.
+
+    A module that doesn't offer the options gives what they promise: the same.
+    """
+    every, kept = ({"checkpoint_every": 2}, {"workspace": module.Workspace()}) if hasattr(module, "Workspace") else ({}, {})
+    ways: list[tuple[Mapping[str, Any], Mapping[str, Any], int, int]] = [({}, {}, steps, seed)]
+    if offered:
+        used = [(kept, kept, steps, seed), (kept, kept, steps + 1, seed), (kept, kept, steps, seed + 7)]
+        ways = [(every, {}, steps, seed), *used, ({}, kept, steps, seed), (kept, kept, steps, seed)]
+    results = [one for way in ways for one in calls(module, dims, *way)]
+    return [array for one in results for arrays in (one.parameters, one.inputs, one.state) for array in arrays.values()]
+
+
+def calls(
+    module: Any, dims: Dims, forward: Mapping[str, Any], backward: Mapping[str, Any], steps: int, seed: int
+) -> list[SimpleNamespace]:
+    """Gradients, copied, of two backward calls on one tape, and on it after calls with other numbers, in another workspace if any."""
     one, two = whole_data(dims, steps, seed), whole_data(dims, steps, seed + 1)
-    _, tape = module.forward(one.parameters, one.inputs, one.state)
-    results = [module.backward(one.parameters, tape, one.cotangents), module.backward(one.parameters, tape, one.cotangents)]
-    module.forward(one.parameters, two.inputs, two.state)
-    results.append(module.backward(one.parameters, tape, one.cotangents))
-    return [array for found in results for arrays in (found.parameters, found.inputs, found.state) for array in arrays.values()]
+    elsewhere = {name: module.Workspace() if name == "workspace" else value for name, value in forward.items()}
+
+    def copied(found: Any) -> SimpleNamespace:
+        parts = {what: getattr(found, what) for what in ("parameters", "inputs", "state")}
+        return SimpleNamespace(**{what: {name: np.array(array) for name, array in part.items()} for what, part in parts.items()})
+
+    _, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
+    results = [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
+    lent = module.backward(one.parameters, tape, one.cotangents, **backward)
+    _, late = module.forward(one.parameters, two.inputs, two.state, **elsewhere)
+    module.backward(one.parameters, late, two.cotangents, **(elsewhere if backward else {}))
+    results += [copied(lent), copied(module.backward(one.parameters, tape, one.cotangents, **backward))]
+    return results
 
 
 class Judge:
@@ -127,15 +151,16 @@ class Judge:
 
     def __init__(self, model: Model, dims: Dims) -> None:
         self.model, self.dims = model, dims
-        self.right: dict[tuple[int, int], list[Array]] = {}
+        self.right: dict[tuple[int, int, bool], list[Array]] = {}
 
     def differs(self, module: Any, steps: int = 3, seeds: tuple[int, ...] = (1, 2)) -> bool:
         """Whether exact arithmetic tells the module from the derived cell."""
+        offered = hasattr(module, "Workspace")
         for seed in seeds:
-            key = (steps, seed)
+            key = (steps, seed, offered)
             if key not in self.right:
-                self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed)
-            found = transcript(module, self.dims, steps, seed)
+                self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed, offered)
+            found = transcript(module, self.dims, steps, seed, offered)
             if any(a.shape != b.shape or (a != b).any() for a, b in zip(found, self.right[key], strict=True)):
                 return True
         return False
