@@ -2,7 +2,7 @@
 
 SymPy sorts the terms of a sum as soon as `+` is used, so that a cell would not read like its document. The nodes are SymPy's own,
 subclassed to keep the written order and to give `*` between two columns its textbook meaning, the elementwise product. Blocks of
-rows: `derive.blocks`; sums and other reductions over the elements of a vector or matrix: `derive.reductions`.
+rows: `derive.blocks`; reductions over the elements of a vector or matrix: `derive.reductions`; over the steps: `derive.along`.
 
 A number has the shape `(1, 1)`, a vector is a column `(n, 1)`, a matrix `(n, m)`; a symbolic dimension is never 1. The axes along
 which a value varies (steps, examples) are no part of its shape.
@@ -144,16 +144,11 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
 
     @property
     def prev(self) -> Value:
-        """The same quantity one step earlier."""
+        """One step earlier."""
         return self.like(lag=self.lag - 1)
 
-    @property
-    def next(self) -> Value:
-        """The same quantity one step later."""
-        return self.like(lag=self.lag + 1)
-
     def like(self, **changes: Any) -> Value:
-        """The same value with some of `name`, `rows`, `cols`, `axes`, `marks`, `lag` changed; `kind` for a single mark."""
+        """The same value with other `name`, `rows`, `cols`, `axes`, `marks`, `lag`; `kind` for a single mark."""
         if changes.keys() == {"lag"}:
             return self.varied(5, changes["lag"])
         if "kind" in changes:
@@ -332,28 +327,23 @@ def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
 def merge_diagonals(factors: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
     """diag(u) diag(v) = diag(u ∘ v)."""
     merged: list[sp.MatrixExpr] = []
-    for factor in factors:
-        if merged and isinstance(factor, Diagonal) and isinstance(merged[-1], Diagonal):
-            factor = Diagonal(hadamard(merged.pop().args[0], factor.args[0]))
-        merged.append(factor)
+    for one in factors:
+        both = isinstance(one, Diagonal) and bool(merged) and isinstance(merged[-1], Diagonal)
+        merged.append(Diagonal(hadamard(merged.pop().args[0], one.args[0])) if both else one)
     return merged
 
 
 def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     """Aᵀ, with (AB)ᵀ = BᵀAᵀ and Aᵀᵀ = A."""
     match expression:
-        case _ if is_scalar(expression):
+        case _ if is_scalar(expression) or isinstance(expression, Diagonal | Identity):
             return expression
         case Transposed():
             return expression.args[0]
-        case Hadamard():
-            return hadamard(*[transpose(part) for part in expression.args])
         case Times():
             return scale(coefficient(expression)[0], matmul(*map(transpose, reversed(expression.operands))))
-        case Plus():
-            return add(*[transpose(part) for part in expression.args])
-        case Diagonal() | Identity():
-            return expression
+        case Plus() | Hadamard():
+            return expression.over(*[transpose(part) for part in expression.args])
         case Ones() | Zeros():
             return type(expression)(*reversed(expression.shape))
     return Transposed(expression)
@@ -395,14 +385,13 @@ def matrix(name: str, rows: Any, cols: Any) -> Value:
     return Value(name, rows, cols, axes=())
 
 
-def vector(name: str, rows: Any) -> Value:
+def vector(name: str, rows: Any = 1) -> Value:
     """A vector of parameters, `(rows,)`."""
     return Value(name, rows, axes=())
 
 
-def number(name: str) -> Value:
-    """A learned number, a parameter of shape `()`."""
-    return Value(name, 1, axes=())
+number = vector
+"""A learned number, a parameter of shape `()`: `number("alpha")`."""
 
 
 def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:

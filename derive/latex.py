@@ -10,7 +10,8 @@ import sympy as sp
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
 from derive.language import Apply
 from derive.letters import GREEK, MARKS, Part, decimal, dim
-from derive.notation import SUM, Notation
+from derive.notation import Notation
+from derive.scalar_notation import SUM
 
 
 class LaTeX(Notation):

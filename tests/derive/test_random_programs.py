@@ -22,9 +22,10 @@ from derive.language import Value
 from tests import bounds
 from tests.profiles import THOROUGH
 from tests.random_shapes import SIZES, cell
-from verify import interpreter, programs
+from verify import programs
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, Run, floats
+from verify.sweeps import forward
 
 T, B = 3, 2
 COUNT = 5000 if THOROUGH else 30
@@ -85,7 +86,7 @@ class Trial:
         cell = self.derivation.cell
         env = {value: at[value] for value in cell.parameters} | {read: at[read.like(lag=0)] for read in cell.carried}
         inputs = {value: at[value] for value in cell.inputs}
-        steps = interpreter.forward(cell.equations, self.evaluate, env, inputs, T)
+        steps = forward(cell.equations, self.evaluate, env, inputs, T)
         return {v: np.stack([np.broadcast_to(s[v], (B, *self.shape(v))) for s in steps]) for v in self.derivation.forward.results}
 
     def moved(self, *moving: Value) -> dict[Value, Array]:
