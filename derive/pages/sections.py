@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
 from derive.pages.components import without_indices
+from derive.pages.declarations import Place
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
@@ -233,15 +234,14 @@ def cells_of(source: Source, section: Section, time: str | None = None) -> Itera
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
-def declarations_for(section: Section, entries: Sequence[Entry]) -> Iterator[Span]:
-    """The declarations that hold for the equations of a cell: those under its headings and under every heading above, and those
-    under headings without equations."""
-    yield from section.declared
+def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
+    """The declarations that hold for the equations of a cell: those under every heading above them, those under headings without
+    equations beside them, and those under their own headings."""
     own = {entry.span for entry in entries}
-    for part in section.below:
-        inside = {entry.span for entry in part.all()}
-        if not inside or inside & own:
-            yield from declarations_for(part, entries)
+    bare = [part for part in section.below if not part.all()]
+    spans = [*section.declared, *[span for part in bare for one in part.sections() for span in one.declared]]
+    below = [part for part in section.below if own & {entry.span for entry in part.all()}]
+    return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:
