@@ -208,6 +208,7 @@ SIGNS = {
     "|": ("COMMA", "|"),
     "‖": ("COMMA", "‖"),
     "∥": ("COMMA", "‖"),
+    **{sign: ("RELATION", "<") for sign in words_in(r"\le \leq \leqslant \lt \ge \geq \geqslant \gt \ne \neq ≤ ≥ ⩽ ⩾ ≠")},
     r"\in": ("MEMBER", "∈"),
     "∈": ("MEMBER", "∈"),
     r"\forall": ("MEMBER", "∀"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
 from derive.pages.limits import with_limits, with_several_targets
+from derive.pages.ranges import IF, without_ranges
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
@@ -38,12 +39,13 @@ class Line:
         return self.tokens[0].span[0], self.tokens[-1].span[1]
 
 
-def equations(source: Source, tokens: list[Token]) -> list[Line]:
-    """The equations of a display, in order, those that can't be read with the reason. Raises PageError on brackets that don't match."""
+def equations(source: Source, tokens: list[Token]) -> tuple[list[Line], list[list[Token]]]:
+    """(the equations of a display, in order, those that can't be read with the reason; the ranges beside them). Raises PageError on
+    brackets that don't match."""
     tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
-    tokens = with_limits(balanced(source, with_absolute_values(source, tokens)))
-    rows = joined_rows([with_several_targets(row) for row in split_rows(tokens) if row])
-    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))]
+    tokens, ranges = without_ranges(balanced(source, with_absolute_values(source, tokens)))
+    rows = joined_rows([with_several_targets(row) for row in split_rows(with_limits(tokens)) if row])
+    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))], ranges
 
 
 def without_sizes(tokens: list[Token]) -> list[Token]:
@@ -241,13 +243,14 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
 
 def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
     """The equations of one line, labels dropped: split at commas and wide spaces, and where a second `&` stands."""
-    parts = [part for cell in columns(row) for piece in split_at(cell, SEPARATORS) for part in without_membership(piece)]
+    pieces = [piece for cell in columns(row) for piece in split_at(cell, SEPARATORS)]
+    for piece in pieces:
+        refuse_condition(source, piece)
+    parts = [part for piece in pieces for part in without_membership(piece)]
     parts = [trimmed for part in parts if (trimmed := without_box(trim(source, part)))]
     kept: list[list[Token]] = []
     gradients = any(token.kind == "GRADIENT" for token in row)
-    for before, part in zip([[], *parts], parts, strict=False):
-        if before and all(token.kind == "DOTS" for token in before):
-            continue  # the end of `t = 1, ..., T`
+    for part in parts:
         if top_level(part, "EQUALS") is not None or not kept:
             kept.append(part)
         elif part[0].kind in JOINING and kept:
@@ -258,6 +261,17 @@ def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
                 (part[0].span[0], part[-1].span[1]), what, "Put words into \\text{...}, and one equation on a line."
             )
     return kept
+
+
+def refuse_condition(source: Source, piece: list[Token]) -> None:
+    """Raises PageError on `if x_t > 0` beside an equation, which then doesn't hold at each step."""
+    at = next((at for at, token in enumerate(piece) if token.kind == "TEXT" and IF.fullmatch(token.value.strip())), None)
+    if at is not None and (
+        " " not in piece[at].value.strip() or any(one.kind not in ("STOP", "TEXT") for one in piece[at + 1 :])
+    ):
+        what = "a condition beside an equation isn't read: expected equations that hold at each step."
+        todo = "Write the cases as one formula, with a gate that is given at each step, `m_t \\odot a + (1 - m_t) \\odot b`."
+        raise source.error((piece[at].span[0], piece[-1].span[1]), what, todo)
 
 
 def without_box(part: list[Token]) -> list[Token]:
@@ -353,7 +367,7 @@ def labels(source: Source, part: list[Token], at: int) -> bool:
 
 
 def is_label(source: Source, part: list[Token]) -> bool:
-    """Words, or a bracket with words or a number, or a range such as `t = 1, ..., T`."""
+    """Words, or a bracket with words or a number, or what an index lies in."""
     if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") or len(token.value) > 2 for token in part) and len(part) < 3:
         return True
     text = source.text[part[0].span[0] : part[-1].span[1]]
