@@ -61,11 +61,10 @@ def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     a, b, name = names.source.written(one.span), names.source.written(other.span), one.symbol.name
     if is_inner_loop(names, one, other):
         what = f"`{a}` and `{b}` are one quantity at two counts within one step: a loop within a step isn't read."
-        base = other.symbol.base
-        todo = (
-            f"Write each of its turns out, with a number for the count: `{base}^{{(1)}}_t = ...`, `{base}^{{(2)}}_t = ... {base}^{{(1)}}_t ...`, "
-            f"and at last `{base}_t = {base}^{{(2)}}_t`."
-        )
+        h = other.symbol.base
+        first, second = f"{h}^{{(1)}}_t", f"{h}^{{(2)}}_t"
+        turns = f"`{first} = ...`, `{second} = ... {first} ...`, at last `{h}_t = {second}`"
+        todo = f"Write each of its turns out, with a number for the count: {turns}."
         return names.source.error(one.span, what, todo, (other.span, "the other:"))
     what = f"`{a}` and `{b}` are one quantity at two layers: layers aren't joined yet, expected one layer."
     todo = (

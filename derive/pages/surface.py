@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
 from derive.pages.limits import with_limits, with_several_targets
-from derive.pages.ranges import IF, without_ranges
+from derive.pages.ranges import unconditional, without_ranges
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
@@ -243,9 +243,7 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
 
 def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
     """The equations of one line, labels dropped: split at commas and wide spaces, and where a second `&` stands."""
-    pieces = [piece for cell in columns(row) for piece in split_at(cell, SEPARATORS)]
-    for piece in pieces:
-        refuse_condition(source, piece)
+    pieces = [unconditional(source, piece) for cell in columns(row) for piece in split_at(cell, SEPARATORS)]
     parts = [part for piece in pieces for part in without_membership(piece)]
     parts = [trimmed for part in parts if (trimmed := without_box(trim(source, part)))]
     kept: list[list[Token]] = []
@@ -261,17 +259,6 @@ def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
                 (part[0].span[0], part[-1].span[1]), what, "Put words into \\text{...}, and one equation on a line."
             )
     return kept
-
-
-def refuse_condition(source: Source, piece: list[Token]) -> None:
-    """Raises PageError on `if x_t > 0` beside an equation, which then doesn't hold at each step."""
-    at = next((at for at, token in enumerate(piece) if token.kind == "TEXT" and IF.fullmatch(token.value.strip())), None)
-    if at is not None and (
-        " " not in piece[at].value.strip() or any(one.kind not in ("STOP", "TEXT") for one in piece[at + 1 :])
-    ):
-        what = "a condition beside an equation isn't read: expected equations that hold at each step."
-        todo = "Write the cases as one formula, with a gate that is given at each step, `m_t \\odot a + (1 - m_t) \\odot b`."
-        raise source.error((piece[at].span[0], piece[-1].span[1]), what, todo)
 
 
 def without_box(part: list[Token]) -> list[Token]:

@@ -213,8 +213,8 @@ def test_what_the_time_runs_over_is_no_equation_and_passes_silently(counted):
 
 
 @pytest.mark.parametrize("counted", [
-    r"s = 0, \dots, S-1", r"s \in \{1, \dots, n\}", r"1 \le s \le n", "s=1:K", r"\forall s = 1, \dots, n", "s = 1, 2", r"\text{for each } s",
-    r"\forall s, t", "t = T, \\dots, 1",
+    r"s = 0, \dots, S-1", r"s \in \{1, \dots, n\}", r"1 \le s \le n", "s=1:K", r"\forall s = 1, \dots, n", "s = 1, 2",
+    r"\text{for each } s", r"\forall s, t", "t = T, \\dots, 1",
 ])  # fmt: skip
 @pytest.mark.parametrize("written", [rf"$${RNN}, \quad COUNTED$$", rf"$${RNN} \\ COUNTED$$", rf"$${RNN}$$ $$COUNTED$$"])
 def test_what_another_letter_runs_over_is_no_equation_and_a_list_is_listed(counted, written):
