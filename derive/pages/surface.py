@@ -40,8 +40,7 @@ class Line:
 
 
 def equations(source: Source, tokens: list[Token]) -> tuple[list[Line], list[list[Token]]]:
-    """(the equations of a display, in order, those that can't be read with the reason; the ranges beside them). Raises PageError on
-    brackets that don't match."""
+    """(the equations of a display, some with the reason why not; the ranges). Raises PageError on brackets that don't match."""
     tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
     tokens, ranges = without_ranges(balanced(source, with_absolute_values(source, tokens)))
     rows = joined_rows([with_several_targets(row) for row in split_rows(with_limits(tokens)) if row])
