@@ -230,7 +230,9 @@ def refuse_inner_products(names: Names, kinds: Kinds) -> None:
             )
         else:
             other = "k^\\top v" if kinds.row else "v k^\\top"
-            todo = f"An outer product is written `{other}` here; for the number give it an equation of its own."
+            given = [one.name for one in node.terms if isinstance(one, Ref) and kinds.is_given(one)]
+            one_number = f'say --let "{given[0]}=number" for one' if given else "for the number give it an equation of its own"
+            todo = f"An outer product is written `{other}` here; {one_number}."
         raise names.source.error(term.span, what, todo)
 
 
@@ -302,9 +304,20 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
         raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
 
 
-def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition]) -> None:
+def refuse_open_capitals(names: Names, kinds: Kinds) -> None:
+    """`P_{t-1} x_t`: raises PageError where what is defined, in upper case, would be a vector beside another, and may be a matrix."""
+    for node, run in products(kinds):
+        vectors = [item for item in run if kinds.kind(item) == VECTOR]
+        for item in vectors if len(vectors) > 1 else ():
+            name = item.name if isinstance(item, Ref) else ""
+            undecided = MATRIX in kinds.open.get(name, ()) and name in kinds.defined and name not in names.declared.kinds
+            if undecided and not is_small(name):
+                raise matrix_of_a_step(names, name, node.span, ())
+
+
+def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition], kinds: Kinds | None = None) -> None:
     """`B_t x_t^\\top`, `K_t^\\top V_t`: raises PageError where a symbol in upper case, given at each step, stands beside a transposed
-    vector."""
+    vector; kinds: only where it came out as a matrix."""
     defined = {one.name for one in definitions}
     found: dict[str, Span] = {}
     for node in nodes(definitions):
@@ -313,7 +326,8 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition])
             if len(run) > 1 and any(names.is_timed(one.name) or is_small(one.name) for one in turned if isinstance(one, Ref)):
                 for one in [item for item in run if isinstance(item, Ref)] + turned:
                     given = isinstance(one, Ref) and names.is_timed(one.name) and one.name not in defined
-                    if given and not is_small(one.name) and one.name not in names.declared.kinds:
+                    wanted = kinds is None or kinds.kind(one) == MATRIX
+                    if given and wanted and not is_small(one.name) and one.name not in names.declared.kinds:
                         found.setdefault(one.name, node.span)
     for name, place in found.items():
         raise matrix_of_a_step(names, name, place, [one for one in found if one != name])

@@ -324,6 +324,9 @@ class Kinds:
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
         if not isinstance(node, Ref):
             todo = "A number scales a vector or a matrix, as w^\\top x does and W x doesn't; rows are scaled by \\operatorname{diag}(a)."
+        name = next((one.name for one in self.definitions if node in (one.body, *parts_of(one.body))), "").rstrip("'")
+        if name and is_small(name) and got == MATRIX and name not in self.declared:
+            todo = f'If {name} is a matrix, say --let "{name}=matrix". {todo}'
         if isinstance(node, Ref) and node.name in self.defined:
             todo = (
                 "Change one of the two, or give one a symbol of its own: w^\\top x is a number, W x a vector, v k^\\top a matrix."

@@ -26,6 +26,7 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_matrices_of_steps,
     refuse_ones_in_products,
+    refuse_open_capitals,
     refuse_series_of_matrices,
     refuse_signed_numbers,
     refuse_sums_of_inner_products,
@@ -171,6 +172,8 @@ def judged(
     refuse_sums_of_inner_products(names, kinds)
     refuse_both_ways(source, definitions, kinds)
     refuse_signed_numbers(names, kinds)
+    refuse_capitals_beside_rows(names, definitions, kinds)
+    refuse_open_capitals(names, kinds)
     refuse_lengths(source, definitions, kinds, timed, said_kinds(names, contraction))
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}

@@ -168,7 +168,12 @@ def transposed(kinds: Kinds) -> None:
 
 
 def given(kinds: Kinds) -> None:
-    """What is given at a step is a vector, unless a use says otherwise."""
+    """What is given at a step is a vector, unless a use says otherwise; a number in front of a vector in an outer product."""
+    for node in nodes(kinds):
+        outer = isinstance(node, Product) and "tensor" in node.signs and kinds.kinds(node) == ONE_MATRIX
+        for item in [one for part in parts_of(node) for one in parts_of(part)[:-1] if isinstance(part, Product)] if outer else ():
+            if kinds.is_given(item):
+                prefer(kinds, item, frozenset({NUMBER}), node.span)
     for ref in (node for node in nodes(kinds) if isinstance(node, Ref)):
         if ref.name not in kinds.defined and not kinds.is_parameter(ref.name):
             prefer(kinds, ref, ONE_VECTOR, ref.span)
