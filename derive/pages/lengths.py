@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from derive.pages.core import Add, Call, Core, Definition, Elementwise, Power, Product, Several, every, parts_of, with_parts
+from derive.pages.core import Add, Call, Core, Definition, Elementwise, Power, Product, Several, every, parts_of, refs, with_parts
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.fed import is_said_by_a_sign, settled_by_what_feeds
 from derive.pages.kinds import Kinds, is_quotient
@@ -47,7 +47,8 @@ def candidates(source: Source, kinds: Kinds, definition: Definition) -> Iterator
                 if 0 <= side < len(product.signs)
             ]
             signed = [sign == "hadamard" and not any(is_quotient(source, one) for one in (item, other)) for sign, other in sides]
-            if not any(signed):
+            weight = at and kinds.kind(product.items[at - 1]) == MATRIX and is_parameter(kinds, product.items[at - 1])
+            if not (weight or any(signed)):
                 yield from ((node, product.span) for node in bars_of_a_number(source, kinds, item) or ())
     for node in () if is_said_by_a_sign(kinds, {definition.name}) else bars_of_a_number(source, kinds, definition.body) or ():
         yield node, definition.body.span
@@ -66,6 +67,11 @@ def bars_of_a_number(source: Source, kinds: Kinds, node: Core) -> list[Call] | N
     if not parts or any(part is None for part in parts):
         return None
     return [one for part in parts if part is not None for one in part]
+
+
+def is_parameter(kinds: Kinds, factor: Core) -> bool:
+    """`W`, `U V`, `W^\\top`: what multiplies a vector of absolute values as any other."""
+    return all(kinds.is_parameter(one.name) for one in refs(factor))
 
 
 def is_barred(source: Source, node: Core) -> bool:
