@@ -63,7 +63,9 @@ def bars_of_a_number(source: Source, kinds: Kinds, node: Core) -> list[Call] | N
     passes = isinstance(node, (Add, Several, Product, Elementwise, Power)) or (
         isinstance(node, Call) and node.function not in SIGNATURES
     )
-    parts = [bars_of_a_number(source, kinds, part) for part in parts_of(node)] if passes else []
+    quotients = any(is_quotient(source, part) for part in parts_of(node))
+    signed = isinstance(node, Product) and "hadamard" in node.signs and not quotients
+    parts = [bars_of_a_number(source, kinds, part) for part in parts_of(node)] if passes and not signed else []
     if not parts or any(part is None for part in parts):
         return None
     return [one for part in parts if part is not None for one in part]

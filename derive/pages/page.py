@@ -3,15 +3,15 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+tokens -> lines                  `surface`, `limits`, `ranges`    equations without labels, layout and ranges, brackets checked
 line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
 trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
 definitions -> definitions       `contraction`   sums over components without their indices
-trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
-definitions -> kinds             `kinds`         matrix or vector, rows or columns
+trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`, `lengths`    what can be read in two ways
+definitions -> kinds             `kinds`, `settling`, `fed`, `blame`    matrix or vector, rows or columns
 definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 
