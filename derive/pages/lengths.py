@@ -63,7 +63,7 @@ def bars_of_a_number(source: Source, kinds: Kinds, node: Core) -> list[Call] | N
     passes = isinstance(node, (Add, Several, Product, Elementwise, Power)) or (
         isinstance(node, Call) and node.function not in SIGNATURES
     )
-    quotients = any(is_quotient(source, part) for part in parts_of(node))
+    quotients = any(isinstance(part, Power) and part.exponent < 0 for part in parts_of(node))
     signed = isinstance(node, Product) and "hadamard" in node.signs and not quotients
     parts = [bars_of_a_number(source, kinds, part) for part in parts_of(node)] if passes and not signed else []
     if not parts or any(part is None for part in parts):
