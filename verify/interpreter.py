@@ -55,11 +55,27 @@ def float_functions() -> dict[str, Callable[..., Array]]:
         "hardtanh": lambda z: np.where(np.abs(np.real(z)) < 1, z, np.sign(np.real(z))),
         "softsign": lambda z: z / (1 + np.where(np.real(z) < 0, -z, z)),
         "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "erf": error_function,
-        "maximum": lambda a, b: np.where((np.real(a) >= np.real(b)) | np.isnan(a), a, b),
-        "minimum": lambda a, b: np.where((np.real(a) <= np.real(b)) | np.isnan(a), a, b),
-        "atleast": lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.nan, np.real(a) >= np.real(b)),
-        "above": lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.nan, np.real(a) > np.real(b)),
+        "maximum": first_where(np.greater_equal), "minimum": first_where(np.less_equal),
+        "atleast": holding(np.greater_equal), "above": holding(np.greater),
     }  # fmt: skip
+
+
+def first_where(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """a where it holds of the real parts of a and b, else b; nan where either one is."""
+
+    def choose(a: Array, b: Array) -> Array:
+        return np.where(holds(np.real(a), np.real(b)) | np.isnan(a), a, b)
+
+    return choose
+
+
+def holding(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """1 where it holds of the real parts of a and b, else 0; nan where either one is."""
+
+    def slope(a: Array, b: Array) -> Array:
+        return np.where(np.isnan(a) | np.isnan(b), np.nan, holds(np.real(a), np.real(b)).astype(float))
+
+    return slope
 
 
 def error_function(z: Array) -> Array:

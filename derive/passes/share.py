@@ -78,7 +78,12 @@ def worth_sharing(node: sp.MatrixExpr) -> Iterator[sp.MatrixExpr]:
     rest = coefficient(node)[1]
     summands = rest.args if isinstance(rest, Plus) else [rest]
     light = all(isinstance(coefficient(part)[1], (Value, Ones)) for part in summands)
-    if not light and isinstance(node, (Apply, Hadamard, Ones, OverElements, Pairwise, Plus, Times)) and is_timed(node) and not outer(node):
+    if (
+        not light
+        and isinstance(node, (Apply, Hadamard, Ones, OverElements, Pairwise, Plus, Times))
+        and is_timed(node)
+        and not outer(node)
+    ):
         yield node
 
 

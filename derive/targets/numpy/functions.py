@@ -23,17 +23,17 @@ def step(z):
 def maximum(a, b, out=None):
     """The larger one, by the real part, of equals the first; nan stays nan."""
     if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
-        return np.maximum(a, b, out)
+        return np.maximum(a, b, out=out)
     larger = np.where((a.real >= b.real) | np.isnan(a), a, b)
-    return larger if out is None else np.positive(larger, out)
+    return larger if out is None else np.positive(larger, out=out)
 ''',
     "minimum": '''
 def minimum(a, b, out=None):
     """The smaller one, by the real part, of equals the first; nan stays nan."""
     if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
-        return np.minimum(a, b, out)
+        return np.minimum(a, b, out=out)
     smaller = np.where((a.real <= b.real) | np.isnan(a), a, b)
-    return smaller if out is None else np.positive(smaller, out)
+    return smaller if out is None else np.positive(smaller, out=out)
 ''',
     "at_least": '''
 def at_least(a, b):
