@@ -8,6 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.comparisons import Pairwise, is_filled
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
@@ -263,9 +264,16 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             plain = rebuild(expression, [argument])
             parts = unfolded(plain, target, namer)
             return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
+        case Pairwise():
+            return rebuild(expression, [compared(part, target, namer) for part in expression.args])
         case Leaf():
             return expression
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+
+
+def compared(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A side of max, min or a comparison: a value or a given number; anything else gets a name, since derivatives read it."""
+    return expression if is_filled(expression) else atom(expression, target, namer, f"a_{target.name}")
 
 
 def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:

@@ -10,6 +10,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import (
     Apply,
     Diagonal,
@@ -36,7 +37,7 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Soft
 from derive.shapes import is_number
 
 LEGAL = (
-    Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
+    Value, Plus, Times, Hadamard, Transposed, Apply, Maximum, Minimum, AtLeast, Above, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
     Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
 )  # fmt: skip
 """Every node that a program may hold."""

@@ -74,6 +74,12 @@ class LaTeX(Notation):
     def parentheses(self, text: str) -> str:
         return rf"\left({text}\right)"
 
+    def compared(self, word: str) -> str:
+        return {"max": r"\max", "min": r"\min", "≥": r"\ge", ">": ">"}[word]
+
+    def holds(self, text: str) -> str:
+        return rf"\left[{text}\right]"
+
     def stacked(self, parts: list[str]) -> str:
         return r"\begin{bmatrix} " + r" \\ ".join(parts) + r" \end{bmatrix}"
 

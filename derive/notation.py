@@ -8,6 +8,7 @@ from typing import ClassVar
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Pairwise
 from derive.equation import Equation
 from derive.expressions import with_diagonal
 from derive.functions import absolute, elu, relu, sigma, softplus, step
@@ -168,6 +169,11 @@ class Notation:
         match node:
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
+            case AtLeast() | Above():
+                return self.holds(f" {self.compared(node.word)} ".join(self.formula(part, shift) for part in node.args))
+            case Pairwise():
+                both = ", ".join(self.formula(part, shift) for part in node.args)
+                return f"{self.compared(node.word)}{self.parentheses(both)}"
             case Diagonal():
                 return f"{self.function('diag')}{self.parentheses(self.formula(node.args[0], shift))}"
             case Stack():
@@ -219,6 +225,14 @@ class Notation:
 
     def parentheses(self, text: str) -> str:
         return f"({text})"
+
+    def compared(self, word: str) -> str:
+        """max, min, ≥ or >."""
+        return word
+
+    def holds(self, text: str) -> str:
+        """1 where that holds, else 0."""
+        return f"[{text}]"
 
     def transposed(self, text: str) -> str:
         return f"{text}ᵀ"

@@ -258,9 +258,12 @@ def latex_reason(credits: tuple[Credit, ...]) -> str:
 RULES_IN_LATEX = {
     "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
     "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
-    "ᵀ": r"^\top", "−": "-", "softmax": r"\operatorname{softmax}",
+    "ᵀ": r"^\top", "−": "-", "≥": r"\ge", " max(": r" \max(", " min(": r" \min(", "softmax": r"\operatorname{softmax}",
 }  # fmt: skip
-WORDS = ("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere")
+WORDS = (
+    *("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere"),
+    "[ ] being 1 where that holds, else 0",
+)
 
 
 def latex_rule(rule: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, Pairwise
 from derive.expressions import axes_of
 from derive.language import (
     Apply,
@@ -154,6 +155,21 @@ def multiplied(operands: Sequence[Operand]) -> Operand:
 def function_of(node: Apply, lower: Lowering) -> Operand:
     """f(a), one call for each operation of f."""
     return scalar_function(node.scalar, lower(node.expr), elementwise)
+
+
+def of_two(operation: str) -> Rule:
+    """A node that is one elementwise call of two operands."""
+
+    def rule(node: Pairwise, lower: Lowering) -> Operand:
+        return elementwise(operation, *map(lower, node.args))
+
+    return rule
+
+
+LOWERING[Maximum] = of_two("maximum")
+LOWERING[Minimum] = of_two("minimum")
+LOWERING[AtLeast] = of_two("at_least")
+LOWERING[Above] = of_two("above")
 
 
 # ---- products
