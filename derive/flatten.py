@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import sympy as sp
 
 from derive.along import AlongAxis, axes_of
+from derive.comparisons import Pairwise, is_filled
 from derive.equation import Equation, Term
 from derive.expressions import matrix_parts, rebuild, values_in
 from derive.fresh import Fresh
@@ -116,12 +117,19 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             plain = rebuild(expression, [argument])
             parts = unfolded(plain, target, namer)
             return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
+        case Pairwise():
+            return rebuild(expression, [compared(part, target, namer) for part in expression.args])
         case Leaf():
             return expression
         case AlongAxis():
             argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
             return namer.name(rebuild(expression, [argument]), unnamed)
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+
+
+def compared(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A side of max, min or a comparison: a value or a given number; anything else gets a name, since derivatives read it."""
+    return expression if is_filled(expression) else atom(expression, target, namer, f"a_{target.name}")
 
 
 def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:

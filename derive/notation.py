@@ -8,6 +8,7 @@ import sympy as sp
 
 from derive.along import AlongAxis, FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Pairwise
 from derive.equation import Equation
 from derive.expressions import with_diagonal
 from derive.language import (
@@ -202,6 +203,11 @@ class Notation(Scalars):
                 return node.axis
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
+            case AtLeast() | Above():
+                return self.holds(f" {self.compared(node.word)} ".join(self.formula(part, shift) for part in node.args))
+            case Pairwise():
+                both = ", ".join(self.formula(part, shift) for part in node.args)
+                return f"{self.compared(node.word)}{self.parentheses(both)}"
             case Diagonal():
                 return f"{self.function('diag')}{self.parentheses(self.formula(node.args[0], shift))}"
             case Stack():
@@ -271,6 +277,14 @@ class Notation(Scalars):
         """What a mark is put on: an atom, a derivative in brackets, since in ∂L/∂Uᵀ the mark would be read as that of U."""
         is_derivative = isinstance(node, Value) and node.marks[:1] not in ((), ("tangent",))
         return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
+
+    def compared(self, word: str) -> str:
+        """max, min, ≥ or >."""
+        return word
+
+    def holds(self, text: str) -> str:
+        """1 where that holds, else 0."""
+        return f"[{text}]"
 
     def transposed(self, text: str) -> str:
         return f"{text}ᵀ"

@@ -15,19 +15,12 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.along import (
-    FirstLargestAlong,
-    LargestAlong,
-    Pick,
-    Place,
-    SoftmaxAlong,
-    Spread,
-    Steps,
-    SumAlong,
-)
+from derive.along import Steps
 from derive.blocks import Repeat, Rows, Stack
-from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
+from derive.comparisons import Pairwise
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from verify.along import AlongSteps
 
 Array = NDArray[Any]
 Environment = dict[Any, Array]
@@ -38,7 +31,7 @@ class Numbers:
     """A kind of numbers: how a SymPy number becomes one, what each scalar function is on arrays of them, and the array's dtype."""
 
     number: Callable[[sp.Expr], Any]
-    functions: Mapping[str, Callable[[Array], Array]]
+    functions: Mapping[str, Callable[..., Array]]
     dtype: Any
 
     def power(self, base: Array, exponent: sp.Expr) -> Array:
@@ -50,7 +43,7 @@ class Numbers:
         return self.functions["exp"](self.number(exponent) * self.functions["log"](base))
 
 
-def float_functions() -> dict[str, Callable[[Array], Array]]:
+def float_functions() -> dict[str, Callable[..., Array]]:
     """The scalar functions on float64 and complex128, branches on the real part."""
     return {
         "tanh": np.tanh, "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt,
@@ -64,7 +57,27 @@ def float_functions() -> dict[str, Callable[[Array], Array]]:
         "hardtanh": lambda z: np.where(np.abs(np.real(z)) < 1, z, np.sign(np.real(z))),
         "softsign": lambda z: z / (1 + np.where(np.real(z) < 0, -z, z)),
         "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "erf": error_function,
+        "maximum": first_where(np.greater_equal), "minimum": first_where(np.less_equal),
+        "atleast": holding(np.greater_equal), "above": holding(np.greater),
     }  # fmt: skip
+
+
+def first_where(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """a where it holds of the real parts of a and b, else b; nan where either one is."""
+
+    def choose(a: Array, b: Array) -> Array:
+        return np.where(holds(np.real(a), np.real(b)) | np.isnan(a), a, b)
+
+    return choose
+
+
+def holding(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """1 where it holds of the real parts of a and b, else 0; nan where either one is."""
+
+    def slope(a: Array, b: Array) -> Array:
+        return np.where(np.isnan(a) | np.isnan(b), np.nan, holds(np.real(a), np.real(b)).astype(float))
+
+    return slope
 
 
 def error_function(z: Array) -> Array:
@@ -95,6 +108,9 @@ def precise(digits: int = 60) -> Numbers:
     def each(function: Callable[[Any], Any]) -> Any:
         return np.frompyfunc(function, 1, 1)
 
+    def of_two(function: Callable[[Any, Any], Any]) -> Any:
+        return np.frompyfunc(function, 2, 1)
+
     functions = {
         "tanh": each(mp.tanh), "exp": each(mp.exp), "log": each(mp.log), "sin": each(mp.sin), "cos": each(mp.cos),
         "sqrt": each(mp.sqrt), "sigma": each(lambda z: 1 / (1 + mp.exp(-z))), "softplus": each(lambda z: mp.log(1 + mp.exp(z))),
@@ -102,6 +118,10 @@ def precise(digits: int = 60) -> Numbers:
         "elu": each(lambda z: z if z > 0 else mp.expm1(z)), "absolute": each(abs), "sign": each(mp.sign),
         "hardtanh": each(lambda z: z if abs(z) < 1 else mp.sign(z)), "softsign": each(lambda z: z / (1 + abs(z))),
         "atan": each(mp.atan), "erf": each(mp.erf), "sinh": each(mp.sinh), "cosh": each(mp.cosh),
+        "maximum": of_two(lambda a, b: a if a >= b or mp.isnan(a) else b),
+        "minimum": of_two(lambda a, b: a if a <= b or mp.isnan(a) else b),
+        "atleast": of_two(lambda a, b: mp.nan if mp.isnan(a) or mp.isnan(b) else mp.mpf(a >= b)),
+        "above": of_two(lambda a, b: mp.nan if mp.isnan(a) or mp.isnan(b) else mp.mpf(a > b)),
     }  # fmt: skip
     return Numbers(lambda n: mp.mpmathify(sp.N(n, digits + 10)), functions, object)
 
@@ -112,7 +132,7 @@ def precise(digits: int = 60) -> Numbers:
 Run = Callable[[Mapping[Value, Array]], Array]
 
 
-class Evaluator:
+class Evaluator(AlongSteps):
     """Expressions over an environment, each turned into nested functions once; sizes say what each dimension is."""
 
     def __init__(self, numbers: Numbers, sizes: Mapping[str, int]) -> None:
@@ -187,6 +207,13 @@ class Evaluator:
             return self.of_steps(node)
         inner, scalar = self.run(node.expr), self.scalar(node.scalar)
         return lambda env: scalar(inner(env))
+
+    def pairwise(self, node: Pairwise) -> Run:
+        """max, min and comparisons: functions of the numbers by their names."""
+        (left, right), function = self.parts(node), self.numbers.functions[type(node).__name__.lower()]
+        return lambda env: function(left(env), right(env))
+
+    maximum = minimum = atleast = above = pairwise
 
     def scalar(self, expression: sp.Expr) -> Callable[[Array], Array]:
         """A scalar expression in one symbol as a function of arrays."""
@@ -269,84 +296,6 @@ class Evaluator:
         (inner,), turn = self.parts(node), slice(None, None, -1 if node.backwards else 1)
         return lambda env: np.asarray(inner(env)[..., turn, :].cumsum(axis=-2)[..., turn, :])
 
-    # along the steps: of values at all of them, (T, B, n, m); what is the same at all steps has no such axis
-
-    def sumalong(self, node: SumAlong) -> Run:
-        (inner,) = self.parts(node)
-        return lambda env: np.asarray(inner(env).sum(axis=0))
-
-    def spread(self, node: Spread) -> Run:
-        (inner,) = self.parts(node)
-
-        def spread(env: Mapping[Value, Array]) -> Array:
-            once = inner(env)
-            once = once if once.ndim == 3 else once[None]
-            return np.broadcast_to(once, (count(env, node.axis), *once.shape))
-
-        return spread
-
-    def pick(self, node: Pick) -> Run:
-        (inner,), at = self.parts(node), -1 if node.end == "last" else 0
-
-        def pick(env: Mapping[Value, Array]) -> Array:
-            found = inner(env)
-            if len(found):
-                return np.asarray(found[at])
-            start = env.get(node.args[0].like(lag=-1 if at else 1))  # no steps: where the recurrence starts, if it is one
-            return found.sum(axis=0) if start is None else np.asarray(start)
-
-        return pick
-
-    def place(self, node: Place) -> Run:
-        (inner,), at = self.parts(node), -1 if node.end == "last" else 0
-
-        def place(env: Mapping[Value, Array]) -> Array:
-            once = inner(env)
-            found = np.zeros((count(env, node.axis), *once.shape), once.dtype)
-            if len(found):
-                found[at] = once
-            return found
-
-        return place
-
-    def largestalong(self, node: LargestAlong) -> Run:
-        inner, first = self.run(node.args[0]), self.firstlargestalong(node)
-        return lambda env: np.asarray((inner(env) * first(env)).sum(axis=0))
-
-    def firstlargestalong(self, node: FirstLargestAlong | LargestAlong) -> Run:
-        (inner,) = self.parts(node)
-        one, zero = self.number(1), self.number(0)
-
-        def first(env: Mapping[Value, Array]) -> Array:
-            z = inner(env)
-            if not len(z):
-                return z
-            at = np.argmax(np.real(z) if self.numbers.dtype is not object else z, axis=0)
-            return np.asarray(np.where(np.arange(len(z)).reshape(-1, *[1] * (z.ndim - 1)) == at, one, zero))
-
-        return first
-
-    def softmaxalong(self, node: SoftmaxAlong) -> Run:
-        (inner,) = self.parts(node)
-        exp, exact = self.numbers.functions["exp"], self.numbers.dtype is object
-
-        def softmax(env: Mapping[Value, Array]) -> Array:
-            z = inner(env)
-            if not len(z):
-                return z
-            e = exp(z if exact else z - z.real.max(axis=0))
-            return np.asarray(e / e.sum(axis=0))
-
-        return softmax
-
-    def steps(self, node: Steps) -> Run:
-        return lambda env: np.full((1, 1), self.number(count(env, node.axis)), self.numbers.dtype)
-
-    def of_steps(self, node: Apply) -> Run:
-        """1/T: what the mean over the steps is divided by; over no steps it is 0."""
-        axis = node.expr.axis
-        return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), 1))), self.numbers.dtype)
-
     def diagonal(self, node: Diagonal) -> Run:
         (inner,), eye = self.parts(node), self.eye(node)
         return lambda env: inner(env) * eye
@@ -367,8 +316,3 @@ class Evaluator:
         array = self.constant(0, *node.shape)
         np.fill_diagonal(array, self.number(1))
         return array
-
-
-def count(env: Mapping[Any, Array], axis: str) -> int:
-    """How many steps there are."""
-    return int(env[Steps(axis)])

@@ -9,6 +9,7 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, above, at_least
 from derive.functions import derivative
 from derive.language import (
     Apply,
@@ -84,6 +85,25 @@ def hadamard_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -
 def apply_vjp(cotangent: Matrix, y: Matrix, node: Apply, operand: Matrix) -> list[Matrix]:
     """y = f(a): ā = ȳ ∘ f'(a)."""
     return [hadamard(cotangent, apply(derivative(node.scalar), operand))]
+
+
+@vjp(Maximum)
+def maximum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = max(a, b): ā = ȳ ∘ [a ≥ b], b̄ = ȳ ∘ [b > a], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(a, b)), hadamard(cotangent, above(b, a))]
+
+
+@vjp(Minimum)
+def minimum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = min(a, b): ā = ȳ ∘ [b ≥ a], b̄ = ȳ ∘ [a > b], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(b, a)), hadamard(cotangent, above(a, b))]
+
+
+@vjp(AtLeast)
+@vjp(Above)
+def comparison_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = where a is at least, or above, b: ā = b̄ = 0."""
+    return [Zeros(*node.shape), Zeros(*node.shape)]
 
 
 @vjp(Transposed)
@@ -189,6 +209,32 @@ def hadamard_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: S
 def apply_jvp(y: Matrix, node: Apply, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = f(a): ẏ = f'(a) ∘ ȧ."""
     return hadamard(apply(derivative(node.scalar), operands[0]), tangents[0])
+
+
+@jvp(Maximum)
+def maximum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = max(a, b): ẏ = [a ≥ b] ∘ ȧ + [b > a] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(a, b), above(b, a)), tangents)
+
+
+@jvp(Minimum)
+def minimum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = min(a, b): ẏ = [b ≥ a] ∘ ȧ + [a > b] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(b, a), above(a, b)), tangents)
+
+
+def chosen(slopes: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """The tangents of what moves, each times its slope."""
+    return add(*[hadamard(slope, dot) for slope, dot in zip(slopes, tangents, strict=True) if dot is not None])
+
+
+@jvp(AtLeast)
+@jvp(Above)
+def comparison_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = where a is at least, or above, b: ẏ = 0."""
+    return Zeros(*node.shape)
 
 
 @jvp(Transposed)

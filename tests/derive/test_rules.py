@@ -17,6 +17,7 @@ from sympy import MatrixExpr as Matrix
 from derive import rules
 from derive.along import AlongAxis, Steps
 from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, above, at_least, maximum, minimum
 from derive.expressions import LEGAL
 from derive.functions import FUNCTIONS, absolute, derivative, elu, hardtanh, relu, sigma, sign, softplus, softsign, step
 from derive.language import (
@@ -98,6 +99,10 @@ CASES: dict[type, list[Matrix]] = {
         if scalar != X
         for a in (u, A, k)
     ],
+    Maximum: [maximum(u, v), maximum(A, C), maximum(k, m), maximum(p, 2), maximum(k, u)],
+    Minimum: [minimum(u, v), minimum(A, C), minimum(k, m), minimum(p, 2), minimum(u, k)],
+    AtLeast: [at_least(u, v), at_least(A, C)],
+    Above: [above(u, v), above(A, C)],
     Transposed: [transpose(A), transpose(p)],
     Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u), stack(k, u, m), stack(transpose(u), B)],
     Rows: [rows(u, 1, 2), rows(p, 0, 2), rows(B, 1, 3), rows(vector("long", 5), 1, 4)],

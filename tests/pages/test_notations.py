@@ -68,7 +68,7 @@ FORMULAS = {
     r"\frac{x_t}{2} + \frac12 h_{t-1}": "0.5 xₜ + 0.5 hₜ₋₁",
     r"x_t / (1 + h_{t-1}^2)": "xₜ / (1 + hₜ₋₁²)",
     r"\sqrt{1 + x_t^2} h_{t-1}": "√(1 + xₜ²) ∘ hₜ₋₁",
-    r"\max(0, x_t) + \max(x_t, h_{t-1})": "relu(xₜ) + xₜ + relu(hₜ₋₁ − xₜ)",
+    r"\max(0, x_t) + \max(x_t, h_{t-1})": "relu(xₜ) + max(xₜ, hₜ₋₁)",
     r"\tanh^2(x_t) + h_{t-1}": "tanh(xₜ)² + hₜ₋₁",
     r"e^{-x_t} \odot h_{t-1}": "exp(−xₜ) ∘ hₜ₋₁",
     r"\sigma(a) \odot x_t + h_{t-1}": "σ(a) ∘ xₜ + hₜ₋₁",

@@ -8,7 +8,7 @@ Agreement at points proves nothing: then the changed equation has to be the same
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -34,6 +34,13 @@ NAMES = (
     *("softsign", "atan", "erf", "sinh", "cosh"),
 )
 
+OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
+    "maximum": max, "minimum": min, "atleast": lambda a, b: int(a >= b), "above": lambda a, b: int(a > b),
+}  # fmt: skip
+"""Of two numbers one, or which it is: as they are in whole numbers."""
+SLOPES = {sp.Function(name) for name in ("step", "atleast", "above")}
+"""Functions whose values are 0 and 1."""
+
 
 def free_value(name: str, argument: Any) -> int:
     """The value of a function at an argument: any number will do, as long as it is always the same."""
@@ -51,6 +58,7 @@ def whole_numbers() -> Numbers:
         return Fraction(int(value.p), int(value.q)) if value.is_Rational else free_value("number", sp.srepr(value))
 
     functions = {name: function(name) for name in NAMES}
+    functions |= {name: np.frompyfunc(one, 2, 1) for name, one in OF_TWO.items()}
     functions |= {"relu": np.frompyfunc(lambda x: max(x, 0), 1, 1), "step": np.frompyfunc(lambda x: int(x > 0), 1, 1)}
     return Numbers(number, functions, object)
 
@@ -177,6 +185,7 @@ class Judge:
     def identical(self, first: Equation, second: Equation) -> bool:
         """Whether two right sides are the same polynomial in the components of what they read."""
         functions = {name: np.frompyfunc(sp.Function(name), 1, 1) for name in NAMES} | {"step": np.frompyfunc(step, 1, 1)}
+        functions |= {name: np.frompyfunc(sp.Function(name), 2, 1) for name in OF_TWO}
         evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
         known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
         env: dict[Value, Array] = {}
@@ -199,8 +208,8 @@ def step(z: Any) -> Any:
 
 
 def idempotent(expression: Any) -> Any:
-    """An expression in which powers of step are step, which is 0 or 1."""
-    is_power = lambda part: part.is_Pow and part.base.func == sp.Function("step") and part.exp.is_positive  # noqa: E731
+    """An expression in which powers of what is 0 or 1 are that itself."""
+    is_power = lambda part: part.is_Pow and part.base.func in SLOPES and part.exp.is_positive  # noqa: E731
     return sp.sympify(expression).replace(is_power, lambda part: part.base)
 
 
