@@ -32,30 +32,33 @@ def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator,
     return replace(data, inputs=inputs, state=state, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
 
 
-def unlike(kernel: Kernel, data: Data, whole: Mapping[str, Array], leftward: Collection[str]) -> int:
-    """How many outputs of the run its steps by themselves don't give, were these states those that run to the left."""
+def unlike(
+    kernel: Kernel, data: Data, whole: Mapping[str, Array], leftward: Collection[str] = (), names: Collection[str] | None = None
+) -> int:
+    """How many outputs of the run, by default of all, its steps by themselves don't give, were these states those that run to the left."""
     parts = kernel.outputs(one_step(data, whole, np.random.default_rng(0), leftward))
     return sum(
         not np.allclose(parts[name].reshape(array.shape), array, rtol=SAME, atol=SAME * float(np.abs(array).max(initial=0.0)))
         for name, array in whole.items()
+        if names is None or name in names
     )
 
 
-def leftward_of(kernel: Kernel, data: Data) -> frozenset[str]:
-    """The states that run from the last step to the first; none where no choice of them gives the run step by step.
+def leftward_of(kernel: Kernel, data: Data) -> frozenset[str] | None:
+    """The states that run from the last step to the first; None where no choice of them gives the states step by step.
 
-    A state is turned where fewer outputs are wrong then: those that a wrong way spoils are its own and those of what reads it.
+    A state is turned where fewer are wrong then: those that a wrong way spoils are itself and what reads it.
     """
     whole = kernel.outputs(data)
     found: frozenset[str] = frozenset()
-    wrong = unlike(kernel, data, whole, found)
+    wrong = unlike(kernel, data, whole, found, data.state)
     for _ in data.state:
-        tried = {name: unlike(kernel, data, whole, found ^ {name}) for name in data.state} if wrong else {}
+        tried = {name: unlike(kernel, data, whole, found ^ {name}, data.state) for name in data.state} if wrong else {}
         best = min(tried, key=lambda name: tried[name], default="")
         if not tried or tried[best] >= wrong:
             break
         found, wrong = found ^ {best}, tried[best]
-    return frozenset() if wrong else found
+    return None if wrong else found
 
 
 def ways_of(kernel: Kernel, leftward: Collection[str]) -> list[list[str]]:
