@@ -1,7 +1,7 @@
 """The way from equations to a kernel, in order. Each stage is a function with one thing in and one thing out.
 
 equations -> Cell             `derive.cell`            roles and shapes, checked
-Cell -> Program               `derive.cell.flatten`    forward, one operation per name
+Cell -> Program               `derive.flatten`         forward, one operation per name
 Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
 Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
 Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: products stacked, coefficients hoisted out of the loop
@@ -26,6 +26,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bound import bound
 from derive.procedures.tape import with_light_tape
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
@@ -89,16 +90,18 @@ def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    readers = [run([apart, bound], derivation.backward, forward).live(), run([bound], derivation.tangent, forward).live()]
     backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector, a parameter is a number, or a
-    sum over elements stands."""
+    """Whether a kernel is the textbook's: without passes, and where the states aren't all that one step hands to the next, a value of a
+    step isn't a vector, a parameter is a number, or a sum over elements stands."""
     equations = derivation.forward.equations
     values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    if not derivation.cell.is_chain:
+        return True
     has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
     return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
 
@@ -114,13 +117,13 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation(words=cell.words)
+    notation = Notation(words=cell.words, leftward=cell.leftward)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 
 def derivation_text(derivation: Derivation) -> str:
     """Every derived equation, one a line: what the digest of the derivation is taken of."""
-    notation = Notation(words=derivation.cell.words)
+    notation = Notation(words=derivation.cell.words, leftward=derivation.cell.leftward)
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 

@@ -49,13 +49,9 @@ class Layered(Notation):
     def above(self, text: str, layer: int) -> str:
         return text + self.mark(layer).translate(SUPERSCRIPTS)
 
-    def name(self, name: str) -> str:
+    def indexed(self, name: str, time: str = "") -> str:
         found = self.layer_of(name)
-        return super().name(name) if found is None else self.above(super().name(found[0]), found[1])
-
-    def timed(self, name: str, lag: int) -> str:
-        found = self.layer_of(name)
-        return super().timed(name, lag) if found is None else self.above(super().timed(found[0], lag), found[1])
+        return super().indexed(name, time) if found is None else self.above(super().indexed(found[0], time), found[1])
 
     def tangent(self, value: Value, lag: int) -> str:
         found = self.layer_of(str(value.name))

@@ -9,9 +9,9 @@ from fractions import Fraction
 
 from derive.pages.declarations import Declared
 from derive.pages.errors import Source, Span
+from derive.pages.layer_ranges import Range, is_related, range_behind
 from derive.pages.layers import Indexed, LayerIndex, shifted_above
 from derive.pages.names import Entry
-from derive.pages.ranges import Range, is_related, range_behind
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, strip, take_apart, walk
 from derive.pages.tree import Bracket, Letter, Node, Reduced, Scripted
 

@@ -109,7 +109,8 @@ def marks_side_by_side(script: Node) -> tuple[Node, ...]:
 
 def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> str | None:
     """The letter that counts layers: the declared one, else one that an index above shifts by one, beside the time. None where there is
-    none, where one layer is to be read alone, and where it may be the time, which is asked about. Raises PageError."""
+    none, where one layer is to be read alone, where the letter counts a loop within a step, which is refused, and where it may be the
+    time, which is asked about. Raises PageError."""
     nodes = [node for tree in trees for node in walk(tree) if isinstance(node, Scripted) and take_apart(node)]
     time = known.time or "t"
     scripts = [script for node in nodes for script in (*node.sub, *node.sup)]
@@ -122,7 +123,11 @@ def letter_of_layers(source: Source, trees: Sequence[Node], known: Declared) -> 
         if any(part_is(script, time) for script in (*node.sub, *node.sup)):
             for letter in {one for script in node.sup for one in shifted_letters(script)} - {time}:
                 found.setdefault(letter, node)
-    found = {letter: node for letter, node in found.items() if not is_alone(node, time, known)}
+    found = {
+        letter: node
+        for letter, node in found.items()
+        if not (is_alone(node, time, known) or counts_within_a_step(nodes, letter, time))
+    }
     small = {letter: node for letter, node in found.items() if letter.islower()}  # `h^{(L-1)}` counts from the top
     found = small or found
     if len(found) > 1:
@@ -158,6 +163,14 @@ def is_alone(node: Scripted, time: str, known: Declared) -> bool:
     """Whether what comes from below is declared by its own name, `h_l_minus_1 = input`: one layer is read, and not the others."""
     one = Reader(time).read(node)
     return one is not None and one.symbol.name in known.kinds
+
+
+def counts_within_a_step(nodes: Sequence[Scripted], letter: str, time: str) -> bool:
+    """`h_t^{(s+1)} = f(W h_t^{(s)})`: whether what has the letter stands at one step, and no weight and no state of its own has it, as
+    those of layers do."""
+    reader = Reader(time)
+    indexed = [node for node in nodes if any(part_is(script, letter) for script in (*node.sub, *node.sup))]
+    return len({one.time if (one := reader.read(node)) else None for node in indexed}) == 1
 
 
 def shifted_above(tree: Node, indexed: Indexed) -> Iterator[Node]:
@@ -223,12 +236,16 @@ def size_at(size: str, letter: str, layer: int) -> str:
 
 def refuse_layers(names: Names) -> None:
     """Raises PageError where a symbol is read at a layer at which nothing defines it, while another layer of it is on the page."""
-    timed = {one.symbol: one for one in (*names.reads, *names.defined.values()) if one.time is not None}
-    for symbol, one in timed.items():
-        if symbol in names.defined or symbol.name in names.declared.kinds:
+    for one in names.reads:
+        if one.symbol in names.defined or one.symbol.name in names.declared.kinds:
             continue
         other = next(
-            (found for found in timed.values() if found.symbol in names.defined and same_stack(symbol, found.symbol)), None
+            (
+                found
+                for found in names.defined.values()
+                if same_stack(one.symbol, found.symbol) and (None not in (one.time, found.time) or is_counted(one, found))
+            ),
+            None,
         )
         if other is not None:
             raise unjoined(names, one, other)
@@ -245,6 +262,11 @@ def same_stack(one: Symbol, other: Symbol) -> bool:
     return len(apart) == 1 and are_layers(*apart[0])
 
 
+def is_counted(*found: Occurrence) -> bool:
+    """Whether an index of one of these counts from a letter: `s+1`."""
+    return any(ORDER.fullmatch(index) for one in found for index in (*one.symbol.subs, *one.symbol.sups))
+
+
 def are_layers(a: str, b: str) -> bool:
     """`l` and `l_minus_1`, `l` and `L`, `l` and `0`, `1` and `0`: a letter that counts, what counts from it, its last value, a number."""
     letters = {found[1] if (found := ORDER.fullmatch(one)) else one for one in (a, b)}
@@ -257,6 +279,13 @@ def are_layers(a: str, b: str) -> bool:
 
 def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     a, b, name = names.source.written(one.span), names.source.written(other.span), one.symbol.name
+    if is_inner_loop(names, one, other):
+        what = f"`{a}` and `{b}` are one quantity at two counts within one step: a loop within a step isn't read."
+        h = other.symbol.base
+        first, second = f"{h}^{{(1)}}_t", f"{h}^{{(2)}}_t"
+        turns = f"`{first} = ...`, `{second} = ... {first} ...`, at last `{h}_t = {second}`"
+        todo = f"Write each of its turns out, with a number for the count: {turns}."
+        return names.source.error(one.span, what, todo, (other.span, "the other:"))
     what = f"`{a}` and `{b}` are one quantity at two layers, and nothing joins them: expected one layer, or an index that shifts by one."
     indices = (*one.symbol.subs, *one.symbol.sups, *other.symbol.subs, *other.symbol.sups)
     letters = [found[1] for index in indices if (found := ORDER.fullmatch(index))]
@@ -268,19 +297,44 @@ def unjoined(names: Names, one: Occurrence, other: Occurrence) -> PageError:
     return names.source.error(one.span, what, todo, (other.span, "the other:"))
 
 
+def is_inner_loop(names: Names, one: Occurrence, other: Occurrence) -> bool:
+    """`h^{(s+1)}_t` of `h^{(s)}_t`, one counted from the other at the same step, where none of them carries a state of its own, as each
+    layer does."""
+    step = names.steps.get(other.symbol, 0)
+    family = [read for read in names.reads if read.symbol == other.symbol or same_stack(read.symbol, other.symbol)]
+    counted = is_counted(*family, *[found for found in names.defined.values() if same_stack(one.symbol, found.symbol)])
+    return counted and one.time in (None, step) and all(read.time in (None, step) for read in family)
+
+
 def refuse_two_counters(source: Source, reader: Reader, trees: Sequence[Node]) -> None:
-    """`h_t^{l} = f(h_t^{l-1})`: raises PageError where the letter of time was found by a shift, and t stands beside it."""
+    """`h_t^{l} = f(h_t^{l-1})`, `x_t` beside `h_{s-1}`: raises PageError where the letter of time was found by a shift,
+    and t stands beside it."""
     letter = reader.letter
     if letter in (None, "t"):
         return
+    alone = next((node for tree in trees for node in walk(tree) if is_at_t(node)), None)
+    if alone is not None and isinstance(alone, Scripted):
+        raise which_letter(source, alone, letter)
     for node in indexed(trees):
         scripts = (*node.sub, *node.sup)
         plain = Reader("t")
         if any(plain.time(script) == 0 for script in scripts) and any(letter in shifted_letters(script) for script in scripts):
-            written = source.written(node.span)
-            what = f"which letter is the time in `{written}`, t or {letter}? Expected to know."
-            todo = f'Say --let "time=t" or --let "time={letter}", or put `derive: time = t` on the page.'
-            raise source.error(node.span, what, todo)
+            raise which_letter(source, node, letter)
+
+
+def is_at_t(node: Node) -> bool:
+    """`x_t` with no other index."""
+    return (
+        isinstance(node, Scripted)
+        and take_apart(node) is not None
+        and [Reader("t").time(one) for one in (*node.sub, *node.sup)] == [0]
+    )
+
+
+def which_letter(source: Source, node: Scripted, letter: str | None) -> PageError:
+    what = f"which letter is the time in `{source.written(node.span)}`, t or {letter}? Expected to know."
+    todo = f'Say --let "time=t" or --let "time={letter}", or put `derive: time = t` on the page.'
+    return source.error(node.span, what, todo)
 
 
 def indexed(trees: Sequence[Node]) -> Iterator[Scripted]:

@@ -210,7 +210,7 @@ def built_in(call: Call, known: Declared) -> Template:
     at = 0
     for line in lines:
         span = (at + 2, at + 2 + len(line))
-        (one,) = equations(source, tokenize(source, span, macros_in(source, [])))
+        (one,), _ = equations(source, tokenize(source, span, macros_in(source, [])))
         left, right = (at_place(parse(source, side), call.head.span) for side in (one.left, one.right))
         entries.append(Entry(one, (left,), right))
         at += len(line) + 5

@@ -3,7 +3,7 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+tokens -> lines                  `surface`, `limits`, `ranges`    equations without labels, layout and ranges, brackets checked
 line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
 trees -> trees                   `depth`, `named_cells`   layers written out, cells in the place of their names
@@ -11,8 +11,8 @@ trees -> trees                   `prepared`: `timing`, `powers`, `components`   
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
 definitions -> definitions       `contraction`   sums over components without their indices
-trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
-definitions -> kinds             `kinds`         matrix or vector, rows or columns
+trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`, `lengths`    what can be read in two ways
+definitions -> kinds             `kinds`, `settling`, `fed`, `blame`    matrix or vector, rows or columns
 definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 
@@ -27,8 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from derive.pages import depth, named_cells
-from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
-from derive.pages.declarations import Declared, declared
+from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
+from derive.pages.declarations import Declared, Place, declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
@@ -91,7 +91,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         source = replace(source, plain=False)
     if not any(isinstance(piece, Block) for piece in pieces):
         source, pieces = lines_of_prose(source, pieces)
-    known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
+    known = declared(source, places_of(pieces), let, dims)
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
     named = called_sections(found.root)
@@ -159,7 +159,7 @@ class Library:
     def expanded(self, entries: Sequence[Entry]) -> tuple[list[Entry], Declared]:
         """(the equations of a cell, what is declared of them). Raises PageError."""
         refuse_unreadable(entries)
-        said = declared(self.source, declarations_for(self.found.root, entries), self.let, self.dims)
+        said = declared(self.source, [declarations_for(self.found.root, entries)], self.let, self.dims)
         said = replace(said, time=self.known.time, used=self.known.used, bottoms=self.known.bottoms)
         known = depth.written_out(self.source, entries, said, self.found.initial)
         return named_cells.written_out(self.source, *known, self.template)
@@ -180,6 +180,17 @@ class Library:
             reader = reader_for(self.source, entries, known.time)
             self.templates[word] = Template(section.title, entries, reader, one.cell, known, built_in=False)
         return self.templates[word]
+
+
+def places_of(pieces: Sequence[Piece]) -> list[Place]:
+    """The declarations of a page, those under each heading together."""
+    found: list[list[Span]] = [[]]
+    for piece in pieces:
+        if isinstance(piece, Heading):
+            found.append([])
+        elif isinstance(piece, Declarations):
+            found[-1].append(piece.span)
+    return [Place(tuple(spans)) for spans in found if spans]
 
 
 LONGEST_LISTED = 300

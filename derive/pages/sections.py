@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
 from derive.pages.components import without_indices
-from derive.pages.declarations import Declared
+from derive.pages.declarations import Declared, Place
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
@@ -52,10 +52,12 @@ class Section:
 
 @dataclass
 class Outline:
-    """A page in sections, and what was passed over; of that, the initial states."""
+    """A page in sections, and what was passed over; of that, the initial states. ranges: those beside equations, each with the letter
+    that it counts in front."""
 
     root: Section
     skipped: list[tuple[Span, str]] = field(default_factory=list)
+    ranges: list[list[Token]] = field(default_factory=list)
     count: int = 0
     initial: list[Entry] = field(default_factory=list)
 
@@ -82,10 +84,11 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             open_sections[-1].below.append(section)
             open_sections.append(section)
         elif isinstance(piece, Block):
-            lines = lines_of(source, piece, macros)
+            lines, ranges = lines_of(source, piece, macros)
+            found.ranges += ranges
             for line in lines:
                 add_line(source, found, open_sections[-1], line)
-            if not lines and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
+            if not (lines or ranges) and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
                 found.skipped.append((piece.span, "no equation"))
         elif isinstance(piece, Declarations):
             open_sections[-1].declared.append(piece.span)
@@ -95,6 +98,7 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
         pass_over(source, found, skip, None)
     refuse_sums_over_steps(source, found.root, {time} if time else set(), layer_of(source, found.root.all(), time, layer))
     without_needless(source, found, time)
+    pass_over_ranges(found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
 
@@ -116,12 +120,12 @@ def pass_over(source: Source, found: Outline, skip: Skip, piece: Piece | None) -
     found.skipped.append((piece.span, "skipped, as the page says"))
 
 
-def lines_of(source: Source, block: Block, macros: Macros) -> list[Line]:
-    """The equations of a display; one line with the reason where it can't be taken apart."""
+def lines_of(source: Source, block: Block, macros: Macros) -> tuple[list[Line], list[list[Token]]]:
+    """(the equations of a display, the ranges beside them); one line with the reason where it can't be taken apart."""
     try:
         return equations(source, tokenize(source, block.span, macros))
     except PageError as error:
-        return [Line([], [Token("UNREAD", "", block.span)], None, error)]
+        return [Line([], [Token("UNREAD", "", block.span)], None, error)], []
 
 
 def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
@@ -136,7 +140,7 @@ def add_line(source: Source, found: Outline, section: Section, line: Line) -> No
     if entry.targets and entry.problem is None and (is_initial(entry.targets[0]) or is_start_of_layer(entry)):
         found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
         found.initial.append(entry)
-    elif not is_range(line):
+    else:
         section.entries.append(entry)
 
 
@@ -218,11 +222,20 @@ def is_start_of_layer(entry: Entry) -> bool:
     return values == [0, 0] and isinstance(above, Bracket) and isinstance(strip(above), Bracket)
 
 
-def is_range(line: Line) -> bool:
-    """`t = 1, ..., T`."""
-    return (
-        len(line.left) == 1 and len(line.right) == 1 and line.right[0].kind == "NUMBER" and line.left[0].value in ("t", "k", "n")
-    )
+def pass_over_ranges(found: Outline, time: str | None) -> None:
+    """Pass over what the page counts, which is listed where it isn't the time, and `t = 1` beside an equation."""
+    times = time_letters(found.root.all()) | ({time} if time else set())
+    for section in found.root.sections():
+        section.entries = [entry for entry in section.entries if not is_first_step(entry.line, times)]
+    for letter, *rest in found.ranges:
+        down = rest[-1].kind == "NUMBER" and rest[1].kind != "NUMBER"
+        if letter.value not in times or down:
+            found.skipped.append(((letter.span[0], rest[-1].span[1]), f"a range of {letter.value}{', downwards' * down}"))
+
+
+def is_first_step(line: Line, times: set[str]) -> bool:
+    """`t = 1`."""
+    return len(line.left) == 1 and len(line.right) == 1 and line.right[0].kind == "NUMBER" and line.left[0].value in times
 
 
 def targets_of(left: Node) -> tuple[Node, ...]:
@@ -262,15 +275,14 @@ def cells_of(
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
-def declarations_for(section: Section, entries: Sequence[Entry]) -> Iterator[Span]:
-    """The declarations that hold for the equations of a cell: those under its headings and under every heading above, and those
-    under headings without equations."""
-    yield from section.declared
+def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
+    """The declarations that hold for the equations of a cell: those under every heading above them, those under headings without
+    equations beside them, and those under their own headings."""
     own = {entry.span for entry in entries}
-    for part in section.below:
-        inside = {entry.span for entry in part.all()}
-        if not inside or inside & own:
-            yield from declarations_for(part, entries)
+    bare = [part for part in section.below if not part.all()]
+    spans = [*section.declared, *[span for part in bare for one in part.sections() for span in one.declared]]
+    below = [part for part in section.below if own & {entry.span for entry in part.all()}]
+    return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:

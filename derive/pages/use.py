@@ -167,7 +167,7 @@ class Use:
         got = ", ".join(f"`{self.source.written(node.span)}`" for node in rest) or "nothing"
         what = f"`{self.written}` reads {', '.join(inputs)} and carries {', '.join(states) or 'nothing'}: "
         what += f"expected {'one input' if len(inputs) == 1 else 'these inputs by these names'}, got {got}."
-        todo = "A state is what the equation defines, at the step before; several vectors as one input are written [a; b]."
+        todo = "A state is what the equation defines, all at the step before, or after; several vectors as one input are written [a; b]."
         raise self.source.error(self.call.entry.span, what, todo)
 
     def state_in(self, argument: Node, states: Sequence[str]) -> str | None:

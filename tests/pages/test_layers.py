@@ -304,8 +304,12 @@ REFUSED = {
     "a range in words of its own": (
         [PLAIN + r", \quad l \neq 2"], {"L": "3"}, r"`, \quad l \neq 2` behind this equation isn't read", "Write them as `l = 1",
     ),
-    "one condition that isn't a range": (
-        [PLAIN + r", \quad x_t \geq 0"], {"L": "3"}, "this stands beside an equation and is none", "one equation on a line",
+    "a condition that isn't a range": (
+        [PLAIN + r", \quad \text{if } x_t > 0"], {"L": "3"}, "a condition beside an equation isn't read", "with a gate",
+    ),
+    "two letters under two headings": (
+        ["# A", "<!-- derive: layer = l; L = 2 -->", PLAIN, "# B", "<!-- derive: layer = k -->", r"s_t = \tanh(V u_t + s_{t-1})"], {},
+        "`layer` is declared as `l` and as `k`: expected one.", "Leave one out.",
     ),
     "below, undeclared": (
         [r"h_{l,t} = \tanh(W_l h_{l-1,t} + U_l h_{l,t-1})"], {},
@@ -324,6 +328,21 @@ def test_what_says_no_layers_is_refused(title):
     assert re.fullmatch(r"page\.md:\d+", where)
     assert message.startswith(begins)
     assert todo in message.split("\n")[-1]
+
+
+def test_what_counts_within_a_step_is_layers_where_weights_are_counted_or_it_is_said():
+    """A loop within a step, which has one set of weights, is refused by its name; see test_passed_over."""
+    counted = r"z_t^{(l)} = \tanh(W^{(l)} z_t^{(l-1)})"
+    assert page(counted, r"h_t = h_{t-1} + z_t^{(L)}", L="2").cells[0].reading.equations == (
+        "z_1ₜ = tanh(W_1 xₜ)", "z_2ₜ = tanh(W_2 z_1ₜ)", "hₜ = hₜ₋₁ + z_2ₜ",
+    )  # fmt: skip
+    loop = [r"h_t^{(0)} = \tanh(W h_{t-1} + C x_t)", r"h_t^{(s+1)} = \tanh(C x_t + A h_t^{(s)})", "h_t = h_t^{(S)}"]
+    for step in ("t", "{t+1}"):
+        with pytest.raises(PageError, match="two counts within one step"):
+            page(*[line.replace("_t", f"_{step}").replace("{t-1}", "t" if step != "t" else "{t-1}") for line in loop], S="2")
+    assert page(*loop, S="2", layer="s").cells[0].reading.equations == (
+        "h_0ₜ = tanh(W hₜ₋₁ + C xₜ)", "h_1ₜ = tanh(C xₜ + A h_0ₜ)", "h_2ₜ = tanh(C xₜ + A h_1ₜ)", "hₜ = h_2ₜ",
+    )  # fmt: skip
 
 
 def test_one_layer_is_read_alone_where_that_is_said():

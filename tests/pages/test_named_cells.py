@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from derive.cells.registry import build
+from derive.language import Value
 from derive.pages import PageError
 from tests import bounds
 from tests.kernels import kernel_of_cell
@@ -38,6 +39,42 @@ LSTM = r"(h_t, c_t) = \operatorname{LSTM}(x_t, h_{t-1}, c_{t-1})"
 )
 def test_a_use_alone_is_the_cell(line, words):
     assert page(line).cells[0].cell.equations == build(words).equations
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (r"h_t = \operatorname{GRU}(x_t, h_{t+1})", "gru"),
+        (r"h_{t-1} = \operatorname{GRU}(x_t, h_t)", "gru"),
+        (r"(h_t, c_t) = \operatorname{LSTM}(x_t, h_{t+1}, c_{t+1})", "lstm"),
+        (r"h_t = \operatorname{LSTM}(x_t, h_{t+1})", "lstm"),  # c comes from the step from which h comes
+    ],
+)
+def test_a_state_at_the_step_after_is_a_cell_that_runs_from_the_last_step_to_the_first(line, words):
+    cell = page(line).cells[0].cell
+    later = {value: value.like(lag=1) for _, right in build(words).equations for value in right.atoms(Value) if value.lag}
+    assert cell.equations == tuple((target, right.xreplace(later)) for target, right in build(words).equations)
+    assert cell.leftward == {str(state.name) for state in build(words).states}
+
+
+def test_cells_of_both_ways_are_two_cells():
+    cell = page(
+        r"\overrightarrow{h}_t = \overrightarrow{\operatorname{RNN}}(x_t, \overrightarrow{h}_{t-1})",
+        r"\overleftarrow{h}_t = \overleftarrow{\operatorname{RNN}}(x_t, \overleftarrow{h}_{t+1})",
+        r"y_t = V [\overrightarrow{h}_t; \overleftarrow{h}_t]",
+    ).cells[0].cell  # fmt: skip
+    assert cell.leftward == {"h_left"}
+    assert [value.name for value in cell.states] == ["h_right", "h_left"]
+    kernel = kernel_of_cell(cell)
+    p, given, state, _ = draw(kernel)
+    outputs, _ = kernel.forward(p, given, state)
+    limit = bounds.rounded(bounds.of_recurrence(STEPS, BATCH, fan_in=sum(sizes_of(kernel).values())))
+    for way, steps in (("right", range(STEPS)), ("left", reversed(range(STEPS)))):
+        h = state[f"h_{way}"]
+        for t in steps:
+            h = np.tanh(given["x"][t] @ p[f"W_{way}"].T + h @ p[f"U_{way}"].T + p[f"b_{way}"])
+            assert np.abs(outputs[f"h_{way}"][t] - h).max() <= limit
+    assert worst_gradient_error(cell) < LIMIT
 
 
 @pytest.mark.parametrize("words", ["lstm --peephole", "lstm --peephole diagonal --no-bias", "lstm --no-candidate-bias"])
@@ -103,6 +140,17 @@ def test_layers_of_a_built_in_cell_are_the_step_written_by_hand():
             assert np.abs(outputs[f"c_{n}"][t] - s[f"c_{n}"]).max() <= limit
         assert np.abs(outputs["y"][t] - below @ p["V"].T).max() <= limit
     assert worst_gradient_error(cell) < LIMIT
+
+
+def test_several_cells_may_be_shared():
+    uses = [
+        rf"{h}_t = \operatorname{{{name}}}_{mark}(x_t, {h}_{{t-1}})"
+        for name, mark, states in (("GRU", "a", "hs"), ("RNN", "b", "uv"))
+        for h in states
+    ]
+    cell = page("<!-- derive: share GRU; share RNN -->", *uses).cells[0].cell
+    names = [f"{name}_{gate}_a" for gate in "zrh" for name in "WUb"]
+    assert [value.name for value in cell.parameters] == [*names, "W_b", "U_b", "b_b"]
 
 
 def test_uses_that_share_have_one_set_of_parameters_and_values_of_their_own():
@@ -234,6 +282,10 @@ REFUSED = {
     "options that aren't there": (
         ["<!-- derive: LSTM = lstm --foo -->", LSTM], "`lstm --foo` names no cell: lstm: unrecognized arguments: --foo.",
         "Correct its options",
+    ),
+    "states from both ways": (
+        [r"(h_t, c_t) = \operatorname{LSTM}(x_t, h_{t+1}, c_{t-1})"],
+        r"`\operatorname{LSTM}` reads x and carries h, c: expected one input, got `x_t`, `c_{t-1}`", "all at the step before, or after",
     ),
     "an arrow to the left without its state": (
         [r"\overleftarrow{h}_t = \overleftarrow{\operatorname{GRU}}(x_t)"],
