@@ -35,6 +35,7 @@ from derive.language import (
 )
 from derive.program import Program, check
 from derive.reductions import OverElements, without_numbers
+from derive.schedule import ScheduleError, stages
 from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 
 
@@ -46,8 +47,9 @@ class CellError(DeriveError):
 class Cell:
     """Forward equations and the roles of their symbols.
 
-    Roles follow from use: read at t-1 and defined is a state; timed and never defined an input; without time and never defined a
-    parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
+    Roles follow from use: read at t-1 and defined is a state, or at t+1, of a recurrence from the last step to the first; timed and
+    never defined an input; without time and never defined a parameter; defined, never read and no state an output. Each is listed in
+    the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
     Greek letter and mean none.
@@ -87,10 +89,18 @@ class Cell:
             if targets.count(target) > 1:
                 raise CellError(f"{self.name}: {target.name} is defined twice. Give each definition a name of its own.")
         for value in self.reads:
-            if value.lag not in (0, -1):
-                raise CellError(f"{self.name}: {value.name} is read at lag {value.lag}: only t and t-1 can be read.")
-            if value.lag == -1 and value.like(lag=0) not in targets:
-                raise CellError(f"{self.name}: {value.name} is read at t-1 and never defined: define it at t, or read it at t.")
+            step = f"t{value.lag:+}"
+            if value.lag not in (0, -1, 1):
+                raise CellError(f"{self.name}: {value.name} is read at {step}: only t, t-1 and t+1 can be read.")
+            if value.lag and value.like(lag=0) not in targets:
+                raise CellError(
+                    f"{self.name}: {value.name} is read at {step} and never defined: define it at t, or read it at t."
+                )
+            if value.lag and value.like(lag=-value.lag) in self.reads:
+                raise CellError(
+                    f"{self.name}: {value.name} is read at t-1 and at t+1: expected one way, since it has one start, before the first "
+                    "step or after the last. Give what runs the other way a name of its own."
+                )
         shapes: dict[str, Value] = {}
         for value in (*targets, *self.reads):
             known = shapes.setdefault(value.name, value)
@@ -101,6 +111,10 @@ class Cell:
             check_columns(value, f"{self.name}: {value.name}")
             check_dimensions(value, f"{self.name}: {value.name}")
         ordered(self.equations, self.name)
+        try:
+            stages([Equation(target, (Term(right),)) for target, right in self.equations])
+        except ScheduleError as error:
+            raise CellError(f"{self.name}: {error}") from None
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
             for odd in (
@@ -122,8 +136,18 @@ class Cell:
         return tuple(target for target, _ in self.equations)
 
     @cached_property
+    def carried(self) -> tuple[Value, ...]:
+        """What a step reads of its neighbour: of a state that runs from the first step to the last at t-1, else at t+1."""
+        return tuple(value for value in self.reads if value.lag)
+
+    @cached_property
     def states(self) -> tuple[Value, ...]:
-        return tuple(value.like(lag=0) for value in self.reads if value.lag == -1)
+        return tuple(value.like(lag=0) for value in self.carried)
+
+    @cached_property
+    def leftward(self) -> frozenset[str]:
+        """The names of the states that run from the last step to the first."""
+        return frozenset(str(value.name) for value in self.carried if value.lag > 0)
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
@@ -358,5 +382,5 @@ def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise:
     if isinstance(expression, OverElements):
         return f"{expression.word}_{argument.name}"
     name = next((name for name, scalar in FUNCTIONS.items() if scalar == expression.scalar), None)
-    lagged = "_prev" if argument.lag else ""
+    lagged = {-1: "_prev", 0: "", 1: "_next"}[argument.lag]
     return f"{name}_{argument.name}{lagged}" if name else otherwise

@@ -95,10 +95,12 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector, a parameter is a number, or a
-    sum over elements stands."""
+    """Whether a kernel is the textbook's: without passes, and where a recurrence runs from the last step to the first, a value of a step
+    isn't a vector, a parameter is a number, or a sum over elements stands."""
     equations = derivation.forward.equations
     values = {value for equation in equations for value in (equation.target, *equation.reads())}
+    if any(read.lag > 0 for read in derivation.forward.carried()):
+        return True
     has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
     return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
 
@@ -114,13 +116,13 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation(words=cell.words)
+    notation = Notation(words=cell.words, leftward=cell.leftward)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 
 def derivation_text(derivation: Derivation) -> str:
     """Every derived equation, one a line: what the digest of the derivation is taken of."""
-    notation = Notation(words=derivation.cell.words)
+    notation = Notation(words=derivation.cell.words, leftward=derivation.cell.leftward)
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 

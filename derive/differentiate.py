@@ -34,6 +34,7 @@ from derive.shapes import is_scalar, rank, shape_text
 
 GIVEN = "the loss reads it directly"
 CARRY = "through the next step"
+CARRY_LEFTWARD = "through the step before"
 
 
 class NoMatrix(DeriveError):
@@ -56,8 +57,18 @@ def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: s
 
 
 def cotangent_of(value: Value) -> Value:
-    """dL/dv; of a value that is read from the step before, what this step hands back to that one."""
+    """dL/dv; of a value that is read from the step before or after, what this step hands back to that one."""
     return value.like(lag=0).marked("carry") if value.lag else value.marked("cotangent")
+
+
+def handed_back(read: Value) -> Value:
+    """What a value that is read from a neighbour gets back from the step that reads it."""
+    return cotangent_of(read).like(lag=-read.lag)
+
+
+def came_through(read: Value) -> str:
+    """The reason of what another step hands back."""
+    return CARRY if read.lag < 0 else CARRY_LEFTWARD
 
 
 # ---- backward
@@ -67,13 +78,13 @@ def backward(forward: Program) -> Program:
     """The VJP of one step, by a reverse sweep: a program whose equations are the gradient of each quantity, in the order of computation.
 
     Given beside the forward values: `given` cotangents of the results (what the loss says of them directly). The gradient of a state
-    reads the `carry` that the next step hands back, 0 behind the last step. Results: the carries (at the first step, the gradient of the
-    initial state), the cotangents of the inputs, and those of the parameters (summed over the steps).
+    reads the `carry` that the next step hands back, 0 behind the last step; of one that runs from the last step to the first, that of
+    the step before. Results: the carries (at the first step, or the last, the gradient of the initial state), the cotangents of the
+    inputs, and those of the parameters (summed over the steps).
     """
     collected: dict[Value, list[Term]] = defaultdict(list)
-    states = [state for _, state in forward.carries]
     given_terms = {result: [Term(result.marked("given"), Reason(None, GIVEN))] for result in forward.results}
-    carry_terms = {state: [Term(state.marked("carry").like(lag=1), Reason(None, CARRY))] for state in states}
+    carry_terms = {state: [Term(handed_back(read), Reason(None, came_through(read)))] for read, state in forward.carries}
     position = {equation.target: k for k, equation in enumerate(forward.equations)}
 
     def contributions(value: Value) -> list[Term]:
@@ -87,7 +98,7 @@ def backward(forward: Program) -> Program:
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
         for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
-    before = [state.prev for state in states]
+    before = forward.carried()
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
 

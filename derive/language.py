@@ -141,6 +141,11 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
         """The same quantity one step earlier."""
         return self.like(lag=self.lag - 1)
 
+    @property
+    def next(self) -> Value:
+        """The same quantity one step later."""
+        return self.like(lag=self.lag + 1)
+
     def like(self, **changes: Any) -> Value:
         """The same value with some of `name`, `rows`, `cols`, `axes`, `marks`, `lag` changed; `kind` for a single mark."""
         if "kind" in changes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import sympy as sp
 
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
-from derive.language import Apply, Value
-from derive.letters import DECORATIONS, GREEK, decimal, dim, split_name
+from derive.language import Apply
+from derive.letters import GREEK, MARKS, Part, decimal, dim
 from derive.notation import SUM, Notation
 
 
@@ -23,38 +24,20 @@ class LaTeX(Notation):
         sign: r"\operatorname{sgn}", sp.atan: r"\arctan", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
     }  # fmt: skip
 
-    def name(self, name: str) -> str:
-        base, subscripts = split_name(name)
-        if not subscripts:
-            return self.letter(*base)
-        return f"{self.letter(*base)}_{{{', '.join(self.letter(*part) for part in subscripts)}}}"
+    def written(self, base: Part, subscripts: Sequence[Part], time: str = "") -> str:
+        marks = [*[self.letter(*part) for part in subscripts], *([time] if time else [])]
+        return self.letter(*base) + (f"_{{{', '.join(marks)}}}" if marks else "")
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")
         greek = plain.lower() in GREEK and letters not in self.words
         text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
         for one in decorations:
-            text = f"{DECORATIONS[one][1]}{{{text}}}"
+            text = f"{MARKS[one][1]}{{{text}}}"
         return text
 
     def time(self, lag: int) -> str:
         return "t" + (f"{lag:+}" if lag else "")
-
-    def timed(self, name: str, lag: int) -> str:
-        base, subscripts = split_name(name)
-        marks = [*[self.letter(*part) for part in subscripts], self.time(lag)]
-        return f"{self.letter(*base)}_{{{', '.join(marks)}}}"
-
-    def tangent(self, value: Value, lag: int) -> str:
-        name = value.name.split("_")
-        dotted = "_".join(
-            [name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]]
-        )
-        return self.timed(dotted, lag) if value.timed else self.name(dotted)
-
-    @staticmethod
-    def decorated(name: list[str]) -> int:
-        return int(len(name) > 1 and name[1] in DECORATIONS)
 
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"

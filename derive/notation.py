@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import sympy as sp
@@ -26,7 +26,7 @@ from derive.language import (
     coefficient,
     hadamard,
 )
-from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
+from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, decimal, dim, split_name, width
 from derive.reductions import OverElements, Total
 
 SUM, PRODUCT, FACTOR, ATOM = range(4)
@@ -48,36 +48,55 @@ class Notation:
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
     }  # fmt: skip
 
-    def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None, words: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        shown: dict[Value, sp.MatrixExpr] | None = None,
+        words: Collection[str] = (),
+        leftward: Collection[str] = (),
+    ) -> None:
         """shown: values that are written as the expression that defines them, such as tanh(c). words: parts of names that spell a
-        Greek letter and mean none, such as the `xi` of the weights from x to i.
+        Greek letter and mean none, such as the `xi` of the weights from x to i. leftward: states that run from the last step to the first.
         """
-        self.shown, self.words = shown or {}, words
+        self.shown, self.words, self.leftward = shown or {}, words, leftward
 
     # ---- names
 
     def name(self, name: str) -> str:
         """`c_tilde` -> c̃, `W_f` -> W_f, `alpha` -> α."""
-        base, subscripts = split_name(name)
-        return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]])
+        return self.written(*self.split(name))
+
+    def split(self, name: str) -> tuple[Part, list[Part]]:
+        """A name as its letter and its subscripts; where recurrences run both ways, an arrow goes above the letter."""
+        (letter, decorations), subscripts = split_name(name)
+        arrows = [part for part, more in subscripts if part in ARROWS and not more] if self.leftward else []
+        return (letter, [*decorations, *arrows]), [part for part in subscripts if part[0] not in arrows]
+
+    def written(self, base: Part, subscripts: Sequence[Part], time: str = "") -> str:
+        """A letter with its subscripts and its time index."""
+        return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]]) + time
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         if letters in self.words:
-            return letters[:1] + "".join(DECORATIONS[one][0] for one in decorations) + letters[1:]
+            return letters[:1] + "".join(MARKS[one][0] for one in decorations) + letters[1:]
         plain = letters.rstrip("_") if letters.rstrip("_") in GREEK else letters
         text = GREEK_TEXT.get(plain, GREEK_TEXT.get(plain.lower(), plain).upper() if plain.lower() in GREEK_TEXT else plain)
-        return text[:1] + "".join(DECORATIONS[one][0] for one in decorations) + text[1:]
+        return text[:1] + "".join(MARKS[one][0] for one in decorations) + text[1:]
 
     def time(self, lag: int) -> str:
         return "ₜ" + (f"{lag:+}".translate(str.maketrans("+-0123456789", "₊₋₀₁₂₃₄₅₆₇₈₉")) if lag else "")
 
     def timed(self, name: str, lag: int) -> str:
-        return self.name(name) + self.time(lag)
+        return self.written(*self.split(name), self.time(lag))
+
+    def before(self, name: str) -> int:
+        """The lag of the step from which a state comes."""
+        return 1 if name in self.leftward else -1
 
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
         plain = value.like(marks=(), lag=0)
-        lag = value.lag + shift - (value.marks[:1] == ("carry",))
+        before = self.before(str(value.name)) if value.marks[:1] == ("carry",) else 0
+        lag = value.lag + shift + before
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
@@ -89,13 +108,13 @@ class Notation:
             case [["given"]]:
                 return self.derivative(self.timed("L", shift), primal)
             case [["carry"]]:
-                return self.at(self.derivative(loss, primal), lag + 1)
+                return self.at(self.derivative(loss, primal), lag - before)
             case [["summed"]]:
                 return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
             case [["tangent"]]:
                 return self.tangent(value, lag)
             case [["jacobian", wrt]]:
-                return self.derivative(primal, self.timed(wrt, lag - 1))
+                return self.derivative(primal, self.timed(wrt, lag + self.before(wrt)))
         return primal
 
     def derivative(self, above: str, below: str) -> str:
@@ -114,9 +133,8 @@ class Notation:
         return f"{text}|{self.time(lag)}"
 
     def tangent(self, value: Value, lag: int) -> str:
-        base, subscripts = split_name(value.name)
-        name = "_".join([self.letter(base[0], [*base[1], "dot"]), *[self.letter(*part) for part in subscripts]])
-        return name + (self.time(lag) if value.timed else "")
+        (letter, decorations), subscripts = self.split(value.name)
+        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag) if value.timed else "")
 
     # ---- the walk
 

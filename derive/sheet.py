@@ -80,19 +80,30 @@ class Sheet:
             Section("Names", "for what the equations leave unnamed", [self.line(e) for e in named]),
             Section(
                 "Backward",
-                f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
+                self.way(),
                 [self.line(self.recurrence(e)) for e in steps],
             ),
             Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
             Section(
                 "Initial states",
-                "what step 1 hands back",
+                "what step 1 hands back" + (", or step T" if d.cell.leftward else ""),
                 [self.line(e) for e in d.backward.equations if e.target.kind == "carry"],
             ),
             Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
             *([self.second_order()] if d.second_order else []),
         ]
+
+    def way(self) -> str:
+        """In which order the backward pass takes the steps."""
+        cell = self.derivation.cell
+        leftward = ", ".join(self.notation.name(str(state.name)) for state in cell.states if state.name in cell.leftward)
+        loss = self.notation.loss()
+        if not leftward:
+            return f"from t = T to 1; {loss}; at t = T+1 all is 0"
+        if len(cell.leftward) == len(cell.states):
+            return f"from t = 1 to T; {loss}; at t = 0 all is 0"
+        return f"from t = T to 1, that of {leftward} from t = 1 to T; {loss}; at t = T+1, or t = 0, all is 0"
 
     def second_order(self) -> Section:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
@@ -101,24 +112,22 @@ class Sheet:
         return Section("Second order", self.notation.moving(), [self.line(e) for e in new])
 
     def recurrence(self, equation: Equation, program: Program | None = None) -> Equation:
-        """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
+        """The cotangent of a state with its carry written out: the terms that the step hands back which reads the state."""
         program = program or self.derivation.backward
-        return spelled_out(equation, {e.target.like(lag=1): e for e in program.equations if e.target.marks[:1] == ("carry",)})
+        carries = [(e, -self.notation.before(str(e.target.name))) for e in program.equations if e.target.marks[:1] == ("carry",)]
+        return spelled_out(equation, {e.target.like(lag=lag): e for e, lag in carries})
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
         n, alone = self.notation, equation.factor is None
-        terms = [
-            (n.term(t.value, int(isinstance(t, Shifted)), alone and equation.is_summed(t.value)), self.credits(t))
-            for t in equation.terms
-        ]
+        terms = [(n.term(t.value, shift_of(t), alone and equation.is_summed(t.value)), self.credits(t)) for t in equation.terms]
         factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
         return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
         """Where a term comes from, what made the last of it first."""
         links = term.reason.links() if term.reason is not None else ()
-        return tuple(self.credit(link, int(isinstance(term, Shifted))) for link in links)
+        return tuple(self.credit(link, shift_of(term)) for link in links)
 
     def credit(self, link: Reason, shift: int) -> Credit:
         if link.equation is None:
@@ -136,8 +145,15 @@ class Sheet:
         return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
 
 
+@dataclass(frozen=True)
 class Shifted(Term):
-    """A term of step t+1, shown in the recurrence of step t."""
+    """A term of another step, shown in the recurrence of step t."""
+
+    shift: int = 1
+
+
+def shift_of(term: Term) -> int:
+    return term.shift if isinstance(term, Shifted) else 0
 
 
 def spelled_out(equation: Equation, parts: dict[Value, Equation]) -> Equation:
@@ -145,7 +161,7 @@ def spelled_out(equation: Equation, parts: dict[Value, Equation]) -> Equation:
     terms: list[Term] = []
     for term in equation.terms:
         part = parts.get(term.value)
-        terms += [term] if part is None else [Shifted(times_factor(part, one), one.reason) for one in part.terms]
+        terms += [term] if part is None else [Shifted(times_factor(part, one), one.reason, term.value.lag) for one in part.terms]
     return replace(equation, terms=tuple(terms))
 
 

@@ -81,7 +81,10 @@ class BatchFirst:
             return turned_gradients(self.module.hvp(parameters, given, state, held, moved, tangents, moved_state))
 
     def turned_step_jacobian(self, parameters: Any, tape: Any) -> Any:
-        return np.swapaxes(self.module.step_jacobian(parameters, tape), 0, 1)
+        found = self.module.step_jacobian(parameters, tape)
+        if isinstance(found, Mapping):
+            return {name: np.swapaxes(array, 0, 1) for name, array in found.items()}
+        return np.swapaxes(found, 0, 1)
 
 
 def turned_gradients(found: Any) -> Any:

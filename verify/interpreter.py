@@ -16,6 +16,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.expressions import values_in
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
@@ -284,23 +285,51 @@ class Evaluator:
 
 def forward(
     pairs: Sequence[tuple[Value, sp.MatrixExpr]],
-    states: Sequence[Value],
     evaluate: Evaluator,
-    env: Environment,
+    known: Environment,
     inputs: Mapping[Value, Sequence[Array]],
     steps: int,
 ) -> list[Environment]:
-    """Forward equations, step by step: the environment after each step, all its values in it.
+    """Forward equations at every step: the environment of each, with all its values and what it reads of its neighbours.
 
-    env: parameters and the states at t-1 (B, n, 1). inputs: each value's array (B, n, 1) at every step.
+    known: parameters, and under the value that is read, at t-1 or t+1, the state (B, n, m) before the first step or after the last one.
+    inputs: each value's array (B, n, m) at every step. What is computed when follows from what is there: sweeps over the steps, forwards
+    and backwards in turn, take what they can. Raises ValueError where equations need each other at one step.
     """
-    lead = next((env[state.prev].shape[:1] for state in states), (1,))
-    found = []
-    for t in range(steps):
-        step = {**env, **{value: arrays[t] for value, arrays in inputs.items()}}
-        for target, right in pairs:
-            value = evaluate(right, step)
-            step[target] = np.broadcast_to(value, lead + value.shape) if target.timed and value.ndim == 2 else value
-        found.append(step)
-        env = {**env, **{state.prev: step[state] for state in states}}
+    starts = {value: array for value, array in known.items() if value.lag}
+    lead = next((array.shape[:1] for array in starts.values()), (1,))
+    each = {value: array for value, array in known.items() if not value.lag}
+    found: list[Environment] = [{**each, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)]
+    waiting = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
+    idle = 0
+    while waiting and steps and idle < 2:
+        for order in (range(steps), reversed(range(steps))):
+            before = sum(map(len, found))
+            for t in order:
+                for target, run, read in waiting:
+                    if target not in found[t] and all(is_there(value, t, found, starts) for value in read):
+                        value = run(found[t])
+                        found[t][target] = (
+                            np.broadcast_to(value, lead + value.shape) if target.timed and value.ndim == 2 else value
+                        )
+            waiting = [one for one in waiting if any(one[0] not in env for env in found)]
+            idle = 0 if sum(map(len, found)) > before else idle + 1
+    if waiting and steps:
+        raise ValueError(f"{', '.join(str(target.name) for target, *_ in waiting)} need each other at one step")
     return found
+
+
+def is_there(value: Value, t: int, found: Sequence[Environment], starts: Environment) -> bool:
+    """Whether a value that step t reads is known; one of a neighbour is put into the environment of step t."""
+    if value in found[t]:
+        return True
+    at, plain = t + value.lag, value.like(lag=0)
+    if not value.lag:
+        return False
+    if 0 <= at < len(found):
+        if plain not in found[at]:
+            return False
+        found[t][value] = found[at][plain]
+    else:
+        found[t][value] = starts[value]
+    return True

@@ -89,9 +89,9 @@ class Model:
         )
         cast, data = cast_to(evaluate.numbers), self.names.at_data(data).data(data)
         env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
-        env |= {v.prev: standing(v, cast(data.state[v.name])) for v in self.cell.states}
+        env |= {v: standing(v, cast(data.state[v.name])) for v in self.cell.carried}
         inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs}
-        return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
+        return interpreter.forward(pairs, evaluate, env, inputs, data.steps)
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
         """The environments at some sizes."""
@@ -141,10 +141,11 @@ class Model:
         return given
 
     def shaped(self, value: Value, array: Array) -> Array:
-        """A result as the contract has it: of the initial state the carry that the first step hands back."""
+        """A result as the contract has it: of the initial state the carry that the first step hands back, or the last one to the left."""
         if not value.timed:
             return lying(value, array)
-        return lying(value, array[0] if value.lag or value.kind == "carry" else array)
+        end = -1 if value.name in self.cell.leftward else 0
+        return lying(value, array[end] if value.lag or value.kind == "carry" else array)
 
     # ---- terms
 
@@ -180,7 +181,7 @@ class Model:
 
     def latex(self) -> str:
         """The cell as a page that can be derived."""
-        notation = LaTeX(words=self.cell.words)
+        notation = LaTeX(words=self.cell.words, leftward=self.cell.leftward)
         lines = [rf"{notation.value(target)} &= {notation.formula(right)}" for target, right in self.cell.equations]
         return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
 

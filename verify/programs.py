@@ -33,6 +33,8 @@ def backward(
 
     given: the cotangents that the loss hands to each value, at every step.
     """
+    if any(read.lag < 0 for read, _ in program.carries):
+        return both_ways(program, evaluate, steps, given, record)
     once: Environment = {value: array for value, array in steps[0].items() if not value.timed}
     for equation in program.at("once"):
         once[equation.target] = right_side(equation, evaluate, once, record, 0)
@@ -61,6 +63,21 @@ def backward(
         **{value: np.stack(arrays[::-1]) for value, arrays in series.items()},
         **{v: final[v] for v in program.results if v in final},
     }
+
+
+def both_ways(
+    program: Program,
+    evaluate: Evaluator,
+    steps: Sequence[Environment],
+    given: Mapping[Value, Sequence[Array]],
+    record: Record | None,
+) -> Environment:
+    """The same where recurrences run to the left too: loop by loop, each the way in which it has to run."""
+    known: Environment = {value: array for value, array in steps[0].items() if not value.timed}
+    known |= {value: np.stack([env[value] for env in steps]) for value in steps[0] if value.timed}
+    known |= {value: np.stack([*arrays]) for value, arrays in given.items()}
+    found = run(program.equations, evaluate, known, {}, record)
+    return {value: found[value] for value in program.results}
 
 
 def nothing_behind(program: Program, step: Environment) -> Environment:
@@ -110,17 +127,20 @@ def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Arra
 # ---- any program, stage by stage
 
 
-def run(equations: Sequence[Equation], evaluate: Evaluator, known: Environment, edges: Environment) -> Environment:
+def run(
+    equations: Sequence[Equation], evaluate: Evaluator, known: Environment, edges: Environment, record: Record | None = None
+) -> Environment:
     """Every value of a program, those of steps as (T, B, n, m), the others (n, m).
 
-    known: what is given. edges: value -> (B, n, m), what the step in front of the first (of a loop backwards, behind the last) is read as.
+    known: what is given, under a value that is read at t-1 or t+1 too. edges: value -> (B, n, m), what the step in front of the first
+    (of a loop backwards, behind the last) is read as.
     """
     env = dict(known)
     steps, examples = next(array.shape[:2] for value, array in known.items() if value.timed)
     for stage in stages(equations):
         if stage.way in ("once", "steps"):
             for equation in stage.equations:
-                env[equation.target] = at_once(equation, evaluate, env, edges, (steps, examples))
+                env[equation.target] = at_once(equation, evaluate, env, edges, (steps, examples), record)
             continue
         order = range(steps) if stage.way == "forwards" else reversed(range(steps))
         series: dict[Value, list[Array]] = {equation.target: [] for equation in stage.equations}
@@ -129,9 +149,9 @@ def run(equations: Sequence[Equation], evaluate: Evaluator, known: Environment, 
             here = {value: array[t] if value.timed else array for value, array in env.items()}
             for equation in stage.equations:
                 for read in equation.reads():
-                    if read.lag:
+                    if read.lag and read not in known:
                         here[read] = read_from(read, t, env, edges, last, evaluate, examples)
-                value = right_side(equation, evaluate, here, None, t)
+                value = right_side(equation, evaluate, here, record, t)
                 here[equation.target] = np.broadcast_to(value, (examples, *value.shape[-2:]))
             last = {target: here[target] for target in series}
             for target, arrays in series.items():
@@ -157,19 +177,26 @@ def edge(value: Value, edges: Environment, evaluate: Evaluator, examples: int) -
     return np.broadcast_to(edges.get(value, zeros), (examples, *zeros.shape))
 
 
-def at_once(equation: Equation, evaluate: Evaluator, env: Environment, edges: Environment, lead: tuple[int, int]) -> Array:
+def at_once(
+    equation: Equation,
+    evaluate: Evaluator,
+    env: Environment,
+    edges: Environment,
+    lead: tuple[int, int],
+    record: Record | None = None,
+) -> Array:
     """An equation for all steps at once; what is summed over steps and examples as a sum."""
     here = dict(env)
     for read in equation.reads():
-        if read.lag:
+        if read.lag and read not in here:
             here[read] = shifted(env[read.like(lag=0)], read.lag, edge(read.like(lag=0), edges, evaluate, lead[1]))
     if not equation.accumulate:
-        value = right_side(equation, evaluate, here, None, 0)
+        value = right_side(equation, evaluate, here, record, 0)
         return np.broadcast_to(value, (*lead, *value.shape[-2:])) if equation.target.timed else value
     total = evaluate.constant(0, *equation.target.shape)
     for part in (with_terms(equation, summed=True), with_terms(equation, summed=False)):
         if part.terms:
-            value = right_side(part, evaluate, here, None, 0)
+            value = right_side(part, evaluate, here, record, 0)
             total = total + (value.sum(axis=(0, 1)) if value.ndim == 4 else value)
     return total
 

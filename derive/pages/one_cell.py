@@ -71,7 +71,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     definitions, kinds = told_apart(names, definitions, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
     shapes, definitions = sized(names, definitions, kinds, contraction)
-    states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
+    states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]

@@ -70,7 +70,7 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     if not cell.states:
         notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
-    text, latex = Notation(words=cell.words), LaTeX(words=cell.words)
+    text, latex = Notation(words=cell.words, leftward=cell.leftward), LaTeX(words=cell.words, leftward=cell.leftward)
     return Reading(tuple(rows), tuple(notes), printed(cell, text), printed(cell, latex))
 
 

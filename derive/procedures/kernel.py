@@ -141,12 +141,13 @@ class Kernel:
 
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
-        states = [(str(v.name), text.first(marked(v, "carry"))) for v in self.cell.states]
+        states = [(str(v.name), text.handed_out(marked(v, "carry"))) for v in self.cell.states]
         return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:
         """The tangent program for all steps at once, along every direction of the states before a step."""
-        states = [state.prev for state in self.cell.states]
+        ways = by_way(self.cell)
+        states = [state for way in ways for state in way]
         spans = spans_of(states)
         size = spans[-1][1] if spans else sp.S.Zero
         seeds = Array(self.names.new("seeds"), (SEEDS,), (size,))
@@ -162,10 +163,29 @@ class Kernel:
         rows = [as_rows(text.outside(value), value) for value in results]
         is_read = any(value in known for one in stage[0].equations for value in one.reads())
         statements = (*([make] if is_read else []), *text.statements)
-        return Procedure("step_jacobian", statements, (("J", (("J", jacobian_of(rows, size)),)),), lengths=((SEEDS, size),))
+        found = []
+        for way in ways:
+            inside = [k for k, state in enumerate(states) if state in way]
+            own = [along(rows[k], spans[inside[0]][0], spans[inside[-1]][1], size) for k in inside]
+            found.append(
+                (str(way[0].name) if way else "", jacobian_of(own, spans[inside[-1]][1] - spans[inside[0]][0] if way else size))
+            )
+        return Procedure("step_jacobian", statements, (("J", tuple(found)),), lengths=((SEEDS, size),))
 
 
 # ---- step Jacobians
+
+
+def by_way(cell: Cell) -> list[list[Value]]:
+    """What a step reads of its neighbours, by the way in which the recurrences run: to the right, then to the left."""
+    ways = [[value for value in cell.carried if value.lag == lag] for lag in (-1, 1)]
+    return [way for way in ways if way] or [[]]
+
+
+def along(rows: Operand, start: sp.Expr, stop: sp.Expr, size: sp.Expr) -> Operand:
+    """How a state moves along some of the directions."""
+    cut = Cut(start or None, None if stop == size else stop)
+    return rows if cut == ALL else View(rows, (cut, *[ALL] * (len(rows.axes) + len(rows.dims) - 1)))
 
 
 def spans_of(states: list[Value]) -> list[tuple[sp.Expr, sp.Expr]]:
@@ -209,7 +229,7 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
     """The equations of a tangent program of one step, with directions of the states before it only."""
     known: dict[Value, sp.MatrixExpr] = {state.marked("tangent"): seed_of(state) for state in states}
     equations: list[Equation] = []
-    given, results = set(program.given), set(program.results)
+    given, results = {*program.given, *program.carried()}, set(program.results)
 
     def of_seeds(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
         if not isinstance(node, Value) or node in known:

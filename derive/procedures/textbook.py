@@ -1,7 +1,8 @@
 """The textbook's way from a program to statements: one statement an equation, arrays made where they are assigned.
 
-What a loop computes is kept for all steps where something else reads it, under `NAME_all`; of a state that array starts with the initial
-value, `front` positions in front of the first step. What only the next step reads is one variable.
+What a loop computes is kept for all steps where something else reads it, under `NAME_all`; of a state that array holds the initial
+value too, `front` positions in front of the first step, or `behind` the last one where the loop runs to the left. What only the next
+step reads is one variable.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Surroundings:
     """What a program finds around it.
 
     given: where a value lies that no equation defines, over all steps; None where it is none of the caller's. start: what stands in
-    front of the first step of a value that is read at an earlier one. comment: an equation as a formula.
+    front of the first step of a value that is read at an earlier one, behind the last step of one that is read at a later one; None is
+    zeros. comment: an equation as a formula.
     """
 
     given: Callable[[Value], Operand]
@@ -180,17 +182,22 @@ class Textbook:
         return whole
 
     def allocate(self, value: Value) -> None:
-        """An array for all steps, what stands in front of the first one filled in; what stands behind the last one is zero."""
+        """An array for all steps; what stands in front of the first one or behind the last one is the start of a recurrence, or zero."""
         front, behind = self.margins(value)
         array = Array(self.names.sequence(value), value.axes, sizes(value), front, behind)
-        start = self.around.start(value) if front else None
-        operation = "zeros" if behind or (front and start is None) else "empty"
+        start = self.around.start(value) if front or behind else None
+        operation = "zeros" if (front or behind) and start is None else "empty"
         self.arrays[value] = array
         new = Call(operation, (), array.axes, array.dims, (("more", front + behind),))
         self.statements.append(Assign((array,), new))
         if start is not None:
-            first = View(array, (At(sp.S.Zero), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
-            self.statements.append(Assign((first,), start))
+            self.statements.append(Assign((self.end(array, first=front > 0),), start))
+
+    @staticmethod
+    def end(array: Array, first: bool) -> View:
+        """The first or the last position of an array."""
+        position = sp.S.Zero if first else sp.S.NegativeOne
+        return View(array, (At(position), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
 
     def add_loop(self, stage: Stage) -> None:
         """The arrays that the loop fills, the variables that it hands on, and the loop."""
@@ -250,13 +257,13 @@ class Textbook:
             operand = Call("array", (operand,))
         return operand if value in self.fresh else Call("copy", (operand,), operand.axes, operand.dims)
 
-    def first(self, value: Value) -> Operand:
-        """What a loop that runs backwards carries out of the first step."""
+    def handed_out(self, value: Value) -> Operand:
+        """What a loop carries out of its last turn: one that runs backwards out of the first step, else out of the last one."""
         if not self.is_sequence(value):
             return self.result(value)
-        array = self.sequence(value)
-        first = View(array, (At(sp.S.Zero), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
-        return Call("copy", (first,), first.axes, first.dims)
+        stage = self.made_in.get(value)
+        end = self.end(self.sequence(value), first=stage is None or stage.way != "forwards")
+        return Call("copy", (end,), end.axes, end.dims)
 
 
 def is_along_steps(value: Value) -> bool:

@@ -60,9 +60,9 @@ class Trial:
             for value, array in {**self.known, **self.starts}.items()
         }
         cell = self.derivation.cell
-        env = {value: at[value] for value in cell.parameters} | {state.prev: at[state] for state in cell.states}
+        env = {value: at[value] for value in cell.parameters} | {read: at[read.like(lag=0)] for read in cell.carried}
         inputs = {value: at[value] for value in cell.inputs}
-        steps = interpreter.forward(cell.equations, cell.states, self.evaluate, env, inputs, T)
+        steps = interpreter.forward(cell.equations, self.evaluate, env, inputs, T)
         return {v: np.stack([np.broadcast_to(s[v], (B, *self.shape(v))) for s in steps]) for v in self.derivation.forward.results}
 
     def moved(self, *moving: Value) -> dict[Value, Array]:

@@ -16,7 +16,6 @@ from derive.compiler import emit
 from verify import behaviour, gradients, tangents
 from verify.bookkeeping import bookkeeping
 from verify.cause import Explanation, Inquiry
-from verify.chain import one_step
 from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
 from verify.edits.edit import Edit
 from verify.edits.run import Trial
@@ -35,6 +34,7 @@ from verify.search import Search
 from verify.settle import settled
 from verify.tolerances import CENTRAL
 from verify.tolerances import EXACT as CLOSE
+from verify.ways import one_step
 
 BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
 OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
@@ -270,7 +270,7 @@ class Bench:
 
     def step_jacobian(self, kernel: Kernel) -> bool:
         jacobians, single = self.jacobians
-        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value)
+        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value, list(kernel.dims.states))
         return any(finding.verdict == FAIL for finding in found)
 
     @cached_property

@@ -18,7 +18,7 @@ from derive.targets.numpy.buffers import BLOCK, buffer_lines
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, flat, lines
-from derive.targets.numpy.signatures import FAST, SIGNATURES
+from derive.targets.numpy.signatures import signature_of
 from derive.targets.numpy.statements import body, mapping
 
 
@@ -42,7 +42,8 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *([MEMORY] if buffered else [])]
+    both = [LEFTWARD] if cell.leftward else []
+    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *both, *([MEMORY] if buffered else [])]
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
@@ -50,6 +51,10 @@ READING = (
     "An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; "
     "so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n). "
     "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
+)
+LEFTWARD = (
+    "A recurrence that runs from the last step to the first has its initial state behind the last step, at the end of its `..._all`, and "
+    "its `carry_h` comes from the step before."
 )
 MEMORY = (
     "In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at each step, are made once, "
@@ -64,7 +69,7 @@ MEMORY = (
 
 def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict[str, None]) -> list[str]:
     """One function: its signature and contract, the refusals, its statements and what it returns."""
-    signature = (FAST if procedure.buffers or procedure.name not in SIGNATURES else SIGNATURES)[procedure.name]
+    signature = signature_of(procedure.name, cell, bool(procedure.buffers))
     printer = Printer(names)
     inner = [*body(procedure.statements, printer, STEP), *returned(procedure, printer)]
     inner = [*local_calls(sorted(printer.calls)), *inner]
@@ -115,7 +120,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
         tables: list[Piece] = [Joined((Word(f"{name}="), mapping(table))) for name, table in results.items()]
         return lines(Bracket("Gradients(", tuple(tables), ")"), STEP, "return ")
     ((name, table),) = results.items()
-    return lines(table[0][1] if name == "J" else mapping(table), STEP, "return ")
+    return lines(table[0][1] if name == "J" and len(table) == 1 else mapping(table), STEP, "return ")
 
 
 # ---- tables and the end of the module
@@ -151,6 +156,7 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
         runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS,
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
+    segments = runtime.AGAIN if cell.leftward else segments
     end = ["", "", "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))"]
     end += (
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []

@@ -228,11 +228,7 @@ def _solve(where, tables, sizes, dtype):
 '''
 """Concatenated dimensions."""
 
-SEGMENTS = '''
-
-def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    try:
+EVERY = """    try:
         every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
     except TypeError:
         pass
@@ -241,7 +237,36 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. "
             "Choose about the root of T."
         )
-    T, B = sizes["T"], sizes["B"]
+"""
+"""The refusal of a number of steps that is none."""
+
+AGAIN = f'''
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward whose tape keeps the arguments alone: no step is a place to start from where recurrences run both ways."""
+{EVERY}    outputs, _ = forward(parameters, inputs, state)
+    return outputs, Tape(sizes, dtype, segments=(dict(inputs), state and dict(state)))
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a tape that forward makes again."""
+    return backward(parameters, forward(parameters, *tape.segments)[1], cotangents)
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a tape that forward makes again."""
+    return step_jacobian(parameters, forward(parameters, *tape.segments)[1])
+'''
+"""Checkpoints where a recurrence runs from the last step to the first."""
+
+SEGMENTS = (
+    '''
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+'''
+    + EVERY
+    + '''    T, B = sizes["T"], sizes["B"]
     outputs = {
         name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()
     }
@@ -293,6 +318,7 @@ def _backward_by_segments(parameters, tape, cotangents):
         gradients.state = part.state
     return gradients
 '''
+)
 """Checkpoints."""
 
 JACOBIAN = '''

@@ -1,0 +1,71 @@
+"""Which way the states of a kernel run, found from its own runs, and step Jacobians by way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.data import Data
+from verify.kernel import Kernel
+
+Array = NDArray[Any]
+
+SAME = 1e-12
+"""Steps run one by one give the run where they differ by less, relative to the size of each output: by rounding."""
+
+
+def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator, leftward: Collection[str] = ()) -> Data:
+    """Every step as a run of one step by itself, side by side along the batch, from the states that the run has there: of a state
+    that runs from the last step to the first that of the step behind."""
+
+    def before(name: str, first: Array) -> Array:
+        parts = [outputs[name][1:], first[None]] if name in leftward else [first[None], outputs[name][:-1]]
+        return np.concatenate(parts).reshape(-1, *first.shape[1:])
+
+    state = {name: before(name, first) for name, first in data.state.items()}
+    inputs = {name: array.reshape(1, -1, *array.shape[2:]) for name, array in data.inputs.items()}
+    cotangents = {name: rng.standard_normal((1, data.steps * data.batch, *array.shape[2:])) for name, array in outputs.items()}
+    return replace(data, inputs=inputs, state=state, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
+
+
+def unlike(kernel: Kernel, data: Data, whole: Mapping[str, Array], leftward: Collection[str]) -> int:
+    """How many outputs of the run its steps by themselves don't give, were these states those that run to the left."""
+    parts = kernel.outputs(one_step(data, whole, np.random.default_rng(0), leftward))
+    return sum(
+        not np.allclose(parts[name].reshape(array.shape), array, rtol=SAME, atol=SAME * float(np.abs(array).max(initial=0.0)))
+        for name, array in whole.items()
+    )
+
+
+def leftward_of(kernel: Kernel, data: Data) -> frozenset[str]:
+    """The states that run from the last step to the first; none where no choice of them gives the run step by step.
+
+    A state is turned where fewer outputs are wrong then: those that a wrong way spoils are its own and those of what reads it.
+    """
+    whole = kernel.outputs(data)
+    found: frozenset[str] = frozenset()
+    wrong = unlike(kernel, data, whole, found)
+    for _ in data.state:
+        tried = {name: unlike(kernel, data, whole, found ^ {name}) for name in data.state} if wrong else {}
+        best = min(tried, key=lambda name: tried[name], default="")
+        if not tried or tried[best] >= wrong:
+            break
+        found, wrong = found ^ {best}, tried[best]
+    return frozenset() if wrong else found
+
+
+def ways_of(kernel: Kernel, leftward: Collection[str]) -> list[list[str]]:
+    """The states of each way, in the order of STATES."""
+    states = list(kernel.dims.states)
+    ways = [[name for name in states if name not in leftward], [name for name in states if name in leftward]]
+    return sorted((way for way in ways if way), key=lambda way: states.index(way[0]))
+
+
+def arrays_of(found: Any) -> dict[str, Array]:
+    """What `step_jacobian` returns by name: one array, or one for each way."""
+    mapping = found if isinstance(found, Mapping) else {"step_jacobian": found}
+    return {str(name): np.asarray(array) for name, array in mapping.items()}
