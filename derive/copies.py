@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derive.blocks import stack
 from derive.cell import Cell
 from derive.errors import DeriveError
 from derive.expressions import values_in
@@ -39,8 +40,8 @@ class NetworkError(DeriveError):
 class Network:
     """What is made of a cell: how many layers, in both directions or one, with a mask; by name what a layer reads and what it gives.
 
-    input: None for the only input of the shape of what a layer gives. output: None for the first state that no other state needs at the
-    same step.
+    input: None for the only input of the shape of what a layer gives. output: None for the only state that no other state is made of at
+    the same step.
     """
 
     layers: int = 1
@@ -82,7 +83,14 @@ class Network:
         words += ["--bidirectional"] * self.bidirectional + ["--masked"] * self.masked
         if self.input is not None and given is not None and readable(cell, given) != [read]:
             words += ["--input", self.input]
-        return words + (["--output", self.output] if self.output is not None and given != usually_given(cell) else [])
+        return words + (["--output", self.output] if self.output is not None and usually_given(cell) != [given] else [])
+
+    def note(self, cell: Cell) -> str:
+        """What a layer reads and gives, in words; empty of one layer."""
+        if self.layers == 1:
+            return ""
+        given = self.given_by(cell)
+        return f"each layer reads {given.name} of the layer below it in the place of {self.read_by(cell, given).name}"
 
     @property
     def option(self) -> str:
@@ -92,13 +100,21 @@ class Network:
     def given_by(self, cell: Cell) -> Value:
         """What a layer gives to the one above it. Raises NetworkError where that isn't said or isn't there."""
         where = f"{cell.name}: {self.option}"
+        if self.bidirectional and (cell.leftward or not cell.states):
+            got = f"{min(cell.leftward)}, from the last step to the first" if cell.leftward else "no state"
+            raise NetworkError(
+                f"{cell.name}: --bidirectional: expected states that run from the first step to the last, got {got}. Leave it out."
+            )
         if self.output is None:
-            first = usually_given(cell)
-            if first is None:
-                raise NetworkError(
-                    f"{where}: no state: expected one that a layer gives on, got none. Say what it gives: --output NAME."
-                )
-            return first
+            usual = usually_given(cell)
+            if len(usual) == 1:
+                return usual[0]
+            names = ", ".join(value.name for value in usual)
+            got = f"any of {names}, none of which another is made of" if usual else "none"
+            known = ", ".join(value.name for value in cell.targets if value.timed)
+            raise NetworkError(
+                f"{where}: expected one state that a layer gives on, got {got}. Choose with --output NAME: {known}."
+            )
         timed = [value for value in cell.targets if value.timed]
         found = next((value for value in timed if value.name == self.output), None)
         if found is None:
@@ -143,7 +159,7 @@ class Network:
 
 
 def needed(equations: Iterable[tuple[Value, sp.MatrixExpr]], wanted: Iterable[Value], at_this_step: bool = False) -> set[Value]:
-    """The defined values that some are made of, themselves too; at_this_step: without what is handed on from the step before."""
+    """The defined values that some are made of, themselves too; at_this_step: without what another step hands on."""
     reads = {target: values_in(right) for target, right in equations}
     waiting, found = list(wanted), set()
     while waiting:
@@ -154,10 +170,12 @@ def needed(equations: Iterable[tuple[Value, sp.MatrixExpr]], wanted: Iterable[Va
     return found
 
 
-def usually_given(cell: Cell) -> Value | None:
-    """The first state that no other state needs at the same step: of an LSTM h, in whatever order its equations read h and c."""
-    inner = {value for state in cell.states for value in needed(cell.equations, [state], at_this_step=True) - {state}}
-    return next((state for state in cell.states if state not in inner), None)
+def usually_given(cell: Cell) -> list[Value]:
+    """The states that no other state is made of at the same step: of an LSTM h, in whatever order its equations read h and c. A state
+    that only keeps another value for the next step isn't one of them."""
+    states = [target for target, right in cell.equations if target in cell.states and not isinstance(right, Value)]
+    inner = {value for state in states for value in needed(cell.equations, [state], at_this_step=True) - {state}}
+    return [state for state in states if state not in inner]
 
 
 def sizes_of(read: Value, given: tuple[sp.Expr, sp.Expr]) -> dict[sp.Symbol, sp.Expr] | None:
@@ -202,12 +220,13 @@ def masked(cell: Cell) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
         )
     step = needed(cell.equations, cell.states, at_this_step=True)
     own = {state: state.like(name=f"{state.name}_{behind}") for state in cell.states}
+    before = {value.like(lag=0): value for value in cell.carried}
     equations: list[tuple[Value, sp.MatrixExpr]] = []
     for target, right in cell.equations:
         right = right.xreplace(own) if target in step else right
         equations.append((own.get(target, target), right))
         if target in own:
-            equations.append((target, hadamard(mask, own[target]) + hadamard(1 - mask, target.prev)))
+            equations.append((target, hadamard(mask, own[target]) + hadamard(1 - mask, before[target])))
     return equations, mask
 
 
@@ -257,16 +276,27 @@ class Copies:
         if not top:
             kept = needed(equations, [*self.cell.states, self.given])
             equations = [pair for pair in equations if pair[0] in kept]
-        return self.copy(equations, number, below)
+        if not self.network.bidirectional:
+            return self.copy(equations, number, below)
+        right, from_left = self.copy(equations, f"_right{number}", below)
+        left, from_right = self.copy(equations, f"_left{number}", below, leftward=True)
+        both = stack(from_left, from_right)
+        gives = self.given.like(name=self.given.name + ("" if top else number), rows=both.shape[0], cols=both.shape[1])
+        return [*right, *left, (gives, both)], gives
 
-    def copy(self, equations: Equations, behind: str, below: Value | None) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
-        """(the equations with `behind` at each name, reading `below` as their input, what they give)."""
+    def copy(
+        self, equations: Equations, behind: str, below: Value | None, leftward: bool = False
+    ) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
+        """(the equations with `behind` at each name, reading `below` as their input, what they give). leftward: from the last step to the
+        first, what the cell reads of the step before read of the next one."""
         sizes = self.sizes(below)
         new: dict[sp.Basic, sp.Basic] = dict(sizes)
         for value in {v for target, right in equations for v in (target, *values_in(right))}:
             if value not in self.shared:
                 rows, cols = (size.xreplace(sizes) for size in value.shape)
-                new[value] = below if value == self.read else value.like(name=value.name + behind, rows=rows, cols=cols)
+                lag = -value.lag if leftward else value.lag
+                own = value.like(name=value.name + behind, rows=rows, cols=cols, lag=lag)
+                new[value] = below if value == self.read else own
         copied = [(target.xreplace(new), right.xreplace(new)) for target, right in equations]
         return copied, new[self.given]
 

@@ -151,16 +151,15 @@ def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], 
 
 
 def as_network(found: PageCell, network: Network) -> PageCell:
-    """A cell of a page as a network, its equations as those of the reading. Raises NetworkError."""
-    from derive.latex import LaTeX
-    from derive.notation import Notation
-    from derive.pages.reading import printed
+    """A cell of a page as a network, whose equations are those of the reading then. Raises NetworkError."""
+    from derive.pages.reading import in_both
 
     cell = network.of(found.cell)
     if cell is found.cell:
         return found
-    text, latex = (printed(cell, kind(words=cell.words)) for kind in (Notation, LaTeX))
-    return replace(found, cell=cell, reading=replace(found.reading, equations=text, latex=latex))
+    text, latex = in_both(cell)
+    notes = (*found.reading.notes, *filter(None, [network.note(found.cell)]))
+    return replace(found, cell=cell, reading=replace(found.reading, notes=notes, equations=text, latex=latex))
 
 
 def built(declaration: registry.Declaration, path: Path, chosen: Mapping[str, object]) -> Cell:

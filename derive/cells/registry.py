@@ -94,7 +94,7 @@ NETWORK: tuple[Count | Flag | Named, ...] = (
     Flag("bidirectional", "each layer runs in both directions"),
     Flag("masked", "an input m, a number at each step: where it is 0 the states stay as they were"),
     Named("input", "the input in whose place a layer reads the one below (the only one that it can be)"),
-    Named("output", "what a layer gives (the first state that no other state needs at the same step)"),
+    Named("output", "what a layer gives (the state that no other state is made of at the same step)"),
 )
 """What every cell takes, built-in, on a page or in a Python file: the fields of a `Network`."""
 
