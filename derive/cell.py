@@ -8,9 +8,10 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.along import AlongAxis, axes_of
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
-from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
+from derive.expressions import in_language, matrix_parts, rebuild, values_in
 from derive.fresh import Fresh
 from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
@@ -52,13 +53,16 @@ class Cell:
     the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
-    Greek letter and mean none.
+    Greek letter and mean none. starts: (what a step reads of its neighbour, the value that it reads at the first step, or at the last
+    one of a recurrence to the left): such a state is no argument. shown: names of outputs that other equations read.
     """
 
     name: str
     command: str
     equations: tuple[tuple[Value, sp.MatrixExpr], ...]
     words: frozenset[str] = frozenset()
+    starts: tuple[tuple[Value, Value], ...] = ()
+    shown: frozenset[str] = frozenset()
 
     @classmethod
     def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:
@@ -112,7 +116,7 @@ class Cell:
             check_dimensions(value, f"{self.name}: {value.name}")
         ordered(self.equations, self.name)
         try:
-            stages([Equation(target, (Term(right),)) for target, right in self.equations])
+            stages([Equation(target, (Term(right),)) for target, right in self.equations], starts=self.starts)
         except ScheduleError as error:
             raise CellError(f"{self.name}: {error}") from None
         for target, right in self.equations:
@@ -121,10 +125,20 @@ class Cell:
                 right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - names
             ):
                 raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
-        if not self.inputs:
+        self.check_starts()
+        if not any(value.has_steps for value in self.inputs):
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
             )
+
+    def check_starts(self) -> None:
+        """Raises CellError unless each start is a value without steps, of the shape of what it starts."""
+        for read, start in self.starts:
+            if start.has_steps or start.shape != read.shape or read not in self.reads:
+                raise CellError(
+                    f"{self.name}: {start.name} starts {read.name}: expected one value an example, {shape_text(read)}, got "
+                    f"{shape_text(start)}{' at each step' if start.has_steps else ''}. Give the start the shape of the state."
+                )
 
     @cached_property
     def reads(self) -> tuple[Value, ...]:
@@ -142,7 +156,8 @@ class Cell:
 
     @cached_property
     def states(self) -> tuple[Value, ...]:
-        return tuple(value.like(lag=0) for value in self.carried)
+        given = {read for read, _ in self.starts}
+        return tuple(value.like(lag=0) for value in self.carried if value not in given)
 
     @cached_property
     def leftward(self) -> frozenset[str]:
@@ -161,8 +176,13 @@ class Cell:
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
-        used = {*self.reads, *self.states}
-        return tuple(value for value in self.targets if value.timed and value not in used)
+        started = {read.like(lag=0) for read, _ in self.starts}
+        used = {*self.reads, *self.states, *[start for _, start in self.starts]}
+        return tuple(
+            value
+            for value in self.targets
+            if value.timed and (value not in used or value in started or value.name in self.shown) and value not in self.states
+        )
 
     @cached_property
     def forward(self) -> Program:
@@ -244,7 +264,7 @@ def flatten(cell: Cell) -> Program:
     """
     namer = Namer(value.name for value in (*cell.targets, *cell.reads))
     for target, right in ordered(cell.equations, cell.name):
-        if isinstance(right, (Apply, OverElements)):
+        if isinstance(right, (Apply, OverElements, AlongAxis)):
             argument = matrix_parts(right)[0]
             right = unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
         else:
@@ -252,12 +272,14 @@ def flatten(cell: Cell) -> Program:
         namer.define(target, right)
     given = (*cell.parameters, *cell.inputs)
     equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
-    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))
+    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs), cell.starts))
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
     """The expression as a single value; a multiple of a polynomial needs no name for the polynomial."""
     number, rest = coefficient(expression)
+    if not values_in(expression):
+        return expression
     if number != 1 and isinstance(rest, Apply) and rest.scalar.is_polynomial(X):
         inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
     else:
@@ -289,6 +311,9 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
         case Leaf():
             return expression
+        case AlongAxis():
+            argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
+            return namer.name(rebuild(expression, [argument]), unnamed)
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
 
 
@@ -357,7 +382,7 @@ def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.Matr
 
 def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones, Identity)) or is_repeated(expression):
+    if isinstance(expression, (Value, Ones, Identity)) or not values_in(expression) or is_repeated(expression):
         return expression
     if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
         return expression

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 import sympy as sp
 
+from derive.along import Pick, pick
 from derive.blocks import Rows, Stack, rows, stack
 from derive.equation import Equation, Reason, Term, joined, like_terms
 from derive.errors import DeriveError
@@ -30,9 +31,10 @@ from derive.language import (
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import is_scalar, rank, shape_text
+from derive.shapes import EXAMPLES, STEPS, is_scalar, rank, shape_text
 
 GIVEN = "the loss reads it directly"
+STARTED = "what the recurrence starts with"
 CARRY = "through the next step"
 CARRY_LEFTWARD = "through the step before"
 
@@ -85,19 +87,30 @@ def backward(forward: Program) -> Program:
     collected: dict[Value, list[Term]] = defaultdict(list)
     given_terms = {result: [Term(result.marked("given"), Reason(None, GIVEN))] for result in forward.results}
     carry_terms = {state: [Term(handed_back(read), Reason(None, came_through(read)))] for read, state in forward.carries}
+    start_terms: dict[Value, list[Term]] = defaultdict(list)
     position = {equation.target: k for k, equation in enumerate(forward.equations)}
 
     def contributions(value: Value) -> list[Term]:
         """What the loss hands to a value directly, what this step hands to it in the order of its equations, and the carry."""
         inside = sorted(collected[value], key=lambda term: position[term.reason.equation] if term.reason else 0)
-        return [*given_terms.get(value, []), *like_terms(inside), *carry_terms.get(value, [])]
+        return [*given_terms.get(value, []), *start_terms[value], *like_terms(inside), *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
+    ended: dict[Value, list[Term]] = defaultdict(list)
+    for read, start in forward.starts:
+        first_step = pick(cotangent_of(read), STEPS, "first" if read.lag < 0 else "last")
+        start_terms[start].append(Term(first_step, Reason(read.like(lag=0), STARTED)))
     for equation in reversed(forward.equations):
         target = equation.target
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
+        left = left_by(equation, forward)
+        if left is not None and contributions(target):
+            ended[handed_back(left)].append(Term(cotangent_of(target), reason(VJP, (Pick,), target, "")))
+            continue
         for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
+    ends_of_loops = [(read, read.like(lag=0, axes=(EXAMPLES,)).marked("end")) for read in ended]
+    equations += [Equation(start, tuple(ended[read])) for read, start in ends_of_loops]
     before = forward.carried()
     ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
@@ -105,7 +118,16 @@ def backward(forward: Program) -> Program:
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[result.marked("given") for result in forward.results])
     results = tuple(cotangent_of(value) for value in ends)
-    return Program("backward", (), given, results).with_equations(equations)
+    return Program("backward", (), given, results, tuple(ends_of_loops)).with_equations(equations)
+
+
+def left_by(equation: Equation, forward: Program) -> Value | None:
+    """The state that a value is as its recurrence leaves it, as it is read of a neighbour; None for anything else."""
+    value = equation.value
+    if not isinstance(value, Pick) or not isinstance(value.args[0], Value):
+        return None
+    ends = {-1: "last", 1: "first"}
+    return next((read for read, state in forward.carries if state == value.args[0] and ends[read.lag] == value.end), None)
 
 
 def sweep(
@@ -163,7 +185,9 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
             equations.append(Equation(equation.target.marked("tangent"), ()))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[value.marked("tangent") for value in forward.given if value not in still])
-    return check(Program("tangent", tuple(equations), given, tuple(result.marked("tangent") for result in forward.results)))
+    starts = tuple((read.marked("tangent"), start.marked("tangent")) for read, start in forward.starts if start in moving)
+    results = tuple(result.marked("tangent") for result in forward.results)
+    return check(Program("tangent", tuple(equations), given, results, starts))
 
 
 def way_into(node: sp.MatrixExpr) -> list[type]:
@@ -200,7 +224,8 @@ def second(forward: Program, first: Program) -> Program:
     moved = tangent(first, still)
     equations = (*tangents.equations, *first.equations, *moved.equations)
     given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
-    return Program("second", (), tuple(given), moved.results).with_equations(equations)
+    starts = (*tangents.starts, *first.starts, *moved.starts)
+    return Program("second", (), tuple(given), moved.results, starts).with_equations(equations)
 
 
 # ---- the Jacobian of one step

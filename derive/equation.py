@@ -10,7 +10,8 @@ from typing import Any
 
 import sympy as sp
 
-from derive.expressions import axes_of, substitute, values_in
+from derive.along import axes_of
+from derive.expressions import substitute, values_in
 from derive.language import Hadamard, Value, Zeros, add, coefficient, hadamard, scale
 
 
@@ -62,7 +63,8 @@ class Equation:
     @cached_property
     def summed(self) -> tuple[str, ...]:
         """The axes over which terms are summed."""
-        along = dict.fromkeys(axis for value in self._reads for axis in value.axes)
+        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
+        along = dict.fromkeys(axis for part in parts for axis in axes_of(part))
         return tuple(axis for axis in along if axis not in self.target.axes)
 
     def is_summed(self, part: sp.MatrixExpr) -> bool:

@@ -9,6 +9,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
+from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
 from derive.language import (
     Apply,
@@ -38,6 +39,7 @@ from derive.shapes import is_number
 LEGAL = (
     Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
     Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
+    SumAlong, Spread, Pick, Place, LargestAlong, FirstLargestAlong, SoftmaxAlong, Steps,
 )  # fmt: skip
 """Every node that a program may hold."""
 
@@ -60,12 +62,6 @@ def values_in(expression: sp.Basic) -> list[Value]:
 def is_timed(expression: sp.Basic) -> bool:
     """Whether an expression differs from step to step."""
     return any(value.timed for value in values_in(expression))
-
-
-def axes_of(expression: sp.Basic) -> tuple[str, ...]:
-    """The axes along which an expression varies, in the order of reading; the batch last."""
-    axes = dict.fromkeys(axis for value in values_in(expression) for axis in value.axes)
-    return tuple(sorted(axes, key=lambda axis: axis == "B"))
 
 
 def summands(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:

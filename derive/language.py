@@ -18,7 +18,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
-from derive.shapes import STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
+from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -126,6 +126,11 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     def timed(self) -> bool:
         """Whether it varies along any axis."""
         return len(self.args[3]) > 0
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether it differs from step to step, not from example to example alone."""
+        return any(axis != EXAMPLES for axis in self.axes)
 
     @property
     def kind(self) -> str:

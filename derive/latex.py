@@ -42,14 +42,23 @@ class LaTeX(Notation):
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
 
-    def loss(self) -> str:
-        return r"$L = \sum_t L_t$"
+    def loss(self, once: bool = False) -> str:
+        return r"$L = L_0 + \sum_t L_t$" if once else r"$L = \sum_t L_t$"
 
     def moving(self) -> str:
         return r"How the gradients move along the tangents: $\dot{L}$ is the derivative of $L$ along them"
 
     def at(self, text: str, lag: int) -> str:
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"
+
+    def subscript(self, end: str) -> str:
+        return end
+
+    def evaluated(self, text: str, where: str) -> str:
+        return rf"\left.{text}\right|_{{{where}}}"
+
+    def over_steps(self, word: str) -> str:
+        return rf"\operatorname*{{{word}}}_t"
 
     def transposed(self, text: str) -> str:
         return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"

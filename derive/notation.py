@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import sympy as sp
 
+from derive.along import AlongAxis, FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
 from derive.equation import Equation
 from derive.expressions import with_diagonal
@@ -29,6 +30,7 @@ from derive.language import (
 from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, decimal, dim, split_name, width
 from derive.reductions import OverElements, Total
 
+AT_STEPS = {LargestAlong: "max", FirstLargestAlong: "first max", SoftmaxAlong: "softmax"}
 SUM, PRODUCT, FACTOR, ATOM = range(4)
 """How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
 
@@ -100,13 +102,13 @@ class Notation:
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
-            primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
+            primal = self.timed(value.name, lag) if value.has_steps else self.name(value.name)
         loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
         match [mark.split(":") for mark in value.marks[:1]]:
             case [["cotangent"]]:
                 return self.derivative(loss, primal)
             case [["given"]]:
-                return self.derivative(self.timed("L", shift), primal)
+                return self.derivative(self.timed("L", shift) if value.has_steps else self.name("L_0"), primal)
             case [["carry"]]:
                 return self.at(self.derivative(loss, primal), lag - before)
             case [["summed"]]:
@@ -120,9 +122,9 @@ class Notation:
     def derivative(self, above: str, below: str) -> str:
         return f"∂{above}/∂{below}"
 
-    def loss(self) -> str:
-        """What L is."""
-        return "L = Σₜ Lₜ"
+    def loss(self, once: bool = False) -> str:
+        """What L is; once: whether it reads what isn't there at each step, too."""
+        return "L = L_0 + Σₜ Lₜ" if once else "L = Σₜ Lₜ"
 
     def moving(self) -> str:
         """What a dot on L is."""
@@ -134,7 +136,7 @@ class Notation:
 
     def tangent(self, value: Value, lag: int) -> str:
         (letter, decorations), subscripts = self.split(value.name)
-        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag) if value.timed else "")
+        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag) if value.has_steps else "")
 
     # ---- the walk
 
@@ -176,6 +178,11 @@ class Notation:
                 return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
+            case SumAlong():
+                summand = rest.args[0]
+                return f"{self.each_step} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
+            case Spread():
+                return self.walk(rest.args[0], shift)
             case Total():
                 summand = rest.args[0]
                 return f"{self.elements} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
@@ -184,6 +191,14 @@ class Notation:
     def closed(self, node: sp.MatrixExpr, shift: int) -> str:
         """An expression that no operation takes apart: a function of a whole, a stack, rows, a constant."""
         match node:
+            case Pick():
+                return self.ended(node, shift)
+            case Place():
+                return f"[{self.end_of(node.axis, node.end)}] {self.within(node.args[0], shift, FACTOR)}"
+            case AlongAxis():
+                return f"{self.over_steps(AT_STEPS[type(node)])}{self.parentheses(self.formula(node.args[0], shift))}"
+            case Steps():
+                return node.axis
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
             case Diagonal():
@@ -201,6 +216,33 @@ class Notation:
             case Identity():
                 return "I"
         raise TypeError(f"notation: no text for {type(node).__name__}")
+
+    def ended(self, node: Pick, shift: int) -> str:
+        """x_T: a value at an end of the steps."""
+        operand = node.args[0]
+        if isinstance(operand, Value) and not operand.marks:
+            return self.written(*self.split(str(operand.name)), self.subscript(node.axis if node.end == "last" else "1"))
+        if isinstance(operand, Value) and operand.marks[:1] == ("carry",):
+            plain = operand.like(marks=operand.marks[1:], lag=operand.lag + self.before(str(operand.name)))
+            loss = self.letter("L", ["dot"] * operand.marks.count("tangent"))
+            return self.evaluated(
+                self.derivative(loss, self.value(plain.like(marks=()), shift)), self.end_of(node.axis, node.end)
+            )
+        return self.evaluated(self.within(operand, shift, ATOM), self.end_of(node.axis, node.end))
+
+    def end_of(self, axis: str, end: str) -> str:
+        """`t = T`."""
+        return f"{axis.lower()} = {axis if end == 'last' else 1}"
+
+    def evaluated(self, text: str, where: str) -> str:
+        return f"{text}|{where.replace(' ', '')}"
+
+    def subscript(self, end: str) -> str:
+        """The last step, or the first."""
+        return f"_{end}"
+
+    def over_steps(self, word: str) -> str:
+        return f"{word}ₜ"
 
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
         """Numbers of each step in front of what they scale; alone where they fill it."""

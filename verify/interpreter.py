@@ -15,13 +15,14 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong, binds
 from derive.blocks import Repeat, Rows, Stack
 from derive.expressions import values_in
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 Array = NDArray[Any]
-Environment = dict[Value, Array]
+Environment = dict[Any, Array]
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,73 @@ class Evaluator:
         (inner,), turn = self.parts(node), slice(None, None, -1 if node.backwards else 1)
         return lambda env: np.asarray(inner(env)[..., turn, :].cumsum(axis=-2)[..., turn, :])
 
+    # along the steps: of values at all of them, (T, B, n, m); what is the same at all steps has no such axis
+
+    def sumalong(self, node: SumAlong) -> Run:
+        (inner,) = self.parts(node)
+        return lambda env: np.asarray(inner(env).sum(axis=0))
+
+    def spread(self, node: Spread) -> Run:
+        (inner,) = self.parts(node)
+
+        def spread(env: Mapping[Value, Array]) -> Array:
+            once = inner(env)
+            once = once if once.ndim == 3 else once[None]
+            return np.broadcast_to(once, (count(env, node.axis), *once.shape))
+
+        return spread
+
+    def pick(self, node: Pick) -> Run:
+        (inner,), at = self.parts(node), -1 if node.end == "last" else 0
+
+        def pick(env: Mapping[Value, Array]) -> Array:
+            found = inner(env)
+            if len(found):
+                return np.asarray(found[at])
+            return np.asarray(env[node.args[0].like(lag=-1 if at else 1)])  # no steps: where the recurrence starts
+
+        return pick
+
+    def place(self, node: Place) -> Run:
+        (inner,), at = self.parts(node), -1 if node.end == "last" else 0
+
+        def place(env: Mapping[Value, Array]) -> Array:
+            once = inner(env)
+            found = np.zeros((count(env, node.axis), *once.shape), once.dtype)
+            found[at] = once
+            return found
+
+        return place
+
+    def largestalong(self, node: LargestAlong) -> Run:
+        inner, first = self.run(node.args[0]), self.firstlargestalong(node)
+        return lambda env: np.asarray((inner(env) * first(env)).sum(axis=0))
+
+    def firstlargestalong(self, node: FirstLargestAlong | LargestAlong) -> Run:
+        (inner,) = self.parts(node)
+        one, zero = self.number(1), self.number(0)
+
+        def first(env: Mapping[Value, Array]) -> Array:
+            z = inner(env)
+            at = np.argmax(np.real(z) if self.numbers.dtype is not object else z, axis=0)
+            return np.asarray(np.where(np.arange(len(z)).reshape(-1, *[1] * (z.ndim - 1)) == at, one, zero))
+
+        return first
+
+    def softmaxalong(self, node: SoftmaxAlong) -> Run:
+        (inner,) = self.parts(node)
+        exp, exact = self.numbers.functions["exp"], self.numbers.dtype is object
+
+        def softmax(env: Mapping[Value, Array]) -> Array:
+            z = inner(env)
+            e = exp(z if exact else z - z.real.max(axis=0))
+            return np.asarray(e / e.sum(axis=0))
+
+        return softmax
+
+    def steps(self, node: Steps) -> Run:
+        return lambda env: np.full((1, 1), self.number(count(env, node.axis)), self.numbers.dtype)
+
     def diagonal(self, node: Diagonal) -> Run:
         (inner,), eye = self.parts(node), self.eye(node)
         return lambda env: inner(env) * eye
@@ -280,6 +348,11 @@ class Evaluator:
         return array
 
 
+def count(env: Mapping[Any, Array], axis: str) -> int:
+    """How many steps there are."""
+    return int(env[Steps(axis)])
+
+
 # ---- equations
 
 
@@ -289,47 +362,118 @@ def forward(
     known: Environment,
     inputs: Mapping[Value, Sequence[Array]],
     steps: int,
+    starts: Mapping[Value, Value] | None = None,
 ) -> list[Environment]:
-    """Forward equations at every step: the environment of each, with all its values and what it reads of its neighbours.
+    """Forward equations at every step: the environment of each, with all its values and what it reads of its neighbours; where there
+    are no steps one environment, of what doesn't differ from step to step.
 
-    known: parameters, and under the value that is read, at t-1 or t+1, the state (B, n, m) before the first step or after the last one.
-    inputs: each value's array (B, n, m) at every step. What is computed when follows from what is there: sweeps over the steps, forwards
-    and backwards in turn, take what they can. Raises ValueError where equations need each other at one step.
+    known: parameters, inputs of an example, and under the value that is read, at t-1 or t+1, the state (B, n, m) before the first step or
+    after the last one. inputs: each value's array (B, n, m) at every step. starts: what is read at t-1 or t+1 -> the value that it starts
+    with. What is computed when follows from what is there: sweeps over the steps, forwards and backwards in turn, take what they can.
+    Raises ValueError where equations need each other at one step.
     """
-    starts = {value: array for value, array in known.items() if value.lag}
-    lead = next((array.shape[:1] for array in starts.values()), (1,))
-    each = {value: array for value, array in known.items() if not value.lag}
-    found: list[Environment] = [{**each, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)]
-    waiting = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
-    idle = 0
-    while waiting and steps and idle < 2:
-        for order in (range(steps), reversed(range(steps))):
-            before = sum(map(len, found))
-            for t in order:
-                for target, run, read in waiting:
-                    if target not in found[t] and all(is_there(value, t, found, starts) for value in read):
-                        value = run(found[t])
-                        found[t][target] = (
-                            np.broadcast_to(value, lead + value.shape) if target.timed and value.ndim == 2 else value
-                        )
-            waiting = [one for one in waiting if any(one[0] not in env for env in found)]
-            idle = 0 if sum(map(len, found)) > before else idle + 1
-    if waiting and steps:
-        raise ValueError(f"{', '.join(str(target.name) for target, *_ in waiting)} need each other at one step")
-    return found
+    return Sweeps(pairs, evaluate, known, inputs, steps, starts or {}).run()
 
 
-def is_there(value: Value, t: int, found: Sequence[Environment], starts: Environment) -> bool:
-    """Whether a value that step t reads is known; one of a neighbour is put into the environment of step t."""
-    if value in found[t]:
-        return True
-    at, plain = t + value.lag, value.like(lag=0)
-    if not value.lag:
-        return False
-    if 0 <= at < len(found):
-        if plain not in found[at]:
+class Sweeps:
+    """One run of `forward`."""
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Value, sp.MatrixExpr]],
+        evaluate: Evaluator,
+        known: Environment,
+        inputs: Mapping[Value, Sequence[Array]],
+        steps: int,
+        starts: Mapping[Value, Value],
+    ) -> None:
+        self.steps, self.named = steps, dict(starts)
+        self.starts = {value: array for value, array in known.items() if value.lag}
+        batches = [array.shape[0] for array in self.starts.values()]
+        batches += [array.shape[0] for value, array in known.items() if "B" in value.axes and not value.lag]
+        self.lead = (batches[0] if batches else 1,)
+        self.once: Environment = {value: array for value, array in known.items() if not value.lag}
+        self.once[Steps("T")] = np.array(steps)
+        self.found: list[Environment] = [
+            {**self.once, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)
+        ]
+        self.along = {*inputs, *[target for target, _ in pairs if "T" in target.axes]}
+        whole = {target: bool(binds(right)) or "T" not in target.axes for target, right in pairs}
+        reads = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
+        self.at_once = [one for one in reads if whole[one[0]]]
+        self.by_steps = [one for one in reads if not whole[one[0]]]
+
+    def run(self) -> list[Environment]:
+        turn = 0
+        idle = 0
+        while (self.at_once or self.by_steps) and idle < 2:
+            before = len(self.once) + sum(map(len, self.found))
+            self.take_wholes()
+            for t in range(self.steps) if turn % 2 == 0 else reversed(range(self.steps)):
+                for target, run, read in self.by_steps:
+                    if target not in self.found[t] and all(self.is_there(value, t) for value in read):
+                        self.found[t][target] = self.filled(target, run(self.found[t]))
+            self.by_steps = [one for one in self.by_steps if any(one[0] not in env for env in self.found)]
+            idle = 0 if len(self.once) + sum(map(len, self.found)) > before else idle + 1
+            turn += 1
+        left = [*self.at_once, *self.by_steps]
+        if left and self.steps:
+            raise ValueError(f"{', '.join(str(target.name) for target, *_ in left)} need each other at one step")
+        return self.found or [self.once]
+
+    def filled(self, target: Value, value: Array) -> Array:
+        """The same for every example, as a zero is."""
+        return np.broadcast_to(value, self.lead + value.shape) if target.timed and value.ndim == 2 else value
+
+    def is_there(self, value: Value, t: int) -> bool:
+        """Whether a value that step t reads is known; one of a neighbour is put into the environment of step t."""
+        here = self.found[t]
+        if value in here:
+            return True
+        at, plain = t + value.lag, value.like(lag=0)
+        if not value.lag:
             return False
-        found[t][value] = found[at][plain]
-    else:
-        found[t][value] = starts[value]
-    return True
+        if 0 <= at < self.steps:
+            if plain not in self.found[at]:
+                return False
+            here[value] = self.found[at][plain]
+            return True
+        if value in self.named and self.named[value] not in self.once:
+            return False
+        here[value] = self.once[self.named[value]] if value in self.named else self.starts[value]
+        return True
+
+    def take_wholes(self) -> None:
+        """The values that all steps together make, as far as these are there."""
+        for one in list(self.at_once):
+            target, run, read = one
+            env: Environment = dict(self.once)
+            if not all(self.is_whole(value, env) for value in read):
+                continue
+            value = run(env)
+            if "T" in target.axes:
+                for t, here in enumerate(self.found):
+                    here[target] = self.filled(target, value[t] if value.ndim == 4 else value)
+            else:
+                self.once[target] = self.filled(target, value)
+                for here in self.found:
+                    here[target] = self.once[target]
+            self.at_once.remove(one)
+
+    def is_whole(self, value: Value, env: Environment) -> bool:
+        """Whether a value is known at all steps; it is put into the environment then, as (T, B, n, m)."""
+        if value in self.once:
+            return True
+        if value.like(lag=0) not in self.along or not all(self.is_there(value, t) for t in range(self.steps)):
+            return False
+        if self.steps:
+            env[value] = np.stack([here[value] for here in self.found])
+            return True
+        before = value.like(lag=-1), value.like(lag=1)
+        for read in before:
+            if read in self.named and self.named[read] in self.once:
+                env[read] = self.once[self.named[read]]
+            elif read in self.starts:
+                env[read] = self.starts[read]
+        env[value] = np.zeros((0, *self.lead, *[1, 1]))
+        return True

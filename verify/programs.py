@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from derive.along import axes_of
 from derive.equation import Equation
-from derive.expressions import axes_of
 from derive.language import Value
 from derive.program import Program
 from derive.schedule import stages

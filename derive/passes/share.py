@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.along import axes_of
 from derive.equation import Equation, Reason, Term
-from derive.expressions import axes_of, is_timed, matrix_parts, rebuild, substitute
+from derive.expressions import is_timed, matrix_parts, rebuild, substitute
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Program
 from derive.reductions import OverElements

@@ -70,7 +70,7 @@ class Kernel:
             return self.entry("inputs" if value.timed else "parameters", value)
 
         around = self.around(given, self.before_the_first("state"))
-        text = Textbook(stages(program), self.names, around, (*program.results, *self.tape))
+        text = Textbook(stages(program), self.names, around, (*program.results, *self.tape), program.starts)
         saved = [(self.names.of(value), self.save(value, text)) for value in self.tape]
         outputs = [(str(value.name), self.output(value, text)) for value in program.results]
         return Procedure("forward", tuple(text.statements), (("outputs", tuple(outputs)), ("tape", tuple(saved))))
@@ -95,7 +95,7 @@ class Kernel:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
         kept = [value for value in program.results if "carry" not in value.marks]
-        text = Textbook(stages(program), self.names, self.around(given), kept)
+        text = Textbook(stages(program), self.names, self.around(given), kept, program.starts)
         return Procedure("backward", tuple(text.statements), self.gradients(text))
 
     def jvp(self, program: Program) -> Procedure:
@@ -107,7 +107,7 @@ class Kernel:
             return self.entry("tangent_inputs" if value.timed else "tangent_parameters", value)
 
         around = self.around(given, self.before_the_first("tangent_state"))
-        text = Textbook(stages(program), self.names, around, program.results)
+        text = Textbook(stages(program), self.names, around, program.results, program.starts)
         tangents = [(str(value.name), text.result(value)) for value in program.results]
         return Procedure("jvp", tuple(text.statements), (("tangents", tuple(tangents)),))
 
@@ -126,11 +126,12 @@ class Kernel:
             return self.before_the_first("tangent_state" if value.kind == "tangent" else "state")(value)
 
         results = [value for value in second.results if "carry" not in value.marks]
-        equations = needed((*forward.equations, *second.equations), second.results)
+        starts = (*forward.starts, *second.starts)
+        equations = needed((*forward.equations, *second.equations), second.results, starts)
         defined = {equation.target for equation in equations}
         given = dict.fromkeys(value for value in (*forward.given, *second.given) if value.like(lag=0) not in defined)
-        whole = Program("hvp", tuple(equations), tuple(given), second.results)
-        text = Textbook(stages(whole), self.names, self.around(source, start), results)
+        whole = Program("hvp", tuple(equations), tuple(given), second.results, starts)
+        text = Textbook(stages(whole), self.names, self.around(source, start), results, starts)
         return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
 
     def gradients(self, text: Textbook, *more: str) -> Results:
@@ -141,7 +142,7 @@ class Kernel:
 
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
-        states = [(str(v.name), text.handed_out(marked(v, "carry"))) for v in self.cell.states]
+        states = [(str(v.name), text.handed_out(marked(v, "carry"), v.name not in self.cell.leftward)) for v in self.cell.states]
         return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:
@@ -241,6 +242,9 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
         if target not in results and isinstance(new.value, Stack) and any(isinstance(part, Zeros) for part in new.value.args):
             known[target] = new.value
+            continue
+        if target.timed and not target.has_steps and target not in results:
+            known[target] = Zeros(*target.shape)
             continue
         if target in results or any(SEEDS in value.axes for value in new.reads()):
             known[target] = target = target.like(axes=(SEEDS, *target.axes))

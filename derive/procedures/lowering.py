@@ -12,8 +12,19 @@ from typing import Any
 
 import sympy as sp
 
+from derive.along import (
+    AlongAxis,
+    FirstLargestAlong,
+    LargestAlong,
+    Pick,
+    Place,
+    SoftmaxAlong,
+    Spread,
+    Steps,
+    SumAlong,
+    axes_of,
+)
 from derive.blocks import Repeat, Rows, Stack
-from derive.expressions import axes_of
 from derive.language import (
     Apply,
     Diagonal,
@@ -27,7 +38,7 @@ from derive.language import (
     Zeros,
     coefficient,
 )
-from derive.procedures.procedure import ALL, NEW, At, Call, Cut, Number, Operand
+from derive.procedures.procedure import ALL, NEW, NEW_AXIS, At, Call, Cut, Number, Operand, View
 from derive.procedures.products import chain, column
 from derive.procedures.scalars import scalar_function
 from derive.procedures.shaping import (
@@ -38,6 +49,7 @@ from derive.procedures.shaping import (
     indexed,
     joined_axes,
     sizes,
+    summed_along,
     summed_over,
     turned,
     with_rank,
@@ -46,10 +58,16 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Soft
 
 
 class Lowering:
-    """Brings expressions into operands. read: where a value lies. looped: axes that a loop runs over, so that arrays don't have them."""
+    """Brings expressions into operands. read: where a value lies. looped: axes that a loop runs over, so that arrays don't have them.
+    end: a value at an end of its steps, `first` or `last`, where it lies; what stands in front of them or behind them counts."""
 
-    def __init__(self, read: Callable[[Value], Operand], looped: tuple[str, ...] = ()) -> None:
-        self.read, self.looped = read, looped
+    def __init__(
+        self,
+        read: Callable[[Value], Operand],
+        looped: tuple[str, ...] = (),
+        end: Callable[[Value, str], Operand] | None = None,
+    ) -> None:
+        self.read, self.looped, self.end = read, looped, end
 
     def remaining(self, axes: Sequence[str]) -> tuple[str, ...]:
         """Axes without those that a loop runs over."""
@@ -216,6 +234,71 @@ def repeat(node: Repeat, lower: Lowering) -> Operand:
     """A vector several times, one behind the other."""
     operand = lower.whole(node.args[0])
     return Call("concatenate", (operand,) * int(node.args[1]), operand.axes, sizes(node), (("along", -1),))
+
+
+# ---- along axes
+
+
+@lowers(SumAlong)
+def sum_along(node: SumAlong, lower: Lowering) -> Operand:
+    """The sum over an axis."""
+    return summed_along(over_axis(node, lower), (node.axis,))
+
+
+def over_axis(node: AlongAxis, lower: Lowering) -> Operand:
+    """The operand at each position of the axis."""
+    inner = node.args[0]
+    return filled(lower(inner), lower.axes(inner), sizes(inner))
+
+
+@lowers(Spread)
+def spread(node: Spread, lower: Lowering) -> Operand:
+    """The same at every position; inside a loop over the axis what it is there."""
+    return filled(lower(node.args[0]), lower.axes(node), sizes(node))
+
+
+@lowers(Pick)
+def pick(node: Pick, lower: Lowering) -> Operand:
+    """A value at an end of an axis."""
+    inner = node.args[0]
+    if isinstance(inner, Value) and lower.end is not None:
+        return lower.end(inner, node.end)
+    operand = over_axis(node, lower)
+    at = operand.axes.index(node.axis)
+    position = sp.S.NegativeOne if node.end == "last" else sp.S.Zero
+    return View(operand, (*[ALL] * at, At(position), *[ALL] * (len(operand.axes) + len(operand.dims) - at - 1)))
+
+
+@lowers(Place)
+def place(node: Place, lower: Lowering) -> Operand:
+    """Zeros, and the value at an end."""
+    inner, axes = node.args[0], lower.axes(node)
+    operand = filled(lower(inner), lower.axes(inner), sizes(inner))
+    one = View(operand, (NEW_AXIS, *[ALL] * (len(operand.axes) + len(operand.dims))))
+    rest = Call("zeros", (), axes, operand.dims, (("more", -1),))
+    parts = (rest, one) if node.end == "last" else (one, rest)
+    return Call("concatenate", parts, axes, operand.dims, (("along", 0),))
+
+
+def along_axis(operation: str) -> Rule:
+    """A node that is one call along an axis."""
+
+    def rule(node: Any, lower: Lowering) -> Operand:
+        operand = over_axis(node, lower)
+        return Call(operation, (operand,), lower.axes(node), operand.dims, (("along", operand.axes.index(node.axis)),))
+
+    return rule
+
+
+LOWERING[LargestAlong] = along_axis("largest_along")
+LOWERING[FirstLargestAlong] = along_axis("first_largest_along")
+LOWERING[SoftmaxAlong] = along_axis("softmax_along")
+
+
+@lowers(Steps)
+def steps(node: Steps, lower: Lowering) -> Operand:
+    """How many steps there are."""
+    return Number(sp.Symbol(node.axis))
 
 
 # ---- over all elements

@@ -52,6 +52,8 @@ OPERATIONS: dict[str, str] = {
     "sum": "the sum over `over`, places of axes from the front, of sizes from the end, as NumPy counts; with `keep` they stay as 1",
     "largest": "the largest element along the last size", "first_largest": "1 at the first of them, else 0",
     "logsumexp": "log(sum(exp)) along the last size", "softmax": "exp / sum(exp) along the last size",
+    "largest_along": "the largest along the place `along` of an axis", "first_largest_along": "1 at the first of them, else 0",
+    "softmax_along": "exp / sum(exp) along the place `along` of an axis",
     "cumulative": "running sums along the place `along`; with `backwards` from the end",
     # arrangement
     "transpose": "the last two sizes exchanged: a view", "reshape": "the same elements in another shape: a view",

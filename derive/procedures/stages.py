@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from derive.along import binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
@@ -21,7 +22,7 @@ STEPS = "T"
 
 def stages(program: Program) -> tuple[Stage, ...]:
     """The stages of a program in the order in which they are computed. Raises ScheduleError where no order computes them."""
-    found = thin_stages(program.equations)
+    found = thin_stages(program.equations, starts=program.starts)
     home = {equation.target: k for k, stage in enumerate(found) for equation in stage.equations}
     for loop in [k for k, stage in enumerate(found) if stage.way in LOOPS]:
         pull(loop, found, home)
@@ -68,6 +69,8 @@ def reads_fat(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
 
 def is_possible(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
     """Whether all that an equation reads is there in a loop, at the step of reading, and it is a value of each step or a sum over them."""
+    if any(binds(term.value) for term in equation.terms):
+        return False
     homes = [(value.lag, home.get(value.like(lag=0), -1)) for value in equation.reads()]
     if not equation.terms or any(at > loop or (at == loop and lag) for lag, at in homes):
         return False

@@ -54,9 +54,18 @@ class Surroundings:
 
 
 class Textbook:
-    """The statements of a program. keep: values that are wanted for all steps beside those that other stages read."""
+    """The statements of a program. keep: values that are wanted for all steps beside those that other stages read. starts: (what is read
+    of another step, the value of the program that it starts with)."""
 
-    def __init__(self, stages: tuple[Stage, ...], names: Names, around: Surroundings, keep: Iterable[Value] = ()) -> None:
+    def __init__(
+        self,
+        stages: tuple[Stage, ...],
+        names: Names,
+        around: Surroundings,
+        keep: Iterable[Value] = (),
+        starts: Iterable[tuple[Value, Value]] = (),
+    ) -> None:
+        self.starts = {read.like(lag=0): start for read, start in starts}
         self.stages, self.names, self.around = stages, names, around
         self.made_in = {equation.target: stage for stage in stages for equation in stage.equations}
         self.reads = [
@@ -162,7 +171,7 @@ class Textbook:
     def add_whole(self, equation: Equation) -> None:
         """An equation outside of loops: once, or for all steps at once."""
         target = equation.target
-        value = right_side(equation, Lowering(self.outside))
+        value = right_side(equation, Lowering(self.outside, end=self.at_end))
         self.statements.append(Comment(self.around.comment(equation)))
         if not is_along_steps(target):
             self.arrays[target] = self.local(target)
@@ -185,13 +194,23 @@ class Textbook:
         """An array for all steps; what stands in front of the first one or behind the last one is the start of a recurrence, or zero."""
         front, behind = self.margins(value)
         array = Array(self.names.sequence(value), value.axes, sizes(value), front, behind)
-        start = self.around.start(value) if front or behind else None
+        start = self.start_of(value) if front or behind else None
         operation = "zeros" if (front or behind) and start is None else "empty"
         self.arrays[value] = array
         new = Call(operation, (), array.axes, array.dims, (("more", front + behind),))
         self.statements.append(Assign((array,), new))
         if start is not None:
             self.statements.append(Assign((self.end(array, first=front > 0),), start))
+
+    def start_of(self, value: Value) -> Operand | None:
+        """What a recurrence starts with; None is zeros."""
+        return self.constant(self.starts[value]) if value in self.starts else self.around.start(value)
+
+    def at_end(self, value: Value, end: str) -> Operand:
+        """A value at an end of its steps: what its recurrence starts with or leaves where there are no steps."""
+        array = self.sequence(value)
+        position = sp.Integer(array.front) if end == "first" else sp.Integer(-1 - array.behind)
+        return View(array, (At(position), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
 
     @staticmethod
     def end(array: Array, first: bool) -> View:
@@ -224,7 +243,7 @@ class Textbook:
     def start_variable(self, value: Value) -> None:
         """A variable that each step hands to the next one, or adds to."""
         variable = self.local(value.like(lag=0))
-        start = self.around.start(value.like(lag=0)) if is_along_steps(value) else None
+        start = self.start_of(value.like(lag=0)) if is_along_steps(value) else None
         self.statements.append(Assign((variable,), start or Call("zeros", (), variable.axes, variable.dims)))
 
     def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value]) -> list[Statement]:
@@ -257,12 +276,11 @@ class Textbook:
             operand = Call("array", (operand,))
         return operand if value in self.fresh else Call("copy", (operand,), operand.axes, operand.dims)
 
-    def handed_out(self, value: Value) -> Operand:
-        """What a loop carries out of its last turn: one that runs backwards out of the first step, else out of the last one."""
+    def handed_out(self, value: Value, first: bool) -> Operand:
+        """What is carried out of the first step, or out of the last one."""
         if not self.is_sequence(value):
             return self.result(value)
-        stage = self.made_in.get(value)
-        end = self.end(self.sequence(value), first=stage is None or stage.way != "forwards")
+        end = self.end(self.sequence(value), first)
         return Call("copy", (end,), end.axes, end.dims)
 
 

@@ -27,6 +27,7 @@ from derive.procedures.procedure import (
     Position,
     View,
 )
+from derive.shapes import OF_A_CALL
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -87,6 +88,8 @@ class Printer:
         match value:
             case Position():
                 return Word(value.name)
+            case sp.Symbol() if value.name in OF_A_CALL:
+                return Word(self.axis(value.name))
             case sp.Symbol():
                 self.sizes.setdefault(value.name)
                 return Word(self.names.size(value.name))
@@ -140,7 +143,8 @@ class Printer:
 
     def shape(self, axes: tuple[str, ...], dims: tuple[sp.Expr, ...], more: int = 0) -> Piece:
         """A shape; `more` positions along the first axis beside its steps."""
-        lead = [f"{self.axis(axis)}{f' + {more}' if more and not k else ''}" for k, axis in enumerate(axes)]
+        beside = f" {'-' if more < 0 else '+'} {abs(more)}" if more else ""
+        lead = [f"{self.axis(axis)}{'' if k else beside}" for k, axis in enumerate(axes)]
         return Bracket("(", (*map(Word, lead), *map(self.size, dims)), ")")
 
     # ---- views
@@ -292,6 +296,11 @@ def summation(printer: Printer, call: Call) -> Piece:
 @prints("largest", "first_largest", "logsumexp", "softmax")
 def along_last(printer: Printer, call: Call) -> Piece:
     return printer.function(call.operation, printer(call.arguments[0]))
+
+
+@prints("largest_along", "first_largest_along", "softmax_along")
+def along_an_axis(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, printer(call.arguments[0]), Word(str(call.option("along"))))
 
 
 @prints("cumulative")

@@ -41,5 +41,23 @@ def first_largest(z):
     """1 at the first of the largest elements along the last axis, else 0."""
     return (np.arange(z.shape[-1]) == z.real.argmax(axis=-1, keepdims=True)).astype(z.dtype)
 ''',
+    "softmax_along": '''
+def softmax_along(z, axis):
+    """exp(z) / sum(exp(z)) along an axis, element by element, in a form that can't overflow."""
+    e = np.exp(z - z.real.max(axis=axis, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis=axis, keepdims=True)
+''',
+    "largest_along": '''
+def largest_along(z, axis):
+    """The largest along an axis, by the real part, element by element."""
+    return np.take_along_axis(z, np.expand_dims(z.real.argmax(axis=axis), axis), axis).squeeze(axis)
+''',
+    "first_largest_along": '''
+def first_largest_along(z, axis):
+    """1 at the first of the largest along an axis, else 0, element by element."""
+    first = np.zeros(z.shape, z.dtype)
+    np.put_along_axis(first, np.expand_dims(z.real.argmax(axis=axis), axis), 1, axis)
+    return first
+''',
 }
 """Helpers that a kernel defines where it calls them. All are analytic continuations: no conjugate."""
