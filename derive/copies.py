@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from derive.along import AlongAxis
 from derive.blocks import stack
 from derive.cell import Cell
 from derive.errors import DeriveError
 from derive.expressions import values_in
 from derive.language import Eq, Value, hadamard, sequence
-from derive.shapes import shape_text
+from derive.shapes import STEPS_AND_EXAMPLES, shape_text
 
 MOST = 16
 """Layers that are written out, each as equations and formulas of its own."""
@@ -67,6 +68,7 @@ class Network:
         self.check()
         if self == Network():
             return cell
+        check_cell(cell)
         given = self.given_by(cell) if self.layers > 1 or self.bidirectional else None
         read = self.read_by(cell, given) if given is not None and self.layers > 1 else None
         equations, mask = masked(cell) if self.masked else (cell.equations, None)
@@ -99,31 +101,29 @@ class Network:
 
     def given_by(self, cell: Cell) -> Value:
         """What a layer gives to the one above it. Raises NetworkError where that isn't said or isn't there."""
-        where = f"{cell.name}: {self.option}"
         if self.bidirectional and (cell.leftward or not cell.states):
             got = f"{min(cell.leftward)}, from the last step to the first" if cell.leftward else "no state"
             raise NetworkError(
                 f"{cell.name}: --bidirectional: expected states that run from the first step to the last, got {got}. Leave it out."
             )
-        if self.output is None:
-            usual = usually_given(cell)
-            if len(usual) == 1:
-                return usual[0]
+        timed = [value for value in cell.targets if value.timed]
+        known = ", ".join(value.name for value in timed)
+        if self.output is not None:
+            found = [value for value in timed if value.name == self.output]
+            if not found:
+                raise NetworkError(
+                    f"{cell.name}: --output {self.output}: expected a quantity that the cell defines at each step, one of {known}, "
+                    f"got `{self.output}`. Choose another."
+                )
+            return found[0]
+        usual = usually_given(cell)
+        if len(usual) != 1:
             names = ", ".join(value.name for value in usual)
             got = f"any of {names}, none of which another is made of" if usual else "none"
-            known = ", ".join(value.name for value in cell.targets if value.timed)
             raise NetworkError(
-                f"{where}: expected one state that a layer gives on, got {got}. Choose with --output NAME: {known}."
+                f"{cell.name}: {self.option}: expected one state that a layer gives on, got {got}. Choose with --output NAME: {known}."
             )
-        timed = [value for value in cell.targets if value.timed]
-        found = next((value for value in timed if value.name == self.output), None)
-        if found is None:
-            known = ", ".join(value.name for value in timed)
-            raise NetworkError(
-                f"{cell.name}: --output {self.output}: expected a quantity that the cell defines at each step, one of {known}, "
-                f"got `{self.output}`. Choose another."
-            )
-        return found
+        return usual[0]
 
     def read_by(self, cell: Cell, given: Value) -> Value:
         """The input in whose place a layer reads what the layer below gives. Raises NetworkError where none or several may be it."""
@@ -149,9 +149,22 @@ class Network:
             )
         others = [value.name for value in cell.targets if value.timed and value != given and readable(cell, value)]
         todo = f"Choose with --output NAME: {', '.join(others)}." if others else "Write the network as a page."
+        what = f"{self.input} doesn't have" if self.input is not None else "no input has"
         raise NetworkError(
-            f"{where}: no input has the shape of {given.name}, which a layer gives: expected one like {shape_text(given)}, got {every}. "
-            f"{todo}"
+            f"{where}: {what} the shape of {given.name}, which a layer gives: expected one like {shape_text(given)}, got {every}. {todo}"
+        )
+
+
+def check_cell(cell: Cell) -> None:
+    """Raises NetworkError on equations that say more than what one step makes of the one before: those of a network already."""
+    values = {*cell.targets, *cell.reads}
+    odd = next((value.name for value in values if value.timed and value.axes != STEPS_AND_EXAMPLES), None)
+    odd = odd or next((target.name for target, right in cell.equations if right.has(AlongAxis)), None)
+    odd = odd or next((read.name for read, _ in cell.starts), None)
+    if odd is not None:
+        raise NetworkError(
+            f"{cell.name}: expected the equations of one step to make a network of, got {odd}, which has a start, a sum or an axis of its "
+            "own. Write layers, directions and masks on the page."
         )
 
 

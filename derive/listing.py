@@ -29,9 +29,9 @@ def listing(declared: dict[str, Declaration]) -> str:
         every = [cell.command for cell in variants(declaration)]
         out += [f"  all {len(every)} variants", *[f"    {command}" for command in every], ""]
     out.append("every cell, of a page or a Python file too, as a network")
-    for option in NETWORK:
-        value = " NAME" if isinstance(option, Named) else f" 1 to {option.most} (1)" if isinstance(option, Count) else ""
-        out += wrapped(f"  --{option.name}{value}", option.help)
+    for one in NETWORK:
+        value = " NAME" if isinstance(one, Named) else f" 1 to {one.most} (1)" if isinstance(one, Count) else ""
+        out += wrapped(f"  --{one.name}{value}", one.help)
     out.append("")
     return "\n".join(out)
 

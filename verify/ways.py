@@ -72,7 +72,9 @@ def together(kernel: Kernel, data: Data) -> list[frozenset[str]]:
                 reads[other].add(name)
     for _ in data.state:
         reads = {name: set().union(*[reads[other] for other in found]) for name, found in reads.items()}
-    return list(dict.fromkeys(frozenset(other for other in reads if other in reads[name] and name in reads[other]) for name in reads))
+    return list(
+        dict.fromkeys(frozenset(other for other in reads if other in reads[name] and name in reads[other]) for name in reads)
+    )
 
 
 def ways_of(kernel: Kernel, leftward: Collection[str]) -> list[list[str]]:
