@@ -109,11 +109,27 @@ class Steps(Leaf, sp.MatrixExpr):  # type: ignore[misc]
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
         return sp.S.One, sp.S.One
 
+    timed = has_steps = False
+    lag = 0
+
 
 def binds(expression: sp.Basic) -> frozenset[str]:
     """The axes along which an expression needs all values before it has any."""
     inner = frozenset(axis for part in expression.operands for axis in binds(part))
     return inner | {expression.axis} if isinstance(expression, AlongAxis) and not isinstance(expression, Spread) else inner
+
+
+def bound_values(expression: sp.Basic) -> set[Any]:
+    """The values of which an expression needs all steps."""
+    inner = {value for part in expression.operands for value in bound_values(part)}
+    if isinstance(expression, AlongAxis) and not isinstance(expression, Spread):
+        return inner | leaves(expression)
+    return inner
+
+
+def leaves(expression: sp.Basic) -> set[Any]:
+    """What an expression is made of in the end."""
+    return {leaf for part in expression.operands for leaf in leaves(part)} if expression.operands else {expression}
 
 
 # ---- constructors

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import sympy as sp
 
-from derive.along import AlongAxis, axes_of
+from derive.along import AlongAxis, axes_of, binds
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import in_language, matrix_parts, rebuild, values_in
@@ -168,6 +168,18 @@ class Cell:
     def inputs(self) -> tuple[Value, ...]:
         defined = set(self.targets)
         return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in defined)
+
+    @cached_property
+    def once(self) -> tuple[Value, ...]:
+        """The inputs and outputs of which there is one value an example, not one at each step."""
+        return tuple(value for value in (*self.inputs, *self.outputs) if not value.has_steps)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
+        return not (self.leftward or self.starts or any(binds(right) for _, right in self.equations)) and all(
+            target.has_steps or not target.timed for target in self.targets
+        )
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:

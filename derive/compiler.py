@@ -26,6 +26,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bound import bound
 from derive.procedures.tape import with_light_tape
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
@@ -89,17 +90,17 @@ def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    readers = [run([apart, bound], derivation.backward, forward).live(), run([bound], derivation.tangent, forward).live()]
     backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where a recurrence runs from the last step to the first, a value of a step
-    isn't a vector, a parameter is a number, or a sum over elements stands."""
+    """Whether a kernel is the textbook's: without passes, and where the states aren't all that one step hands to the next, a value of a
+    step isn't a vector, a parameter is a number, or a sum over elements stands."""
     equations = derivation.forward.equations
     values = {value for equation in equations for value in (equation.target, *equation.reads())}
-    if any(read.lag > 0 for read in derivation.forward.carried()):
+    if not derivation.cell.is_chain:
         return True
     has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
     return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)

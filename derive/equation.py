@@ -67,9 +67,13 @@ class Equation:
         along = dict.fromkeys(axis for part in parts for axis in axes_of(part))
         return tuple(axis for axis in along if axis not in self.target.axes)
 
+    def summed_in(self, part: sp.MatrixExpr) -> tuple[str, ...]:
+        """The axes over which a term is summed."""
+        return tuple(axis for axis in axes_of(part) if axis not in self.target.axes)
+
     def is_summed(self, part: sp.MatrixExpr) -> bool:
         """Whether a term is summed over steps or examples."""
-        return any(axis not in self.target.axes for axis in axes_of(part))
+        return bool(self.summed_in(part))
 
     @property
     def accumulate(self) -> bool:

@@ -55,7 +55,8 @@ class LaTeX(Notation):
         return end
 
     def evaluated(self, text: str, where: str) -> str:
-        return rf"\left.{text}\right|_{{{where}}}"
+        below = where if "=" in where else rf"\text{{{where}}}"
+        return rf"\left.{text}\right|_{{{below}}}"
 
     def over_steps(self, word: str) -> str:
         return rf"\operatorname*{{{word}}}_t"

@@ -29,6 +29,7 @@ from derive.language import (
 )
 from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, decimal, dim, split_name, width
 from derive.reductions import OverElements, Total
+from derive.shapes import STEPS
 
 AT_STEPS = {LargestAlong: "max", FirstLargestAlong: "first max", SoftmaxAlong: "softmax"}
 SUM, PRODUCT, FACTOR, ATOM = range(4)
@@ -99,14 +100,22 @@ class Notation:
         plain = value.like(marks=(), lag=0)
         before = self.before(str(value.name)) if value.marks[:1] == ("carry",) else 0
         lag = value.lag + shift + before
+        if value.has_steps and str(value.name).endswith("_t"):  # J_t beside J: the letter, with its index of time
+            plain, value = plain.like(name=str(value.name)[:-2]), value.like(name=str(value.name)[:-2])
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
             primal = self.timed(value.name, lag) if value.has_steps else self.name(value.name)
         loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
         match [mark.split(":") for mark in value.marks[:1]]:
+            case [["cotangent"]] if value.kind == "whole":
+                return self.evaluated(self.derivative(loss, primal), "all steps")
             case [["cotangent"]]:
                 return self.derivative(loss, primal)
+            case [["carry"]] if "end" in value.marks:
+                return self.derivative(
+                    loss, self.written(*self.split(str(value.name)), self.subscript("T" if before < 0 else "1"))
+                )
             case [["given"]]:
                 return self.derivative(self.timed("L", shift) if value.has_steps else self.name("L_0"), primal)
             case [["carry"]]:
@@ -235,7 +244,7 @@ class Notation:
         return f"{axis.lower()} = {axis if end == 'last' else 1}"
 
     def evaluated(self, text: str, where: str) -> str:
-        return f"{text}|{where.replace(' ', '')}"
+        return f"{text}|{where.replace(' = ', '=')}"
 
     def subscript(self, end: str) -> str:
         """The last step, or the first."""
@@ -395,9 +404,9 @@ class Notation:
         return self.value(equation.target, shift)
 
     def equation(self, equation: Equation) -> str:
-        """target = right side, on one line."""
+        """target = right side, on one line; a sum over examples alone isn't written."""
         right = self.right(equation)
-        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if equation.accumulate else right}"
+        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if STEPS in equation.summed else right}"
 
     def right(self, equation: Equation) -> str:
         if not equation.terms:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from derive.along import binds
+from derive.along import binds, bound_values
 from derive.equation import Equation
 from derive.errors import DeriveError
 from derive.language import Value
@@ -136,6 +136,11 @@ def stages(equations: Sequence[Equation], fused: bool = True, starts: Sequence[t
     return tuple(found)
 
 
+def bound_in(equation: Equation) -> set[Value]:
+    """The values of which an equation needs all steps."""
+    return {value for term in equation.terms for value in bound_values(term.value)}
+
+
 def is_of_all_steps(equation: Equation) -> bool:
     """Whether an equation needs all steps before it gives anything, so that it can't stand in a loop that makes what it reads."""
     return not equation.target.has_steps or any(binds(term.value) for term in equation.terms)
@@ -198,7 +203,7 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     inside = set(part)
     lags = {value.lag for target in part for value in defined[target].reads() if value.like(lag=0) in inside}
     names = ", ".join(dict.fromkeys(target.name for target in part))
-    whole = next((target.name for target in part if is_of_all_steps(defined[target])), None)
+    whole = next((target.name for target in part if not target.has_steps or inside & bound_in(defined[target])), None)
     if whole is not None and (len(part) > 1 or lags):
         raise ScheduleError(
             f"{names}: {whole} is made of all steps of a recurrence and read in it: expected a recurrence that reads its neighbours. "

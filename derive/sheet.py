@@ -9,12 +9,14 @@ from typing import Any
 
 from sympy import MatrixExpr
 
+from derive.along import place
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
 from derive.latex import LaTeX
 from derive.notation import Notation, dim, width
 from derive.program import Program
+from derive.shapes import STEPS
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -74,6 +76,7 @@ class Sheet:
         forward = [Line(t.name, n.value(t), [(n.formula(right), ())]) for t, right in d.cell.equations]
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
+        states = {state.name for state in d.cell.states}
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
@@ -87,7 +90,7 @@ class Sheet:
             Section(
                 "Initial states",
                 "what step 1 hands back" + (", or step T" if d.cell.leftward else ""),
-                [self.line(e) for e in d.backward.equations if e.target.kind == "carry"],
+                [self.line(e) for e in d.backward.equations if e.target.kind == "carry" and e.target.name in states],
             ),
             Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
@@ -98,7 +101,7 @@ class Sheet:
         """In which order the backward pass takes the steps."""
         cell = self.derivation.cell
         leftward = ", ".join(self.notation.name(str(state.name)) for state in cell.states if state.name in cell.leftward)
-        loss = self.notation.loss()
+        loss = self.notation.loss(any(not value.has_steps for value in cell.outputs))
         if not leftward:
             return f"from t = T to 1; {loss}; at t = T+1 all is 0"
         if len(cell.leftward) == len(cell.states):
@@ -115,13 +118,20 @@ class Sheet:
         """The cotangent of a state with its carry written out: the terms that the step hands back which reads the state."""
         program = program or self.derivation.backward
         carries = [(e, -self.notation.before(str(e.target.name))) for e in program.equations if e.target.marks[:1] == ("carry",)]
-        return spelled_out(equation, {e.target.like(lag=lag): e for e, lag in carries})
+        whole = spelled_out(equation, {e.target.like(lag=lag): e for e, lag in carries if e.target.has_steps})
+        started = dict(program.starts)
+        ends = [(value, started[value]) for value in equation.reads() if value in started]
+        at_ends = [Term(place(end, STEPS, "last" if value.lag > 0 else "first"), Reason(None, LEFT)) for value, end in ends]
+        return replace(whole, terms=(*whole.terms, *at_ends))
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
         n, alone = self.notation, equation.factor is None
-        terms = [(n.term(t.value, shift_of(t), alone and equation.is_summed(t.value)), self.credits(t)) for t in equation.terms]
-        factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
+        terms = [
+            (n.term(t.value, shift_of(t), alone and STEPS in equation.summed_in(t.value)), self.credits(t))
+            for t in equation.terms
+        ]
+        factor = "" if equation.factor is None else n.front(equation.factor, STEPS in equation.summed)
         return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
@@ -143,6 +153,9 @@ class Sheet:
         cell, n = self.derivation.cell, self.notation
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
         return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+
+
+LEFT = "what is read of it behind the recurrence"
 
 
 @dataclass(frozen=True)

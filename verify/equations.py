@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.shapes import rank
-from verify.columns import lying, standing
+from verify.columns import given_once, initial, lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, floats, forward
@@ -33,17 +33,18 @@ class Equations:
         self.evaluate = Evaluator(floats(), sizes)
 
     def outputs(self, data: Data) -> dict[str, Array]:
-        """{state or output: (T, B, ...)}. Parameters may have examples in front, (B, n, m): each example its own."""
+        """{state or output: (T, B, ...)}; what has one value an example stands at the last step, and is read at the first one, as
+        `dressed.AtOneStep` has it. Parameters may have examples in front, (B, n, m): each example its own."""
         cell = self.cell
         known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
-        known |= {v: standing(v, data.state[v.name]) for v in cell.carried}
-        inputs = {v: [*standing(v, data.inputs[v.name])] for v in cell.inputs}
-        steps = forward(cell.equations, self.evaluate, known, inputs, data.steps)
+        known |= given_once(cell, data.inputs) | initial(cell, data.state)
+        inputs = {v: [*standing(v, data.inputs[v.name])] for v in cell.inputs if v.has_steps}
+        steps = forward(cell.equations, self.evaluate, known, inputs, data.steps, dict(cell.starts))
         found: dict[str, Array] = {}
         for v in (*cell.states, *cell.outputs):
             array = found[str(v.name)] = np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype())
-            for t, env in enumerate(steps):
-                array[t] = lying(v, env[v])
+            for t in range(data.steps) if v.has_steps else range(data.steps)[-1:]:
+                array[t] = lying(v, steps[t][v])
         return found
 
     def shape(self, value: Value) -> tuple[int, ...]:

@@ -15,10 +15,22 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong, binds
+from derive.along import (
+    AlongAxis,
+    FirstLargestAlong,
+    LargestAlong,
+    Pick,
+    Place,
+    SoftmaxAlong,
+    Spread,
+    Steps,
+    SumAlong,
+    axes_of,
+    binds,
+)
 from derive.blocks import Repeat, Rows, Stack
-from derive.expressions import values_in
-from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
+from derive.expressions import substitute, values_in
+from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
 
 Array = NDArray[Any]
@@ -175,6 +187,8 @@ class Evaluator:
         return lambda env: inner(env).swapaxes(-1, -2)
 
     def apply(self, node: Apply) -> Run:
+        if isinstance(node.expr, Steps):
+            return self.of_steps(node)
         inner, scalar = self.run(node.expr), self.scalar(node.scalar)
         return lambda env: scalar(inner(env))
 
@@ -282,7 +296,8 @@ class Evaluator:
             found = inner(env)
             if len(found):
                 return np.asarray(found[at])
-            return np.asarray(env[node.args[0].like(lag=-1 if at else 1)])  # no steps: where the recurrence starts
+            start = env.get(node.args[0].like(lag=-1 if at else 1))  # no steps: where the recurrence starts, if it is one
+            return found.sum(axis=0) if start is None else np.asarray(start)
 
         return pick
 
@@ -307,6 +322,8 @@ class Evaluator:
 
         def first(env: Mapping[Value, Array]) -> Array:
             z = inner(env)
+            if not len(z):
+                return z
             at = np.argmax(np.real(z) if self.numbers.dtype is not object else z, axis=0)
             return np.asarray(np.where(np.arange(len(z)).reshape(-1, *[1] * (z.ndim - 1)) == at, one, zero))
 
@@ -318,6 +335,8 @@ class Evaluator:
 
         def softmax(env: Mapping[Value, Array]) -> Array:
             z = inner(env)
+            if not len(z):
+                return z
             e = exp(z if exact else z - z.real.max(axis=0))
             return np.asarray(e / e.sum(axis=0))
 
@@ -325,6 +344,11 @@ class Evaluator:
 
     def steps(self, node: Steps) -> Run:
         return lambda env: np.full((1, 1), self.number(count(env, node.axis)), self.numbers.dtype)
+
+    def of_steps(self, node: Apply) -> Run:
+        """1/T: what the mean over the steps is divided by; over no steps it is 0."""
+        axis = node.expr.axis
+        return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), 1))), self.numbers.dtype)
 
     def diagonal(self, node: Diagonal) -> Run:
         (inner,), eye = self.parts(node), self.eye(node)
@@ -375,6 +399,20 @@ def forward(
     return Sweeps(pairs, evaluate, known, inputs, steps, starts or {}).run()
 
 
+def taken_apart(target: Value, right: sp.MatrixExpr) -> list[tuple[Value, sp.MatrixExpr]]:
+    """An equation with what it reads of all steps together as equations of their own, in front."""
+    inner: dict[sp.MatrixExpr, Value] = {}
+
+    def named(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+        if not isinstance(node, AlongAxis) or isinstance(node, Spread):
+            return None
+        name = f"{target.name}: {len(inner) + 1}"
+        return inner.setdefault(node, Value(name, *node.shape, axes=axes_of(node)))
+
+    rest = right if isinstance(right, AlongAxis) else substitute(right, named)
+    return [*[(value, node) for node, value in inner.items()], (target, rest)]
+
+
 class Sweeps:
     """One run of `forward`."""
 
@@ -398,6 +436,8 @@ class Sweeps:
             {**self.once, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)
         ]
         self.along = {*inputs, *[target for target, _ in pairs if "T" in target.axes]}
+        pairs = [part for target, right in pairs for part in taken_apart(target, right)]
+        self.along |= {target for target, _ in pairs if "T" in target.axes}
         whole = {target: bool(binds(right)) or "T" not in target.axes for target, right in pairs}
         reads = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
         self.at_once = [one for one in reads if whole[one[0]]]

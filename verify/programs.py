@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from derive.along import axes_of
+from derive.along import Steps, axes_of, binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
@@ -33,8 +33,9 @@ def backward(
 
     given: the cotangents that the loss hands to each value, at every step.
     """
-    if any(read.lag < 0 for read, _ in program.carries):
-        return both_ways(program, evaluate, steps, given, record)
+    if not is_walk(program):
+        found = whole(program, evaluate, steps, given, record)
+        return {value: found[value] for value in program.results}
     once: Environment = {value: array for value, array in steps[0].items() if not value.timed}
     for equation in program.at("once"):
         once[equation.target] = right_side(equation, evaluate, once, record, 0)
@@ -65,19 +66,45 @@ def backward(
     }
 
 
-def both_ways(
+def is_walk(program: Program) -> bool:
+    """Whether a backward program is one walk from the last step to the first, each step for itself."""
+    plain = not program.starts and all(read.lag > 0 for read, _ in program.carries)
+    return plain and all(
+        (one.target.has_steps or not one.target.timed) and not any(binds(term.value) for term in one.terms)
+        for one in program.equations
+    )
+
+
+def whole(
     program: Program,
     evaluate: Evaluator,
     steps: Sequence[Environment],
     given: Mapping[Value, Sequence[Array]],
-    record: Record | None,
+    record: Record | None = None,
 ) -> Environment:
-    """The same where recurrences run to the left too: loop by loop, each the way in which it has to run."""
-    known: Environment = {value: array for value, array in steps[0].items() if not value.timed}
-    known |= {value: np.stack([env[value] for env in steps]) for value in steps[0] if value.timed}
-    known |= {value: np.stack([*arrays]) for value, arrays in given.items()}
-    found = run(program.equations, evaluate, known, {}, record)
-    return {value: found[value] for value in program.results}
+    """Every value of a backward program that is no walk: stage by stage, each recurrence the way in which it has to run."""
+    known: Environment = {value: array for value, array in steps[0].items() if not value.has_steps}
+    known |= {value: np.stack([env[value] for env in steps]) for value in steps[0] if value.has_steps}
+    known |= {value: np.stack([*arrays]) if value.has_steps else arrays[-1] for value, arrays in given.items()}
+    return run(program.equations, evaluate, known, {}, record, dict(program.starts))
+
+
+def filled(environments: list[Environment], equations: Sequence[Equation], evaluate: Evaluator) -> list[Environment]:
+    """The environments with the values of a forward program that aren't in them; of all steps together where that is needed."""
+    for equation in equations:
+        target = equation.target
+        if target in environments[0]:
+            continue
+        if not target.has_steps or any(binds(term.value) for term in equation.terms):
+            together = dict(environments[0])
+            together |= {value: np.stack([env[value] for env in environments]) for value in equation.reads() if value.has_steps}
+            found = evaluate(equation.value, together)
+            arrays = [*found] if target.has_steps and found.ndim == 4 else [found] * len(environments)
+        else:
+            arrays = [evaluate(equation.value, env) for env in environments]
+        for env, array in zip(environments, arrays, strict=True):
+            env[target] = array
+    return environments
 
 
 def nothing_behind(program: Program, step: Environment) -> Environment:
@@ -128,16 +155,24 @@ def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Arra
 
 
 def run(
-    equations: Sequence[Equation], evaluate: Evaluator, known: Environment, edges: Environment, record: Record | None = None
+    equations: Sequence[Equation],
+    evaluate: Evaluator,
+    known: Environment,
+    edges: Environment,
+    record: Record | None = None,
+    starts: Mapping[Value, Value] | None = None,
 ) -> Environment:
     """Every value of a program, those of steps as (T, B, n, m), the others (n, m).
 
     known: what is given, under a value that is read at t-1 or t+1 too. edges: value -> (B, n, m), what the step in front of the first
-    (of a loop backwards, behind the last) is read as.
+    (of a loop backwards, behind the last) is read as. starts: what is read of another step -> the value that it starts with.
     """
-    env = dict(known)
-    steps, examples = next(array.shape[:2] for value, array in known.items() if value.timed)
-    for stage in stages(equations):
+    env, edges = dict(known), dict(edges)
+    named = {read.like(lag=0): start for read, start in (starts or {}).items()}
+    steps, examples = next(array.shape[:2] for value, array in known.items() if value.has_steps)
+    env[Steps("T")] = np.array(steps)
+    for stage in stages(equations, starts=tuple((starts or {}).items())):
+        edges |= {value: env[start] for value, start in named.items() if start in env}
         if stage.way in ("once", "steps"):
             for equation in stage.equations:
                 env[equation.target] = at_once(equation, evaluate, env, edges, (steps, examples), record)
@@ -146,7 +181,7 @@ def run(
         series: dict[Value, list[Array]] = {equation.target: [] for equation in stage.equations}
         last: Environment = {}
         for t in order:
-            here = {value: array[t] if value.timed else array for value, array in env.items()}
+            here = {value: array[t] if value.has_steps else array for value, array in env.items()}
             for equation in stage.equations:
                 for read in equation.reads():
                     if read.lag and read not in known:
@@ -192,12 +227,14 @@ def at_once(
             here[read] = shifted(env[read.like(lag=0)], read.lag, edge(read.like(lag=0), edges, evaluate, lead[1]))
     if not equation.accumulate:
         value = right_side(equation, evaluate, here, record, 0)
-        return np.broadcast_to(value, (*lead, *value.shape[-2:])) if equation.target.timed else value
+        along = lead if equation.target.has_steps else lead[1:] if equation.target.timed else ()
+        return np.broadcast_to(value, (*along, *value.shape[-2:])) if along else value
     total = evaluate.constant(0, *equation.target.shape)
     for part in (with_terms(equation, summed=True), with_terms(equation, summed=False)):
         if part.terms:
             value = right_side(part, evaluate, here, record, 0)
-            total = total + (value.sum(axis=(0, 1)) if value.ndim == 4 else value)
+            over = range(value.ndim - 2 - len(equation.target.axes))
+            total = total + (value.sum(axis=tuple(over)) if part.terms != () and over else value)
     return total
 
 

@@ -179,7 +179,8 @@ class Kernel:
 
 def by_way(cell: Cell) -> list[list[Value]]:
     """What a step reads of its neighbours, by the way in which the recurrences run: to the right, then to the left."""
-    ways = [[value for value in cell.carried if value.lag == lag] for lag in (-1, 1)]
+    states = set(cell.states)
+    ways = [[value for value in cell.carried if value.lag == lag and value.like(lag=0) in states] for lag in (-1, 1)]
     return [way for way in ways if way] or [[]]
 
 

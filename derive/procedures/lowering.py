@@ -35,10 +35,11 @@ from derive.language import (
     Times,
     Transposed,
     Value,
+    X,
     Zeros,
     coefficient,
 )
-from derive.procedures.procedure import ALL, NEW, NEW_AXIS, At, Call, Cut, Number, Operand, View
+from derive.procedures.procedure import ALL, NEW, At, Call, Cut, Number, Operand
 from derive.procedures.products import chain, column
 from derive.procedures.scalars import scalar_function
 from derive.procedures.shaping import (
@@ -171,6 +172,8 @@ def multiplied(operands: Sequence[Operand]) -> Operand:
 @lowers(Apply)
 def function_of(node: Apply, lower: Lowering) -> Operand:
     """f(a), one call for each operation of f."""
+    if isinstance(node.expr, Steps):
+        return Number(node.scalar.subs(X, sp.Symbol(node.expr.axis)))
     return scalar_function(node.scalar, lower(node.expr), elementwise)
 
 
@@ -264,20 +267,17 @@ def pick(node: Pick, lower: Lowering) -> Operand:
     if isinstance(inner, Value) and lower.end is not None:
         return lower.end(inner, node.end)
     operand = over_axis(node, lower)
-    at = operand.axes.index(node.axis)
-    position = sp.S.NegativeOne if node.end == "last" else sp.S.Zero
-    return View(operand, (*[ALL] * at, At(position), *[ALL] * (len(operand.axes) + len(operand.dims) - at - 1)))
+    at = -1 if node.end == "last" else 0
+    return Call("end_of", (operand,), operand.axes[1:], operand.dims, (("at", at),))
 
 
 @lowers(Place)
 def place(node: Place, lower: Lowering) -> Operand:
     """Zeros, and the value at an end."""
-    inner, axes = node.args[0], lower.axes(node)
+    inner = node.args[0]
     operand = filled(lower(inner), lower.axes(inner), sizes(inner))
-    one = View(operand, (NEW_AXIS, *[ALL] * (len(operand.axes) + len(operand.dims))))
-    rest = Call("zeros", (), axes, operand.dims, (("more", -1),))
-    parts = (rest, one) if node.end == "last" else (one, rest)
-    return Call("concatenate", parts, axes, operand.dims, (("along", 0),))
+    options = (("at", -1 if node.end == "last" else 0),)
+    return Call("placed", (operand, Number(sp.Symbol(node.axis))), lower.axes(node), operand.dims, options)
 
 
 def along_axis(operation: str) -> Rule:

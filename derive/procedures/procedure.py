@@ -53,6 +53,8 @@ OPERATIONS: dict[str, str] = {
     "largest": "the largest element along the last size", "first_largest": "1 at the first of them, else 0",
     "logsumexp": "log(sum(exp)) along the last size", "softmax": "exp / sum(exp) along the last size",
     "largest_along": "the largest along the place `along` of an axis", "first_largest_along": "1 at the first of them, else 0",
+    "end_of": "the position `at`, 0 or -1, of the first axis; zeros where it has none",
+    "placed": "a at the position `at` of so many, else 0",
     "softmax_along": "exp / sum(exp) along the place `along` of an axis",
     "cumulative": "running sums along the place `along`; with `backwards` from the end",
     # arrangement

@@ -208,9 +208,10 @@ class Textbook:
 
     def at_end(self, value: Value, end: str) -> Operand:
         """A value at an end of its steps: what its recurrence starts with or leaves where there are no steps."""
-        array = self.sequence(value)
-        position = sp.Integer(array.front) if end == "first" else sp.Integer(-1 - array.behind)
-        return View(array, (At(position), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
+        array, is_first = self.sequence(value), end == "first"
+        if (array.behind if is_first else array.front) and not (array.front if is_first else array.behind):
+            return self.end(array, is_first)
+        return Call("end_of", (self.over_steps(value),), array.axes[1:], array.dims, (("at", 0 if is_first else -1),))
 
     @staticmethod
     def end(array: Array, first: bool) -> View:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from derive.language import Value
 from derive.passes import run
 from derive.passes.apart import apart
+from derive.passes.bound import bound
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
@@ -65,4 +66,4 @@ def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:
     found = second_order(tidy, kernel.tape) if isinstance(kernel, FastKernel) else None
     if isinstance(kernel, FastKernel) and found is not None:
         return SecondOrder(kernel).procedures(found)
-    return [kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward))]
+    return [kernel.hvp(tidy.forward, run([apart, bound], tidy.second, tidy.forward))]

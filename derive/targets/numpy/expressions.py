@@ -27,7 +27,7 @@ from derive.procedures.procedure import (
     Position,
     View,
 )
-from derive.shapes import OF_A_CALL
+from derive.shapes import OF_A_CALL, STEPS
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -119,6 +119,11 @@ class Printer:
 
     def power(self, value: sp.Pow) -> Piece:
         base, exponent = value.args
+        if base == sp.Symbol(STEPS):  # the mean over no steps is 0
+            size: Piece = Word(f"max({self.axis(STEPS)}, 1)")
+            return Infix(
+                Word("1"), (("/", size if exponent == -1 else Infix(size, (("**", Word(str(-exponent))),), POWER)),), PRODUCT
+            )
         if exponent == -1:
             return Infix(Word("1"), (("/", within(self.number(base), POWER)),), PRODUCT)
         text = flat(within(self.number(exponent), POWER))
@@ -301,6 +306,11 @@ def along_last(printer: Printer, call: Call) -> Piece:
 @prints("largest_along", "first_largest_along", "softmax_along")
 def along_an_axis(printer: Printer, call: Call) -> Piece:
     return printer.function(call.operation, printer(call.arguments[0]), Word(str(call.option("along"))))
+
+
+@prints("end_of", "placed")
+def at_an_end(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments), Word(str(call.option("at"))))
 
 
 @prints("cumulative")

@@ -41,6 +41,19 @@ def first_largest(z):
     """1 at the first of the largest elements along the last axis, else 0."""
     return (np.arange(z.shape[-1]) == z.real.argmax(axis=-1, keepdims=True)).astype(z.dtype)
 ''',
+    "end_of": '''
+def end_of(a, at):
+    """What stands at the first step or at the last one; zeros where there are no steps."""
+    return a[at] if len(a) else np.zeros(a.shape[1:], a.dtype)
+''',
+    "placed": '''
+def placed(a, steps, at):
+    """An array at the first step or at the last one, zeros elsewhere."""
+    found = np.zeros((steps, *a.shape), a.dtype)
+    if steps:
+        found[at] = a
+    return found
+''',
     "softmax_along": '''
 def softmax_along(z, axis):
     """exp(z) / sum(exp(z)) along an axis, element by element, in a form that can't overflow."""
@@ -49,13 +62,17 @@ def softmax_along(z, axis):
 ''',
     "largest_along": '''
 def largest_along(z, axis):
-    """The largest along an axis, by the real part, element by element."""
+    """The largest along an axis, by the real part, element by element; 0 where there is none."""
+    if not z.shape[axis]:
+        return z.sum(axis=axis)
     return np.take_along_axis(z, np.expand_dims(z.real.argmax(axis=axis), axis), axis).squeeze(axis)
 ''',
     "first_largest_along": '''
 def first_largest_along(z, axis):
     """1 at the first of the largest along an axis, else 0, element by element."""
     first = np.zeros(z.shape, z.dtype)
+    if not z.shape[axis]:
+        return first
     np.put_along_axis(first, np.expand_dims(z.real.argmax(axis=axis), axis), 1, axis)
     return first
 ''',

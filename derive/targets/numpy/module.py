@@ -42,7 +42,7 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    both = [LEFTWARD] if cell.leftward else []
+    both = [*([LEFTWARD] if cell.leftward else []), *([ONCE] if cell.once or cell.starts else [])]
     paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *both, *([MEMORY] if buffered else [])]
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
@@ -55,6 +55,10 @@ READING = (
 LEFTWARD = (
     "A recurrence that runs from the last step to the first has its initial state behind the last step, at the end of its `..._all`, and "
     "its `carry_h` comes from the step before."
+)
+ONCE = (
+    "What doesn't differ from step to step has no `..._all`: (B, n), one value an example. A recurrence whose start is computed holds that "
+    "in front of its first step."
 )
 MEMORY = (
     "In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at each step, are made once, "
@@ -127,7 +131,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
 
 
 def tables(cell: Cell) -> list[str]:
-    """PARAMETERS, INPUTS, STATES, OUTPUTS."""
+    """PARAMETERS, INPUTS, STATES, OUTPUTS, and AXES where something has one value an example."""
     found: list[str] = []
     for table in ("parameters", "inputs", "states", "outputs"):
         values: tuple[Value, ...] = getattr(cell, table)
@@ -137,7 +141,8 @@ def tables(cell: Cell) -> list[str]:
             found += [f"{table.upper()} = {{", *rows, "}"]
         else:
             found += lines(mapping(entries), "", f"{table.upper()} = ")
-    return found
+    once = [(str(value.name), Word("None")) for value in cell.once]
+    return found + (lines(mapping(once), "", "AXES = ") if once else [])
 
 
 def values_of(cell: Cell) -> list[Value]:
@@ -150,13 +155,14 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
     sizes = [size for value in values_of(cell) for size in value.shape if size != 1]
     compound = {dim(size): size for size in sizes if isinstance(size, sp.Add | sp.Mul)}
     fixed = sorted({f'"{size}": {size}' for size in sizes if size.is_Integer})
+    refusals = runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS
     base = (
         runtime.RESULTS,
         runtime.KEPT if buffered else runtime.UNUSED,
-        runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS,
+        runtime.with_axes(refusals) if cell.once else refusals,
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
-    segments = runtime.AGAIN if cell.leftward else segments
+    segments = segments if cell.is_chain else runtime.AGAIN
     end = ["", "", "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))"]
     end += (
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []

@@ -197,6 +197,21 @@ def _filled(where, what, given, table, axes, sizes, dtype):
 '''
 """The refusals of every kernel."""
 
+AXES = '''
+
+def _axes(name):
+    """The axes of an input, state or output in front of its dimensions: steps and examples, or examples alone."""
+    return ("B",) if AXES.get(name, "T") is None else ("T", "B")
+'''
+"""Of kernels with values of an example."""
+
+
+def with_axes(refusals: str) -> str:
+    """The refusals of a kernel some of whose inputs and outputs have no steps."""
+    found = refusals.replace('("T", "B", *dims)', "(*_axes(name), *dims)")
+    return AXES + found.replace("(*axes, *dims)", "(*(_axes(name) if axes is None else axes), *dims)")
+
+
 SOLVING = "    _solve(where, tables, sizes, dtype)\n"
 """The line of `_sizes` that only concatenated dimensions need."""
 
