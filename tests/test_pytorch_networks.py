@@ -10,6 +10,7 @@ import pytest
 
 from tests import bounds
 from tests.kernels import kernel_of
+from tests.profiles import thorough
 from tests.test_pytorch import EQUATIONS, SIZES, STATES, leaves
 
 torch = pytest.importorskip("torch")
@@ -169,20 +170,20 @@ def one_torch_thread():
     "words",
     [
         "lstm --layers 2",
-        "lstm --layers 3",
-        "rnn --layers 2",
+        thorough("lstm --layers 3"),
+        thorough("rnn --layers 2"),
         "rnn --activation relu --layers 3",
         f"{TORCH_GRU} --layers 2",
-        "lstm --bidirectional",
+        thorough("lstm --bidirectional"),
         "lstm --layers 2 --bidirectional",
-        f"{TORCH_GRU} --layers 2 --bidirectional",
-        "rnn --layers 3 --bidirectional",
-        "lstm --masked",
-        "lstm --layers 2 --masked",
-        f"{TORCH_GRU} --layers 2 --masked",
+        thorough(f"{TORCH_GRU} --layers 2 --bidirectional"),
+        thorough("rnn --layers 3 --bidirectional"),
+        thorough("lstm --masked"),
+        thorough("lstm --layers 2 --masked"),
+        thorough(f"{TORCH_GRU} --layers 2 --masked"),
         "lstm --layers 2 --bidirectional --masked",
         f"{TORCH_GRU} --bidirectional --masked",
-        "rnn --layers 2 --bidirectional --masked",
+        thorough("rnn --layers 2 --bidirectional --masked"),
     ],
 )
 def test_a_network_agrees_with_torch_nn(words):
@@ -193,9 +194,9 @@ def test_a_network_agrees_with_torch_nn(words):
     "words",
     [
         "lstm --peephole --layers 2",
-        "lstm --peephole diagonal --no-bias --layers 3",
+        thorough("lstm --peephole diagonal --no-bias --layers 3"),
         "gru --layers 2",
-        "lstm --peephole --masked",
+        thorough("lstm --peephole --masked"),
         "lstm --peephole --layers 2 --bidirectional --masked",
     ],
 )

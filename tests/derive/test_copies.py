@@ -316,7 +316,9 @@ REFUSED = {
     "two inputs that it may be": (Network(layers=2), TWO_INPUTS, ("h", "x, z", "--input NAME")),
     "no such input": (Network(layers=2, input="q"), TWO_INPUTS, ("--input q", "x (", "z (")),
     "an input of another kind": (
-        Network(layers=2, input="e"), "<!-- derive: e = number -->\n$$h_t = e_t \\tanh(W x_t + U h_{t-1})$$\n", ("e doesn't have the shape of h", "got e ()"),
+        Network(layers=2, input="e"),
+        "<!-- derive: e = number -->\n$$h_t = e_t \\tanh(W x_t + U h_{t-1})$$\n",
+        ("e doesn't have the shape of h", "got e ()"),
     ),
     "two states that it may be": (Network(layers=2), TWO_STATES, ("h, s", "--output NAME")),
     "no state": (Network(layers=2), "$$y_t = \\tanh(W x_t)$$", ("expected one state", "--output NAME: y")),
