@@ -119,7 +119,7 @@ class Network:
         usual = usually_given(cell)
         if len(usual) != 1:
             names = ", ".join(value.name for value in usual)
-            got = f"any of {names}, none of which another is made of" if usual else "none"
+            got = f"{len(usual)}: {names}" if usual else "none"
             raise NetworkError(
                 f"{cell.name}: {self.option}: expected one state that a layer gives on, got {got}. Choose with --output NAME: {known}."
             )
@@ -166,6 +166,11 @@ def check_cell(cell: Cell) -> None:
             f"{cell.name}: expected the equations of one step to make a network of, got {odd}, which has a start, a sum or an axis of its "
             "own. Write layers, directions and masks on the page."
         )
+
+
+def with_suffix(value: Value, suffix: str) -> str:
+    """A name with something behind it, without the `_` that keeps a name from being a word of Python: `lambda_` gives `lambda_1`."""
+    return f"{value.name.rstrip('_')}{suffix}"
 
 
 # ---- what a layer reads and gives
@@ -225,14 +230,14 @@ def masked(cell: Cell) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
         )
     taken = {value.name for value in (*cell.targets, *cell.reads)}
     mask = next((sequence(name) for name in MASKS if name not in taken), None)
-    behind = next((word for word in OWN if not any(f"{state.name}_{word}" in taken for state in cell.states)), None)
+    behind = next((word for word in OWN if not any(with_suffix(state, f"_{word}") in taken for state in cell.states)), None)
     if mask is None or behind is None:
-        wanted = " and ".join(MASKS) if mask is None else ", ".join(f"{cell.states[0].name}_{word}" for word in OWN)
+        wanted = " and ".join(MASKS) if mask is None else ", ".join(with_suffix(cell.states[0], f"_{word}") for word in OWN)
         raise NetworkError(
             f"{cell.name}: --masked: no name is left: expected one of {wanted}, got a cell that has them all. Rename one."
         )
     step = needed(cell.equations, cell.states, at_this_step=True)
-    own = {state: state.like(name=f"{state.name}_{behind}") for state in cell.states}
+    own = {state: state.like(name=with_suffix(state, f"_{behind}")) for state in cell.states}
     before = {value.like(lag=0): value for value in cell.carried}
     equations: list[tuple[Value, sp.MatrixExpr]] = []
     for target, right in cell.equations:
@@ -294,7 +299,9 @@ class Copies:
         right, from_left = self.copy(equations, f"_right{number}", below)
         left, from_right = self.copy(equations, f"_left{number}", below, leftward=True)
         both = stack(from_left, from_right)
-        gives = self.given.like(name=self.given.name + ("" if top else number), rows=both.shape[0], cols=both.shape[1])
+        gives = self.given.like(
+            name=self.given.name if top else with_suffix(self.given, number), rows=both.shape[0], cols=both.shape[1]
+        )
         return [*right, *left, (gives, both)], gives
 
     def copy(
@@ -308,7 +315,7 @@ class Copies:
             if value not in self.shared:
                 rows, cols = (size.xreplace(sizes) for size in value.shape)
                 lag = -value.lag if leftward else value.lag
-                own = value.like(name=value.name + behind, rows=rows, cols=cols, lag=lag)
+                own = value.like(name=with_suffix(value, behind), rows=rows, cols=cols, lag=lag)
                 new[value] = below if value == self.read else own
         copied = [(target.xreplace(new), right.xreplace(new)) for target, right in equations]
         return copied, new[self.given]
@@ -318,10 +325,10 @@ class Copies:
         sizes = sizes_of(self.read, below.shape) if self.read is not None and below is not None else {}
         assert sizes is not None
         for value in self.shared:
-            both = {symbol for size in value.shape for symbol in size.free_symbols} & set(sizes)
+            both = sorted({str(symbol) for size in value.shape for symbol in size.free_symbols & set(sizes)})
             if both:
                 raise NetworkError(
-                    f"{self.cell.name}: {self.network.option}: {value.name} has a size, {both.pop()}, that is another one in the layers "
+                    f"{self.cell.name}: {self.network.option}: {value.name} has a size, {both[0]}, that is another one in the layers "
                     f"above: expected an input of a size of its own, got {shape_text(value)}. Write the network as a page."
                 )
         return sizes

@@ -102,6 +102,21 @@ def test_an_input_as_large_as_the_state_makes_the_upper_layers_as_large_as_both_
     assert compare_text(compile_cell(cell), cell).passed
 
 
+def test_a_letter_that_is_a_word_of_python_is_printed_as_itself_in_each_copy() -> None:
+    cell = Network(layers=2).of(cell_of("$$h_t = \\tanh(W x_t + \\lambda h_{t-1})$$\n<!-- derive: lambda = number -->"))
+    assert printed(cell) == ["h_1ₜ = tanh(W_1 xₜ + λ_1 h_1ₜ₋₁)", "h_2ₜ = tanh(W_2 h_1ₜ + λ_2 h_2ₜ₋₁)"]
+
+
+def test_sizes_within_formulas_follow_the_layer() -> None:
+    """A mean over the input divides by the size that it has in its layer; so do a stack of it and a matrix of ones."""
+    cell = Network(layers=2, bidirectional=True).of(
+        cell_of("$$a_t = x_t - \\operatorname{mean}(x_t)$$ $$h_t = \\tanh(W [h_{t-1}, a_t]) + \\operatorname{mean}(x_t^2)$$")
+    )
+    assert shapes(cell.parameters)["W_left_2"] == "Hx3*H"
+    report = compare_text(compile_cell(cell), cell)
+    assert report.passed, report.verdict()
+
+
 READOUT = """
 $$h_t = \\tanh(W x_t + U h_{t-1})$$
 $$y_t = \\text{softmax}(V h_t + c)$$
@@ -320,7 +335,7 @@ REFUSED = {
         "<!-- derive: e = number -->\n$$h_t = e_t \\tanh(W x_t + U h_{t-1})$$\n",
         ("e doesn't have the shape of h", "got e ()"),
     ),
-    "two states that it may be": (Network(layers=2), TWO_STATES, ("h, s", "--output NAME")),
+    "two states that it may be": (Network(layers=2), TWO_STATES, ("got 2: h, s", "--output NAME")),
     "no state": (Network(layers=2), "$$y_t = \\tanh(W x_t)$$", ("expected one state", "--output NAME: y")),
     "no such output": (Network(layers=2, output="q"), READOUT, ("--output q", "h, y", "Choose another")),
     "an input as what a layer gives": (Network(layers=2, output="x"), READOUT, ("--output x", "h, y")),
