@@ -1,7 +1,7 @@
 """The way from equations to a kernel, in order. Each stage is a function with one thing in and one thing out.
 
 equations -> Cell             `derive.cell`            roles and shapes, checked
-Cell -> Program               `derive.cell.flatten`    forward, one operation per name
+Cell -> Program               `derive.flatten`         forward, one operation per name
 Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
 Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
 Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: products stacked, coefficients hoisted out of the loop

@@ -81,6 +81,18 @@ class Equation:
         return bool(self.summed)
 
     @cached_property
+    def apart(self) -> tuple[Equation, Equation]:
+        """A total with the terms alone that are summed over the steps, and with the others; all are where its factor is."""
+        if self.factor is not None and axes_of(self.factor):
+            return self, replace(self, terms=())
+        summed = [self.is_summed(term.value) for term in self.terms]
+        chosen = [
+            tuple(term for term, is_one in zip(self.terms, summed, strict=True) if is_one is wanted) for wanted in (True, False)
+        ]
+        summed_part, rest = [self if len(terms) == len(self.terms) else replace(self, terms=terms) for terms in chosen]
+        return summed_part, rest
+
+    @cached_property
     def value(self) -> sp.MatrixExpr:
         """The right side as one expression; zeros where there is no term."""
         if not self.terms:

@@ -11,6 +11,7 @@ from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
 from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import (
     Apply,
     Diagonal,
@@ -37,7 +38,7 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Soft
 from derive.shapes import is_number
 
 LEGAL = (
-    Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
+    Value, Plus, Times, Hadamard, Transposed, Apply, Maximum, Minimum, AtLeast, Above, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
     Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
     SumAlong, Spread, Pick, Place, LargestAlong, FirstLargestAlong, SoftmaxAlong, Steps,
 )  # fmt: skip

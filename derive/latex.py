@@ -10,7 +10,8 @@ import sympy as sp
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
 from derive.language import Apply
 from derive.letters import GREEK, MARKS, Part, decimal, dim
-from derive.notation import SUM, Notation
+from derive.notation import Notation
+from derive.scalar_notation import SUM
 
 
 class LaTeX(Notation):
@@ -67,6 +68,12 @@ class LaTeX(Notation):
     def parentheses(self, text: str) -> str:
         return rf"\left({text}\right)"
 
+    def compared(self, word: str) -> str:
+        return {"max": r"\max", "min": r"\min", "≥": r"\ge", ">": ">"}[word]
+
+    def holds(self, text: str) -> str:
+        return rf"\left[{text}\right]"
+
     def stacked(self, parts: list[str]) -> str:
         return r"\begin{bmatrix} " + r" \\ ".join(parts) + r" \end{bmatrix}"
 
@@ -94,3 +101,25 @@ class LaTeX(Notation):
         if exponent:
             return rf"{mantissa} \cdot 10^{{{int(exponent)}}}".removeprefix(r"1 \cdot ")
         return mantissa or str(sp.latex(number))
+
+
+# ---- the rules of the table
+
+RULES_IN_LATEX = {
+    "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
+    "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
+    "ᵀ": r"^\top", "−": "-", "≥": r"\ge", " max(": r" \max(", " min(": r" \min(", "softmax": r"\operatorname{softmax}",
+}  # fmt: skip
+WORDS = (
+    *("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere"),
+    "[ ] being 1 where that holds, else 0",
+)
+
+
+def latex_rule(rule: str) -> str:
+    """A rule of the table in LaTeX."""
+    for word in WORDS:
+        rule = rule.replace(f" {word}", rf" \text{{ {word} }}")
+    for plain, command in RULES_IN_LATEX.items():
+        rule = rule.replace(plain, command + " " if command[-1].isalpha() else command)
+    return rule

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import ClassVar
 
 import sympy as sp
 
 from derive.along import AlongAxis, FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Pairwise
 from derive.equation import Equation
 from derive.expressions import with_diagonal
-from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
     Diagonal,
@@ -22,18 +21,16 @@ from derive.language import (
     Times,
     Transposed,
     Value,
-    X,
     Zeros,
     coefficient,
     hadamard,
 )
-from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, decimal, dim, split_name, width
+from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, dim, split_name, width
 from derive.reductions import OverElements, Total
+from derive.scalar_notation import ATOM, FACTOR, PRODUCT, SUM, Scalars
 from derive.shapes import STEPS
 
 AT_STEPS = {LargestAlong: "max", FirstLargestAlong: "first max", SoftmaxAlong: "softmax"}
-SUM, PRODUCT, FACTOR, ATOM = range(4)
-"""How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
 
 
 def divisor(product: Hadamard) -> Apply | None:
@@ -42,14 +39,10 @@ def divisor(product: Hadamard) -> Apply | None:
     return next((part for part in reversed(powers) if part.scalar.exp in (-1, -sp.S.Half)), None)
 
 
-class Notation:
+class Notation(Scalars):
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one, each_step, elements, vector_of_ones = " ∘ ", "−", "\u0307", "1", "Σₜ", "Σ", "1"
-    functions: ClassVar = {
-        sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
-        sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
-    }  # fmt: skip
+    dot, one, each_step, elements, vector_of_ones = "\u0307", "1", "Σₜ", "Σ", "1"
 
     def __init__(
         self,
@@ -210,6 +203,11 @@ class Notation:
                 return node.axis
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
+            case AtLeast() | Above():
+                return self.holds(f" {self.compared(node.word)} ".join(self.formula(part, shift) for part in node.args))
+            case Pairwise():
+                both = ", ".join(self.formula(part, shift) for part in node.args)
+                return f"{self.compared(node.word)}{self.parentheses(both)}"
             case Diagonal():
                 return f"{self.function('diag')}{self.parentheses(self.formula(node.args[0], shift))}"
             case Stack():
@@ -280,14 +278,13 @@ class Notation:
         is_derivative = isinstance(node, Value) and node.marks[:1] not in ((), ("tangent",))
         return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
 
-    def plus(self, terms: list[str]) -> str:
-        text = terms[0]
-        for term in terms[1:]:
-            text += f" {self.minus} {term.removeprefix(self.minus)}" if term.startswith(self.minus) else f" + {term}"
-        return text
+    def compared(self, word: str) -> str:
+        """max, min, ≥ or >."""
+        return word
 
-    def parentheses(self, text: str) -> str:
-        return f"({text})"
+    def holds(self, text: str) -> str:
+        """1 where that holds, else 0."""
+        return f"[{text}]"
 
     def transposed(self, text: str) -> str:
         return f"{text}ᵀ"
@@ -302,101 +299,6 @@ class Notation:
         """Ones as a factor of a matrix product: a column, a row, or the product of the two."""
         rows, cols = (size != 1 for size in node.shape)
         return " ".join([self.vector_of_ones] * rows + [self.transposed(self.vector_of_ones)] * cols)
-
-    def function(self, name: str) -> str:
-        return name
-
-    # ---- scalar functions of one vector
-
-    def scalar(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
-        """A scalar expression in `X` of a vector that is already text."""
-        text, binds = operand
-        match scalar:
-            case sp.Symbol():
-                return text, binds
-            case sp.Number() | sp.NumberSymbol():
-                return self.number(scalar), ATOM
-            case sp.Add():
-                terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
-                return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
-            case sp.Mul():
-                number, rest = scalar.as_independent(X)
-                if rest == 1:
-                    return self.number(number), ATOM
-                if number != 1:
-                    inner, own = self.scalar(rest, operand)
-                    inner = inner if own >= PRODUCT else self.parentheses(inner)
-                    return self.scaled(number, inner)
-                parts = [
-                    self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p != X, sp.default_sort_key(p)))
-                ]
-                return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
-            case sp.Pow():
-                return self.power(scalar, operand)
-            case sp.Function():
-                name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
-                return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM
-        raise TypeError(f"notation: no text for {type(scalar).__name__} in {scalar}")
-
-    def scaled(self, number: sp.Expr, text: str) -> tuple[str, int]:
-        """A number in front of a product, its sign first."""
-        size = self.number(abs(number))
-        size = "" if size == "1" else f"{self.parentheses(size) if isinstance(abs(number), sp.Add) else size} "
-        return (f"{self.minus}{size}{text}", SUM) if number < 0 else (f"{size}{text}", PRODUCT)
-
-    def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
-        base, exponent = scalar.args
-        inner, own = self.scalar(base, operand)
-        if not base.has(X):
-            return self.number(scalar), ATOM
-        if exponent == -1:
-            return self.reciprocal(inner, own), PRODUCT
-        if exponent == sp.Rational(1, 2):
-            return self.root(inner), ATOM
-        if exponent == -sp.Rational(1, 2):
-            return self.reciprocal(self.root(inner), ATOM), PRODUCT
-        return self.raised(inner if own == ATOM else self.parentheses(inner), exponent), FACTOR
-
-    def reciprocal(self, text: str, binds: int) -> str:
-        return f"1/{text if binds == ATOM else self.parentheses(text)}"
-
-    def root(self, text: str) -> str:
-        return f"√{self.parentheses(text)}"
-
-    def raised(self, text: str, exponent: sp.Expr) -> str:
-        if exponent.is_Integer:
-            return text + str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
-        return f"{text}^({exponent})"
-
-    def number(self, number: sp.Expr) -> str:
-        if isinstance(number, sp.Rational) and number.q > 1:
-            return decimal(number) or f"({number.p}/{number.q})"
-        if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
-            return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
-        if number.free_symbols and (text := self.over_dimensions(number)):
-            return text
-        if isinstance(number, sp.Mul):
-            return " ".join(f"({self.number(one)})" if isinstance(one, sp.Add) else self.number(one) for one in number.args)
-        return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
-
-    def over_dimensions(self, number: sp.Expr) -> str:
-        """0.5/K, 1/(3 K): a number that is divided by sizes; empty where it isn't."""
-        size, rest = number.as_coeff_Mul()
-        above, below = sp.fraction(rest)
-        if below == 1:
-            return ""
-        if not decimal(size):
-            size, below = sp.Integer(size.p), size.q * below
-        text = self.number(below)
-        return f"{self.number(size * above)}/{text if below.is_Atom or below.is_Pow else self.parentheses(text)}"
-
-    @staticmethod
-    def radicand(number: sp.Expr) -> str | None:
-        """2/π for √2/√π, the rational in front left aside; None where the rest isn't made of square roots."""
-        roots = sp.Mul.make_args(number.as_coeff_Mul()[1])
-        if any(not isinstance(root, sp.Pow) or abs(root.exp) != sp.Rational(1, 2) for root in roots):
-            return None
-        return str(sp.Mul(*[root**2 for root in roots])).replace("pi", "π")
 
     # ---- equations
 

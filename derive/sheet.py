@@ -13,7 +13,7 @@ from derive.along import place
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
-from derive.latex import LaTeX
+from derive.latex import LaTeX, latex_rule
 from derive.notation import Notation, dim, width
 from derive.program import Program
 from derive.shapes import STEPS
@@ -282,23 +282,6 @@ def latex_reason(credits: tuple[Credit, ...]) -> str:
         return rf" && \text{{{', '.join(credit.rule for credit in credits)}}}"
     said = [(f"{one.source}: " if one.source else "") + latex_rule(one.rule) for one in by_source(credits)]
     return r" && \text{from } " + r",\ ".join(said)
-
-
-RULES_IN_LATEX = {
-    "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
-    "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
-    "ᵀ": r"^\top", "−": "-", "softmax": r"\operatorname{softmax}",
-}  # fmt: skip
-WORDS = ("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere")
-
-
-def latex_rule(rule: str) -> str:
-    """A rule of the table in LaTeX."""
-    for word in WORDS:
-        rule = rule.replace(f" {word}", rf" \text{{ {word} }}")
-    for plain, command in RULES_IN_LATEX.items():
-        rule = rule.replace(plain, command + " " if command[-1].isalpha() else command)
-    return rule
 
 
 def align(rows: list[str]) -> str:

@@ -117,10 +117,15 @@ def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
         name, value = word.partition("=")[0].strip(), word.partition("=")[2].strip()
         if not name or not value:
             raise DeriveError(f"derive: --{option} {word}: expected NAME=WHAT, got `{word}`. Write it as in --{option} f=tanh.")
-        if said.setdefault(name, value) != value:
-            both = f"`{name}` as `{said[name]}` and as `{value}`"
-            raise DeriveError(f"derive: --{option} says two things of one name: expected one, got {both}. Leave one out.")
+        put(option, said, name, value)
     return said
+
+
+def put(option: str, said: dict[str, str], name: str, value: str) -> None:
+    """Take one NAME=WHAT into a mapping. Raises DeriveError where it says something else of the name already."""
+    if said.setdefault(name, value) != value:
+        both = f"`{name}` as `{said[name]}` and as `{value}`"
+        raise DeriveError(f"derive: --{option} says two things of one name: expected one, got {both}. Leave one out.")
 
 
 def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], list[DeriveError]]:
@@ -131,9 +136,8 @@ def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], 
     from derive.pages import read
 
     let, dims = pairs("let", options.let), pairs("dim", options.dim)
-    dims |= {
-        name.split(maxsplit=1)[1]: let.pop(name) for name in [*let] if name.split()[:1] == ["dim"] and len(name.split()) == 2
-    }
+    for name in [one for one in let if one.split()[:1] == ["dim"] and len(one.split()) > 1]:
+        put("let or --dim", dims, name.split(maxsplit=1)[1], let.pop(name))
     page = read(path, dims=dims, let=let)
     chosen = [page.cell(options.page_cell)] if options.page_cell else list(page.cells)
     said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]

@@ -60,15 +60,17 @@ class BatchFirst:
         for name in ("jvp", "hvp", "step_jacobian"):
             if hasattr(module, name):
                 setattr(self, name, getattr(self, f"turned_{name}"))
+        if hasattr(module, "Workspace"):
+            self.Workspace = module.Workspace
 
-    def forward(self, parameters: Any, inputs: Any, state: Any = None) -> Any:
+    def forward(self, parameters: Any, inputs: Any, state: Any = None, **options: Any) -> Any:
         with passed(inputs) as given:
-            result = self.module.forward(parameters, given, state)
+            result = self.module.forward(parameters, given, state, **options)
         return (turned(result[0]), *result[1:]) if isinstance(result, tuple) and result else result
 
-    def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
+    def backward(self, parameters: Any, tape: Any, cotangents: Any, **options: Any) -> Any:
         with passed(cotangents) as given:
-            return turned_gradients(self.module.backward(parameters, tape, given))
+            return turned_gradients(self.module.backward(parameters, tape, given, **options))
 
     def turned_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
         with passed(inputs) as given, passed(moved_inputs) as tangents:

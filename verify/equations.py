@@ -16,7 +16,8 @@ from derive.shapes import rank
 from verify.columns import given_once, initial, lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
-from verify.interpreter import Environment, Evaluator, floats, forward
+from verify.interpreter import Environment, Evaluator, floats
+from verify.sweeps import forward
 
 if TYPE_CHECKING:
     from derive.cell import Cell

@@ -204,6 +204,8 @@ class Guarded:
         for name in FUNCTIONS:
             if callable(getattr(module, name, None)):
                 setattr(self, name, guarded(getattr(module, name)))
+        if callable(getattr(module, "Workspace", None)):
+            self.Workspace = module.Workspace
 
 
 class Kernel:

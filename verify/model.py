@@ -26,6 +26,7 @@ from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator, Numbers
 from verify.kernel import Kernel
 from verify.relations import Relation
+from verify.sweeps import forward
 
 Array = NDArray[Any]
 
@@ -91,7 +92,7 @@ class Model:
         env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
         env |= initial(self.cell, data.state, cast) | given_once(self.cell, data.inputs, cast)
         inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs if v.has_steps}
-        return interpreter.forward(pairs, evaluate, env, inputs, data.steps, dict(self.cell.starts))
+        return forward(pairs, evaluate, env, inputs, data.steps, dict(self.cell.starts))
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
         """The environments at some sizes."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from derive.along import Steps, axes_of, binds
+from derive.along import Steps, binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
@@ -116,7 +115,7 @@ def add_step(
     totals: Environment, equation: Equation, evaluate: Evaluator, env: Environment, record: Record | None, t: int
 ) -> None:
     """Add what a step gives to a total, summed over the examples; the terms that are the same at every step are left to `finish`."""
-    value = right_side(with_terms(equation, summed=True), evaluate, env, record, t)
+    value = right_side(equation.apart[0], evaluate, env, record, t)
     value = value.sum(axis=0) if value.ndim == 3 else value
     totals[equation.target] = totals[equation.target] + value if equation.target in totals else value
 
@@ -125,19 +124,11 @@ def finish(final: Environment, equation: Equation, evaluate: Evaluator, record: 
     """What is made of totals, and the terms of a total that are the same at every step."""
     if equation.target.timed or (equation.target in final and not equation.accumulate):
         return
-    rest = with_terms(equation, summed=False)
+    _, rest = equation.apart
     if not equation.accumulate:
         final[equation.target] = right_side(equation, evaluate, final, record, 0)
     elif rest.terms:
         final[equation.target] = final[equation.target] + right_side(rest, evaluate, final, record, 0)
-
-
-def with_terms(equation: Equation, summed: bool) -> Equation:
-    """A total with the terms alone that are summed over the steps, or with the others; all are where its factor is."""
-    if equation.factor is not None and axes_of(equation.factor):
-        return equation if summed else replace(equation, terms=())
-    terms = tuple(term for term in equation.terms if equation.is_summed(term.value) == summed)
-    return equation if len(terms) == len(equation.terms) else replace(equation, terms=terms)
 
 
 def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
@@ -230,7 +221,7 @@ def at_once(
         along = lead if equation.target.has_steps else lead[1:] if equation.target.timed else ()
         return np.broadcast_to(value, (*along, *value.shape[-2:])) if along else value
     total = evaluate.constant(0, *equation.target.shape)
-    for part in (with_terms(equation, summed=True), with_terms(equation, summed=False)):
+    for part in equation.apart:
         if part.terms:
             value = right_side(part, evaluate, here, record, 0)
             over = range(value.ndim - 2 - len(equation.target.axes))

@@ -25,6 +25,7 @@ from derive.along import (
     axes_of,
 )
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, Pairwise
 from derive.language import (
     Apply,
     Diagonal,
@@ -175,6 +176,21 @@ def function_of(node: Apply, lower: Lowering) -> Operand:
     if isinstance(node.expr, Steps):
         return Number(node.scalar.subs(X, sp.Symbol(node.expr.axis)))
     return scalar_function(node.scalar, lower(node.expr), elementwise)
+
+
+def of_two(operation: str) -> Rule:
+    """A node that is one elementwise call of two operands."""
+
+    def rule(node: Pairwise, lower: Lowering) -> Operand:
+        return elementwise(operation, *map(lower, node.args))
+
+    return rule
+
+
+LOWERING[Maximum] = of_two("maximum")
+LOWERING[Minimum] = of_two("minimum")
+LOWERING[AtLeast] = of_two("at_least")
+LOWERING[Above] = of_two("above")
 
 
 # ---- products

@@ -9,6 +9,7 @@ from functools import cache
 import sympy as sp
 
 from derive.blocks import Rows, Stack
+from derive.comparisons import Pairwise
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Value, coefficient
@@ -137,7 +138,7 @@ def operands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
         return [rest] if number != 1 else []
     if isinstance(rest, Apply):
         return [rest.expr] if simple(rest) else []
-    if isinstance(rest, (Plus, Hadamard)) and number == 1:
+    if isinstance(rest, (Plus, Hadamard, Pairwise)) and number == 1:
         return [part for part in rest.args if isinstance(part, (Value, Rows))]
     return []
 

@@ -43,6 +43,8 @@ OPERATIONS: dict[str, str] = {
     # elementwise
     "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "negative": "-a", "power": "a ** number",
     "function": "an elementwise function by its SymPy class: `function`",
+    "maximum": "a where a >= b, else b", "minimum": "a where a <= b, else b",
+    "at_least": "1 where a >= b, else 0", "above": "1 where a > b, else 0",
     # products over the last dimensions; a vector (k,) on the left is a row, on the right a column
     "matmul": "a @ b, of matrices and vectors, broadcast over the axes",
     "dot": "a @ b of two arrays with two places each, in one piece of memory",
@@ -66,6 +68,9 @@ OPERATIONS: dict[str, str] = {
     "full": "one number everywhere", "eye": "the identity", "array": "a number as an array without axes",
 }  # fmt: skip
 """Every operation that a call may name, and what it is. A target has one entry for each."""
+
+COMPARING = ("maximum", "minimum", "at_least", "above")
+"""Elementwise operations that hold two operands against each other, by the real part; nan on either side gives nan."""
 
 VIEWS = frozenset({"transpose", "reshape", "move"})
 """Operations whose result is the memory of their argument, each element once."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.procedures.procedure import VIEWS, Call, Do, Number, Operand, Statement, View
+from derive.procedures.procedure import COMPARING, VIEWS, Call, Do, Number, Operand, Statement, View
 
-ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide", "negative", "power", "function"})
+ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide", "negative", "power", "function", *COMPARING})
 
 
 class Writer:

@@ -176,6 +176,6 @@ def test_a_cell_of_equations_that_need_both_ways_is_refused() -> None:
     H, D = dimension("H"), dimension("D")
     x, h, g = Value("x", D), Value("h", H), Value("g", H)
     W = Value("W", H, D, axes=())
-    cell = Cell("c", "c", ((h, W @ x + g.next), (g, apply(X**2, h.prev))))
+    cell = Cell("c", "c", ((h, W @ x + g.like(lag=1)), (g, apply(X**2, h.prev))))
     with pytest.raises(CellError, match="h, g: need both an earlier and a later step"):
         cell.check()

@@ -12,9 +12,11 @@ from derive.notation import Notation
 from derive.procedures.lowering import LOWERING
 from derive.procedures.procedure import OPERATIONS
 from derive.targets.numpy import expressions as numpy_target
-from tests.derive.test_rules import CASES
+from tests.derive.test_along import CASES as ALONG
+from tests.derive.test_rules import CASES as WITHIN
 from verify.interpreter import Evaluator, floats
 
+CASES = WITHIN | ALONG
 DERIVED = {Diagonal}
 """Nodes that stand in the sheet's Jacobians only: nothing differentiates or computes them."""
 

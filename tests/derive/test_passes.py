@@ -15,7 +15,7 @@ from derive import differentiate
 from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import BUFFERS, FAST, compile_cell, schedule
+from derive.compiler import BUFFERS, FAST, schedule
 from derive.derivation import derive
 from derive.equation import Equation, Term
 from derive.language import (
@@ -42,7 +42,7 @@ from derive.reductions import Softmax, Total
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw
-from tests.kernels import kernel_of_cell
+from tests.kernels import kernel_of_cell, text_of
 from tests.odd_cells import ODD, SIZES_OF_ODD
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import thorough
@@ -138,7 +138,7 @@ def products(node: ast.AST) -> int:
 
 def in_loops(name: str, *passes: str) -> tuple[int, int]:
     """Products in the loop of forward and in the loop of backward."""
-    text = compile_cell(build(name), passes)
+    text = text_of(name, tuple(passes))
     return products(loop(text, "forward")), products(loop(text, "backward"))
 
 
@@ -156,13 +156,13 @@ def test_hoisting_takes_the_input_products_out_of_the_loop() -> None:
 
 @pytest.mark.parametrize("passes", [(), ("stack",), tuple(name for name in FAST if name != BUFFERS)])
 def test_the_parameter_gradients_stand_outside_the_loop(passes: tuple[str, ...]) -> None:
-    inside = ast.unparse(loop(compile_cell(build("lstm"), passes), "backward"))
+    inside = ast.unparse(loop(text_of("lstm", tuple(passes)), "backward"))
     assert "d_W" not in inside
     assert "+=" not in inside
 
 
 def test_the_fast_lstm_has_one_product_a_step_and_allocates_nothing_in_its_loops() -> None:
-    text = compile_cell(build("lstm"))
+    text = text_of("lstm")
     steps = next(
         node for node in ast.walk(loop(text, "forward")) if isinstance(node, ast.For) and "m.steps" in ast.unparse(node.iter)
     )

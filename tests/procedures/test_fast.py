@@ -11,8 +11,7 @@ import pytest
 import sympy as sp
 
 from benchmarks.derivation import chain
-from derive.cells.registry import build
-from derive.compiler import compile_cell, schedule
+from derive.compiler import schedule
 from derive.derivation import derive
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.names import Names
@@ -21,6 +20,7 @@ from derive.procedures.shaping import elementwise
 from derive.procedures.written import Writer, is_computed
 from derive.targets.numpy.emit import RESERVED
 from tests.derive.test_passes import KEPT
+from tests.kernels import text_of
 
 H = sp.Symbol("H", integer=True, positive=True)
 a, b, c, d, out = (Array(name, ("B",), (H,)) for name in ("a", "b", "c", "d", "out"))
@@ -104,7 +104,7 @@ def test_a_part_of_some_steps_is_one_view() -> None:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_no_coefficient_is_a_copy_and_no_first_step_is_special(name: str) -> None:
-    text = compile_cell(build(name))
+    text = text_of(name)
     formulas = re.findall(r"# (k_\S+) = (\S+)$", text, re.M)
     assert not [pair for pair in formulas if "(" not in pair[1]]
     backward = text[text.index("def backward") : text.index("def jvp")]
@@ -114,14 +114,14 @@ def test_no_coefficient_is_a_copy_and_no_first_step_is_special(name: str) -> Non
 
 def test_an_array_is_called_by_what_it_holds_in_the_end() -> None:
     """The gates of a GRU are computed in the memory of what they are made of."""
-    text = compile_cell(build("gru"))
+    text = text_of("gru")
     assert "z=m.z_r_all[:, 0]" in text
     assert "self.z_r_all = np.empty((T, 2, B, H), dtype)" in text
 
 
 def test_every_function_has_the_axes_of_the_caller() -> None:
     """A batch that stood last would be turned by swapping two axes behind the steps."""
-    text = compile_cell(build("lstm --peephole"))
+    text = text_of("lstm --peephole")
     assert "transpose(0, 2, 1)" not in text
     assert "x @ W.T" in text
 

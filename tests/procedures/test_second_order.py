@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive.cells.registry import build
-from derive.compiler import compile_cell
 from tests import bounds
 from tests.arguments import draw
-from tests.kernels import kernel_of, kernel_of_cell
+from tests.kernels import kernel_of, kernel_of_cell, text_of
 from tests.odd_cells import cell
 
 CELLS = ("lstm --peephole", "gru", "gru --reset after")
@@ -71,7 +69,7 @@ def test_float32_stays_float32(name: str) -> None:
 
 @pytest.mark.parametrize("name", CELLS)
 def test_no_loop_multiplies_by_the_tangent_of_a_matrix(name: str) -> None:
-    text = compile_cell(build(name))
+    text = text_of(name)
     for function in ("_tangents", "_gradients", "hvp"):
         (body,) = re.findall(rf"^def {function}\(.*?(?=^def |^class )", text, re.MULTILINE | re.DOTALL)
         calls = re.findall(r"^ {12}dot\(.*", body, re.MULTILINE)  # what stands in blocks of steps is indented by 8

@@ -17,7 +17,8 @@ from tests.odd_cells import ODD
 from tests.odd_cells import cell as odd_cell
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
-from verify.interpreter import Evaluator, floats, forward
+from verify.interpreter import Evaluator, floats
+from verify.sweeps import forward
 
 every = pytest.mark.parametrize("name", SHAPED)
 both = pytest.mark.parametrize("name", [*SHAPED, *ODD])

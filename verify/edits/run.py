@@ -109,12 +109,12 @@ class Run:
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
         self.trial = trial
-        special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
+        changed = [one for one in program.equations if one.target in touched]
+        special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
         evaluate, count = trial.evaluate, len(environments)
-        changed = [one for one in program.equations if one.target in touched]
         each_step = [one for one in changed if one.target.timed or one.accumulate]
-        early = [one for one in changed if program.place(one) == "once"]
+        early = [one for one in changed if not (one.target.timed or one.accumulate) and program.place(one) == "once"]
         self.once: Environment = dict(base.once) if base else {v: a for v, a in environments[0].items() if not v.timed}
         for equation in early:
             self.once[equation.target] = right_side(equation, evaluate, self.once, None, 0)

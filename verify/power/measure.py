@@ -27,6 +27,7 @@ from verify.gradients import bound, crop, norm, relative
 from verify.kept import handwritten_for
 from verify.kernel import Kernel, load_text
 from verify.model import Model, model_of
+from verify.options import options
 from verify.power.exact import ExactKernel, Judge, resized
 from verify.power.faults import Fault, faults
 from verify.power.others import Plain, has_torch
@@ -242,9 +243,10 @@ class Bench:
         return found
 
     def calls(self, kernel: Kernel) -> list[Finding]:
-        """What is said of calls: what they leave behind, and the rest."""
-        data = self.ordinary.data
-        return [*bookkeeping(kernel, data), *behaviour.behaviour(kernel, data, CALLS)]
+        """What is said of calls: what they leave behind, how they behave, and those with options."""
+        data, evidences = self.ordinary.data, [replace(evidence, kernel=kernel) for evidence in self.evidences]
+        books = bookkeeping(kernel, data)
+        return [*books, *behaviour.behaviour(kernel, data, CALLS), *options(kernel, evidences, books, False)]
 
     def blocks(self, kernel: Kernel) -> bool:
         seen: set[str] = set(self.ordinary.data.flat())

@@ -13,6 +13,7 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import (
     ALL,
     BUFFERS,
+    COMPARING,
     EACH,
     PIECE,
     Array,
@@ -256,9 +257,16 @@ def function(printer: Printer, call: Call) -> Piece:
     return printer.function(CALLED[call.option("function")], printer(call.arguments[0]))
 
 
+@prints(*COMPARING)
+def comparing(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments))
+
+
 # ---- calls into memory
 
 UFUNCS = frozenset({"add", "subtract", "multiply", "divide", "negative", "dot", "matmul"})
+WITH_OUT = frozenset({"maximum", "minimum"})
+"""Helpers of the kernel that take the memory of their result last, as NumPy's functions do."""
 
 
 def into(printer: Printer, call: Call) -> tuple[str, Piece]:
@@ -269,6 +277,8 @@ def into(printer: Printer, call: Call) -> tuple[str, Piece]:
         name = called.removeprefix("np.")
         printer.calls.setdefault(name)
         return "", Bracket(f"{name}(", (*map(printer, call.arguments), printer(call.out)), ")")
+    if call.operation in WITH_OUT:
+        return "", printer.function(call.operation, *map(printer, (*call.arguments, call.out)))
     value = printer(call.arguments[0]) if call.operation == "copy" else printer(replace(call, out=None))
     whole = "" if isinstance(call.out, View) and call.out.index != () else "[...]"
     return f"{flat(printer(call.out))}{whole} = ", value

@@ -19,6 +19,34 @@ def step(z):
     """1 where z > 0, else 0: the derivative of relu, 0 at 0; nan stays nan."""
     return np.where(np.isnan(z), z, z.real > 0)
 ''',
+    "maximum": '''
+def maximum(a, b, out=None):
+    """The larger one, by the real part, of equals the first; nan stays nan."""
+    if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
+        return np.maximum(a, b, out=out)
+    larger = np.where((a.real >= b.real) | np.isnan(a), a, b)
+    return larger if out is None else np.positive(larger, out=out)
+''',
+    "minimum": '''
+def minimum(a, b, out=None):
+    """The smaller one, by the real part, of equals the first; nan stays nan."""
+    if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
+        return np.minimum(a, b, out=out)
+    smaller = np.where((a.real <= b.real) | np.isnan(a), a, b)
+    return smaller if out is None else np.positive(smaller, out=out)
+''',
+    "at_least": '''
+def at_least(a, b):
+    """1 where a >= b, by the real part, else 0; nan where either one is."""
+    larger = np.maximum(a, b)
+    return np.where(np.isnan(larger), larger, a.real >= b.real)
+''',
+    "above": '''
+def above(a, b):
+    """1 where a > b, by the real part, else 0; nan where either one is."""
+    larger = np.maximum(a, b)
+    return np.where(np.isnan(larger), larger, a.real > b.real)
+''',
     "softmax": '''
 def softmax(z):
     """exp(z) / sum(exp(z)) along the last axis, in a form that can't overflow."""

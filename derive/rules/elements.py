@@ -1,35 +1,15 @@
-"""The rules of differentiation, one per operation. Adding a node to the language means adding it to these two tables.
-
-A VJP rule takes the cotangent of y, y itself as a value, the node and its matrix operands, and returns the cotangent of each
-operand. A JVP rule takes y, the node, its operands and their tangents (None where an operand doesn't vary), and returns the
-tangent of y. The docstring is the identity; its first line is what a derived term gives as its reason.
-"""
+"""The rules of operations within one value: sums, products, functions, blocks of rows, reductions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
-from derive.along import (
-    FirstLargestAlong,
-    LargestAlong,
-    Pick,
-    Place,
-    SoftmaxAlong,
-    Spread,
-    SumAlong,
-    first_largest_along,
-    pick,
-    place,
-    spread,
-    sum_along,
-)
 from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
-from derive.expressions import matrix_parts
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, above, at_least
 from derive.functions import derivative
 from derive.language import (
     Apply,
@@ -61,57 +41,7 @@ from derive.reductions import (
     softmax,
     total,
 )
-
-Rule = Callable[..., Any]
-
-VJP: dict[type, Rule] = {}
-JVP: dict[type, Rule] = {}
-
-
-class Scaled:
-    """k a: a number in front, whatever it stands in front of."""
-
-
-class Negated:
-    """-a: what makes a difference of a sum."""
-
-
-QUIET = (Plus, Negated)
-"""Operations that hand on what they get but for its sign: a reason names them only where nothing else was at work."""
-
-
-def operation(node: Matrix) -> tuple[type, list[Matrix]]:
-    """(what the rules of a node are found by, its operands): a number in front is an operation of its own."""
-    number, rest = coefficient(node)
-    if number == 1:
-        return type(node), matrix_parts(node)
-    return Negated if number == -1 else Scaled, [rest]
-
-
-def told(table: dict[type, Rule], way: Sequence[type]) -> list[str]:
-    """The identities that a reason names, the innermost first, for the operations on the way into an equation."""
-    loud = [kind for kind in way if kind not in QUIET] or way[-1:]
-    return [identity_of(table[kind]) for kind in reversed(loud)]
-
-
-def vjp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the VJP rule of an operation."""
-    return lambda rule: VJP.setdefault(node, rule)
-
-
-def jvp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the JVP rule of an operation."""
-    return lambda rule: JVP.setdefault(node, rule)
-
-
-def identity_of(rule: Rule) -> str:
-    """The first line of a rule's docstring: the identity that it states."""
-    return (rule.__doc__ or rule.__name__).splitlines()[0].rstrip(".")
-
-
-def present(tangents: Sequence[Matrix | None]) -> list[Matrix]:
-    return [tangent for tangent in tangents if tangent is not None]
-
+from derive.rules.table import Negated, Scaled, jvp, present, vjp
 
 # ---- cotangents backward
 
@@ -155,6 +85,25 @@ def hadamard_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -
 def apply_vjp(cotangent: Matrix, y: Matrix, node: Apply, operand: Matrix) -> list[Matrix]:
     """y = f(a): ā = ȳ ∘ f'(a)."""
     return [hadamard(cotangent, apply(derivative(node.scalar), operand))]
+
+
+@vjp(Maximum)
+def maximum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = max(a, b): ā = ȳ ∘ [a ≥ b], b̄ = ȳ ∘ [b > a], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(a, b)), hadamard(cotangent, above(b, a))]
+
+
+@vjp(Minimum)
+def minimum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = min(a, b): ā = ȳ ∘ [b ≥ a], b̄ = ȳ ∘ [a > b], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(b, a)), hadamard(cotangent, above(a, b))]
+
+
+@vjp(AtLeast)
+@vjp(Above)
+def comparison_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = where a is at least, or above, b: ā = b̄ = 0."""
+    return [Zeros(*node.shape), Zeros(*node.shape)]
 
 
 @vjp(Transposed)
@@ -223,48 +172,6 @@ def cumulative_vjp(cotangent: Matrix, y: Matrix, node: Cumulative, operand: Matr
     return [cumulative(cotangent, backwards=not node.backwards)]
 
 
-@vjp(SumAlong)
-def sum_along_vjp(cotangent: Matrix, y: Matrix, node: SumAlong, operand: Matrix) -> list[Matrix]:
-    """y = Σₜ xₜ: x̄ₜ = ȳ."""
-    return [spread(cotangent, node.axis)]
-
-
-@vjp(Spread)
-def spread_vjp(cotangent: Matrix, y: Matrix, node: Spread, operand: Matrix) -> list[Matrix]:
-    """yₜ = x: x̄ = Σₜ ȳₜ."""
-    return [sum_along(cotangent, node.axis)]
-
-
-@vjp(Pick)
-def pick_vjp(cotangent: Matrix, y: Matrix, node: Pick, operand: Matrix) -> list[Matrix]:
-    """y = x at one end: x̄ is ȳ there, 0 elsewhere."""
-    return [place(cotangent, node.axis, node.end)]
-
-
-@vjp(Place)
-def place_vjp(cotangent: Matrix, y: Matrix, node: Place, operand: Matrix) -> list[Matrix]:
-    """y = x at one end, 0 elsewhere: x̄ is ȳ there."""
-    return [pick(cotangent, node.axis, node.end)]
-
-
-@vjp(LargestAlong)
-def largest_along_vjp(cotangent: Matrix, y: Matrix, node: LargestAlong, operand: Matrix) -> list[Matrix]:
-    """y = maxₜ xₜ: x̄ₜ is ȳ at the first of the largest, 0 elsewhere."""
-    return [hadamard(cotangent, first_largest_along(operand, node.axis))]
-
-
-@vjp(FirstLargestAlong)
-def first_largest_along_vjp(cotangent: Matrix, y: Matrix, node: FirstLargestAlong, operand: Matrix) -> list[Matrix]:
-    """y = the step at which x is largest: x̄ = 0."""
-    return [Zeros(*operand.shape)]
-
-
-@vjp(SoftmaxAlong)
-def softmax_along_vjp(cotangent: Matrix, y: Matrix, node: SoftmaxAlong, operand: Matrix) -> list[Matrix]:
-    """y = softmaxₜ(z): z̄ₜ = yₜ ∘ (ȳₜ − Σₜ yₜ ∘ ȳₜ)."""
-    return [hadamard(y, add(cotangent, scale(-1, sum_along(hadamard(y, cotangent), node.axis))))]
-
-
 # ---- tangents forward
 
 
@@ -302,6 +209,32 @@ def hadamard_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: S
 def apply_jvp(y: Matrix, node: Apply, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = f(a): ẏ = f'(a) ∘ ȧ."""
     return hadamard(apply(derivative(node.scalar), operands[0]), tangents[0])
+
+
+@jvp(Maximum)
+def maximum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = max(a, b): ẏ = [a ≥ b] ∘ ȧ + [b > a] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(a, b), above(b, a)), tangents)
+
+
+@jvp(Minimum)
+def minimum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = min(a, b): ẏ = [b ≥ a] ∘ ȧ + [a > b] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(b, a), above(a, b)), tangents)
+
+
+def chosen(slopes: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """The tangents of what moves, each times its slope."""
+    return add(*[hadamard(slope, dot) for slope, dot in zip(slopes, tangents, strict=True) if dot is not None])
+
+
+@jvp(AtLeast)
+@jvp(Above)
+def comparison_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = where a is at least, or above, b: ẏ = 0."""
+    return Zeros(*node.shape)
 
 
 @jvp(Transposed)
@@ -363,47 +296,3 @@ def logsumexp_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents:
 def cumulative_jvp(y: Matrix, node: Cumulative, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = running sums of x: ẏ is the running sums of ẋ."""
     return cumulative(tangents[0], backwards=node.backwards)
-
-
-@jvp(SumAlong)
-def sum_along_jvp(y: Matrix, node: SumAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = Σₜ xₜ: ẏ = Σₜ ẋₜ."""
-    return sum_along(tangents[0], node.axis)
-
-
-@jvp(Spread)
-def spread_jvp(y: Matrix, node: Spread, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """yₜ = x: ẏₜ = ẋ."""
-    return spread(tangents[0], node.axis)
-
-
-@jvp(Pick)
-def pick_jvp(y: Matrix, node: Pick, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = x at one end: ẏ is ẋ there."""
-    return pick(tangents[0], node.axis, node.end)
-
-
-@jvp(Place)
-def place_jvp(y: Matrix, node: Place, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = x at one end, 0 elsewhere: ẏ is ẋ there."""
-    return place(tangents[0], node.axis, node.end)
-
-
-@jvp(LargestAlong)
-def largest_along_jvp(y: Matrix, node: LargestAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = maxₜ xₜ: ẏ is ẋₜ at the first of the largest."""
-    return sum_along(hadamard(first_largest_along(operands[0], node.axis), tangents[0]), node.axis)
-
-
-@jvp(FirstLargestAlong)
-def first_largest_along_jvp(
-    y: Matrix, node: FirstLargestAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]
-) -> Matrix:
-    """y = the step at which x is largest: ẏ = 0."""
-    return Zeros(*node.shape)
-
-
-@jvp(SoftmaxAlong)
-def softmax_along_jvp(y: Matrix, node: SoftmaxAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = softmaxₜ(z): ẏₜ = yₜ ∘ (żₜ − Σₜ yₜ ∘ żₜ)."""
-    return hadamard(y, add(tangents[0], scale(-1, sum_along(hadamard(y, tangents[0]), node.axis))))
