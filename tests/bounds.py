@@ -36,7 +36,7 @@ def of_call(call: Call, dtype: Any = np.float64) -> float:
     Arguments are of size 1. A saturated slope loses digits of its own, but in the norm of a block counts as little as it contributes.
     """
     arrays = (*call.inputs.values(), *call.cotangents.values())
-    steps, batch = (max((array.shape[axis] for array in arrays), default=1) for axis in (0, 1))
+    steps, batch = (max((array.shape[axis] for array in arrays if axis < array.ndim), default=1) for axis in (0, 1))
     return rounded(of_recurrence(steps, batch, fan_in(call)), dtype)
 
 

@@ -134,6 +134,8 @@ class AtOneStep:
         for name in ("jvp", "hvp"):
             if hasattr(module, name):
                 setattr(self, name, getattr(self, f"once_{name}"))
+        if hasattr(module, "Workspace"):
+            self.Workspace = module.Workspace
         if hasattr(module, "step_jacobian"):
             self.step_jacobian = lambda parameters, tape: module.step_jacobian(
                 parameters, tape[0] if isinstance(tape, tuple) and len(tape) == 2 else tape

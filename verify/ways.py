@@ -32,41 +32,44 @@ def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator,
     return replace(data, inputs=inputs, state=state, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
 
 
-def unlike(kernel: Kernel, data: Data, whole: Mapping[str, Array], leftward: Collection[str]) -> int:
-    """How many outputs of the run its steps by themselves don't give, were these states those that run to the left."""
+def unlike(
+    kernel: Kernel, data: Data, whole: Mapping[str, Array], leftward: Collection[str] = (), names: Collection[str] | None = None
+) -> int:
+    """How many outputs of the run, by default of all, its steps by themselves don't give, were these states those that run to the left."""
     parts = kernel.outputs(one_step(data, whole, np.random.default_rng(0), leftward))
     return sum(
         not np.allclose(parts[name].reshape(array.shape), array, rtol=SAME, atol=SAME * float(np.abs(array).max(initial=0.0)))
         for name, array in whole.items()
+        if names is None or name in names
     )
 
 
-def leftward_of(kernel: Kernel, data: Data) -> frozenset[str]:
-    """The states that run from the last step to the first; none where no choice of them gives the run step by step.
+def leftward_of(kernel: Kernel, data: Data) -> frozenset[str] | None:
+    """The states that run from the last step to the first; None where no choice of them gives the states step by step.
 
-    States that one step makes of each other run one way. Such a group is turned where fewer outputs are wrong then: those that a wrong way
-    spoils are its own and those of what reads it.
+    States that one step makes of each other run one way. Such a group is turned where fewer are wrong then: those that a wrong way spoils
+    are its own and those that read it.
     """
     whole = kernel.outputs(data)
     found: frozenset[str] = frozenset()
-    wrong = unlike(kernel, data, whole, found)
-    groups = together(kernel, data) if wrong else []
+    wrong = unlike(kernel, data, whole, found, data.state)
+    groups = together(kernel, data, whole) if wrong else []
     for _ in groups:
-        tried = {group: unlike(kernel, data, whole, found ^ group) for group in groups}
+        tried = {group: unlike(kernel, data, whole, found ^ group, data.state) for group in groups}
         best = min(tried, key=lambda group: tried[group])
         if tried[best] >= wrong:
             break
         found, wrong = found ^ best, tried[best]
-    return frozenset() if wrong else found
+    return None if wrong else found
 
 
-def together(kernel: Kernel, data: Data) -> list[frozenset[str]]:
+def together(kernel: Kernel, data: Data, whole: Mapping[str, Array]) -> list[frozenset[str]]:
     """The states in groups: those of one are made of each other, by one step or by several."""
-    step = replace(data, inputs={name: array[:1] for name, array in data.inputs.items()}, steps=1)
-    made = kernel.outputs(step)
+    steps = one_step(data, whole, np.random.default_rng(0))
+    made = kernel.outputs(steps)
     reads = {name: {name} for name in data.state}
-    for name, array in data.state.items():
-        moved = kernel.outputs(replace(step, state={**data.state, name: array * 1.5 + 0.25}))
+    for name, array in steps.state.items():
+        moved = kernel.outputs(replace(steps, state={**steps.state, name: array * 1.5 + 0.25}))
         for other in data.state:
             if not np.array_equal(moved[other], made[other]):
                 reads[other].add(name)
