@@ -30,12 +30,11 @@ class Memory:
         self.program = program
         self.keep = {*keep, *[value for value in program.results if value.timed]}
         self.states = set() if program.reverse else {written for _, written in program.carries}
-        self.order = [
-            e for e in program.equations if self.program.places[e.target] in ("before", "step", "after") and e.target.timed
-        ]
+        # in the order in which they are computed: what stands behind the loop reads what the whole loop leaves
+        self.all = [equation for place in ("before", "step", "after") for equation in program.at(place)]
+        self.order = [equation for equation in self.all if equation.target.timed]
         self.position = {e.target: k for k, e in enumerate(self.order)}
         self.homes: dict[Value, Home] = {}
-        self.all = [e for e in program.equations if self.program.places[e.target] in ("before", "step", "after")]
         self.defined = program.defined()
         self.readers: dict[Value, list[int]] = defaultdict(list)
         for k, equation in enumerate(self.all):
