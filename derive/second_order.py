@@ -21,7 +21,7 @@ from derive.passes.pairs import pairs
 from derive.passes.stack import stack
 from derive.passes.vectorise import vectorise
 from derive.program import Program, ProgramError, needed
-from derive.schedule import in_order, reached
+from derive.schedule import in_order, is_fat, reached
 
 LEAN = (coefficients, stack, hoist)
 """The passes of a tangent program."""
@@ -45,6 +45,8 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     good. Raises ProgramError where one of them reads what nobody hands over.
     """
     plain = derivation.forward
+    if any(is_fat(value) for value in plain.defined()):
+        return None
     whole = run([apart], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
     shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]

@@ -15,7 +15,7 @@ from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
 from derive.procedures.second_order import TANGENTS
 from derive.second_order import second_order
-from tests import bounds, random_cells
+from tests import bounds, random_cells, shaped_cells
 from tests.arguments import SIZES, draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import cell
@@ -25,6 +25,8 @@ from verify.interpreter import Environment, Evaluator, floats
 
 CELLS = ("lstm --peephole", "gru", "gru --reset after")
 ODD = ("readout", "constant_state", "nothing_left", "nothing_to_learn", "untimed_parts", "input_remembered", "no_states")
+SHAPED = ("learned_numbers", "reductions", "layer_norm_rnn", "names_in_the_way")
+"""Of numbers and reductions, no value of a step a matrix."""
 
 # Both sides are float64 and differ in the order of their sums: of 20 steps with their tangents, at most 12 matrices of 6 columns each.
 TOLERANCE = bounds.rounded(bounds.of_recurrence(steps=2 * 20, batch=40, fan_in=2 * 12 * 6))
@@ -32,6 +34,9 @@ TOLERANCE = bounds.rounded(bounds.of_recurrence(steps=2 * 20, batch=40, fan_in=2
 
 def both(name: str) -> tuple[Any, Any]:
     """(the fast kernel, the textbook's)."""
+    if name in SHAPED:
+        own = shaped_cells.cell(name)
+        return kernel_of_cell(own), kernel_of_cell(own, ())
     if name in ODD:
         return kernel_of_cell(cell(name)), kernel_of_cell(cell(name), ())
     return kernel_of(name), kernel_of(name, ())
@@ -54,7 +59,7 @@ def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], tol
         assert np.linalg.norm(got[name] - block) <= tolerance * max(np.linalg.norm(block), 1e-3 * largest, 1e-12), name
 
 
-@pytest.mark.parametrize("name", [*CELLS, *ODD])
+@pytest.mark.parametrize("name", [*CELLS, *ODD, *SHAPED])
 @pytest.mark.parametrize(("T", "B"), [(20, 40), (3, 1), (0, 2)])
 def test_the_fast_policy_computes_what_the_textbook_computes(name: str, T: int, B: int) -> None:
     # with 40 examples a block has 3 steps, so that 20 steps are 7 blocks
@@ -125,11 +130,20 @@ def both_ends() -> Cell:
     ])  # fmt: skip
 
 
+def read_late() -> Cell:
+    """A state whose last value only an output reads."""
+    return Cell.from_equations("own", "own", [
+        Eq(h, tanh(matrix("W", H, D) @ x + matrix("V", H, H) @ h.prev)),
+        Eq(g, h * arctan(h)),
+        Eq(y, tanh(matrix("A", K, H) @ g.prev)),
+    ])  # fmt: skip
+
+
 WRONG_ONCE = (5, 15, 18, 23, 32, 53, 90, 92)
 """Random cells whose numbers were wrong, or that couldn't run, while something was wrong: in turn a carry read twice where it was written,
 a product of known values that read what its program didn't have, memory taken over from what is read behind the loop."""
 SEEDS = [*WRONG_ONCE, *(range(200, 700) if THOROUGH else ())]
-DESIGNED = {cell.__name__: cell for cell in (ahead, behind, both_ends)}
+DESIGNED = {cell.__name__: cell for cell in (ahead, behind, both_ends, read_late)}
 
 
 def outside(which: str | int) -> Cell:
