@@ -16,12 +16,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import sympy as sp
-
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
-from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
@@ -29,8 +26,6 @@ from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.procedures.tape import with_light_tape
 from derive.program import Program
-from derive.reductions import Cumulative, Reduction
-from derive.shapes import rank
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -53,7 +48,8 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    readers = [run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()]
+    backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
     forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
@@ -78,11 +74,10 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
-    """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used).
-
-    The textbook's kernel uses none; it is that of every cell that the passes don't serve (`is_textbook`).
+    """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used): the textbook's
+    kernel uses none. It is that of a cell whose states aren't all that one step hands to the next, too.
     """
-    if is_textbook(derivation, passes):
+    if not passes or not derivation.cell.is_chain:
         return *plain(derivation), ()
     return *schedule(derivation, [name for name in passes if name != BUFFERS]), passes
 
@@ -93,22 +88,6 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     readers = [run([apart, bound], derivation.backward, forward).live(), run([bound], derivation.tangent, forward).live()]
     backward, tangent = with_light_tape(forward, readers)
     return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
-
-
-def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where the states aren't all that one step hands to the next, a value of a
-    step isn't a vector, a parameter is a number, or a sum over elements stands."""
-    equations = derivation.forward.equations
-    values = {value for equation in equations for value in (equation.target, *equation.reads())}
-    if not derivation.cell.is_chain:
-        return True
-    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
-    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
-
-
-def has_reduction(node: sp.MatrixExpr) -> bool:
-    """Whether an expression has sums over elements or the like in it."""
-    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:

@@ -53,7 +53,7 @@ def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: s
         known = ", ".join(sorted(known.__name__ for known in table))
         raise RuleError(
             f"derive: no {what} rule for {kind.__name__} in the equation of `{target.name}` {shape_text(node)}: "
-            f"rules exist for {known}. Add one to derive/rules.py."
+            f"rules exist for {known}. Add one to derive/rules/."
         )
     return table[kind]
 

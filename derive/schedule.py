@@ -58,7 +58,44 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
             found[target] = "after" if target in behind else "before"
         else:
             found[target] = "finish" if target in made_of_totals else "once"
+    pull(equations, found)
     return found
+
+
+STEPS = "T"
+"""The axis that loops run along."""
+
+
+def is_fat(value: Value) -> bool:
+    """Whether a value is a matrix of each step."""
+    return STEPS in value.axes and 1 not in value.shape
+
+
+def pull(equations: Sequence[Equation], place: dict[Value, str]) -> None:
+    """Move into the loop what reads a matrix that it makes, and what makes a matrix that only the loop reads, so that neither is kept for
+    many steps."""
+    readers: dict[Value, list[tuple[Value, int]]] = {}
+    for equation in equations:
+        for value in equation.reads():
+            readers.setdefault(value.like(lag=0), []).append((equation.target, value.lag))
+    before = -1
+    while before != (before := list(place.values()).count("step")):
+        for equation in equations:
+            made = [value for value in equation.reads() if place.get(value) == "step" and is_fat(value)]
+            if place[equation.target] == "after" and made and is_ready(equation, place):
+                place[equation.target] = "step"
+        for equation in reversed(equations):
+            target = equation.target
+            used = {(place[reader], lag) for reader, lag in readers.get(target, ())}
+            if place[target] == "before" and is_fat(target) and used == {("step", 0)}:
+                place[target] = "step"
+
+
+def is_ready(equation: Equation, place: dict[Value, str]) -> bool:
+    """Whether all that an equation reads is there at its step of the loop, and each of its terms is of the step."""
+    reads = [place.get(value.like(lag=0), "before") for value in equation.reads()]
+    is_of_steps = STEPS in equation.target.axes or all(equation.is_summed(term.value) for term in equation.terms)
+    return bool(equation.terms) and is_of_steps and not {"after", "finish"} & {*reads}
 
 
 def in_loop(equations: Sequence[Equation]) -> set[Value]:

@@ -17,7 +17,7 @@ from verify.bookkeeping import spoil
 from verify.contract import broken
 from verify.evidence import Array, Evidence
 from verify.findings import FAIL, PASS, Finding
-from verify.offers import CHECKPOINT, Calls, Case, Raised, copied, other_bits, raising
+from verify.offers import CHECKPOINT, JACOBIAN, Calls, Case, Raised, copied, jacobians, other_bits, raising
 from verify.settle import first_steps
 
 
@@ -118,11 +118,11 @@ def jacobian(case: Case, calls: Calls, tape: Any, said: str) -> Finding | None:
     """step_jacobian over a tape of segments; where it raises, a promise is broken and no number wrong."""
     assert case.jacobian is not None
     try:
-        J = raising("step_jacobian", lambda: np.array(calls.module.step_jacobian(calls.given.parameters, tape)))
+        J = raising(JACOBIAN, lambda: jacobians(calls, tape))
     except Raised as error:
         return broken(CHECKPOINT, f"over a tape of {said} {error}")
     wrong = f"step_jacobian over a tape of {said} isn't that of a call without"
-    return case.apart({"step_jacobian": J}, {"step_jacobian": case.jacobian}, wrong)
+    return case.apart(J, case.jacobian, wrong)
 
 
 def cause(steps: int, failed: Container[int], tried: Sequence[int]) -> str:

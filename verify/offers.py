@@ -23,10 +23,12 @@ from verify.findings import FAIL, Finding
 from verify.gradients import relative
 from verify.kernel import Kernel, one_line
 from verify.tolerances import COARSE, EPS, EPS32, Tolerance, reordered, rounding
+from verify.ways import arrays_of
 
 Result = TypeVar("Result")
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 CHECKPOINT, WORKSPACE = "checkpoint_every", "workspace"
+JACOBIAN = "step_jacobian"
 
 
 def takes(function: Callable[..., Any], option: str) -> bool:
@@ -137,6 +139,12 @@ def other_bits(expected: Mapping[str, Array], got: Mapping[str, Array]) -> str:
     return same(expected, got) or next(dtypes, "")
 
 
+def jacobians(calls: Calls, tape: Any) -> dict[str, Array]:
+    """What step_jacobian returns, in new arrays: the one of all states, or one for each way in which they run."""
+    found = arrays_of(calls.module.step_jacobian(calls.given.parameters, tape))
+    return {JACOBIAN if name == JACOBIAN else f"{JACOBIAN} of {name}": np.array(array) for name, array in found.items()}
+
+
 @dataclass(frozen=True)
 class Case:
     """One set of data and a way to call on it; what a call without options gives, which one with them is held against.
@@ -188,11 +196,11 @@ class Case:
         return others(self.kernel, self.data)[0].astype(self.dtype)
 
     @cached_property
-    def jacobian(self) -> Array | None:
+    def jacobian(self) -> dict[str, Array] | None:
         if not self.kernel.has("step_jacobian"):
             return None
         calls = self.calls_in(self.modules[1])
-        return np.array(calls.module.step_jacobian(calls.given.parameters, calls.forward()[1]))
+        return jacobians(calls, calls.forward()[1])
 
     @cached_property
     def bound(self) -> Tolerance:
@@ -220,7 +228,7 @@ class Case:
     def apart(self, got: dict[str, Array], expected: dict[str, Array], said: str) -> Finding | None:
         """The first array that is further from the one without options than the order of summation explains."""
         for name, array in expected.items():
-            block = "" if name.startswith("output ") or name == "step_jacobian" else name
+            block = "" if name.startswith(("output ", JACOBIAN)) else name
             if name not in got:
                 return Finding(self.check, FAIL, block, said=f"{said}: {name} is missing")
             if got[name].dtype != array.dtype or got[name].shape != array.shape:

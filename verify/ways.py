@@ -47,18 +47,37 @@ def unlike(
 def leftward_of(kernel: Kernel, data: Data) -> frozenset[str] | None:
     """The states that run from the last step to the first; None where no choice of them gives the states step by step.
 
-    A state is turned where fewer are wrong then: those that a wrong way spoils are itself and what reads it.
+    States that one step makes of each other run one way. Such a group is turned where fewer are wrong then: those that a wrong way spoils
+    are its own and those that read it.
     """
     whole = kernel.outputs(data)
     found: frozenset[str] = frozenset()
     wrong = unlike(kernel, data, whole, found, data.state)
-    for _ in data.state:
-        tried = {name: unlike(kernel, data, whole, found ^ {name}, data.state) for name in data.state} if wrong else {}
-        best = min(tried, key=lambda name: tried[name], default="")
-        if not tried or tried[best] >= wrong:
+    groups = together(kernel, data, whole) if wrong else []
+    for _ in groups:
+        tried = {group: unlike(kernel, data, whole, found ^ group, data.state) for group in groups}
+        best = min(tried, key=lambda group: tried[group])
+        if tried[best] >= wrong:
             break
-        found, wrong = found ^ {best}, tried[best]
+        found, wrong = found ^ best, tried[best]
     return None if wrong else found
+
+
+def together(kernel: Kernel, data: Data, whole: Mapping[str, Array]) -> list[frozenset[str]]:
+    """The states in groups: those of one are made of each other, by one step or by several."""
+    steps = one_step(data, whole, np.random.default_rng(0))
+    made = kernel.outputs(steps)
+    reads = {name: {name} for name in data.state}
+    for name, array in steps.state.items():
+        moved = kernel.outputs(replace(steps, state={**steps.state, name: array * 1.5 + 0.25}))
+        for other in data.state:
+            if not np.array_equal(moved[other], made[other]):
+                reads[other].add(name)
+    for _ in data.state:
+        reads = {name: set().union(*[reads[other] for other in found]) for name, found in reads.items()}
+    return list(
+        dict.fromkeys(frozenset(other for other in reads if other in reads[name] and name in reads[other]) for name in reads)
+    )
 
 
 def ways_of(kernel: Kernel, leftward: Collection[str]) -> list[list[str]]:

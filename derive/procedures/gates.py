@@ -108,7 +108,7 @@ def block_size(
     if (
         not any(sp.expand(stop - start - size) == 0 for start, stop in spans)
         or not sp.cancel(total / size).is_Integer
-        or total == size
+        or size in (1, total)
     ):
         return None
     if any(member in outside and member.shape[0] != size for member in members):

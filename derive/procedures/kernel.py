@@ -16,10 +16,10 @@ from derive.notation import Notation
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS, stages
+from derive.procedures.stages import stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed
-from derive.schedule import Stage
+from derive.schedule import STEPS, Stage
 from derive.shapes import STEPS_AND_EXAMPLES, rank
 
 Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]

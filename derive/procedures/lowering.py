@@ -143,8 +143,9 @@ def plus(node: Plus, lower: Lowering) -> Operand:
 
 
 def summed_up(terms: Sequence[tuple[sp.Expr, sp.MatrixExpr]], lower: Callable[[sp.MatrixExpr], Operand]) -> Operand:
-    """The sum of terms, each with the number in front of it; a negative one is taken away."""
-    (_, first), *rest = terms
+    """The sum of terms, each with the number in front of it; a negative one is taken away, so that none is first where another can be."""
+    start = next((k for k, (number, _) in enumerate(terms) if not number.is_negative), 0)
+    (_, first), *rest = [terms[start], *terms[:start], *terms[start + 1 :]]
     total = lower(first)
     for number, term in rest:
         negative = bool(number.is_negative)

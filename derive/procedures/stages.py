@@ -13,11 +13,8 @@ from derive.along import binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
-from derive.schedule import LOOPS, Stage, in_order
+from derive.schedule import LOOPS, STEPS, Stage, in_order, is_fat
 from derive.schedule import stages as thin_stages
-
-STEPS = "T"
-"""The axis that loops run along."""
 
 
 def stages(program: Program) -> tuple[Stage, ...]:
@@ -36,11 +33,6 @@ def with_home(stage: Stage, k: int, equations: Sequence[Equation], home: dict[Va
         return stage
     inside = [equation for equation in equations if home[equation.target] == k]
     return Stage(stage.way, tuple(in_order(inside, (0,) if stage.way in LOOPS else (-1, 0, 1))))
-
-
-def is_fat(value: Value) -> bool:
-    """Whether a value is a matrix of each step."""
-    return STEPS in value.axes and 1 not in value.shape
 
 
 def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:

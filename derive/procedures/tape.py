@@ -11,8 +11,8 @@ import sympy as sp
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import is_fat
 from derive.program import Program
+from derive.schedule import is_fat
 
 
 def with_light_tape(forward: Program, readers: Sequence[Program]) -> list[Program]:

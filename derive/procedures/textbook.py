@@ -35,8 +35,7 @@ from derive.procedures.procedure import (
     is_fresh,
 )
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS
-from derive.schedule import LOOPS, Stage
+from derive.schedule import LOOPS, STEPS, Stage
 
 
 @dataclass(frozen=True)

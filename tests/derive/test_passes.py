@@ -46,6 +46,8 @@ from tests.kernels import kernel_of_cell, text_of
 from tests.odd_cells import ODD, SIZES_OF_ODD
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import thorough
+from tests.shaped_cells import SHAPED
+from tests.shaped_cells import cell as shaped_cell
 
 KEPT = (
     "rnn",
@@ -64,7 +66,7 @@ every = pytest.mark.parametrize("name", CELLS)
 
 
 def cell(name: str) -> Cell:
-    return odd_cell(name) if name in ODD else build(name)
+    return odd_cell(name) if name in ODD else shaped_cell(name) if name in SHAPED else build(name)
 
 
 ALONE = [(one,) for one in FAST]
@@ -90,21 +92,28 @@ def everything(name: str, passes: tuple[str, ...]) -> dict[Any, np.ndarray]:
 # ---- the schedule
 
 
-@every
+@pytest.mark.parametrize("name", [*CELLS, *SHAPED])
 def test_the_fast_schedule_gives_what_the_plain_one_gives(name: str) -> None:
     error, block = args.worst(everything(name, ()), everything(name, FAST))
     assert error < LIMIT, f"{block}: {error:.1e}"
 
 
+SOME_SHAPED = ("mlstm", "reductions", "matrices_of_each_step")
 SOME_ODD = ("readout", "several_sizes", "shared_matrix", "delay_line", "both_ways", "stacked", "taps_into_a_state", "packed")
 
 
-@pytest.mark.parametrize("name", [thorough(name) if k % 2 else name for k, name in enumerate(KEPT)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[thorough(name) if k % 2 else name for k, name in enumerate(KEPT)],
+        *[one if one in SOME_SHAPED else thorough(one) for one in SHAPED],
+    ],
+)
 def test_all_passes_but_one_give_the_same(name: str) -> None:
     same_under(name, WITHOUT)
 
 
-@pytest.mark.parametrize("name", SOME_ODD)
+@pytest.mark.parametrize("name", [*SOME_ODD, *[one if one in SOME_SHAPED else thorough(one) for one in SHAPED]])
 def test_each_pass_alone_gives_the_same(name: str) -> None:
     same_under(name, ALONE)
 

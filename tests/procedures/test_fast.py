@@ -11,16 +11,21 @@ import pytest
 import sympy as sp
 
 from benchmarks.derivation import chain
+from derive.cell import Cell
 from derive.compiler import schedule
 from derive.derivation import derive
+from derive.functions import function
+from derive.language import Eq, dimension, matrix, sequence, vector
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, At, Call, Cut, Do, Number, Operand, Statement, View, part
 from derive.procedures.shaping import elementwise
 from derive.procedures.written import Writer, is_computed
 from derive.targets.numpy.emit import RESERVED
+from tests import bounds
+from tests.arguments import draw, error
 from tests.derive.test_passes import KEPT
-from tests.kernels import text_of
+from tests.kernels import kernel_of_cell, text_of
 
 H = sp.Symbol("H", integer=True, positive=True)
 a, b, c, d, out = (Array(name, ("B",), (H,)) for name in ("a", "b", "c", "d", "out"))
@@ -152,3 +157,19 @@ def test_emission_is_linear_in_the_length_of_a_chain() -> None:
         runs = (partial(schedule, derivation), partial(kernel.forward, scheduled.forward))
         found.append(sum(map(calls_made, (*runs, partial(kernel.backward, scheduled.backward)))))
     assert found[2] - found[1] < 2.3 * (found[1] - found[0])
+
+
+def test_memory_is_not_taken_over_from_what_is_read_behind_the_loop() -> None:
+    D, n = dimension("D"), dimension("H")
+    x, h, u, g, y = (sequence(name, size) for name, size in zip("xhugy", (D, n, n, n, n), strict=True))
+    own = Cell.from_equations("own", "own", [
+        Eq(u, matrix("U", n, n) @ h.prev + matrix("W", n, D) @ x),
+        Eq(y, 2 * u),
+        Eq(g, u + vector("b", n)),
+        Eq(h, function("tanh")(matrix("V", n, n) @ g)),
+    ])  # fmt: skip
+    fast, textbook = kernel_of_cell(own), kernel_of_cell(own, ())
+    call = draw(fast)
+    found, expected = (kernel.forward(*call.groups())[0] for kernel in (fast, textbook))
+    for name in ("h", "y"):
+        assert error(found[name], expected[name]) <= bounds.of_call(call), name
