@@ -77,7 +77,16 @@ class Network:
         words = self.words(cell, read, given)
         name = "_".join([cell.name, *[word.removeprefix("--").replace("-", "_") for word in words]])
         made = Cell.from_equations(name, " ".join([cell.command, *words]), [Eq(*pair) for pair in equations])
-        return replace(made, words=cell.words)
+        return replace(made, words=cell.words, layers=self.layers_of(cell, made, read, mask))
+
+    def layers_of(self, cell: Cell, made: Cell, read: Value | None, mask: Value | None) -> dict[str, tuple[str, int]]:
+        """The names of copies -> (the name that those of all layers share, the layer): the number stands last."""
+        if self.layers == 1:
+            return {}
+        whole = {str(value.name) for value in (*cell.inputs, mask) if value is not None}
+        names = dict.fromkeys(str(value.name) for value in (*made.states, *made.targets, *made.reads))
+        parts = {name: name.rpartition("_") for name in names if name not in whole}
+        return {name: (base, int(number)) for name, (base, _, number) in parts.items() if base and number.isdigit()}
 
     def words(self, cell: Cell, read: Value | None, given: Value | None) -> list[str]:
         """The words of the command that ask for it, without those that say what holds anyway."""

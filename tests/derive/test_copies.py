@@ -169,13 +169,12 @@ def test_the_sheet_of_a_masked_network_shows_what_the_options_did() -> None:
         "gru --layers 2 --masked",
         "inputs     x (D,), m (1,)",
         "states     h_1 (H,), h_2 (H,)",
-        "  ĥ_1ₜ = (1 − z_1ₜ) ∘ h_1ₜ₋₁ + z_1ₜ ∘ h̃_1ₜ",
-        "  h_1ₜ = mₜ ĥ_1ₜ + (1 − mₜ) h_1ₜ₋₁",
-        "  z_2ₜ = σ(W_z_2 h_1ₜ + U_z_2 h_2ₜ₋₁ + b_z_2)",
-        "  h_2ₜ = mₜ ĥ_2ₜ + (1 − mₜ) h_2ₜ₋₁",
-        "           + (1 − mₜ₊₁) ∂L/∂h_1ₜ₊₁          from h_1ₜ₊₁: y = u ∘ v",
-        "  ∂L/∂ĥ_2ₜ = mₜ ∂L/∂h_2ₜ                    from h_2ₜ: y = u ∘ v",
-        "  ∂L/∂mₜ = (∂L/∂h_1ₜ)ᵀ ĥ_1ₜ                 from h_1ₜ: y = u ∘ v",
+        "  ĥₜ⁽ˡ⁾ = (1 − zₜ⁽ˡ⁾) ∘ hₜ₋₁⁽ˡ⁾ + zₜ⁽ˡ⁾ ∘ h̃ₜ⁽ˡ⁾",
+        "  hₜ⁽ˡ⁾ = mₜ ĥₜ⁽ˡ⁾ + (1 − mₜ) hₜ₋₁⁽ˡ⁾",
+        "  zₜ⁽²⁾ = σ(W_z⁽²⁾ hₜ⁽¹⁾ + U_z⁽²⁾ hₜ₋₁⁽²⁾ + b_z⁽²⁾)",
+        "            + (1 − mₜ₊₁) ∂L/∂hₜ₊₁⁽¹⁾        from hₜ₊₁⁽¹⁾: y = u ∘ v",
+        "  ∂L/∂ĥₜ⁽ˡ⁾ = mₜ ∂L/∂hₜ⁽ˡ⁾                  from hₜ⁽ˡ⁾: y = u ∘ v",
+        "  ∂L/∂mₜ = (∂L/∂hₜ⁽¹⁾)ᵀ ĥₜ⁽¹⁾               from hₜ⁽¹⁾: y = u ∘ v",
     ):
         assert line in sheet.splitlines()
 
