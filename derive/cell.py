@@ -8,34 +8,14 @@ from functools import cached_property
 
 import sympy as sp
 
-from derive.equation import Equation, Term
 from derive.errors import DeriveError
-from derive.expressions import axes_of, in_language, matrix_parts, rebuild, values_in
-from derive.fresh import Fresh
-from derive.functions import FUNCTIONS, composed, repeating
-from derive.language import (
-    Apply,
-    Hadamard,
-    Identity,
-    LanguageError,
-    Leaf,
-    Ones,
-    Plus,
-    Times,
-    Transposed,
-    Value,
-    X,
-    add,
-    apply,
-    coefficient,
-    hadamard,
-    matmul,
-    scale,
-    transpose,
-)
+from derive.expressions import in_language, matrix_parts, values_in
+from derive.language import LanguageError, Value, X
+from derive.naming import Namer, named_apart
+from derive.onehot import OneHot, tokens_in
 from derive.program import Program, check
-from derive.reductions import OverElements, without_numbers
 from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
+from derive.stable import stable
 
 
 class CellError(DeriveError):
@@ -46,17 +26,19 @@ class CellError(DeriveError):
 class Cell:
     """Forward equations and the roles of their symbols.
 
-    Roles follow from use: read at t-1 and defined is a state; timed and never defined an input; without time and never defined a
-    parameter; defined, never read and no state an output. Each is listed in the order in which the equations read it.
+    Roles follow from use: read at t-1 and defined is a state; timed and never defined an input, a token where it is read as one; without
+    time and never defined a parameter; defined, never read and no state an output, and so is a loss, a number that only such numbers are
+    made of. Each is listed in the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
-    Greek letter and mean none.
+    Greek letter and mean none. shown: names of values that are outputs although equations read them.
     """
 
     name: str
     command: str
     equations: tuple[tuple[Value, sp.MatrixExpr], ...]
     words: frozenset[str] = frozenset()
+    shown: frozenset[str] = frozenset()
 
     @classmethod
     def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:
@@ -100,6 +82,7 @@ class Cell:
                 )
             check_columns(value, f"{self.name}: {value.name}")
             check_dimensions(value, f"{self.name}: {value.name}")
+        self.check_tokens()
         ordered(self.equations, self.name)
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
@@ -107,10 +90,32 @@ class Cell:
                 right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - names
             ):
                 raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
-        if not self.inputs:
+        if not (self.inputs or self.tokens):
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
             )
+
+    def check_tokens(self) -> None:
+        """Raises CellError where a token is anything but an input that is read as one, of one size."""
+        tokens = {value.like(lag=0): size for value, size in self.tokens.items()}
+        for target, right in self.equations:
+            for value in numbers_in(right):
+                if value.like(lag=0) in tokens:
+                    raise CellError(
+                        f"{self.name}: equation {target.name}: the token {value.name} is read as a number: expected one_hot({value.name}, "
+                        f"size), got {value.name}. Read it as a column, or make an input of another name."
+                    )
+            for value, size in tokens_in([right]).items():
+                if value.lag or value in self.targets or tokens[value] != size:
+                    raise CellError(
+                        f"{self.name}: equation {target.name}: {value.name} is no token: expected an input, read at its own step as one of "
+                        f"{tokens[value.like(lag=0)]}. Make what is read at another step, or of another size, an input of its own."
+                    )
+
+    @cached_property
+    def tokens(self) -> dict[Value, sp.Expr]:
+        """The inputs that are whole numbers, and how many of them there are."""
+        return tokens_in(right for _, right in self.equations)
 
     @cached_property
     def reads(self) -> tuple[Value, ...]:
@@ -128,7 +133,7 @@ class Cell:
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         defined = set(self.targets)
-        return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in defined)
+        return tuple(v for v in self.reads if v.timed and v.lag == 0 and v not in defined and v not in self.tokens)
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
@@ -137,8 +142,19 @@ class Cell:
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
-        used = {*self.reads, *self.states}
-        return tuple(value for value in self.targets if value.timed and value not in used)
+        used = {*self.reads, *self.states} - {*self.losses} - {value for value in self.targets if value.name in self.shown}
+        return tuple(value for value in self.targets if value.timed and value not in {*used, *self.states})
+
+    @cached_property
+    def losses(self) -> tuple[Value, ...]:
+        """The numbers of each step that nothing is made of but numbers which are losses themselves, so that no state reads them."""
+        readers = {v: [target for target, right in self.equations if v in values_in(right)] for v in self.targets}
+        found = [v for v in self.targets if v.timed and is_scalar(v) and v not in self.states]
+        while True:
+            left = [v for v in found if all(reader in found for reader in readers[v])]
+            if left == found:
+                return tuple(found)
+            found = left
 
     @cached_property
     def forward(self) -> Program:
@@ -147,6 +163,13 @@ class Cell:
 
     def renamed(self, name: str) -> Cell:
         return replace(self, name=name)
+
+
+def numbers_in(node: sp.MatrixExpr) -> list[Value]:
+    """The values that an expression reads otherwise than as tokens."""
+    if isinstance(node, Value):
+        return [node]
+    return [] if isinstance(node, OneHot) else [value for part in matrix_parts(node) for value in numbers_in(part)]
 
 
 def check_dimensions(value: Value, where: str) -> None:
@@ -179,184 +202,24 @@ def ordered(pairs: Sequence[tuple[Value, sp.MatrixExpr]], where: str) -> list[tu
     return result
 
 
-# ---- flattening: give a name to whatever a derivative has to refer to
-
-
 def dimensions(expression: sp.MatrixExpr) -> set[sp.Symbol]:
     """The symbols in the shapes of an expression's values."""
     values = [*values_in(expression), *([expression] if isinstance(expression, Value) else [])]
     return {symbol for value in values for size in value.shape for symbol in size.free_symbols}
 
 
-class Namer:
-    """Names for the parts of equations that the cell leaves unnamed.
-
-    `a_i` is what stands inside the function that defines i (its pre-activation), `tanh_c` the function tanh of the value c,
-    `u_h` any other unnamed part of the equation of h.
-    """
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.fresh = Fresh(taken)
-        self.named: dict[sp.MatrixExpr, Value] = {}
-        self.equations: list[Equation] = []
-
-    def name(self, expression: sp.MatrixExpr, wanted: str) -> Value:
-        """The value that stands for the expression; a new one, with its equation, the first time."""
-        if expression not in self.named:
-            value = Value(self.fresh.name(wanted), expression.shape[0], expression.shape[1], axes_of(expression))
-            self.named[expression] = value
-            self.define(value, expression, auxiliary=True)
-        return self.named[expression]
-
-    def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
-        self.equations.append(Equation(target, (Term(expression),), auxiliary=auxiliary))
+# ---- flattening: give a name to whatever a derivative has to refer to
 
 
 def flatten(cell: Cell) -> Program:
     """The forward program: the cell's equations, with names for pre-activations and whatever stands inside a product.
 
     Afterwards a function is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats
-    an expression.
+    an expression. What `stable` writes in another form keeps the reason.
     """
     namer = Namer(value.name for value in (*cell.targets, *cell.reads))
-    for target, right in ordered(cell.equations, cell.name):
-        if isinstance(right, (Apply, OverElements)):
-            argument = matrix_parts(right)[0]
-            right = unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
-        else:
-            right = inline(right, target, namer)
-        namer.define(target, right)
-    given = (*cell.parameters, *cell.inputs)
+    for target, right, reason in stable(ordered(cell.equations, cell.name)):
+        namer.define(target, named_apart(right, target, namer), reason)
+    given = (*cell.parameters, *cell.inputs, *cell.tokens)
     equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
     return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))
-
-
-def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
-    """The expression as a single value; a multiple of a polynomial needs no name for the polynomial."""
-    number, rest = coefficient(expression)
-    if number != 1 and isinstance(rest, Apply) and rest.scalar.is_polynomial(X):
-        inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
-    else:
-        inner = inline(expression, target, namer)
-    return inner if isinstance(inner, (Value, Ones, Identity)) else namer.name(inner, wanted)
-
-
-def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
-    """The expression as it may stand on a right side: sums of products of values."""
-    unnamed = f"u_{target.name}"
-    match expression:
-        case Plus():
-            return rebuild(expression, [inline(term, target, namer) for term in expression.args])
-        case Hadamard() if (outer := scaled_outer(expression)) is not None:
-            return product(outer, target, namer)
-        case Hadamard():
-            number, *parts = coefficient(expression)[0], *[light(factor, target, namer) for factor in expression.args]
-            while len(parts) > 2:
-                parts[:2] = [namer.name(hadamard(*parts[:2]), unnamed)]
-            return scale(number, hadamard(*parts))
-        case Times():
-            return scale(coefficient(expression)[0], product(matrix_parts(expression), target, namer))
-        case Transposed():
-            return transpose(atom(expression.args[0], target, namer, unnamed))
-        case Apply() | OverElements(kept=True):
-            argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
-            plain = rebuild(expression, [argument])
-            parts = unfolded(plain, target, namer)
-            return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
-        case Leaf():
-            return expression
-    return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
-
-
-def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:
-    """k (u vᵀ), k a number of each step, as the factors k u and vᵀ: a scaled column is smaller than a scaled matrix. Else None."""
-    if rank(expression) != 2:
-        return None
-    numbers, wide = without_numbers(expression)
-    factors = matrix_parts(wide) if isinstance(wide, Times) else []
-    cut = column_in(factors)
-    if not numbers or cut is None:
-        return None
-    return [hadamard(*numbers, matmul(*factors[:cut])), *factors[cut:]]
-
-
-def column_in(factors: Sequence[sp.MatrixExpr]) -> int | None:
-    """How many factors of a product make its first column; None where the product has none inside."""
-    return next((k for k in range(1, len(factors)) if factors[k - 1].shape[1] == 1), None)
-
-
-def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.MatrixExpr:
-    """A matrix product as one of two values, what stands inside it named.
-
-    A sum that holds the identity is multiplied out: (I - k kᵀ) C needs no matrix I - k kᵀ. Numbers that scale a factor scale the whole,
-    and an outer product is left to the end, since a column times a row is larger than either.
-    """
-    unnamed = f"u_{target.name}"
-    if len(factors) == 1:
-        return inline(factors[0], target, namer)
-    for k, factor in enumerate(factors):
-        if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
-            whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
-            return inline(whole, target, namer)
-    numbers, plain = zip(*[([], factor) if is_scalar(factor) else without_numbers(factor) for factor in factors], strict=True)
-    scaling = [one for some in numbers for one in some]
-    cut = column_in(factors)
-    if scaling and cut is None:
-        return inline(hadamard(*scaling, matmul(*plain)), target, namer)
-    if cut is not None:
-        left, right = hadamard(*scaling, matmul(*plain[:cut])), transpose(matmul(*plain[cut:]))
-        return matmul(atom(left, target, namer, unnamed), transpose(atom(right, target, namer, unnamed)))
-    if factors[0].shape[0] == 1 and len(factors) > 2:
-        row = transpose(matmul(*factors[:-1]))
-        return matmul(transpose(atom(row, target, namer, unnamed)), factor_of(factors[-1], target, namer))
-    last = factor_of(factors[-1], target, namer) if factors[0].shape[0] == 1 else atom(factors[-1], target, namer, unnamed)
-    for factor in reversed(factors[1:-1]):
-        last = namer.name(matmul(factor_of(factor, target, namer), last), unnamed)
-    return matmul(factor_of(factors[0], target, namer), last)
-
-
-def unfolded(node: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
-    """A function of a value whose slope would repeat another function, with that one named; anything else as it is."""
-    inner = repeating(node.scalar) if isinstance(node, Apply) else []
-    if not inner:
-        return node
-    known = {one: inline(apply(one.func(X), apply(one.args[0], node.expr)), target, namer) for one in inner}
-    return inline(composed(node.scalar, node.expr, known), target, namer)
-
-
-def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
-    """A factor of a matrix product: a value or its transpose."""
-    if isinstance(expression, Transposed):
-        return transpose(atom(expression.args[0], target, namer, f"u_{target.name}"))
-    return atom(expression, target, namer, f"u_{target.name}")
-
-
-def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
-    """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones, Identity)) or is_repeated(expression):
-        return expression
-    if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
-        return expression
-    return atom(expression, target, namer, f"u_{target.name}")
-
-
-def is_repeated(expression: sp.MatrixExpr) -> bool:
-    """Whether a matrix is a value in each column, v 1ᵀ, or its transpose: nothing has to be computed for it."""
-    parts = matrix_parts(expression) if isinstance(expression, Times) else []
-    return sorted(type(part).__name__ for part in parts) == ["Ones", "Value"] or (
-        len(parts) == 2
-        and isinstance(parts[0], Ones)
-        and isinstance(parts[1], Transposed)
-        and isinstance(parts[1].args[0], Value)
-    )
-
-
-def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise: str) -> str:
-    """`tanh_c` for tanh of the value c; `otherwise` where the function has no name."""
-    if not isinstance(argument, Value):
-        return otherwise
-    if isinstance(expression, OverElements):
-        return f"{expression.word}_{argument.name}"
-    name = next((name for name, scalar in FUNCTIONS.items() if scalar == expression.scalar), None)
-    lagged = "_prev" if argument.lag else ""
-    return f"{name}_{argument.name}{lagged}" if name else otherwise

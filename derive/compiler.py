@@ -26,7 +26,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
-from derive.procedures.tape import with_light_tape
+from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.reductions import Cumulative, Reduction
 from derive.shapes import rank
@@ -91,7 +91,8 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     forward = derivation.forward
     readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
     backward, tangent = with_light_tape(forward, readers)
-    return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
+    tape = tape_values(forward, (backward, tangent))
+    return replace(derivation, forward=without_idle(forward, tape), backward=backward, tangent=tangent), tape
 
 
 def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:

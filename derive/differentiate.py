@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import sympy as sp
 
@@ -27,6 +28,7 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import tokens_in
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
@@ -66,6 +68,8 @@ def cotangent_of(value: Value) -> Value:
 def backward(forward: Program) -> Program:
     """The VJP of one step, by a reverse sweep: a program whose equations are the gradient of each quantity, in the order of computation.
 
+    What no result is made of has none, nor have tokens.
+
     Given beside the forward values: `given` cotangents of the results (what the loss says of them directly). The gradient of a state
     reads the `carry` that the next step hands back, 0 behind the last step. Results: the carries (at the first step, the gradient of the
     initial state), the cotangents of the inputs, and those of the parameters (summed over the steps).
@@ -82,19 +86,25 @@ def backward(forward: Program) -> Program:
         return [*given_terms.get(value, []), *like_terms(inside), *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
-    for equation in reversed(forward.equations):
+    for equation in reversed(needed(forward.equations, forward.results)):
         target = equation.target
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
         for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
     before = [state.prev for state in states]
-    ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
+    given_values = [value for value in forward.given if value not in tokens_of(forward)]
+    ends = [*before, *[value for value in given_values if value.timed], *[value for value in given_values if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
 
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[result.marked("given") for result in forward.results])
     results = tuple(cotangent_of(value) for value in ends)
     return Program("backward", (), given, results).with_equations(equations)
+
+
+def tokens_of(program: Program) -> Collection[Value]:
+    """The tokens that a program reads."""
+    return tokens_in(equation.value for equation in program.equations)
 
 
 def sweep(
@@ -132,9 +142,10 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
 
     still: given values that don't move.
     """
-    moving = {*forward.given, *forward.carried()} - {*still}
+    still = {*still, *tokens_of(forward)}
+    moving = {*forward.given, *forward.carried()} - still
     equations = []
-    for equation in forward.equations:
+    for equation in needed(forward.equations, forward.results):
         terms = []
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
@@ -183,7 +194,9 @@ def second(forward: Program, first: Program) -> Program:
     first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
     tangents of the gradients.
     """
-    tangents = tangent(forward)
+    idle = {*forward.defined()} - {equation.target for equation in needed(forward.equations, forward.results)}
+    read = [value for value in first.given if value in idle and any(one.is_reading(value) for one in first.equations)]
+    tangents = tangent(replace(forward, results=(*forward.results, *read)))
     known = {*tangents.defined(), *tangents.given}
     still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
     moved = tangent(first, still)

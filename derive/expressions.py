@@ -32,12 +32,13 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.onehot import OneHot
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 from derive.shapes import is_number
 
 LEGAL = (
     Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
-    Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
+    Total, Largest, FirstLargest, LogSumExp, Softmax, LogSoftmax, Cumulative, OneHot,
 )  # fmt: skip
 """Every node that a program may hold."""
 

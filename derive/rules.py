@@ -33,10 +33,12 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import OneHot
 from derive.reductions import (
     Cumulative,
     FirstLargest,
     Largest,
+    LogSoftmax,
     LogSumExp,
     Softmax,
     Total,
@@ -179,6 +181,18 @@ def softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> 
     return [hadamard(y, cotangent - matmul(Ones(n, n), hadamard(y, cotangent)))]
 
 
+@vjp(LogSoftmax)
+def log_softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = log softmax(z): z̄ = ȳ − softmax(z) Σ ȳ."""
+    return [cotangent - hadamard(total(cotangent), softmax(operand))]
+
+
+@vjp(OneHot)
+def one_hot_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = onehot(w): w̄ = 0, a token has no gradient."""
+    return [Zeros(*operand.shape)]
+
+
 @vjp(Total)
 def total_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
     """y = Σ x: x̄ = ȳ 1."""
@@ -277,6 +291,18 @@ def softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: S
     """y = softmax(z): ẏ = y ∘ (ż − 1 1ᵀ(y ∘ ż))."""
     n = operands[0].shape[0]
     return hadamard(y, tangents[0] - matmul(Ones(n, n), hadamard(y, tangents[0])))
+
+
+@jvp(LogSoftmax)
+def log_softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = log softmax(z): ẏ = ż − 1 softmax(z)ᵀ ż."""
+    return tangents[0] - filled(inner(softmax(operands[0]), tangents[0]), node)
+
+
+@jvp(OneHot)
+def one_hot_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = onehot(w): ẏ = 0, a token doesn't move."""
+    return Zeros(*node.shape)
 
 
 @jvp(Total)

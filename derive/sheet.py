@@ -9,6 +9,7 @@ from typing import Any
 
 from sympy import MatrixExpr
 
+from derive.assumed import of_probabilities
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
@@ -40,6 +41,7 @@ class Line:
     left: str
     terms: list[Row]
     factor: str = ""
+    between: str = " "
 
     def credits(self) -> tuple[Credit, ...]:
         """The reasons of all terms, each once."""
@@ -73,15 +75,17 @@ class Sheet:
         n = self.notation
         forward = [Line(t.name, n.value(t), [(n.formula(right), ())]) for t, right in d.cell.equations]
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
+        stable = [e for e in d.forward.equations if any(term.reason is not None for term in e.terms)]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
             Section("Names", "for what the equations leave unnamed", [self.line(e) for e in named]),
+            Section("Stable forms", "computed so; equal to what is declared", [self.line(e) for e in stable]),
             Section(
                 "Backward",
                 f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
-                [self.line(self.recurrence(e)) for e in steps],
+                [line for e in steps for line in (self.line(self.recurrence(e)), *self.of_targets(e))],
             ),
             Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
             Section(
@@ -93,6 +97,16 @@ class Sheet:
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
             *([self.second_order()] if d.second_order else []),
         ]
+
+    def of_targets(self, equation: Equation) -> list[Line]:
+        """What the gradient of a cross entropy comes to where the targets sum to one, as probabilities do: ŷ − y."""
+        found = of_probabilities(equation, self.derivation.cell.inputs)
+        if found is None:
+            return []
+        said = ", ".join(f"{self.notation.formula(one)} = 1" for one in found[1])
+        line = self.line(found[0])
+        why = (Credit("", f"for targets that sum to one, {said}"),)
+        return [replace(line, terms=[(text, why) for text, _ in line.terms])]
 
     def second_order(self) -> Section:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
@@ -113,7 +127,7 @@ class Sheet:
             for t in equation.terms
         ]
         factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
-        return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor)
+        return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor, n.between(equation))
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
         """Where a term comes from, what made the last of it first."""
@@ -133,7 +147,9 @@ class Sheet:
         """(role, symbols with their shapes)."""
         cell, n = self.derivation.cell, self.notation
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-        return [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+        found = [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+        tokens = [f"{n.name(value.name)} of {dim(size)}" for value, size in cell.tokens.items()]
+        return [("tokens", tokens), *found] if tokens else found
 
 
 class Shifted(Term):
@@ -183,7 +199,7 @@ def text_lines(line: Line) -> list[str]:
     lead = f"  {line.left} = "
     if line.factor:
         body = joined([term for term, _ in line.terms], "−")
-        return with_reason(f"{lead}{line.factor} ∘ ({body})", text_reason(line.credits()), width(lead))
+        return with_reason(f"{lead}{line.factor}{line.between}({body})", text_reason(line.credits()), width(lead))
     out: list[str] = []
     for k, (term, credits) in enumerate(line.terms):
         minus = term.startswith("−")
@@ -238,7 +254,7 @@ def latex_formula(line: Line) -> list[str]:
     """A formula as rows of an align environment, reasons as text at the right."""
     if line.factor:
         body = joined([term for term, _ in line.terms], "-")
-        return [rf"{line.left} &= {line.factor} \circ \left({body}\right){latex_reason(line.credits())}"]
+        return [rf"{line.left} &= {line.factor}{line.between}\left({body}\right){latex_reason(line.credits())}"]
     rows = []
     for k, (term, credits) in enumerate(line.terms):
         sign = f"{line.left} &= " if k == 0 else "&\\quad " + ("" if term.startswith("-") else "+ ")
@@ -332,6 +348,7 @@ def record_of(derivation: Derivation) -> dict[str, Any]:
         "command": cell.command,
         "name": cell.name,
         **{role: {v.name: [dim(s) for s in v.shape if s != 1] for v in values} for role, values in tables.items()},
+        **({"tokens": {v.name: dim(size) for v, size in cell.tokens.items()}} if cell.tokens else {}),
         "programs": {
             program.name: [json_equation(equation, program, plain, tex) for equation in program.equations]
             for program in (*derivation.programs(), *([derivation.second] if derivation.second_order else []))

@@ -42,7 +42,7 @@ class Equations:
         found: dict[str, Array] = {v.name: np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype()) for v in shown}
         env: Environment = {v: standing(v, data.parameters[v.name]) for v in self.cell.parameters}
         env |= {v.prev: standing(v, data.state[v.name]) for v in self.cell.states}
-        inputs, states = self.cell.inputs, [(v, v.prev) for v in self.cell.states]
+        inputs, states = [*self.cell.inputs, *self.cell.tokens], [(v, v.prev) for v in self.cell.states]
         for t in range(data.steps):
             env |= {v: standing(v, data.inputs[v.name][t]) for v in inputs}
             for target, run in self.runs:

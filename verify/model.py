@@ -91,6 +91,7 @@ class Model:
         env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
         env |= {v.prev: standing(v, cast(data.state[v.name])) for v in self.cell.states}
         inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs}
+        inputs |= {v: [*standing(v, data.inputs[v.name])] for v in self.cell.tokens}
         return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:

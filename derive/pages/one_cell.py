@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from derive.cell import Cell, CellError
@@ -16,7 +16,7 @@ from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
-from derive.pages.declarations import Declared
+from derive.pages.declarations import OUTPUT, TOKENS, Declared
 from derive.pages.doubts import (
     refuse_both_ways,
     refuse_calls,
@@ -48,6 +48,7 @@ from derive.pages.shapes import Shapes
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
+from derive.pages.vocabulary import of_one_size, refuse_numbers
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class PageCell:
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
     ready = prepared(source, entries, known)
+    known = with_tokens(known, ready.tokens)
     names, macros = named(source, entries, ready, known)
     signs = frozenset(sign for tree in ready.printed for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     contraction, definitions = meant(names, macros, ready, signs)
@@ -71,18 +73,39 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     definitions, kinds = told_apart(names, definitions, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
     shapes, definitions = sized(names, definitions, kinds, contraction)
+    refuse_numbers(source, definitions, ready.tokens)
+    of_one_size(shapes, ready.tokens)
+    shown = declared_outputs(source, definitions, known)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
     own = [name for name in states if name not in names.carried]
-    shapes.name_all(own, inputs, outputs, {*shapes.shapes})
-    builder = Builder(source, shapes, steps)
-    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names))
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes}, ready.tokens)
+    builder = Builder(source, shapes, steps, ready.tokens)
+    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), shown=shown)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 
 # ---- its stages, in order
+
+
+def with_tokens(known: Declared, tokens: Mapping[str, str]) -> Declared:
+    """The declarations with those tokens that the cell reads, the ones of other steps too; what is declared is used where one is."""
+    kinds = {name: kind for name, kind in known.kinds.items() if kind != TOKENS} | dict.fromkeys(tokens, TOKENS)
+    known.used |= set(tokens.values())
+    return replace(known, kinds=kinds)
+
+
+def declared_outputs(source: Source, definitions: Sequence[Definition], known: Declared) -> frozenset[str]:
+    """The names that are declared to be outputs. Raises PageError on one that nothing defines."""
+    shown = frozenset(name for name, kind in known.kinds.items() if kind == OUTPUT)
+    read = {ref.name: ref for one in definitions for ref in refs(one.body)}
+    for name in sorted(shown - {one.name for one in definitions}):
+        if name in read:
+            what = f"`{source.written(read[name].span)}` is declared as an output, and nothing defines it: expected an equation."
+            raise source.error(read[name].span, what, "Write its equation, or take the declaration back.")
+    return shown
 
 
 def named(source: Source, entries: Sequence[Entry], ready: Prepared, known: Declared) -> tuple[Names, dict[str, Macro]]:
@@ -128,7 +151,7 @@ def told_apart(
     names: Names, definitions: list[Definition], contraction: Contraction, timed: set[str]
 ) -> tuple[list[Definition], Kinds]:
     """(the definitions with identities where a sum of matrices needs them, what is a number, a vector, a matrix)."""
-    said = contraction.kinds | {name: kind for name, kind in names.declared.kinds.items() if kind != "identity"}
+    said = contraction.kinds | names.declared.shapes_said
     try:
         kinds = settled(names.source, definitions, timed, said)
     except PageError:

@@ -7,8 +7,10 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.equation import Equation, Term
+from derive.expressions import summands
 from derive.language import Hadamard, Ones, Value, coefficient, hadamard, scale
 from derive.program import Program
+from derive.shapes import is_scalar
 
 
 def factor(program: Program, forward: Program) -> Program:
@@ -23,7 +25,10 @@ def factors(term: Term) -> list[sp.MatrixExpr]:
 
 
 def factored(equation: Equation) -> Equation:
-    if len(equation.terms) < 2 or equation.factor is not None or not equation.target.is_vector:
+    if equation.factor is not None or not equation.target.is_vector:
+        return equation
+    equation = with_summands(equation)
+    if len(equation.terms) < 2:
         return equation
     common = [one for one in factors(equation.terms[0]) if all(one in factors(term) for term in equation.terms[1:])]
     if not common or not all(isinstance(one, (Value, Hadamard)) for one in common):
@@ -33,6 +38,13 @@ def factored(equation: Equation) -> Equation:
         return equation  # only numbers would be left in the sum
     positive_first = tuple(sorted(terms, key=lambda term: bool(coefficient(term.value)[0] < 0)))
     return replace(equation, terms=positive_first, factor=hadamard(*common))
+
+
+def with_summands(equation: Equation) -> Equation:
+    """The equation with each summand as a term, where all of them are multiples by one number: of a softmax, d (y s − t)."""
+    parts = [Term(part, term.reason) for term in equation.terms for part in summands(term.value)]
+    shared = [one for one in factors(parts[0]) if is_scalar(one) and all(one in factors(part) for part in parts)] if parts else []
+    return replace(equation, terms=tuple(parts)) if shared and len(parts) > len(equation.terms) else equation
 
 
 def without(term: Term, common: list[sp.MatrixExpr]) -> sp.MatrixExpr:

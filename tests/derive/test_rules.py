@@ -41,16 +41,19 @@ from derive.language import (
     transpose,
     vector,
 )
+from derive.onehot import OneHot, one_hot
 from derive.reductions import (
     Cumulative,
     FirstLargest,
     Largest,
+    LogSoftmax,
     LogSumExp,
     Softmax,
     Total,
     cumulative,
     first_largest,
     largest,
+    log_softmax,
     logsumexp,
     softmax,
     total,
@@ -106,6 +109,8 @@ CASES: dict[type, list[Matrix]] = {
     Largest: [largest(u), largest(p), largest(matmul(A, p))],
     FirstLargest: [first_largest(u), first_largest(p)],
     LogSumExp: [logsumexp(u), logsumexp(p)],
+    LogSoftmax: [log_softmax(u), log_softmax(p)],
+    OneHot: [one_hot(k, 2), one_hot(k, 3)],
     Cumulative: [cumulative(u), cumulative(p), cumulative(p, backwards=True), cumulative(B)],
 }
 """Nodes of each kind, of at least two shapes, with operands that are values or expressions of values."""

@@ -66,6 +66,7 @@ class ExactKernel:
     def __post_init__(self) -> None:
         self.PARAMETERS, self.INPUTS, self.STATES = self.dims.parameters, self.dims.inputs, self.dims.states
         self.OUTPUTS = {name: dims for name, dims in self.dims.outputs.items() if name not in self.STATES}
+        self.TOKENS = self.dims.tokens
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -104,7 +105,8 @@ def whole_data(dims: Dims, steps: int, seed: int) -> Data:
     batch = 2
     return Data(
         {name: draw(*dims.shape(names)) for name, names in dims.parameters.items()},
-        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.inputs.items()},
+        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.inputs.items()}
+        | {name: rng.integers(0, dims.size(size), (steps, batch)) for name, size in dims.tokens.items()},
         {name: draw(batch, *dims.shape(names)) for name, names in dims.states.items()},
         {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.outputs.items()},
         steps,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 CUTS = (1, 2, 5, 10, 20)
-FUNCTIONS = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "forward", "backward", "jvp", "step_jacobian")
+FUNCTIONS = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "TOKENS", "forward", "backward", "jvp", "step_jacobian")
 
 
 @dataclass(frozen=True)

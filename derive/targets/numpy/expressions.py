@@ -289,9 +289,25 @@ def summation(printer: Printer, call: Call) -> Piece:
     return printer.method(call, "sum", *([] if everything else [f"axis={axis}"]), *keep)
 
 
-@prints("largest", "first_largest", "logsumexp", "softmax")
-def along_last(printer: Printer, call: Call) -> Piece:
-    return printer.function(call.operation, printer(call.arguments[0]))
+@prints("largest", "first_largest", "logsumexp", "softmax", "log_softmax", "log_softmax_at", "pick", "add_at", "scale")
+def helper(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments))
+
+
+@prints("by_token")
+def by_token(printer: Printer, call: Call) -> Piece:
+    return printer.function("by_token", *map(printer, call.arguments), printer.size(call.dims[0]))
+
+
+@prints("one_hot")
+def one_hot(printer: Printer, call: Call) -> Piece:
+    return printer.function("one_hot", *map(printer, call.arguments), printer.size(call.dims[0]), Word("dtype"))
+
+
+@prints("take")
+def take(printer: Printer, call: Call) -> Piece:
+    of, token = call.arguments
+    return Joined((printer.within(of, ATOM), Word("["), printer(token), Word("]")))
 
 
 @prints("cumulative")

@@ -42,7 +42,14 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *([MEMORY] if buffered else [])]
+    tokens = [TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []
+    paragraphs = [
+        f"The cell `{cell.command}` and its gradients, in NumPy.",
+        "",
+        READING,
+        *tokens,
+        *([MEMORY] if buffered else []),
+    ]
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
@@ -50,6 +57,9 @@ READING = (
     "An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; "
     "so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n). "
     "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
+)
+TOKENS = (
+    "Tokens, {}, are whole numbers among the inputs, 0 <= w < TOKENS[name]; they have no gradient. `E onehot(w)` reads `E.T[w]`."
 )
 MEMORY = (
     "In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at each step, are made once, "
@@ -122,7 +132,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
 
 
 def tables(cell: Cell) -> list[str]:
-    """PARAMETERS, INPUTS, STATES, OUTPUTS."""
+    """PARAMETERS, INPUTS, STATES, OUTPUTS; TOKENS where there are some."""
     found: list[str] = []
     for table in ("parameters", "inputs", "states", "outputs"):
         values: tuple[Value, ...] = getattr(cell, table)
@@ -132,12 +142,13 @@ def tables(cell: Cell) -> list[str]:
             found += [f"{table.upper()} = {{", *rows, "}"]
         else:
             found += lines(mapping(entries), "", f"{table.upper()} = ")
-    return found
+    sizes = [(str(value.name), Word(f'"{dim(size)}"')) for value, size in cell.tokens.items()]
+    return [*found, *lines(mapping(sizes), "", "TOKENS = ")] if sizes else found
 
 
 def values_of(cell: Cell) -> list[Value]:
     """What the caller gives and gets."""
-    return [*cell.parameters, *cell.inputs, *cell.states, *cell.outputs]
+    return [*cell.parameters, *cell.inputs, *cell.tokens, *cell.states, *cell.outputs]
 
 
 def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
@@ -156,7 +167,8 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []
     )
     end += [f"_FIXED = {{{', '.join(fixed)}}}", ""]
-    return "\n" + "".join(base) + (runtime.SOLVE if compound else "") + segments + "\n".join(end)
+    text = "".join(base) + (runtime.SOLVE if compound else "") + segments
+    return "\n" + (runtime.with_tokens(text) if cell.tokens else text) + "\n".join(end)
 
 
 def parts_of(size: sp.Expr) -> Piece:
