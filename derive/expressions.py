@@ -50,6 +50,8 @@ def values_in(expression: sp.Basic) -> list[Value]:
     def visit(node: sp.Basic) -> None:
         if isinstance(node, Value):
             found.setdefault(node)
+        elif isinstance(node, OneHot):
+            found.setdefault(node.token)
         else:
             for part in node.operands:
                 visit(part)

@@ -1,8 +1,8 @@
 """Tokens: whole numbers that stand for one element, or one column, of many.
 
 A token `w` of V enters formulas as `OneHot(w)`, the column of V elements that is 1 at w and 0 elsewhere, and only so: `E @ one_hot(w)` is
-column w of E, `one_hot(w)ᵀ v` element w of v. The rules of derivatives are those of products; no kernel makes the column where it
-stands in a product or a sum.
+column w of E, `one_hot(w)ᵀ v` element w of v. The rules of derivatives are those of products, and the column is a constant to them; no
+kernel makes it where it stands in a product or a sum.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import LanguageError
-from derive.language import Transposed, Value, Written
+from derive.language import Leaf, Transposed, Value
 from derive.shapes import is_scalar, shape_text
 
 
-class OneHot(Written, sp.MatrixExpr):  # type: ignore[misc]
-    """1 at element w of a column, 0 elsewhere: `OneHot(w, V)`, w a whole number with 0 <= w < V."""
+class OneHot(Leaf, sp.MatrixExpr):  # type: ignore[misc]
+    """1 at element w of a column, 0 elsewhere: `OneHot(w, V)`, w a whole number with 0 <= w < V.
+
+    It reads its token, and is made of nothing that could be differentiated or put in its place.
+    """
 
     @property
     def token(self) -> Value:
@@ -28,13 +31,10 @@ class OneHot(Written, sp.MatrixExpr):  # type: ignore[misc]
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
         return self.args[1], sp.S.One
 
-    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
-        return one_hot(parts[0], self.args[1])
-
 
 def one_hot(token: sp.MatrixExpr, size: Any) -> OneHot:
     """The column of `size` elements that is 1 at a token. Raises LanguageError unless the token is a value that is given as a number."""
-    if not isinstance(token, Value) or not is_scalar(token) or token.marks:
+    if not isinstance(token, Value) or not is_scalar(token):
         got = f"{token} {shape_text(token)}" if isinstance(token, sp.MatrixExpr) else f"{token!r}"
         raise LanguageError(f"one_hot: expected an input that is a number of each step, `sequence(name)`, got {got}.")
     return OneHot(token, sp.sympify(size))

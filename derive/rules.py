@@ -33,7 +33,6 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.onehot import OneHot
 from derive.reductions import (
     Cumulative,
     FirstLargest,
@@ -187,12 +186,6 @@ def log_softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix)
     return [cotangent - hadamard(total(cotangent), softmax(operand))]
 
 
-@vjp(OneHot)
-def one_hot_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
-    """y = onehot(w): w̄ = 0, a token has no gradient."""
-    return [Zeros(*operand.shape)]
-
-
 @vjp(Total)
 def total_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
     """y = Σ x: x̄ = ȳ 1."""
@@ -297,12 +290,6 @@ def softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: S
 def log_softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = log softmax(z): ẏ = ż − 1 softmax(z)ᵀ ż."""
     return tangents[0] - filled(inner(softmax(operands[0]), tangents[0]), node)
-
-
-@jvp(OneHot)
-def one_hot_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = onehot(w): ẏ = 0, a token doesn't move."""
-    return Zeros(*node.shape)
 
 
 @jvp(Total)

@@ -73,16 +73,17 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     definitions, kinds = told_apart(names, definitions, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
     shapes, definitions = sized(names, definitions, kinds, contraction)
-    refuse_numbers(source, definitions, ready.tokens)
-    of_one_size(shapes, ready.tokens)
+    tokens = tokens_read(definitions, known, ready.tokens)
+    refuse_numbers(source, definitions, tokens)
+    of_one_size(shapes, tokens)
     shown = declared_outputs(source, definitions, known)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
     own = [name for name in states if name not in names.carried]
-    shapes.name_all(own, inputs, outputs, {*shapes.shapes}, ready.tokens)
-    builder = Builder(source, shapes, steps, ready.tokens)
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes}, tokens)
+    builder = Builder(source, shapes, steps, tokens)
     cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), shown=shown)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
@@ -91,10 +92,15 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
 
 
 def with_tokens(known: Declared, tokens: Mapping[str, str]) -> Declared:
-    """The declarations with those tokens that the cell reads, the ones of other steps too; what is declared is used where one is."""
-    kinds = {name: kind for name, kind in known.kinds.items() if kind != TOKENS} | dict.fromkeys(tokens, TOKENS)
+    """The declarations with the tokens of other steps; what is declared is used where one of its steps is."""
     known.used |= set(tokens.values())
-    return replace(known, kinds=kinds)
+    return replace(known, kinds=known.kinds | dict.fromkeys(tokens, TOKENS))
+
+
+def tokens_read(definitions: Sequence[Definition], known: Declared, steps: Mapping[str, str]) -> dict[str, str]:
+    """The tokens that definitions read, each with the one that is declared. steps: of those of other steps."""
+    read = dict.fromkeys(ref.name for one in definitions for ref in refs(one.body))
+    return {name: steps.get(name, name) for name in read if known.kinds.get(name) == TOKENS}
 
 
 def declared_outputs(source: Source, definitions: Sequence[Definition], known: Declared) -> frozenset[str]:

@@ -8,17 +8,20 @@ later or earlier it is an input of its own, `w_next`, `w_prev`. In formulas a to
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from derive.pages.core import Call, Core, Definition, Elementwise, MatMul, Ref, Turned, parts_of
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.primes import changed
 from derive.pages.shapes import Shapes
-from derive.pages.symbols import Occurrence, Reader, children, strip, take_apart
-from derive.pages.tree import Bracket, Chain, Letter, Node, Picked, Scripted, with_parts
+from derive.pages.symbols import Occurrence, Reader, children, strip, take_apart, walk
+from derive.pages.tree import Bracket, Chain, Letter, Node, Picked, Reduced, Scripted, with_parts
 
 EMBEDDINGS = ("embed", "embedding", "emb")
 """Words for the function that takes a token to its column of E."""
+COLUMN = "onehot"
+"""The word for the vector that is 1 at a token's element, which the token itself stands for in formulas."""
 MATRIX = "E"
 """The matrix of `Embed`."""
 OTHER_STEPS = {1: "next", -1: "prev"}
@@ -37,6 +40,8 @@ class Vocabulary:
         self.entries = list(entries)
         if not self.declared:
             return
+        trees = [node for entry in entries for node in walk(entry.right)]
+        self.bound = {letter for node in trees if isinstance(node, Reduced) for letter in node.indices}
         self.refuse_defined()
         self.refuse_steps()
         self.entries = [changed(entry, self.read) for entry in entries]
@@ -61,10 +66,13 @@ class Vocabulary:
         return not is_function(node) and take_apart(node) is not None and self.reader.read(node) is not None
 
     def token(self, node: Node) -> Occurrence | None:
-        """The token that a node is."""
+        """The token that a node is, also a component of it, `y_{t,j}` in a sum over j."""
         plain = strip(node) if isinstance(node, Bracket) and node.opener in "{(" else node
         one = self.reader.read(plain) if self.is_symbol(plain) else None
-        return one if one is not None and one.symbol.name in self.declared else None
+        if one is None:
+            return None
+        symbol = replace(one.symbol, subs=tuple(sub for sub in one.symbol.subs if sub not in self.bound))
+        return replace(one, symbol=symbol) if symbol.name in self.declared else None
 
     def refuse_defined(self) -> None:
         for entry in self.entries:
@@ -118,6 +126,8 @@ class Vocabulary:
             before = items[-1] if items else None
             if token is None or before is None or self.token(token) is None:
                 items.append(self.read(item))
+            elif isinstance(before, Letter) and before.name == COLUMN:
+                items[-1] = self.read(token)
             elif isinstance(before, Letter) and before.name.lower() in EMBEDDINGS:
                 matrix = Letter(MATRIX, before.span)
                 self.notes[f"the matrix of `{self.source.written(before.span)}` is {MATRIX}, a column for each token"] = None
@@ -150,14 +160,19 @@ class Vocabulary:
             plain = strip(node) if isinstance(node, Bracket) else node
             assert isinstance(plain, Scripted)
             above = Bracket("(", (Letter(word, plain.span),), plain.span)
-            kept = tuple(sup for sup in plain.sup if self.reader.time(sup) is None)
-            below = [script for script in plain.sub if self.reader.time(script) is None]
             self.names[f"{name}_{word}"] = name
             written = self.source.written(one.span)
             self.notes[f"`{written}` is a token of another step: an input of its own, {name}_{word}"] = None
-            return Scripted(plain.body, (*below, Letter(self.reader.letter, plain.span)), (*kept, above), plain.span)
+            below, kept = ([self.at_this_step(script) for script in side] for side in (plain.sub, plain.sup))
+            return Scripted(plain.body, tuple(below), (*kept, above), plain.span)
         self.names[name] = name
         return node
+
+    def at_this_step(self, script: Node) -> Node:
+        """A script with this step in the place of another one."""
+        if self.reader.time(script) is not None:
+            return Letter(self.reader.letter or "", script.span)
+        return with_parts(script, self.at_this_step) if isinstance(script, Bracket) else script
 
 
 def is_function(node: Node) -> bool:

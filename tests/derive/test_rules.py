@@ -41,7 +41,7 @@ from derive.language import (
     transpose,
     vector,
 )
-from derive.onehot import OneHot, one_hot
+from derive.onehot import OneHot
 from derive.reductions import (
     Cumulative,
     FirstLargest,
@@ -110,12 +110,11 @@ CASES: dict[type, list[Matrix]] = {
     FirstLargest: [first_largest(u), first_largest(p)],
     LogSumExp: [logsumexp(u), logsumexp(p)],
     LogSoftmax: [log_softmax(u), log_softmax(p)],
-    OneHot: [one_hot(k, 2), one_hot(k, 3)],
     Cumulative: [cumulative(u), cumulative(p), cumulative(p, backwards=True), cumulative(B)],
 }
 """Nodes of each kind, of at least two shapes, with operands that are values or expressions of values."""
 
-CONSTANT = {Value, Ones, Zeros, Identity}
+CONSTANT = {Value, Ones, Zeros, Identity, OneHot}
 """Nodes that need no rule: a value is where a sweep ends, the others have no operand that could vary."""
 
 DERIVED_ONLY = {Diagonal}
