@@ -12,7 +12,7 @@ from derive.errors import DeriveError
 from derive.expressions import in_language, matrix_parts, values_in
 from derive.language import LanguageError, Value, X
 from derive.naming import Namer, named_apart
-from derive.onehot import OneHot, tokens_in
+from derive.onehot import OneHot, columns_in, tokens_in
 from derive.program import Program, check
 from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 from derive.stable import stable
@@ -105,7 +105,7 @@ class Cell:
                         f"{self.name}: equation {target.name}: the token {value.name} is read as a number: expected one_hot({value.name}, "
                         f"size), got {value.name}. Read it as a column, or make an input of another name."
                     )
-            for value, size in tokens_in([right]).items():
+            for value, size in ((column.token, column.shape[0]) for column in columns_in([right])):
                 if value.lag or value in self.targets or tokens[value] != size:
                     raise CellError(
                         f"{self.name}: equation {target.name}: {value.name} is no token: expected an input, read at its own step as one of "

@@ -46,13 +46,21 @@ def one_hot_in(node: sp.MatrixExpr) -> OneHot | None:
     return inner if isinstance(inner, OneHot) else None
 
 
-def tokens_in(expressions: Iterable[sp.MatrixExpr]) -> dict[Value, sp.Expr]:
-    """The tokens that expressions read, each with how many of them there are, in the order of reading."""
-    found: dict[Value, sp.Expr] = {}
+def columns_in(expressions: Iterable[sp.MatrixExpr]) -> list[OneHot]:
+    """The one-hot columns in expressions, each once, in the order of reading."""
+    found: dict[OneHot, None] = {}
     waiting = list(expressions)[::-1]
     while waiting:
         node = waiting.pop()
         if isinstance(node, OneHot):
-            found.setdefault(node.token, node.args[1])
+            found.setdefault(node)
         waiting.extend(reversed(node.operands))
+    return list(found)
+
+
+def tokens_in(expressions: Iterable[sp.MatrixExpr]) -> dict[Value, sp.Expr]:
+    """The tokens that expressions read, each with how many of them there are, in the order of reading."""
+    found: dict[Value, sp.Expr] = {}
+    for column in columns_in(expressions):
+        found.setdefault(column.token, column.shape[0])
     return found

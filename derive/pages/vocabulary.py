@@ -122,12 +122,17 @@ class Vocabulary:
         """`E[w_t]`, `\\operatorname{Embed}(w_t)`: a symbol and a token in brackets behind it."""
         items: list[Node] = []
         for item in node.items:
-            token = item.parts[0] if isinstance(item, Bracket) and item.opener in "[(" and len(item.parts) == 1 else None
+            inside = item.body if isinstance(item, Scripted) and not item.sub else item
+            is_one = isinstance(inside, Bracket) and inside.opener in "[(" and len(inside.parts) == 1
+            token = inside.parts[0] if is_one and isinstance(inside, Bracket) else None
             before = items[-1] if items else None
             if token is None or before is None or self.token(token) is None:
                 items.append(self.read(item))
             elif isinstance(before, Letter) and before.name == COLUMN:
-                items[-1] = self.read(token)
+                above = item.sup if isinstance(item, Scripted) else ()
+                items[-1] = Scripted(self.read(token), (), above, item.span) if above else self.read(token)
+            elif inside is not item:
+                items.append(self.read(item))
             elif isinstance(before, Letter) and before.name.lower() in EMBEDDINGS:
                 matrix = Letter(MATRIX, before.span)
                 self.notes[f"the matrix of `{self.source.written(before.span)}` is {MATRIX}, a column for each token"] = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sympy as sp
 
 from derive.equation import Equation, Term
 from derive.expressions import summands
-from derive.language import Hadamard, Ones, Value, coefficient, hadamard, scale
+from derive.language import Hadamard, Ones, Value, add, coefficient, hadamard, scale
 from derive.program import Program
 from derive.shapes import is_scalar
 
@@ -43,8 +44,24 @@ def factored(equation: Equation) -> Equation:
 def with_summands(equation: Equation) -> Equation:
     """The equation with each summand as a term, where all of them are multiples by one number: of a softmax, d (y s − t)."""
     parts = [Term(part, term.reason) for term in equation.terms for part in summands(term.value)]
-    shared = [one for one in factors(parts[0]) if is_scalar(one) and all(one in factors(part) for part in parts)] if parts else []
-    return replace(equation, terms=tuple(parts)) if shared and len(parts) > len(equation.terms) else equation
+    if len(parts) > len(equation.terms) and shared_numbers(parts):
+        return replace(equation, terms=tuple(parts))
+    return replace(equation, terms=tuple(Term(condensed(term), term.reason) for term in equation.terms))
+
+
+def shared_numbers(parts: Sequence[Term]) -> list[sp.MatrixExpr]:
+    """The numbers of each step that scale all of some terms."""
+    return [one for one in factors(parts[0]) if is_scalar(one) and all(one in factors(part) for part in parts)]
+
+
+def condensed(term: Term) -> sp.MatrixExpr:
+    """A term that is a sum of multiples by one number as the number times the sum."""
+    parts = [Term(part) for part in summands(term.value)]
+    shared = shared_numbers(parts) if len(parts) > 1 else []
+    left = [without(part, shared) for part in parts] if shared else []
+    if not left or any(part.shape != term.value.shape for part in left):
+        return term.value
+    return hadamard(*shared, add(*sorted(left, key=lambda part: bool(coefficient(part)[0] < 0))))
 
 
 def without(term: Term, common: list[sp.MatrixExpr]) -> sp.MatrixExpr:

@@ -22,16 +22,12 @@ def other_tokens(program: Program, forward: Program) -> Iterator[Edit]:
     """Another token; the column one further, or one before, as where tokens are counted from 1; the token of another step."""
     known = {**tokens_in(e.value for e in forward.equations), **tokens_in(e.value for e in program.equations)}
     for token, size in known.items():
-        for other in (one for one, count in known.items() if count == size and one != token):
-            match = instead(token, OneHot(other, size))
-            yield from edits(of_nodes("token", f"token: {other.name} for {token.name}", match), program)
-        for said, by in (("one too large", 1), ("one too small", -1)):
-            yield from edits(of_nodes("token", f"token: {token.name} {said}", beside(token, by)), program)
-        for kind in STEPS:
-            yield from edits(
-                of_nodes("token", f"token: {token.name} {WHEN[kind]}", instead(token, OneHot(token.like(kind=kind), size))),
-                program,
-            )
+        others = [one for one, count in known.items() if count == size and one != token]
+        found = {f"{other.name} for {token.name}": instead(token, OneHot(other, size)) for other in others}
+        found |= {f"{token.name} one too large": beside(token, 1), f"{token.name} one too small": beside(token, -1)}
+        found |= {f"{token.name} {WHEN[kind]}": instead(token, OneHot(token.like(kind=kind), size)) for kind in STEPS}
+        for said, match in found.items():
+            yield from edits(of_nodes("token", f"token: {said}", match), program)
 
 
 def beside(token: Value, by: int) -> Match:

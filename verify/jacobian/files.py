@@ -71,8 +71,9 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     if sequences is None:
         rng = np.random.default_rng([asked.seed, 1])
         shape = (sizes["T"], sizes["B"])
-        inputs = {n: rng.standard_normal((*shape, *[size_of(d, sizes) for d in dims])) for n, dims in kernel.INPUTS.items()}
-        inputs |= {n: rng.integers(0, size_of(dim, sizes), shape) for n, dim in tokens.items()}
+        lengths = {n: [size_of(dim, sizes) for dim in dims] for n, dims in kernel.INPUTS.items()}
+        inputs: dict[str, Array] = {n: rng.standard_normal((*shape, *own)) for n, own in lengths.items()}
+        inputs |= {n: np.asarray(rng.integers(0, size_of(dim, sizes), shape)) for n, dim in tokens.items()}
         return Run(name, kernel, parameters, inputs, {}, derivation, applied, tuple(notes))
     inputs = {n: sequences[n] for n in needed}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
