@@ -31,7 +31,7 @@ from derive.language import (
     transpose,
 )
 from derive.onehot import one_hot_in
-from derive.reductions import Softmax, log_softmax
+from derive.reductions import Softmax, Total, log_softmax
 from derive.shapes import is_scalar
 
 Pair = tuple[Value, sp.MatrixExpr]
@@ -79,6 +79,8 @@ class Logarithm:
                 column, vector = node.args if one_hot_in(node.args[0]) else map(transpose, reversed(node.args))
                 inside = self.of(vector)
                 return None if inside is None else matmul(column, inside)
+            case Hadamard() if (argument := softmax_in(node)) is not None:
+                return self.by(OF_SOFTMAX, log_softmax(argument))
             case Hadamard():
                 return self.of_product(node)
         return None
@@ -110,3 +112,11 @@ class Logarithm:
             return None
         rest = [apply(sp.log(X), hadamard(*others))] if others else []
         return add(*rest, *logs)
+
+
+def softmax_in(node: Hadamard) -> sp.MatrixExpr | None:
+    """z of exp(z) / Σ exp(z), the softmax by its formula; None for anything else."""
+    powers = [part for part in node.args if isinstance(part, Apply) and part.scalar == sp.exp(X)]
+    below = [part.expr for part in node.args if isinstance(part, Apply) and part.scalar == 1 / X]
+    is_softmax = len(node.args) == 2 and len(powers) == len(below) == 1 and below[0] == Total(powers[0])
+    return powers[0].expr if is_softmax else None

@@ -44,6 +44,7 @@ REWRITTEN = {
     "divergence": (OF_SOFTMAX, [SOFT, Eq(J, q.T @ log(q / y))]),
     "the other divergence": (OF_SOFTMAX, [SOFT, Eq(J, y.T @ log(y / q))]),
     "two named copies": (OF_SOFTMAX, [SOFT, Eq(sequence("u", V), y), Eq(J, -(q.T @ log(sequence("u", V))))]),
+    "the formula of a softmax": (OF_SOFTMAX, [Eq(y, exp(z) / total(exp(z))), Eq(J, -(q.T @ log(y)))]),
     "binary": (OF_SIGMA, [SIGMA, Eq(J, -(q.T @ log(y)) - ((1 - q).T @ log(1 - y)))]),
 }
 
@@ -62,6 +63,7 @@ UNTOUCHED = {
     "a logarithm of anything else": [Eq(J, -(q.T @ log(exp(z))))],
     "of a sum with a softmax": [SOFT, Eq(J, -(q.T @ log(y + q)))],
     "of the softmax of the step before": [SOFT, Eq(J, -(q.T @ log(y.prev)))],
+    "another quotient": [Eq(y, exp(z) / total(exp(2 * z))), Eq(J, -(q.T @ log(y)))],
     "no logarithm": [SOFT, Eq(J, total(y * q))],
     "two less a sigma": [SIGMA, Eq(J, -(q.T @ log(2 - y)))],
     "one less a multiple": [SIGMA, Eq(J, -(q.T @ log(1 - 2 * y)))],
