@@ -112,6 +112,14 @@ class Cell:
                         f"{tokens[value.like(lag=0)]}. Make what is read at another step, or of another size, an input of its own."
                     )
 
+        held = {symbol for v in (*self.parameters, *self.inputs, *self.states) for n in v.shape for symbol in n.free_symbols}
+        for value, size in self.tokens.items():
+            if not size.free_symbols <= held:
+                raise CellError(
+                    f"{self.name}: {value.name} is one of {size} tokens, and nothing else is as long: expected a parameter, an input or a "
+                    "state of that size, got none. Let a matrix of it read the token."
+                )
+
     @cached_property
     def tokens(self) -> dict[Value, sp.Expr]:
         """The inputs that are whole numbers, and how many of them there are."""

@@ -122,26 +122,32 @@ class Vocabulary:
         """`E[w_t]`, `\\operatorname{Embed}(w_t)`: a symbol and a token in brackets behind it."""
         items: list[Node] = []
         for item in node.items:
-            inside = item.body if isinstance(item, Scripted) and not item.sub else item
-            is_one = isinstance(inside, Bracket) and inside.opener in "[(" and len(inside.parts) == 1
-            token = inside.parts[0] if is_one and isinstance(inside, Bracket) else None
-            before = items[-1] if items else None
-            if token is None or before is None or self.token(token) is None:
+            picked = self.picked(items[-1], item) if items else None
+            if picked is None:
                 items.append(self.read(item))
-            elif isinstance(before, Letter) and before.name == COLUMN:
-                above = item.sup if isinstance(item, Scripted) else ()
-                items[-1] = Scripted(self.read(token), (), above, item.span) if above else self.read(token)
-            elif inside is not item:
-                items.append(self.read(item))
-            elif isinstance(before, Letter) and before.name.lower() in EMBEDDINGS:
-                matrix = Letter(MATRIX, before.span)
-                self.notes[f"the matrix of `{self.source.written(before.span)}` is {MATRIX}, a column for each token"] = None
-                items[-1] = Picked(matrix, self.read(token), (before.span[0], item.span[1]))
-            elif isinstance(item, Bracket) and item.opener == "[" and self.reader.read(before) is not None:
-                items[-1] = Picked(before, self.read(token), (before.span[0], item.span[1]))
             else:
-                items.append(self.read(item))
+                items[-1] = picked
         return items[0] if len(items) == 1 else Chain(tuple(items), node.span)
+
+    def picked(self, before: Node, item: Node) -> Node | None:
+        """What a token in a bracket, perhaps raised or transposed, picks of the symbol in front of it; None where none does."""
+        inside, above = (item.body, item.sup) if isinstance(item, Scripted) and not item.sub else (item, ())
+        if not (isinstance(inside, Bracket) and inside.opener in "[(" and len(inside.parts) == 1):
+            return None
+        token, span = inside.parts[0], (before.span[0], inside.span[1])
+        if self.token(token) is None:
+            return None
+        found: Node
+        if isinstance(before, Letter) and before.name == COLUMN:
+            found = self.read(token)
+        elif isinstance(before, Letter) and before.name.lower() in EMBEDDINGS:
+            self.notes[f"the matrix of `{self.source.written(before.span)}` is {MATRIX}, a column for each token"] = None
+            found = Picked(Letter(MATRIX, before.span), self.read(token), span)
+        elif inside.opener == "[" and self.reader.read(before) is not None:
+            found = Picked(before, self.read(token), span)
+        else:
+            return None
+        return Scripted(found, (), above, (span[0], item.span[1])) if above else found
 
     def split(self, node: Scripted) -> tuple[Node, Node] | None:
         """(a symbol without the token among its indices, the token); None where there is none."""

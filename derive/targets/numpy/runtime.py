@@ -262,10 +262,7 @@ def _tokens(where, inputs, sizes):
 
 AMONG_INPUTS = (
     ('_names(where, "inputs", inputs, INPUTS)', '_names(where, "inputs", inputs, {**INPUTS, **TOKENS})'),
-    (
-        "    missing = [dim for dims in STATES.values()",
-        "    _tokens(where, inputs, sizes)\n    missing = [dim for dims in STATES.values()",
-    ),
+    ("    return sizes, dtype\n", "    _tokens(where, inputs, sizes)\n    return sizes, dtype\n"),
     (
         "inputs={name: np.empty(array.shape, dtype) for name, array in tape.inputs.items()}",
         "inputs={name: np.empty(tape.inputs[name].shape, dtype) for name in INPUTS}",
