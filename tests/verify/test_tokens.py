@@ -17,10 +17,13 @@ from verify.cause import Inquiry
 from verify.chain import one_step
 from verify.data import BEYOND, NEAR_ZERO, ORDINARY, draw
 from verify.edits.run import Trial
+from verify.edits.tokens import other_tokens
 from verify.evidence import EXACT, Evidence
 from verify.forward_cause import forward_fault
+from verify.jacobian.command import main as jacobian
 from verify.kernel import Kernel, KernelError, load_text
 from verify.model import model_of
+from verify.power.exact import Judge, resized
 from verify.refusals import refusals
 from verify.relations import relations
 from verify.search import Search
@@ -204,3 +207,29 @@ def test_data_are_held_once_for_each_example_of_a_chain() -> None:
     assert np.array_equal(single.inputs["w"], data.inputs["w"].reshape(1, -1))
     whole, parts = kernel.outputs(data), kernel.outputs(replace(single))
     assert np.allclose(parts["J"].reshape(whole["J"].shape), whole["J"], rtol=1e-13)
+
+
+# ---- Jacobian products
+
+
+def test_a_recurrence_of_tokens_is_analysed_on_drawn_and_on_given_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(PAGE), "--cell", "character_model", "--json"]
+    assert jacobian([*words, "--steps", "8", "--dim", "V=9"]) == 0
+    tokens = np.random.default_rng(0).integers(0, 9, (8, 1))
+    np.savez(tmp_path / "tokens.npz", w=tokens, w_next=tokens)
+    assert jacobian([*words, "--inputs-file", str(tmp_path / "tokens.npz"), "--dim", "V=9"]) == 0
+    capsys.readouterr()
+    np.savez(tmp_path / "tokens.npz", w=tokens + 0.5, w_next=tokens)
+    assert jacobian([*words, "--inputs-file", str(tmp_path / "tokens.npz"), "--dim", "V=9"]) == 2
+    assert "w: expected tokens, whole numbers, got fractions. Check the file." in capsys.readouterr().err
+
+
+def test_exact_arithmetic_tells_slips_with_tokens_from_the_derived_program() -> None:
+    cell = cell_of(MODELS[0])
+    model = model_of(cell)
+    judge = Judge(model, resized(kernel_of(MODELS[0]).dims))
+    found = list(other_tokens(model.derivation.backward, model.derivation.forward))
+    assert len(found) > 4
+    assert {judge.proof(edit) for edit in found[:6]} == {"different"}
