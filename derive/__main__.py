@@ -19,6 +19,7 @@ try:
     from derive.errors import DeriveError
     from derive.sources import (
         add_cell_option,
+        add_network_options,
         add_page_options,
         asked_first,
         declarations_in,
@@ -90,6 +91,7 @@ def parser_for(declared: list[Declaration]) -> OneLineParser:
     )
     common_options(parser)
     parser.hint = " See `python -m derive --help`."
+    add_network_options(parser.add_argument_group("for any cell as a network"), declared[0] if declared else None)
     if not declared:
         page = parser.add_argument_group("for a page")
         page.add_argument("--explain", action="store_true", help="show how the page was read, and nothing else")
@@ -170,12 +172,12 @@ def cells_for(options: argparse.Namespace, declared: list[Declaration]) -> list[
     """The cells that the command names."""
     if not declared:
         find(options.cell)  # raises, with the nearest name
-    chosen = {option.name.replace("-", "_"): vars(options)[option.name.replace("-", "_")] for option in declared[0].options}
+    chosen, network = declared[0].split(vars(options))
     if is_python(options.cell):
         asked = declared[:1] if options.page_cell is not None else declared
         several = len(declared) > 1
-        return [from_python(one, Path(options.cell), chosen if one is declared[0] else {}, several) for one in asked]
-    return [declared[0].build(**chosen)]
+        return [network.of(from_python(one, Path(options.cell), chosen if one is declared[0] else {}, several)) for one in asked]
+    return [network.of(declared[0].build(**chosen))]
 
 
 def derive_page(options: argparse.Namespace) -> int:

@@ -8,14 +8,16 @@ from functools import cached_property
 
 import sympy as sp
 
+from derive.along import SumAlong, binds
+from derive.equation import Equation, Term
 from derive.errors import DeriveError
 from derive.expressions import in_language, matrix_parts, values_in
-from derive.language import LanguageError, Value, X
-from derive.naming import Namer, named_apart
+from derive.flatten import flatten
+from derive.language import Hadamard, LanguageError, Plus, Times, Value, X, coefficient
 from derive.onehot import OneHot, columns_in, tokens_in
-from derive.program import Program, check
+from derive.program import Program
+from derive.schedule import ScheduleError, stages
 from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
-from derive.stable import stable
 
 
 class CellError(DeriveError):
@@ -26,18 +28,20 @@ class CellError(DeriveError):
 class Cell:
     """Forward equations and the roles of their symbols.
 
-    Roles follow from use: read at t-1 and defined is a state; timed and never defined an input, a token where it is read as one; without
-    time and never defined a parameter; defined, never read and no state an output, and so is a loss, a number that only such numbers are
-    made of. Each is listed in the order in which the equations read it.
+    Roles follow from use: read at t-1 and defined is a state, or at t+1, of a recurrence from the last step to the first; timed and
+    never defined an input, a token where it is read as one; without time and never defined a parameter; defined, never read and no state
+    an output, and so is a loss, a number that only sums of losses read. Each is listed in the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
-    Greek letter and mean none. shown: names of values that are outputs although equations read them.
+    Greek letter and mean none. starts: (what a step reads of its neighbour, the value that it reads at the first step, or at the last
+    one of a recurrence to the left): such a state is no argument. shown: names of outputs that other equations read.
     """
 
     name: str
     command: str
     equations: tuple[tuple[Value, sp.MatrixExpr], ...]
     words: frozenset[str] = frozenset()
+    starts: tuple[tuple[Value, Value], ...] = ()
     shown: frozenset[str] = frozenset()
 
     @classmethod
@@ -69,10 +73,18 @@ class Cell:
             if targets.count(target) > 1:
                 raise CellError(f"{self.name}: {target.name} is defined twice. Give each definition a name of its own.")
         for value in self.reads:
-            if value.lag not in (0, -1):
-                raise CellError(f"{self.name}: {value.name} is read at lag {value.lag}: only t and t-1 can be read.")
-            if value.lag == -1 and value.like(lag=0) not in targets:
-                raise CellError(f"{self.name}: {value.name} is read at t-1 and never defined: define it at t, or read it at t.")
+            step = f"t{value.lag:+}"
+            if value.lag not in (0, -1, 1):
+                raise CellError(f"{self.name}: {value.name} is read at {step}: only t, t-1 and t+1 can be read.")
+            if value.lag and value.like(lag=0) not in targets:
+                raise CellError(
+                    f"{self.name}: {value.name} is read at {step} and never defined: define it at t, or read it at t."
+                )
+            if value.lag and value.like(lag=-value.lag) in self.reads:
+                raise CellError(
+                    f"{self.name}: {value.name} is read at t-1 and at t+1: expected one way, since it has one start, before the first "
+                    "step or after the last. Give what runs the other way a name of its own."
+                )
         shapes: dict[str, Value] = {}
         for value in (*targets, *self.reads):
             known = shapes.setdefault(value.name, value)
@@ -84,13 +96,18 @@ class Cell:
             check_dimensions(value, f"{self.name}: {value.name}")
         self.check_tokens()
         ordered(self.equations, self.name)
+        try:
+            stages([Equation(target, (Term(right),)) for target, right in self.equations], starts=self.starts)
+        except ScheduleError as error:
+            raise CellError(f"{self.name}: {error}") from None
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
             for odd in (
                 right.atoms(sp.Symbol, sp.core.numbers.NaN, sp.core.numbers.Infinity, sp.core.numbers.ImaginaryUnit) - names
             ):
                 raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
-        if not (self.inputs or self.tokens):
+        self.check_starts()
+        if not any(value.has_steps for value in (*self.inputs, *self.tokens)):
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
             )
@@ -125,6 +142,15 @@ class Cell:
         """The inputs that are whole numbers, and how many of them there are."""
         return tokens_in(right for _, right in self.equations)
 
+    def check_starts(self) -> None:
+        """Raises CellError unless each start is a value without steps, of the shape of what it starts."""
+        for read, start in self.starts:
+            if start.has_steps or start.shape != read.shape or read not in self.reads:
+                raise CellError(
+                    f"{self.name}: {start.name} starts {read.name}: expected one value an example, {shape_text(read)}, got "
+                    f"{shape_text(start)}{' at each step' if start.has_steps else ''}. Give the start the shape of the state."
+                )
+
     @cached_property
     def reads(self) -> tuple[Value, ...]:
         """Every value on a right side, in the order of reading."""
@@ -135,13 +161,36 @@ class Cell:
         return tuple(target for target, _ in self.equations)
 
     @cached_property
+    def carried(self) -> tuple[Value, ...]:
+        """What a step reads of its neighbour: of a state that runs from the first step to the last at t-1, else at t+1."""
+        return tuple(value for value in self.reads if value.lag)
+
+    @cached_property
     def states(self) -> tuple[Value, ...]:
-        return tuple(value.like(lag=0) for value in self.reads if value.lag == -1)
+        given = {read for read, _ in self.starts}
+        return tuple(value.like(lag=0) for value in self.carried if value not in given)
+
+    @cached_property
+    def leftward(self) -> frozenset[str]:
+        """The names of the states that run from the last step to the first."""
+        return frozenset(str(value.name) for value in self.carried if value.lag > 0)
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         defined = set(self.targets)
         return tuple(v for v in self.reads if v.timed and v.lag == 0 and v not in defined and v not in self.tokens)
+
+    @cached_property
+    def once(self) -> tuple[Value, ...]:
+        """The inputs and outputs of which there is one value an example, not one at each step."""
+        return tuple(value for value in (*self.inputs, *self.outputs) if not value.has_steps)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
+        return not (self.leftward or self.starts or any(binds(right) for _, right in self.equations)) and all(
+            target.has_steps or not target.timed for target in self.targets
+        )
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
@@ -150,16 +199,22 @@ class Cell:
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
-        used = {*self.reads, *self.states} - {*self.losses} - {value for value in self.targets if value.name in self.shown}
+        started = {read.like(lag=0) for read, _ in self.starts}
+        shown = {*started, *self.losses, *[value for value in self.targets if value.name in self.shown]}
+        used = {*self.reads, *[start for _, start in self.starts]} - shown
         return tuple(value for value in self.targets if value.timed and value not in {*used, *self.states})
 
     @cached_property
     def losses(self) -> tuple[Value, ...]:
-        """The numbers of each step that nothing is made of but numbers which are losses themselves, so that no state reads them."""
-        readers = {v: [target for target, right in self.equations if v in values_in(right)] for v in self.targets}
-        found = [v for v in self.targets if v.timed and is_scalar(v) and v not in self.states]
+        """The numbers that equations read in sums of such numbers alone, with weights that are given; no recurrence is made of them."""
+        kept = {*[value.like(lag=0) for value in self.carried], *[start for _, start in self.starts]}
+        found = [value for value in self.targets if value.timed and is_scalar(value) and value not in kept]
+        given = {*self.parameters, *self.inputs}
+        readers = {one: [(target, right) for target, right in self.equations if one in values_in(right)] for one in found}
         while True:
-            left = [v for v in found if all(reader in found for reader in readers[v])]
+            left = [
+                one for one in found if all(target in found and is_added(one, right, given) for target, right in readers[one])
+            ]
             if left == found:
                 return tuple(found)
             found = left
@@ -167,7 +222,8 @@ class Cell:
     @cached_property
     def forward(self) -> Program:
         """The forward step as named equations of one operation each where a derivative needs a name; see `flatten`."""
-        return flatten(self)
+        given, results = (*self.parameters, *self.inputs, *self.tokens), (*self.states, *self.outputs)
+        return flatten(ordered(self.equations, self.name), given, results, self.starts)
 
     def renamed(self, name: str) -> Cell:
         return replace(self, name=name)
@@ -178,6 +234,18 @@ def numbers_in(node: sp.MatrixExpr) -> list[Value]:
     if isinstance(node, Value):
         return [node]
     return [] if isinstance(node, OneHot) else [value for part in matrix_parts(node) for value in numbers_in(part)]
+
+
+def is_added(value: Value, node: sp.MatrixExpr, weights: set[Value]) -> bool:
+    """Whether an expression reads a value, if at all, in sums alone, each time by itself or times numbers made of some weights."""
+    rest = coefficient(node)[1]
+    if value not in values_in(rest) or rest == value:
+        return True
+    parts = matrix_parts(rest)
+    if isinstance(rest, Hadamard | Times):
+        others = [part for part in parts if not weights.issuperset(values_in(part))]
+        return len(others) == 1 and is_added(value, others[0], weights)
+    return isinstance(rest, Plus | SumAlong) and all(is_added(value, part, weights) for part in parts)
 
 
 def check_dimensions(value: Value, where: str) -> None:
@@ -214,20 +282,3 @@ def dimensions(expression: sp.MatrixExpr) -> set[sp.Symbol]:
     """The symbols in the shapes of an expression's values."""
     values = [*values_in(expression), *([expression] if isinstance(expression, Value) else [])]
     return {symbol for value in values for size in value.shape for symbol in size.free_symbols}
-
-
-# ---- flattening: give a name to whatever a derivative has to refer to
-
-
-def flatten(cell: Cell) -> Program:
-    """The forward program: the cell's equations, with names for pre-activations and whatever stands inside a product.
-
-    Afterwards a function is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats
-    an expression. What `stable` writes in another form keeps the reason.
-    """
-    namer = Namer(value.name for value in (*cell.targets, *cell.reads))
-    for target, right, reason in stable(ordered(cell.equations, cell.name)):
-        namer.define(target, named_apart(right, target, namer), reason)
-    given = (*cell.parameters, *cell.inputs, *cell.tokens)
-    equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
-    return check(Program("forward", tuple(equations), given, (*cell.states, *cell.outputs)))

@@ -1,7 +1,7 @@
 """The way from equations to a kernel, in order. Each stage is a function with one thing in and one thing out.
 
 equations -> Cell             `derive.cell`            roles and shapes, checked
-Cell -> Program               `derive.cell.flatten`    forward, one operation per name
+Cell -> Program               `derive.flatten`         forward, one operation per name
 Program -> Program            `derive.differentiate`   backward, tangent, Jacobian: the rules of `derive.rules`
 Program -> Program            `derive.passes` (TIDY)   the form that a person would write; `derive.sheet` prints it
 Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: products stacked, coefficients hoisted out of the loop
@@ -16,20 +16,16 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import sympy as sp
-
 from derive.cell import Cell
 from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
-from derive.expressions import matrix_parts
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bound import bound
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
-from derive.reductions import Cumulative, Reduction
-from derive.shapes import rank
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -52,10 +48,11 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    backward, tangent = run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()
+    readers = [run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()]
+    backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
-    forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
+    forward = run(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain)
     forward = replace(forward, results=plain.results)
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
@@ -77,11 +74,10 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
-    """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used).
-
-    The textbook's kernel uses none; it is that of every cell that the passes don't serve (`is_textbook`).
+    """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used): the textbook's
+    kernel uses none. It is that of a cell whose states aren't all that one step hands to the next, and of one that reads tokens, too.
     """
-    if is_textbook(derivation, passes):
+    if not passes or not derivation.cell.is_chain or derivation.cell.tokens:
         return *plain(derivation), ()
     return *schedule(derivation, [name for name in passes if name != BUFFERS]), passes
 
@@ -89,24 +85,10 @@ def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     """(the derivation as the textbook computes it, the values on the tape)."""
     forward = derivation.forward
-    readers = [run([apart], derivation.backward, forward).live(), derivation.tangent.live()]
+    readers = [run([apart, bound], derivation.backward, forward).live(), run([bound], derivation.tangent, forward).live()]
     backward, tangent = with_light_tape(forward, readers)
     tape = tape_values(forward, (backward, tangent))
     return replace(derivation, forward=without_idle(forward, tape), backward=backward, tangent=tangent), tape
-
-
-def is_textbook(derivation: Derivation, passes: Sequence[str]) -> bool:
-    """Whether a kernel is the textbook's: without passes, and where a value of a step isn't a vector, a parameter is a number, or a
-    sum over elements stands."""
-    equations = derivation.forward.equations
-    values = {value for equation in equations for value in (equation.target, *equation.reads())}
-    has_only_vectors = all(rank(value) == 1 or (rank(value) == 2 and not value.timed) for value in values)
-    return not passes or not has_only_vectors or any(has_reduction(equation.value) for equation in equations)
-
-
-def has_reduction(node: sp.MatrixExpr) -> bool:
-    """Whether an expression has sums over elements or the like in it."""
-    return isinstance(node, Reduction | Cumulative) or any(map(has_reduction, matrix_parts(node)))
 
 
 def digest(text: str) -> str:
@@ -115,13 +97,13 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation(words=cell.words)
+    notation = Notation(words=cell.words, leftward=cell.leftward)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 
 def derivation_text(derivation: Derivation) -> str:
     """Every derived equation, one a line: what the digest of the derivation is taken of."""
-    notation = Notation(words=derivation.cell.words)
+    notation = Notation(words=derivation.cell.words, leftward=derivation.cell.leftward)
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from derive.comparisons import Pairwise
 from derive.derivation import Derivation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
@@ -41,6 +42,8 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
         return inner
     if isinstance(node, (Plus, Hadamard)):
         return inner + (len(node.args) - 1) * size
+    if isinstance(node, Pairwise):
+        return inner + size
     if isinstance(node, Apply):
         return inner + size * max(1, int(node.scalar.count_ops()))
     if isinstance(node, OverElements):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.along import Pick, pick
 from derive.blocks import Rows, Stack, rows, stack
 from derive.equation import Equation, Reason, Term, joined, like_terms
 from derive.errors import DeriveError
@@ -32,10 +33,12 @@ from derive.onehot import tokens_in
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import is_scalar, rank, shape_text
+from derive.shapes import EXAMPLES, STEPS, is_scalar, rank, shape_text
 
 GIVEN = "the loss reads it directly"
+STARTED = "what the recurrence starts with"
 CARRY = "through the next step"
+CARRY_LEFTWARD = "through the step before"
 
 
 class NoMatrix(DeriveError):
@@ -52,14 +55,24 @@ def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: s
         known = ", ".join(sorted(known.__name__ for known in table))
         raise RuleError(
             f"derive: no {what} rule for {kind.__name__} in the equation of `{target.name}` {shape_text(node)}: "
-            f"rules exist for {known}. Add one to derive/rules.py."
+            f"rules exist for {known}. Add one to derive/rules/."
         )
     return table[kind]
 
 
 def cotangent_of(value: Value) -> Value:
-    """dL/dv; of a value that is read from the step before, what this step hands back to that one."""
+    """dL/dv; of a value that is read from the step before or after, what this step hands back to that one."""
     return value.like(lag=0).marked("carry") if value.lag else value.marked("cotangent")
+
+
+def handed_back(read: Value) -> Value:
+    """What a value that is read from a neighbour gets back from the step that reads it."""
+    return cotangent_of(read).like(lag=-read.lag)
+
+
+def came_through(read: Value) -> str:
+    """The reason of what another step hands back."""
+    return CARRY if read.lag < 0 else CARRY_LEFTWARD
 
 
 # ---- backward
@@ -71,27 +84,38 @@ def backward(forward: Program) -> Program:
     What no result is made of has none, nor have tokens.
 
     Given beside the forward values: `given` cotangents of the results (what the loss says of them directly). The gradient of a state
-    reads the `carry` that the next step hands back, 0 behind the last step. Results: the carries (at the first step, the gradient of the
-    initial state), the cotangents of the inputs, and those of the parameters (summed over the steps).
+    reads the `carry` that the next step hands back, 0 behind the last step; of one that runs from the last step to the first, that of
+    the step before. Results: the carries (at the first step, or the last, the gradient of the initial state), the cotangents of the
+    inputs, and those of the parameters (summed over the steps).
     """
     collected: dict[Value, list[Term]] = defaultdict(list)
-    states = [state for _, state in forward.carries]
     given_terms = {result: [Term(result.marked("given"), Reason(None, GIVEN))] for result in forward.results}
-    carry_terms = {state: [Term(state.marked("carry").like(lag=1), Reason(None, CARRY))] for state in states}
+    carry_terms = {state: [Term(handed_back(read), Reason(None, came_through(read)))] for read, state in forward.carries}
+    start_terms: dict[Value, list[Term]] = defaultdict(list)
     position = {equation.target: k for k, equation in enumerate(forward.equations)}
 
     def contributions(value: Value) -> list[Term]:
         """What the loss hands to a value directly, what this step hands to it in the order of its equations, and the carry."""
         inside = sorted(collected[value], key=lambda term: position[term.reason.equation] if term.reason else 0)
-        return [*given_terms.get(value, []), *like_terms(inside), *carry_terms.get(value, [])]
+        return [*given_terms.get(value, []), *start_terms[value], *like_terms(inside), *carry_terms.get(value, [])]
 
     equations: list[Equation] = []
-    for equation in reversed(needed(forward.equations, forward.results)):
+    ended: dict[Value, list[Term]] = defaultdict(list)
+    for read, start in forward.starts:
+        first_step = pick(cotangent_of(read), STEPS, "first" if read.lag < 0 else "last")
+        start_terms[start].append(Term(first_step, Reason(read.like(lag=0), STARTED)))
+    for equation in reversed(needed(forward.equations, forward.results, forward.starts)):
         target = equation.target
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
+        left = left_by(equation, forward)
+        if left is not None and contributions(target):
+            ended[handed_back(left)].append(Term(cotangent_of(target), reason(VJP, (Pick,), target, "")))
+            continue
         for term in equation.terms if contributions(target) else ():
             sweep(term.value, cotangent_of(target), target, equation, collected)
-    before = [state.prev for state in states]
+    ends_of_loops = [(read, read.like(lag=0, axes=(EXAMPLES,)).marked("end")) for read in ended]
+    equations += [Equation(start, tuple(ended[read])) for read, start in ends_of_loops]
+    before = forward.carried()
     given_values = [value for value in forward.given if value not in tokens_of(forward)]
     ends = [*before, *[value for value in given_values if value.timed], *[value for value in given_values if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
@@ -99,7 +123,16 @@ def backward(forward: Program) -> Program:
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[result.marked("given") for result in forward.results])
     results = tuple(cotangent_of(value) for value in ends)
-    return Program("backward", (), given, results).with_equations(equations)
+    return Program("backward", (), given, results, tuple(ends_of_loops)).with_equations(equations)
+
+
+def left_by(equation: Equation, forward: Program) -> Value | None:
+    """The state that a value is as its recurrence leaves it, as it is read of a neighbour; None for anything else."""
+    value = equation.value
+    if not isinstance(value, Pick) or not isinstance(value.args[0], Value):
+        return None
+    ends = {-1: "last", 1: "first"}
+    return next((read for read, state in forward.carries if state == value.args[0] and ends[read.lag] == value.end), None)
 
 
 def tokens_of(program: Program) -> Collection[Value]:
@@ -145,7 +178,7 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
     still = {*still, *tokens_of(forward)}
     moving = {*forward.given, *forward.carried()} - still
     equations = []
-    for equation in needed(forward.equations, forward.results):
+    for equation in needed(forward.equations, forward.results, forward.starts):
         terms = []
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
@@ -163,7 +196,9 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
             equations.append(Equation(equation.target.marked("tangent"), ()))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
     given = (*available, *[value.marked("tangent") for value in forward.given if value not in still])
-    return check(Program("tangent", tuple(equations), given, tuple(result.marked("tangent") for result in forward.results)))
+    starts = tuple((read.marked("tangent"), start.marked("tangent")) for read, start in forward.starts if start in moving)
+    results = tuple(result.marked("tangent") for result in forward.results)
+    return check(Program("tangent", tuple(equations), given, results, starts))
 
 
 def way_into(node: sp.MatrixExpr) -> list[type]:
@@ -194,7 +229,7 @@ def second(forward: Program, first: Program) -> Program:
     first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
     tangents of the gradients.
     """
-    idle = {*forward.defined()} - {equation.target for equation in needed(forward.equations, forward.results)}
+    idle = {*forward.defined()} - {equation.target for equation in needed(forward.equations, forward.results, forward.starts)}
     read = [value for value in first.given if value in idle and any(one.is_reading(value) for one in first.equations)]
     tangents = tangent(replace(forward, results=(*forward.results, *read)))
     known = {*tangents.defined(), *tangents.given}
@@ -202,7 +237,8 @@ def second(forward: Program, first: Program) -> Program:
     moved = tangent(first, still)
     equations = (*tangents.equations, *first.equations, *moved.equations)
     given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
-    return Program("second", (), tuple(given), moved.results).with_equations(equations)
+    starts = (*tangents.starts, *first.starts, *moved.starts)
+    return Program("second", (), tuple(given), moved.results, starts).with_equations(equations)
 
 
 # ---- the Jacobian of one step

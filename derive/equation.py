@@ -10,7 +10,8 @@ from typing import Any
 
 import sympy as sp
 
-from derive.expressions import axes_of, substitute, values_in
+from derive.along import axes_of
+from derive.expressions import substitute, values_in
 from derive.language import Hadamard, Value, Zeros, add, coefficient, hadamard, scale
 
 
@@ -62,17 +63,34 @@ class Equation:
     @cached_property
     def summed(self) -> tuple[str, ...]:
         """The axes over which terms are summed."""
-        along = dict.fromkeys(axis for value in self._reads for axis in value.axes)
+        parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
+        along = dict.fromkeys(axis for part in parts for axis in axes_of(part))
         return tuple(axis for axis in along if axis not in self.target.axes)
+
+    def summed_in(self, part: sp.MatrixExpr) -> tuple[str, ...]:
+        """The axes over which a term is summed."""
+        return tuple(axis for axis in axes_of(part) if axis not in self.target.axes)
 
     def is_summed(self, part: sp.MatrixExpr) -> bool:
         """Whether a term is summed over steps or examples."""
-        return any(axis not in self.target.axes for axis in axes_of(part))
+        return bool(self.summed_in(part))
 
     @property
     def accumulate(self) -> bool:
         """Whether terms are summed over steps or examples."""
         return bool(self.summed)
+
+    @cached_property
+    def apart(self) -> tuple[Equation, Equation]:
+        """A total with the terms alone that are summed over the steps, and with the others; all are where its factor is."""
+        if self.factor is not None and axes_of(self.factor):
+            return self, replace(self, terms=())
+        summed = [self.is_summed(term.value) for term in self.terms]
+        chosen = [
+            tuple(term for term, is_one in zip(self.terms, summed, strict=True) if is_one is wanted) for wanted in (True, False)
+        ]
+        summed_part, rest = [self if len(terms) == len(self.terms) else replace(self, terms=terms) for terms in chosen]
+        return summed_part, rest
 
     @cached_property
     def value(self) -> sp.MatrixExpr:

@@ -9,7 +9,9 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
+from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import (
     Apply,
     Diagonal,
@@ -37,8 +39,9 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, Log
 from derive.shapes import is_number
 
 LEGAL = (
-    Value, Plus, Times, Hadamard, Transposed, Apply, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
+    Value, Plus, Times, Hadamard, Transposed, Apply, Maximum, Minimum, AtLeast, Above, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
     Total, Largest, FirstLargest, LogSumExp, Softmax, LogSoftmax, Cumulative, OneHot,
+    SumAlong, Spread, Pick, Place, LargestAlong, FirstLargestAlong, SoftmaxAlong, Steps,
 )  # fmt: skip
 """Every node that a program may hold."""
 
@@ -63,12 +66,6 @@ def values_in(expression: sp.Basic) -> list[Value]:
 def is_timed(expression: sp.Basic) -> bool:
     """Whether an expression differs from step to step."""
     return any(value.timed for value in values_in(expression))
-
-
-def axes_of(expression: sp.Basic) -> tuple[str, ...]:
-    """The axes along which an expression varies, in the order of reading; the batch last."""
-    axes = dict.fromkeys(axis for value in values_in(expression) for axis in value.axes)
-    return tuple(sorted(axes, key=lambda axis: axis == "B"))
 
 
 def summands(expression: sp.MatrixExpr) -> list[sp.MatrixExpr]:

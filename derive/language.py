@@ -2,7 +2,7 @@
 
 SymPy sorts the terms of a sum as soon as `+` is used, so that a cell would not read like its document. The nodes are SymPy's own,
 subclassed to keep the written order and to give `*` between two columns its textbook meaning, the elementwise product. Blocks of
-rows: `derive.blocks`; sums and other reductions over the elements of a vector or matrix: `derive.reductions`.
+rows: `derive.blocks`; reductions over the elements of a vector or matrix: `derive.reductions`; over the steps: `derive.along`.
 
 A number has the shape `(1, 1)`, a vector is a column `(n, 1)`, a matrix `(n, m)`; a symbolic dimension is never 1. The axes along
 which a value varies (steps, examples) are no part of its shape.
@@ -10,6 +10,7 @@ which a value varies (steps, examples) are no part of its shape.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import sympy as sp
@@ -18,7 +19,8 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
-from derive.shapes import STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
+from derive.interned import Interned
+from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -98,7 +100,7 @@ class Leaf(Written):
         return self
 
 
-class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
+class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     """A named quantity: `Value("h", H)` is h_t, `Value("h", H).prev` is h_{t-1}, `Value("W", H, D, axes=())` a parameter.
 
     axes: along which it varies; none for parameters.
@@ -111,43 +113,47 @@ class Value(Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     def __new__(cls, name: Any, rows: Any, cols: Any = 1, axes: Any = STEPS_AND_EXAMPLES, marks: Any = (), lag: Any = 0) -> Value:
         sizes = [sp.sympify(part) for part in (rows, cols)]
         words = [part if isinstance(part, sp.Tuple) else sp.Tuple(*map(Str, part)) for part in (axes, marks)]
-        self: Value = sp.Basic.__new__(cls, name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
-        return self
+        return cls.one(name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
 
-    @property
+    @cached_property
     def axes(self) -> tuple[str, ...]:
         return tuple(axis.name for axis in self.args[3])
 
-    @property
+    @cached_property
     def marks(self) -> tuple[str, ...]:
         return tuple(mark.name for mark in self.args[4])
 
     @property
     def timed(self) -> bool:
         """Whether it varies along any axis."""
-        return len(self.args[3]) > 0
+        return bool(self.axes)
 
-    @property
+    @cached_property
+    def has_steps(self) -> bool:
+        """Whether it differs from step to step, not from example to example alone."""
+        return any(axis != EXAMPLES for axis in self.axes)
+
+    @cached_property
     def kind(self) -> str:
         """The last mark; `primal` where there is none."""
         return str(self.args[4][-1].name) if len(self.args[4]) else "primal"
 
-    @property
+    @cached_property
     def lag(self) -> int:
         return int(self.args[5])
 
     @property
     def prev(self) -> Value:
-        """The same quantity one step earlier."""
+        """One step earlier."""
         return self.like(lag=self.lag - 1)
 
     def like(self, **changes: Any) -> Value:
-        """The same value with some of `name`, `rows`, `cols`, `axes`, `marks`, `lag` changed; `kind` for a single mark."""
+        """The same value with other `name`, `rows`, `cols`, `axes`, `marks`, `lag`; `kind` for a single mark."""
+        if changes.keys() == {"lag"}:
+            return self.varied(5, changes["lag"])
         if "kind" in changes:
-            kind = changes.pop("kind")
-            changes["marks"] = () if kind == "primal" else (kind,)
-        fields: dict[str, Any] = dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes
-        return self if changes == {"lag": self.lag} else Value(**fields)
+            changes["marks"] = () if (kind := changes.pop("kind")) == "primal" else (kind,)
+        return Value(**dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes)
 
     def marked(self, mark: str) -> Value:
         """The value that a derivation makes of this one."""
@@ -176,8 +182,7 @@ class Hadamard(Written, HadamardProduct):  # type: ignore[misc]
     """u ∘ v, element by element; numbers among the factors scale the others and stand in front."""
 
     def __new__(cls, *factors: sp.MatrixExpr) -> Hadamard:
-        self: Hadamard = sp.Basic.__new__(cls, *factors)
-        return self
+        return sp.Basic.__new__(cls, *factors)  # type: ignore[no-any-return]
 
     @property
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
@@ -322,28 +327,23 @@ def matmul(*factors: sp.MatrixExpr) -> sp.MatrixExpr:
 def merge_diagonals(factors: list[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
     """diag(u) diag(v) = diag(u ∘ v)."""
     merged: list[sp.MatrixExpr] = []
-    for factor in factors:
-        if merged and isinstance(factor, Diagonal) and isinstance(merged[-1], Diagonal):
-            factor = Diagonal(hadamard(merged.pop().args[0], factor.args[0]))
-        merged.append(factor)
+    for one in factors:
+        both = isinstance(one, Diagonal) and bool(merged) and isinstance(merged[-1], Diagonal)
+        merged.append(Diagonal(hadamard(merged.pop().args[0], one.args[0])) if both else one)
     return merged
 
 
 def transpose(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     """Aᵀ, with (AB)ᵀ = BᵀAᵀ and Aᵀᵀ = A."""
     match expression:
-        case _ if is_scalar(expression):
+        case _ if is_scalar(expression) or isinstance(expression, Diagonal | Identity):
             return expression
         case Transposed():
             return expression.args[0]
-        case Hadamard():
-            return hadamard(*[transpose(part) for part in expression.args])
         case Times():
             return scale(coefficient(expression)[0], matmul(*map(transpose, reversed(expression.operands))))
-        case Plus():
-            return add(*[transpose(part) for part in expression.args])
-        case Diagonal() | Identity():
-            return expression
+        case Plus() | Hadamard():
+            return expression.over(*[transpose(part) for part in expression.args])
         case Ones() | Zeros():
             return type(expression)(*reversed(expression.shape))
     return Transposed(expression)
@@ -385,14 +385,13 @@ def matrix(name: str, rows: Any, cols: Any) -> Value:
     return Value(name, rows, cols, axes=())
 
 
-def vector(name: str, rows: Any) -> Value:
+def vector(name: str, rows: Any = 1) -> Value:
     """A vector of parameters, `(rows,)`."""
     return Value(name, rows, axes=())
 
 
-def number(name: str) -> Value:
-    """A learned number, a parameter of shape `()`."""
-    return Value(name, 1, axes=())
+number = vector
+"""A learned number, a parameter of shape `()`: `number("alpha")`."""
 
 
 def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import sympy as sp
 
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
-from derive.language import Apply, Value
-from derive.letters import DECORATIONS, GREEK, decimal, dim, split_name
-from derive.notation import SUM, Notation
+from derive.language import Apply
+from derive.letters import GREEK, MARKS, Part, decimal, dim
+from derive.notation import Notation
+from derive.scalar_notation import SUM
 
 
 class LaTeX(Notation):
@@ -23,44 +25,26 @@ class LaTeX(Notation):
         sign: r"\operatorname{sgn}", sp.atan: r"\arctan", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
     }  # fmt: skip
 
-    def name(self, name: str) -> str:
-        base, subscripts = split_name(name)
-        if not subscripts:
-            return self.letter(*base)
-        return f"{self.letter(*base)}_{{{', '.join(self.letter(*part) for part in subscripts)}}}"
+    def written(self, base: Part, subscripts: Sequence[Part], time: str = "") -> str:
+        marks = [*[self.letter(*part) for part in subscripts], *([time] if time else [])]
+        return self.letter(*base) + (f"_{{{', '.join(marks)}}}" if marks else "")
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")
         greek = plain.lower() in GREEK and letters not in self.words
         text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
         for one in decorations:
-            text = f"{DECORATIONS[one][1]}{{{text}}}"
+            text = f"{MARKS[one][1]}{{{text}}}"
         return text
 
     def time(self, lag: int) -> str:
         return "t" + (f"{lag:+}" if lag else "")
 
-    def timed(self, name: str, lag: int) -> str:
-        base, subscripts = split_name(name)
-        marks = [*[self.letter(*part) for part in subscripts], self.time(lag)]
-        return f"{self.letter(*base)}_{{{', '.join(marks)}}}"
-
-    def tangent(self, value: Value, lag: int) -> str:
-        name = value.name.split("_")
-        dotted = "_".join(
-            [name[0], *[part for part in name[1:2] if part in DECORATIONS], "dot", *name[1:][self.decorated(name) :]]
-        )
-        return self.timed(dotted, lag) if value.timed else self.name(dotted)
-
-    @staticmethod
-    def decorated(name: list[str]) -> int:
-        return int(len(name) > 1 and name[1] in DECORATIONS)
-
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
 
-    def loss(self) -> str:
-        return r"$L = \sum_t L_t$"
+    def loss(self, once: bool = False) -> str:
+        return r"$L = L_0 + \sum_t L_t$" if once else r"$L = \sum_t L_t$"
 
     def moving(self) -> str:
         return r"How the gradients move along the tangents: $\dot{L}$ is the derivative of $L$ along them"
@@ -68,11 +52,27 @@ class LaTeX(Notation):
     def at(self, text: str, lag: int) -> str:
         return rf"\left.{text}\right|_{{{self.time(lag)}}}"
 
+    def subscript(self, end: str) -> str:
+        return end
+
+    def evaluated(self, text: str, where: str) -> str:
+        below = where if "=" in where else rf"\text{{{where}}}"
+        return rf"\left.{text}\right|_{{{below}}}"
+
+    def over_steps(self, word: str) -> str:
+        return rf"\operatorname*{{{word}}}_t"
+
     def transposed(self, text: str) -> str:
         return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"
 
     def parentheses(self, text: str) -> str:
         return rf"\left({text}\right)"
+
+    def compared(self, word: str) -> str:
+        return {"max": r"\max", "min": r"\min", "≥": r"\ge", ">": ">"}[word]
+
+    def holds(self, text: str) -> str:
+        return rf"\left[{text}\right]"
 
     def stacked(self, parts: list[str]) -> str:
         return r"\begin{bmatrix} " + r" \\ ".join(parts) + r" \end{bmatrix}"
@@ -101,3 +101,25 @@ class LaTeX(Notation):
         if exponent:
             return rf"{mantissa} \cdot 10^{{{int(exponent)}}}".removeprefix(r"1 \cdot ")
         return mantissa or str(sp.latex(number))
+
+
+# ---- the rules of the table
+
+RULES_IN_LATEX = {
+    "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
+    "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
+    "ᵀ": r"^\top", "−": "-", "≥": r"\ge", " max(": r" \max(", " min(": r" \min(", "softmax": r"\operatorname{softmax}",
+}  # fmt: skip
+WORDS = (
+    *("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere"),
+    "[ ] being 1 where that holds, else 0",
+)
+
+
+def latex_rule(rule: str) -> str:
+    """A rule of the table in LaTeX."""
+    for word in WORDS:
+        rule = rule.replace(f" {word}", rf" \text{{ {word} }}")
+    for plain, command in RULES_IN_LATEX.items():
+        rule = rule.replace(plain, command + " " if command[-1].isalpha() else command)
+    return rule

@@ -7,6 +7,9 @@ import unicodedata
 import sympy as sp
 
 DECORATIONS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar": ("\u0304", r"\bar"), "dot": ("\u0307", r"\dot")}
+ARROWS = {"right": ("\u20d7", r"\overrightarrow"), "left": ("\u20d6", r"\overleftarrow")}
+"""The directions of recurrences, behind the subscripts of a name and above its letter in a formula: `W_f_left`."""
+MARKS = {**DECORATIONS, **ARROWS}
 GREEK = [
     "alpha",
     "beta",

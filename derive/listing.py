@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from derive.cells.registry import Choice, Declaration, variants
+from derive.cells.registry import NETWORK, Choice, Count, Declaration, Named, variants
 
 DOCUMENTS = {
     "000": "Ramachandran, Deep Learning for Language Modelling (LSTM and GRU slides)",
@@ -28,6 +28,11 @@ def listing(declared: dict[str, Declaration]) -> str:
             out += wrapped(f"    {declaration.name} {source.options}".rstrip(), f"{source.place}: {source.mapping}")
         every = [cell.command for cell in variants(declaration)]
         out += [f"  all {len(every)} variants", *[f"    {command}" for command in every], ""]
+    out.append("every cell, of a page or a Python file too, as a network")
+    for one in NETWORK:
+        value = " NAME" if isinstance(one, Named) else f" 1 to {one.most} (1)" if isinstance(one, Count) else ""
+        out += wrapped(f"  --{one.name}{value}", one.help)
+    out.append("")
     return "\n".join(out)
 
 

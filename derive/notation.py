@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Sequence
 
 import sympy as sp
 
+from derive.along import AlongAxis, FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Pairwise
 from derive.equation import Equation
 from derive.expressions import with_diagonal
-from derive.functions import absolute, elu, relu, sigma, softplus, step
 from derive.language import (
     Apply,
     Diagonal,
@@ -21,17 +21,17 @@ from derive.language import (
     Times,
     Transposed,
     Value,
-    X,
     Zeros,
     coefficient,
     hadamard,
 )
-from derive.letters import DECORATIONS, GREEK, GREEK_TEXT, decimal, dim, split_name, width
+from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, dim, split_name, width
 from derive.onehot import OneHot
 from derive.reductions import OverElements, Total
+from derive.scalar_notation import ATOM, FACTOR, PRODUCT, SUM, Scalars
+from derive.shapes import STEPS
 
-SUM, PRODUCT, FACTOR, ATOM = range(4)
-"""How tightly a formula binds: a sum, an elementwise product, a factor of a matrix product, an atom."""
+AT_STEPS = {LargestAlong: "max", FirstLargestAlong: "first max", SoftmaxAlong: "softmax"}
 
 
 def divisor(product: Hadamard) -> Apply | None:
@@ -40,71 +40,94 @@ def divisor(product: Hadamard) -> Apply | None:
     return next((part for part in reversed(powers) if part.scalar.exp in (-1, -sp.S.Half)), None)
 
 
-class Notation:
+class Notation(Scalars):
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    times, minus, dot, one, each_step, elements, vector_of_ones = " ∘ ", "−", "\u0307", "1", "Σₜ", "Σ", "1"
-    functions: ClassVar = {
-        sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
-        sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
-    }  # fmt: skip
+    dot, one, each_step, elements, vector_of_ones = "\u0307", "1", "Σₜ", "Σ", "1"
 
-    def __init__(self, shown: dict[Value, sp.MatrixExpr] | None = None, words: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        shown: dict[Value, sp.MatrixExpr] | None = None,
+        words: Collection[str] = (),
+        leftward: Collection[str] = (),
+    ) -> None:
         """shown: values that are written as the expression that defines them, such as tanh(c). words: parts of names that spell a
-        Greek letter and mean none, such as the `xi` of the weights from x to i.
+        Greek letter and mean none, such as the `xi` of the weights from x to i. leftward: states that run from the last step to the first.
         """
-        self.shown, self.words = shown or {}, words
+        self.shown, self.words, self.leftward = shown or {}, words, leftward
 
     # ---- names
 
     def name(self, name: str) -> str:
         """`c_tilde` -> c̃, `W_f` -> W_f, `alpha` -> α."""
-        base, subscripts = split_name(name)
-        return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]])
+        return self.written(*self.split(name))
+
+    def split(self, name: str) -> tuple[Part, list[Part]]:
+        """A name as its letter and its subscripts; where recurrences run both ways, an arrow goes above the letter."""
+        (letter, decorations), subscripts = split_name(name)
+        arrows = [part for part, more in subscripts if part in ARROWS and not more] if self.leftward else []
+        return (letter, [*decorations, *arrows]), [part for part in subscripts if part[0] not in arrows]
+
+    def written(self, base: Part, subscripts: Sequence[Part], time: str = "") -> str:
+        """A letter with its subscripts and its time index."""
+        return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]]) + time
 
     def letter(self, letters: str, decorations: list[str]) -> str:
         if letters in self.words:
-            return letters[:1] + "".join(DECORATIONS[one][0] for one in decorations) + letters[1:]
+            return letters[:1] + "".join(MARKS[one][0] for one in decorations) + letters[1:]
         plain = letters.rstrip("_") if letters.rstrip("_") in GREEK else letters
         text = GREEK_TEXT.get(plain, GREEK_TEXT.get(plain.lower(), plain).upper() if plain.lower() in GREEK_TEXT else plain)
-        return text[:1] + "".join(DECORATIONS[one][0] for one in decorations) + text[1:]
+        return text[:1] + "".join(MARKS[one][0] for one in decorations) + text[1:]
 
     def time(self, lag: int) -> str:
         return "ₜ" + (f"{lag:+}".translate(str.maketrans("+-0123456789", "₊₋₀₁₂₃₄₅₆₇₈₉")) if lag else "")
 
     def timed(self, name: str, lag: int) -> str:
-        return self.name(name) + self.time(lag)
+        return self.written(*self.split(name), self.time(lag))
+
+    def before(self, name: str) -> int:
+        """The lag of the step from which a state comes."""
+        return 1 if name in self.leftward else -1
 
     def value(self, value: Value, shift: int = 0) -> str:
         """A value at step t + shift."""
         plain = value.like(marks=(), lag=0)
-        lag = value.lag + shift - (value.marks[:1] == ("carry",))
+        before = self.before(str(value.name)) if value.marks[:1] == ("carry",) else 0
+        lag = value.lag + shift + before
+        if value.has_steps and str(value.name).endswith("_t"):  # J_t beside J: the letter, with its index of time
+            plain, value = plain.like(name=str(value.name)[:-2]), value.like(name=str(value.name)[:-2])
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
-            primal = self.timed(value.name, lag) if value.timed else self.name(value.name)
+            primal = self.timed(value.name, lag) if value.has_steps else self.name(value.name)
         loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
         match [mark.split(":") for mark in value.marks[:1]]:
+            case [["cotangent"]] if value.kind == "whole":
+                return self.evaluated(self.derivative(loss, primal), "all steps")
             case [["cotangent"]]:
                 return self.derivative(loss, primal)
+            case [["carry"]] if "end" in value.marks:
+                return self.derivative(
+                    loss, self.written(*self.split(str(value.name)), self.subscript("T" if before < 0 else "1"))
+                )
             case [["given"]]:
-                return self.derivative(self.timed("L", shift), primal)
+                return self.derivative(self.timed("L", shift) if value.has_steps else self.name("L_0"), primal)
             case [["carry"]]:
-                return self.at(self.derivative(loss, primal), lag + 1)
+                return self.at(self.derivative(loss, primal), lag - before)
             case [["summed"]]:
                 return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
             case [["tangent"]]:
                 return self.tangent(value, lag)
             case [["jacobian", wrt]]:
-                return self.derivative(primal, self.timed(wrt, lag - 1))
+                return self.derivative(primal, self.timed(wrt, lag + self.before(wrt)))
         return primal
 
     def derivative(self, above: str, below: str) -> str:
         return f"∂{above}/∂{below}"
 
-    def loss(self) -> str:
-        """What L is."""
-        return "L = Σₜ Lₜ"
+    def loss(self, once: bool = False) -> str:
+        """What L is; once: whether it reads what isn't there at each step, too."""
+        return "L = L_0 + Σₜ Lₜ" if once else "L = Σₜ Lₜ"
 
     def moving(self) -> str:
         """What a dot on L is."""
@@ -115,9 +138,8 @@ class Notation:
         return f"{text}|{self.time(lag)}"
 
     def tangent(self, value: Value, lag: int) -> str:
-        base, subscripts = split_name(value.name)
-        name = "_".join([self.letter(base[0], [*base[1], "dot"]), *[self.letter(*part) for part in subscripts]])
-        return name + (self.time(lag) if value.timed else "")
+        (letter, decorations), subscripts = self.split(value.name)
+        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag) if value.has_steps else "")
 
     # ---- the walk
 
@@ -159,6 +181,11 @@ class Notation:
                 return self.transposed(self.base(rest.args[0], shift)), FACTOR
             case Apply():
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
+            case SumAlong():
+                summand = rest.args[0]
+                return f"{self.each_step} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
+            case Spread():
+                return self.walk(rest.args[0], shift)
             case Total():
                 summand = rest.args[0]
                 return f"{self.elements} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
@@ -167,10 +194,23 @@ class Notation:
     def closed(self, node: sp.MatrixExpr, shift: int) -> str:
         """An expression that no operation takes apart: a function of a whole, a stack, rows, a constant."""
         match node:
+            case Pick():
+                return self.ended(node, shift)
+            case Place():
+                return f"[{self.end_of(node.axis, node.end)}] {self.within(node.args[0], shift, FACTOR)}"
+            case AlongAxis():
+                return f"{self.over_steps(AT_STEPS[type(node)])}{self.parentheses(self.formula(node.args[0], shift))}"
+            case Steps():
+                return node.axis
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
             case OneHot():
                 return f"{self.function('onehot')}{self.parentheses(self.value(node.token, shift))}"
+            case AtLeast() | Above():
+                return self.holds(f" {self.compared(node.word)} ".join(self.formula(part, shift) for part in node.args))
+            case Pairwise():
+                both = ", ".join(self.formula(part, shift) for part in node.args)
+                return f"{self.compared(node.word)}{self.parentheses(both)}"
             case Diagonal():
                 return f"{self.function('diag')}{self.parentheses(self.formula(node.args[0], shift))}"
             case Stack():
@@ -186,6 +226,33 @@ class Notation:
             case Identity():
                 return "I"
         raise TypeError(f"notation: no text for {type(node).__name__}")
+
+    def ended(self, node: Pick, shift: int) -> str:
+        """x_T: a value at an end of the steps."""
+        operand = node.args[0]
+        if isinstance(operand, Value) and not operand.marks:
+            return self.written(*self.split(str(operand.name)), self.subscript(node.axis if node.end == "last" else "1"))
+        if isinstance(operand, Value) and operand.marks[:1] == ("carry",):
+            plain = operand.like(marks=operand.marks[1:], lag=operand.lag + self.before(str(operand.name)))
+            loss = self.letter("L", ["dot"] * operand.marks.count("tangent"))
+            return self.evaluated(
+                self.derivative(loss, self.value(plain.like(marks=()), shift)), self.end_of(node.axis, node.end)
+            )
+        return self.evaluated(self.within(operand, shift, ATOM), self.end_of(node.axis, node.end))
+
+    def end_of(self, axis: str, end: str) -> str:
+        """`t = T`."""
+        return f"{axis.lower()} = {axis if end == 'last' else 1}"
+
+    def evaluated(self, text: str, where: str) -> str:
+        return f"{text}|{where.replace(' = ', '=')}"
+
+    def subscript(self, end: str) -> str:
+        """The last step, or the first."""
+        return f"_{end}"
+
+    def over_steps(self, word: str) -> str:
+        return f"{word}ₜ"
 
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
         """Numbers of each step in front of what they scale; alone where they fill it."""
@@ -214,14 +281,13 @@ class Notation:
         is_derivative = isinstance(node, Value) and node.marks[:1] not in ((), ("tangent",))
         return self.parentheses(self.value(node, shift)) if is_derivative else self.within(node, shift, ATOM)
 
-    def plus(self, terms: list[str]) -> str:
-        text = terms[0]
-        for term in terms[1:]:
-            text += f" {self.minus} {term.removeprefix(self.minus)}" if term.startswith(self.minus) else f" + {term}"
-        return text
+    def compared(self, word: str) -> str:
+        """max, min, ≥ or >."""
+        return word
 
-    def parentheses(self, text: str) -> str:
-        return f"({text})"
+    def holds(self, text: str) -> str:
+        """1 where that holds, else 0."""
+        return f"[{text}]"
 
     def transposed(self, text: str) -> str:
         return f"{text}ᵀ"
@@ -237,110 +303,15 @@ class Notation:
         rows, cols = (size != 1 for size in node.shape)
         return " ".join([self.vector_of_ones] * rows + [self.transposed(self.vector_of_ones)] * cols)
 
-    def function(self, name: str) -> str:
-        return name
-
-    # ---- scalar functions of one vector
-
-    def scalar(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
-        """A scalar expression in `X` of a vector that is already text."""
-        text, binds = operand
-        match scalar:
-            case sp.Symbol():
-                return text, binds
-            case sp.Number() | sp.NumberSymbol():
-                return self.number(scalar), ATOM
-            case sp.Add():
-                terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
-                return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
-            case sp.Mul():
-                number, rest = scalar.as_independent(X)
-                if rest == 1:
-                    return self.number(number), ATOM
-                if number != 1:
-                    inner, own = self.scalar(rest, operand)
-                    inner = inner if own >= PRODUCT else self.parentheses(inner)
-                    return self.scaled(number, inner)
-                parts = [
-                    self.scalar(part, operand) for part in sorted(scalar.args, key=lambda p: (p != X, sp.default_sort_key(p)))
-                ]
-                return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
-            case sp.Pow():
-                return self.power(scalar, operand)
-            case sp.Function():
-                name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
-                return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM
-        raise TypeError(f"notation: no text for {type(scalar).__name__} in {scalar}")
-
-    def scaled(self, number: sp.Expr, text: str) -> tuple[str, int]:
-        """A number in front of a product, its sign first."""
-        size = self.number(abs(number))
-        size = "" if size == "1" else f"{self.parentheses(size) if isinstance(abs(number), sp.Add) else size} "
-        return (f"{self.minus}{size}{text}", SUM) if number < 0 else (f"{size}{text}", PRODUCT)
-
-    def power(self, scalar: sp.Expr, operand: tuple[str, int]) -> tuple[str, int]:
-        base, exponent = scalar.args
-        inner, own = self.scalar(base, operand)
-        if not base.has(X):
-            return self.number(scalar), ATOM
-        if exponent == -1:
-            return self.reciprocal(inner, own), PRODUCT
-        if exponent == sp.Rational(1, 2):
-            return self.root(inner), ATOM
-        if exponent == -sp.Rational(1, 2):
-            return self.reciprocal(self.root(inner), ATOM), PRODUCT
-        return self.raised(inner if own == ATOM else self.parentheses(inner), exponent), FACTOR
-
-    def reciprocal(self, text: str, binds: int) -> str:
-        return f"1/{text if binds == ATOM else self.parentheses(text)}"
-
-    def root(self, text: str) -> str:
-        return f"√{self.parentheses(text)}"
-
-    def raised(self, text: str, exponent: sp.Expr) -> str:
-        if exponent.is_Integer:
-            return text + str(exponent).translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"))
-        return f"{text}^({exponent})"
-
-    def number(self, number: sp.Expr) -> str:
-        if isinstance(number, sp.Rational) and number.q > 1:
-            return decimal(number) or f"({number.p}/{number.q})"
-        if isinstance(number, (sp.Mul, sp.Pow)) and (radicand := self.radicand(number)) is not None:
-            return f"{self.number(number.as_coeff_Mul()[0])} ".removeprefix("1 ") + self.root(radicand)
-        if number.free_symbols and (text := self.over_dimensions(number)):
-            return text
-        if isinstance(number, sp.Mul):
-            return " ".join(f"({self.number(one)})" if isinstance(one, sp.Add) else self.number(one) for one in number.args)
-        return str(number).replace("-", self.minus).replace("sqrt", "√").replace("pi", "π")
-
-    def over_dimensions(self, number: sp.Expr) -> str:
-        """0.5/K, 1/(3 K): a number that is divided by sizes; empty where it isn't."""
-        size, rest = number.as_coeff_Mul()
-        above, below = sp.fraction(rest)
-        if below == 1:
-            return ""
-        if not decimal(size):
-            size, below = sp.Integer(size.p), size.q * below
-        text = self.number(below)
-        return f"{self.number(size * above)}/{text if below.is_Atom or below.is_Pow else self.parentheses(text)}"
-
-    @staticmethod
-    def radicand(number: sp.Expr) -> str | None:
-        """2/π for √2/√π, the rational in front left aside; None where the rest isn't made of square roots."""
-        roots = sp.Mul.make_args(number.as_coeff_Mul()[1])
-        if any(not isinstance(root, sp.Pow) or abs(root.exp) != sp.Rational(1, 2) for root in roots):
-            return None
-        return str(sp.Mul(*[root**2 for root in roots])).replace("pi", "π")
-
     # ---- equations
 
     def left(self, equation: Equation, shift: int = 0) -> str:
         return self.value(equation.target, shift)
 
     def equation(self, equation: Equation) -> str:
-        """target = right side, on one line."""
+        """target = right side, on one line; a sum over examples alone isn't written."""
         right = self.right(equation)
-        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if equation.accumulate else right}"
+        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if STEPS in equation.summed else right}"
 
     def right(self, equation: Equation) -> str:
         if not equation.terms:

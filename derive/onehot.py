@@ -31,6 +31,11 @@ class OneHot(Leaf, sp.MatrixExpr):  # type: ignore[misc]
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
         return self.args[1], sp.S.One
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of its token."""
+        return self.token.axes  # type: ignore[no-any-return]
+
 
 def one_hot(token: sp.MatrixExpr, size: Any) -> OneHot:
     """The column of `size` elements that is 1 at a token. Raises LanguageError unless the token is a value that is given as a number."""

@@ -16,7 +16,7 @@ from derive.errors import DeriveError
 from derive.expressions import LEGAL, matrix_parts
 from derive.fresh import Fresh
 from derive.language import Value
-from derive.schedule import places
+from derive.schedule import places, stages
 from derive.shapes import shape_text
 
 
@@ -29,13 +29,14 @@ class Program:
     """Named equations over given values.
 
     given: the values that are there before the first equation (parameters, inputs, the tape, cotangents of the outputs).
-    results: the values that the caller gets.
+    results: the values that the caller gets. starts: (what a step reads of another one, the value that it reads where there is none).
     """
 
     name: str
     equations: tuple[Equation, ...]
     given: tuple[Value, ...]
     results: tuple[Value, ...]
+    starts: tuple[tuple[Value, Value], ...] = ()
 
     @cached_property
     def carries(self) -> tuple[tuple[Value, Value], ...]:
@@ -90,25 +91,30 @@ class Program:
 
     def live(self) -> Program:
         """The program without the equations that no result reads, directly or not."""
-        return self.with_equations(needed(self.equations, self.results))
+        return self.with_equations(needed(self.equations, self.results, self.starts))
 
     def with_equations(self, equations: Iterable[Equation]) -> Program:
         """The same program with other equations, what the loop doesn't need in front, totals and what is made of them last, checked."""
         kept = tuple(equations)
+        if self.starts or any(one.target.timed and not one.target.has_steps for one in kept):
+            found = [one for stage in stages(kept, starts=self.starts) for one in stage.equations]
+            return check(replace(self, equations=tuple(found)))
         where = places(kept)
         rank = {"once": 0, "before": 1, "step": 2, "after": 2, "finish": 3}
         return check(replace(self, equations=tuple(sorted(kept, key=lambda one: rank[where[one.target]]))))
 
 
-def needed(equations: Sequence[Equation], results: Iterable[Value]) -> list[Equation]:
+def needed(equations: Sequence[Equation], results: Iterable[Value], starts: Iterable[tuple[Value, Value]] = ()) -> list[Equation]:
     """The equations that some values are made of, in their order."""
     defined = {equation.target: equation for equation in equations}
+    started = dict(starts)
     waiting, found = list(results), set[Value]()
     while waiting:
         value = waiting.pop().like(lag=0)
         if value in defined and value not in found:
             found.add(value)
-            waiting += defined[value].reads()
+            read = defined[value].reads()
+            waiting += [*read, *[started[one] for one in read if one in started]]
     return [equation for equation in equations if equation.target in found]
 
 
@@ -132,7 +138,7 @@ def check(program: Program) -> Program:
         if equation.target in known:
             raise ProgramError(f"{where}: defined twice.")
         known.add(equation.target)
-    for value in program.results:
+    for value in (*program.results, *[start for read, start in program.starts if read in program.carried()]):
         if value not in known:
             raise ProgramError(f"{program.name}: {value.name} ({value.kind}) is a result and isn't defined.")
     return program

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import sympy as sp
 
 from derive.errors import LanguageError
-from derive.functions import relu
 from derive.language import (
     Hadamard,
     Ones,
@@ -255,18 +254,6 @@ def rms_norm(expression: sp.MatrixExpr, epsilon: Any = EPSILON) -> sp.MatrixExpr
 def cumax(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """Running sums of the softmax, Shen et al. 2019, equation 2."""
     return cumulative(softmax(vector))
-
-
-def maximum(left: Any, right: Any) -> sp.MatrixExpr:
-    """The larger one, element by element; of equals the first."""
-    rise = add(right, scale(-1, left)) if isinstance(right, sp.MatrixExpr) else scale(-1, add(left, -right))
-    return add(left, apply(relu(X), rise))
-
-
-def minimum(left: Any, right: Any) -> sp.MatrixExpr:
-    """The smaller one, element by element; of equals the first."""
-    fall = add(left, scale(-1, right)) if isinstance(right, sp.MatrixExpr) else add(left, -right)
-    return add(left, scale(-1, apply(relu(X), fall)))
 
 
 def power(base: Any, exponent: sp.MatrixExpr) -> sp.MatrixExpr:

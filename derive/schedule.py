@@ -7,9 +7,10 @@ gradients, right-to-left recurrences follow from that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from derive.along import binds, bound_values
 from derive.equation import Equation
 from derive.errors import DeriveError
 from derive.language import Value
@@ -57,7 +58,44 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
             found[target] = "after" if target in behind else "before"
         else:
             found[target] = "finish" if target in made_of_totals else "once"
+    pull(equations, found)
     return found
+
+
+STEPS = "T"
+"""The axis that loops run along."""
+
+
+def is_fat(value: Value) -> bool:
+    """Whether a value is a matrix of each step."""
+    return STEPS in value.axes and 1 not in value.shape
+
+
+def pull(equations: Sequence[Equation], place: dict[Value, str]) -> None:
+    """Move into the loop what reads a matrix that it makes, and what makes a matrix that only the loop reads, so that neither is kept for
+    many steps."""
+    readers: dict[Value, list[tuple[Value, int]]] = {}
+    for equation in equations:
+        for value in equation.reads():
+            readers.setdefault(value.like(lag=0), []).append((equation.target, value.lag))
+    before = -1
+    while before != (before := list(place.values()).count("step")):
+        for equation in equations:
+            made = [value for value in equation.reads() if place.get(value) == "step" and is_fat(value)]
+            if place[equation.target] == "after" and made and is_ready(equation, place):
+                place[equation.target] = "step"
+        for equation in reversed(equations):
+            target = equation.target
+            used = {(place[reader], lag) for reader, lag in readers.get(target, ())}
+            if place[target] == "before" and is_fat(target) and used == {("step", 0)}:
+                place[target] = "step"
+
+
+def is_ready(equation: Equation, place: dict[Value, str]) -> bool:
+    """Whether all that an equation reads is there at its step of the loop, and each of its terms is of the step."""
+    reads = [place.get(value.like(lag=0), "before") for value in equation.reads()]
+    is_of_steps = STEPS in equation.target.axes or all(equation.is_summed(term.value) for term in equation.terms)
+    return bool(equation.terms) and is_of_steps and not {"after", "finish"} & {*reads}
 
 
 def in_loop(equations: Sequence[Equation]) -> set[Value]:
@@ -107,22 +145,26 @@ def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
 # ---- the stages of any program
 
 
-def stages(equations: Sequence[Equation], fused: bool = True) -> tuple[Stage, ...]:
+def stages(equations: Sequence[Equation], fused: bool = True, starts: Sequence[tuple[Value, Value]] = ()) -> tuple[Stage, ...]:
     """The equations in the order in which they are computed.
 
-    fused: as few loops as can be: those of one way that don't wait for one of the other way are one loop, with what lies between
-    them; else each recurrence is a loop of its own. Raises ScheduleError where equations need both an earlier and a later step of
-    each other, or each other at the same step.
+    starts: (what is read of another step, the value that it starts with), which has to be there before the recurrence. fused: as few
+    loops as can be: those of one way that don't wait for one of the other way are one loop, with what lies between them; else each
+    recurrence is a loop of its own. Raises ScheduleError where equations need both an earlier and a later step of each other, each
+    other at the same step, or all steps of each other.
     """
     defined = {equation.target: equation for equation in equations}
-    parts = components(equations)
+    started = dict(starts)
+    parts = components(equations, started)
     ways = [way_of(part, defined) for part in parts]
     home = {target: k for k, part in enumerate(parts) for target in part}
-    needs = [{home[read] for target in part for read in reads(defined[target], defined)} - {k} for k, part in enumerate(parts)]
+    needs = [
+        {home[read] for target in part for read in reads(defined[target], defined, started)} - {k} for k, part in enumerate(parts)
+    ]
     done: set[int] = set()
     found: list[Stage] = []
     while len(done) < len(parts):
-        chosen = ready(ways, needs, done, fused)
+        chosen = ready(ways, needs, done, fused, [any(is_of_all_steps(defined[target]) for target in part) for part in parts])
         targets = {target for k in chosen for target in parts[k]}
         done |= chosen
         inside = [equation for equation in equations if equation.target in targets]
@@ -131,8 +173,21 @@ def stages(equations: Sequence[Equation], fused: bool = True) -> tuple[Stage, ..
     return tuple(found)
 
 
-def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool) -> set[int]:
-    """The components that come next: all outside loops that wait for none, else a loop, or all of one way with what they need."""
+def bound_in(equation: Equation) -> set[Value]:
+    """The values of which an equation needs all steps."""
+    return {value for term in equation.terms for value in bound_values(term.value)}
+
+
+def is_of_all_steps(equation: Equation) -> bool:
+    """Whether an equation needs all steps before it gives anything, so that it can't stand in a loop that makes what it reads."""
+    return not equation.target.has_steps or any(binds(term.value) for term in equation.terms)
+
+
+def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool, apart: list[bool]) -> set[int]:
+    """The components that come next: all outside loops that wait for none, else a loop, or all of one way with what they need.
+
+    apart: which components need all steps.
+    """
     chosen: set[int] = set()
     for k, way in enumerate(ways):
         if k not in done and not way and needs[k] <= done | chosen:
@@ -145,7 +200,7 @@ def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool) -
         return {first}
     for k, own in enumerate(ways):
         behind = ancestors(k, needs) - done if own == way and k not in done else {-1}
-        if all(other >= 0 and ways[other] in ("", way) for other in behind):
+        if all(other >= 0 and ways[other] in ("", way) and not apart[other] for other in behind):
             chosen |= behind | {k}
     return chosen
 
@@ -173,9 +228,11 @@ def apart_from_steps(equations: Sequence[Equation]) -> list[Stage]:
     return found
 
 
-def reads(equation: Equation, defined: dict[Value, Equation]) -> list[Value]:
-    """The values of a program that an equation reads, at any step."""
-    return [value.like(lag=0) for value in equation.reads() if value.like(lag=0) in defined]
+def reads(equation: Equation, defined: dict[Value, Equation], started: Mapping[Value, Value]) -> list[Value]:
+    """The values of a program that an equation reads, at any step, and those that what it reads starts with."""
+    found = [value.like(lag=0) for value in equation.reads()]
+    found += [started[value] for value in equation.reads() if value in started]
+    return [value for value in found if value in defined]
 
 
 def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
@@ -183,6 +240,12 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     inside = set(part)
     lags = {value.lag for target in part for value in defined[target].reads() if value.like(lag=0) in inside}
     names = ", ".join(dict.fromkeys(target.name for target in part))
+    whole = next((target.name for target in part if not target.has_steps or inside & bound_in(defined[target])), None)
+    if whole is not None and (len(part) > 1 or lags):
+        raise ScheduleError(
+            f"{names}: {whole} is made of all steps of a recurrence and read in it: expected a recurrence that reads its neighbours. "
+            f"Read {whole} behind the recurrence."
+        )
     if not lags - {0}:
         if len(part) > 1 or 0 in lags:
             raise ScheduleError(
@@ -213,7 +276,7 @@ def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equat
     return list(placed.values())
 
 
-def components(equations: Sequence[Equation]) -> list[list[Value]]:
+def components(equations: Sequence[Equation], started: Mapping[Value, Value]) -> list[list[Value]]:
     """The sets of equations that need each other, at whatever step, each behind those that it needs (Tarjan 1972)."""
     defined = {equation.target: equation for equation in equations}
     index: dict[Value, int] = {}
@@ -224,7 +287,7 @@ def components(equations: Sequence[Equation]) -> list[list[Value]]:
     for start in defined:
         if start in index:
             continue
-        work = [(start, iter(reads(defined[start], defined)))]
+        work = [(start, iter(reads(defined[start], defined, started)))]
         index[start] = low[start] = len(index)
         stack.append(start)
         on_stack.add(start)
@@ -244,7 +307,7 @@ def components(equations: Sequence[Equation]) -> list[list[Value]]:
                 index[following] = low[following] = len(index)
                 stack.append(following)
                 on_stack.add(following)
-                work.append((following, iter(reads(defined[following], defined))))
+                work.append((following, iter(reads(defined[following], defined, started))))
             elif following in on_stack:
                 low[value] = min(low[value], index[following])
     return found

@@ -20,8 +20,8 @@ from derive.passes.hoist import has_product, hoist
 from derive.passes.pairs import pairs
 from derive.passes.stack import stack
 from derive.passes.vectorise import vectorise
-from derive.program import Program, needed
-from derive.schedule import in_order, reached
+from derive.program import Program, ProgramError, needed
+from derive.schedule import in_order, is_fat, reached
 
 LEAN = (coefficients, stack, hoist)
 """The passes of a tangent program."""
@@ -39,23 +39,13 @@ class Second:
     backward: Program
     moved: Program
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether each has a recurrence, and finds what it reads of other steps."""
-        known = {*self.tangent.results, *self.backward.results}
-        programs = (self.tangent, self.backward, self.moved)
-        shifted = [value.like(lag=0) for one in programs for value in one.given if value.lag and value.marks]
-        defined = {value for one in programs for value in one.defined() if value.marks}
-        missing = [v for one in programs for v in one.given if v.like(lag=0) in defined and v.like(lag=0) not in known]
-        return all(one.carries for one in programs) and all(value in known for value in shifted) and not missing
-
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
-    """The programs of second order over what the tape holds; None where something stands outside of the recurrence, or where one of them
-    reads what no other one hands over.
+    """The programs of second order over what the tape holds; None where an earlier one has nothing to hand over, so that one program is as
+    good. Raises ProgramError where one of them reads what nobody hands over.
     """
     plain = derivation.forward
-    if any(place != "step" for place in plain.places.values()):
+    if any(is_fat(value) for value in plain.defined()):
         return None
     whole = run([apart], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
@@ -64,19 +54,36 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     remade = [[e for e in part if e.target not in shifted and is_elementwise(e)] for part in (tangent, backward)]
 
     last = program([*again, *shared, *remade[0], *remade[1], *moved], whole.results, tape)
-    last = driven(last, plain)
-    known = known_products(last)
+    split = driven(last, plain)
+    known = known_products(split)
     gone = {equation.target for equation in known}
-    last = program([equation for equation in last.equations if equation.target not in gone], whole.results, tape)
+    last = program([equation for equation in split.equations if equation.target not in gone], whole.results, tape)
     handed = read_from_outside(last)
     results = [equation.target for equation in (*backward, *known) if equation.target in handed]
-    middle = program([*again, *shared, *remade[0], *backward, *last.equations, *known], results, tape)
+    # known products may read what nothing else does, so that the last program without them has it no longer
+    middle = program([*again, *shared, *remade[0], *backward, *split.equations], results, tape)
     handed |= read_from_outside(middle)
     first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
 
     ways = ((LEAN, first), ([*SCHEDULE.values()], middle), (MOVED, last))
     found = Second(*[run(way, one, plain).live() for way, one in ways])
-    return found if found.is_complete else None
+    if not found.tangent.results or not found.backward.results:
+        return None
+    check_handed(found, {*tape, *plain.given, *derivation.tangent.given, *derivation.backward.given})
+    return found
+
+
+def check_handed(found: Second, known: Collection[Value]) -> None:
+    """Raises ProgramError where a program reads what neither the caller nor the tape nor a program before it has."""
+    there = {value.like(lag=0) for value in known}
+    for one in (found.tangent, found.backward, found.moved):
+        missing = [value for value in read_from_outside(one) if value not in there]
+        if missing:
+            names = ", ".join(sorted(f"{value.name} ({' '.join(value.marks) or 'forward'})" for value in missing))
+            raise ProgramError(
+                f"second order: {names}: read and handed over by nobody. A fault of derive/second_order.py: report it."
+            )
+        there |= {*one.results}
 
 
 def stage_of(value: Value) -> int:

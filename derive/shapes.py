@@ -11,7 +11,8 @@ import sympy as sp
 from derive.errors import LanguageError
 from derive.letters import dim
 
-STEPS_AND_EXAMPLES = ("T", "B")
+STEPS, EXAMPLES = "T", "B"
+STEPS_AND_EXAMPLES = (STEPS, EXAMPLES)
 """The axes of what differs from step to step and from example to example."""
 OF_A_CALL = STEPS_AND_EXAMPLES
 """The sizes that a call brings and a cell doesn't have: steps and batch. No dimension of a cell may be named so."""

@@ -9,13 +9,15 @@ from typing import Any
 
 from sympy import MatrixExpr
 
+from derive.along import place
 from derive.assumed import of_probabilities
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.language import Value, hadamard
-from derive.latex import LaTeX
+from derive.latex import LaTeX, latex_rule
 from derive.notation import Notation, dim, width
 from derive.program import Program
+from derive.shapes import STEPS
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -77,6 +79,7 @@ class Sheet:
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
         stable = [e for e in d.forward.equations if any(term.reason is not None for term in e.terms)]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
+        states = {state.name for state in d.cell.states}
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
@@ -84,14 +87,14 @@ class Sheet:
             Section("Stable forms", "computed so; equal to what is declared", [self.line(e) for e in stable]),
             Section(
                 "Backward",
-                f"from t = T to 1; {n.loss()}; at t = T+1 all is 0",
+                self.way(),
                 [line for e in steps for line in (self.line(self.recurrence(e)), *self.of_targets(e))],
             ),
             Section("Parameters", "summed over the steps", [self.line(e) for e in weights]),
             Section(
                 "Initial states",
-                "what step 1 hands back",
-                [self.line(e) for e in d.backward.equations if e.target.kind == "carry"],
+                "what step 1 hands back" + (", or step T" if d.cell.leftward else ""),
+                [self.line(e) for e in d.backward.equations if e.target.kind == "carry" and e.target.name in states],
             ),
             Section("Jacobian of one step", "", [self.line(e) for e in d.jacobian.equations if e.terms]),
             Section("Tangents", "forward mode", [self.line(e) for e in d.tangent.equations]),
@@ -108,6 +111,17 @@ class Sheet:
         why = (Credit("", f"for targets that sum to one, {said}"),)
         return [replace(line, terms=[(text, why) for text, _ in line.terms])]
 
+    def way(self) -> str:
+        """In which order the backward pass takes the steps."""
+        cell = self.derivation.cell
+        leftward = ", ".join(self.notation.name(str(state.name)) for state in cell.states if state.name in cell.leftward)
+        loss = self.notation.loss(any(not value.has_steps for value in cell.outputs))
+        if not leftward:
+            return f"from t = T to 1; {loss}; at t = T+1 all is 0"
+        if len(cell.leftward) == len(cell.states):
+            return f"from t = 1 to T; {loss}; at t = 0 all is 0"
+        return f"from t = T to 1, that of {leftward} from t = 1 to T; {loss}; at t = T+1, or t = 0, all is 0"
+
     def second_order(self) -> Section:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
         known = {*self.derivation.backward.defined(), *self.derivation.tangent.defined()}
@@ -115,24 +129,29 @@ class Sheet:
         return Section("Second order", self.notation.moving(), [self.line(e) for e in new])
 
     def recurrence(self, equation: Equation, program: Program | None = None) -> Equation:
-        """The cotangent of a state with its carry written out: the terms that step t+1 hands back."""
+        """The cotangent of a state with its carry written out: the terms that the step hands back which reads the state."""
         program = program or self.derivation.backward
-        return spelled_out(equation, {e.target.like(lag=1): e for e in program.equations if e.target.marks[:1] == ("carry",)})
+        carries = [(e, -self.notation.before(str(e.target.name))) for e in program.equations if e.target.marks[:1] == ("carry",)]
+        whole = spelled_out(equation, {e.target.like(lag=lag): e for e, lag in carries if e.target.has_steps})
+        started = dict(program.starts)
+        ends = [(value, started[value]) for value in equation.reads() if value in started]
+        at_ends = [Term(place(end, STEPS, "last" if value.lag > 0 else "first"), Reason(None, LEFT)) for value, end in ends]
+        return replace(whole, terms=(*whole.terms, *at_ends))
 
     def line(self, equation: Equation) -> Line:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
         n, alone = self.notation, equation.factor is None
         terms = [
-            (n.term(t.value, int(isinstance(t, Shifted)), alone and equation.is_summed(t.value)), self.credits(t))
+            (n.term(t.value, shift_of(t), alone and STEPS in equation.summed_in(t.value)), self.credits(t))
             for t in equation.terms
         ]
-        factor = "" if equation.factor is None else n.front(equation.factor, equation.accumulate)
+        factor = "" if equation.factor is None else n.front(equation.factor, STEPS in equation.summed)
         return Line(equation.target.name, n.left(equation), terms or [("0", ())], factor, n.between(equation))
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
         """Where a term comes from, what made the last of it first."""
         links = term.reason.links() if term.reason is not None else ()
-        return tuple(self.credit(link, int(isinstance(term, Shifted))) for link in links)
+        return tuple(self.credit(link, shift_of(term)) for link in links)
 
     def credit(self, link: Reason, shift: int) -> Credit:
         if link.equation is None:
@@ -152,8 +171,18 @@ class Sheet:
         return [("tokens", tokens), *found] if tokens else found
 
 
+LEFT = "what is read of it behind the recurrence"
+
+
+@dataclass(frozen=True)
 class Shifted(Term):
-    """A term of step t+1, shown in the recurrence of step t."""
+    """A term of another step, shown in the recurrence of step t."""
+
+    shift: int = 1
+
+
+def shift_of(term: Term) -> int:
+    return term.shift if isinstance(term, Shifted) else 0
 
 
 def spelled_out(equation: Equation, parts: dict[Value, Equation]) -> Equation:
@@ -161,7 +190,7 @@ def spelled_out(equation: Equation, parts: dict[Value, Equation]) -> Equation:
     terms: list[Term] = []
     for term in equation.terms:
         part = parts.get(term.value)
-        terms += [term] if part is None else [Shifted(times_factor(part, one), one.reason) for one in part.terms]
+        terms += [term] if part is None else [Shifted(times_factor(part, one), one.reason, term.value.lag) for one in part.terms]
     return replace(equation, terms=tuple(terms))
 
 
@@ -269,23 +298,6 @@ def latex_reason(credits: tuple[Credit, ...]) -> str:
         return rf" && \text{{{', '.join(credit.rule for credit in credits)}}}"
     said = [(f"{one.source}: " if one.source else "") + latex_rule(one.rule) for one in by_source(credits)]
     return r" && \text{from } " + r",\ ".join(said)
-
-
-RULES_IN_LATEX = {
-    "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
-    "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
-    "ᵀ": r"^\top", "−": "-", "softmax": r"\operatorname{softmax}",
-}  # fmt: skip
-WORDS = ("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere")
-
-
-def latex_rule(rule: str) -> str:
-    """A rule of the table in LaTeX."""
-    for word in WORDS:
-        rule = rule.replace(f" {word}", rf" \text{{ {word} }}")
-    for plain, command in RULES_IN_LATEX.items():
-        rule = rule.replace(plain, command + " " if command[-1].isalpha() else command)
-    return rule
 
 
 def align(rows: list[str]) -> str:

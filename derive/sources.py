@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from derive.cell import Cell
 from derive.cells import registry
+from derive.copies import Network, NetworkError
 from derive.errors import DeriveError
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def cells_of(words: Sequence[str], root: Path | None = None, unread: list[Derive
         path = (root / first) if root else Path(first)
         declared, asked, rest = asked_first(declarations_in(path), path, rest)
         chosen = declared[:1] if asked else declared
-        return [from_python(one, path, vars(one.parser().parse_args(rest)), len(declared) > 1) for one in chosen]
+        asked_for = [(one, *one.split(vars(one.parser().parse_args(rest)))) for one in chosen]
+        return [network.of(from_python(one, path, own, len(declared) > 1)) for one, own, network in asked_for]
     return [registry.build(words)]
 
 
@@ -94,10 +96,17 @@ def add_page_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--let", action="append", default=[], metavar="NAME=WHAT", help="what a name is: --let f=tanh")
 
 
+def add_network_options(parser: argparse._ActionsContainer, declaration: registry.Declaration | None = None) -> None:
+    """The options that make a network of a cell: of any, or of one that is declared."""
+    for option in declaration.network_options if declaration else registry.NETWORK:
+        option.add_to(parser)
+
+
 def page_parser() -> argparse.ArgumentParser:
-    """A parser with the options of a page only."""
+    """A parser with the options of a page and of a network of its cells only."""
     parser = registry.OneLineParser(prog="derive", add_help=False, allow_abbrev=False)
     add_page_options(parser)
+    add_network_options(parser)
     return parser
 
 
@@ -108,10 +117,15 @@ def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
         name, value = word.partition("=")[0].strip(), word.partition("=")[2].strip()
         if not name or not value:
             raise DeriveError(f"derive: --{option} {word}: expected NAME=WHAT, got `{word}`. Write it as in --{option} f=tanh.")
-        if said.setdefault(name, value) != value:
-            both = f"`{name}` as `{said[name]}` and as `{value}`"
-            raise DeriveError(f"derive: --{option} says two things of one name: expected one, got {both}. Leave one out.")
+        put(option, said, name, value)
     return said
+
+
+def put(option: str, said: dict[str, str], name: str, value: str) -> None:
+    """Take one NAME=WHAT into a mapping. Raises DeriveError where it says something else of the name already."""
+    if said.setdefault(name, value) != value:
+        both = f"`{name}` as `{said[name]}` and as `{value}`"
+        raise DeriveError(f"derive: --{option} says two things of one name: expected one, got {both}. Leave one out.")
 
 
 def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], list[DeriveError]]:
@@ -122,14 +136,34 @@ def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], 
     from derive.pages import read
 
     let, dims = pairs("let", options.let), pairs("dim", options.dim)
-    dims |= {
-        name.split(maxsplit=1)[1]: let.pop(name) for name in [*let] if name.split()[:1] == ["dim"] and len(name.split()) == 2
-    }
+    for name in [one for one in let if one.split()[:1] == ["dim"] and len(one.split()) > 1]:
+        put("let or --dim", dims, name.split(maxsplit=1)[1], let.pop(name))
     page = read(path, dims=dims, let=let)
     chosen = [page.cell(options.page_cell)] if options.page_cell else list(page.cells)
     said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]
-    cells = [replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))) for one in chosen]
-    return cells, [] if options.page_cell else [error for _, error in page.refused]
+    network = registry.network_of(vars(options))
+    cells: list[PageCell] = []
+    refused: list[DeriveError] = [] if options.page_cell else [error for _, error in page.refused]
+    for one in chosen:
+        try:
+            cells.append(as_network(replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))), network))
+        except NetworkError as error:
+            refused.append(error)
+    if not cells:
+        raise refused[-1]
+    return cells, refused
+
+
+def as_network(found: PageCell, network: Network) -> PageCell:
+    """A cell of a page as a network, whose equations are those of the reading then. Raises NetworkError."""
+    from derive.pages.reading import in_both
+
+    cell = network.of(found.cell)
+    if cell is found.cell:
+        return found
+    text, latex = in_both(cell)
+    notes = (*found.reading.notes, *filter(None, [network.note(found.cell)]))
+    return replace(found, cell=cell, reading=replace(found.reading, notes=notes, equations=text, latex=latex))
 
 
 def built(declaration: registry.Declaration, path: Path, chosen: Mapping[str, object]) -> Cell:

@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 ec3f57b45df0a789
-# header     sha256 c408f760c41a04bf
+# body       sha256 e22674282b763b91
+# header     sha256 46427224571e6de4
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -82,7 +82,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     multiply(0.5, parameters["U_r"], U_stack[2 * H:])
     m.h_all[0] = state["h"]
     half = np.array(0.5, dtype)
-    buffer_1 = m.buffer_1
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -118,10 +117,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # h̃ₜ = tanh(a_h̃ₜ)
             tanh(h_tilde, h_tilde)
             # hₜ = hₜ₋₁ + zₜ ∘ (h̃ₜ − hₜ₋₁)
-            subtract(h_tilde, h_prev, buffer_1)
-            multiply(buffer_1, z, buffer_1)
-            add(h_prev, buffer_1, buffer_1)
-            h[...] = buffer_1
+            subtract(h_tilde, h_prev, h)
+            multiply(h, z, h)
+            add(h_prev, h, h)
     m.h_out[...] = m.h_all[1:]
     outputs = {"h": m.h_out}
     tape = Tape(
@@ -331,7 +329,7 @@ def jvp(parameters, inputs, state, tangent_parameters, tangent_inputs, tangent_s
         # h̃̇ₜ = (1 − h̃ₜ²) ∘ ȧ_h̃ₜ
         dot_h_tilde = (1 - h_tilde**2) * dot_a_h_tilde
         # ḣₜ = −żₜ ∘ hₜ₋₁ + (1 − zₜ) ∘ ḣₜ₋₁ + żₜ ∘ h̃ₜ + zₜ ∘ h̃̇ₜ
-        dot_h_all[t + 1] = -(dot_z * h_prev) + (1 - z) * dot_h_prev + dot_z * h_tilde + z * dot_h_tilde
+        dot_h_all[t + 1] = (1 - z) * dot_h_prev - dot_z * h_prev + dot_z * h_tilde + z * dot_h_tilde
     return {"h": dot_h_all[1:]}
 
 
@@ -342,14 +340,7 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     sizes, dtype = tape.sizes, tape.dtype
     m = _Tangents(sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, matmul, multiply, negative, subtract = (
-        np.add,
-        np.dot,
-        np.matmul,
-        np.multiply,
-        np.negative,
-        np.subtract,
-    )
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     h_tilde_all = tape.h_tilde
     r_all = tape.r
     u_h_tilde_all = tape.u_h_tilde
@@ -385,7 +376,6 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     m.dot_h_all[0] = tangent_state["h"]
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
-    buffer_5 = m.buffer_5
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -399,12 +389,11 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
         # k_hₜ = −zₜ ∘ (1 − zₜ) ∘ hₜ₋₁ + zₜ ∘ (1 − zₜ) ∘ h̃ₜ
         subtract(1, z_all[start:stop], m.k_h_all[:n])
         multiply(m.k_h_all[:n], z_all[start:stop], m.k_h_all[:n])
-        multiply(m.k_h_all[:n], h_all[start:stop], m.k_h_all[:n])
-        negative(m.k_h_all[:n], m.k_h_all[:n])
+        multiply(m.k_h_all[:n], h_tilde_all[start:stop], m.k_h_all[:n])
         subtract(1, z_all[start:stop], m.buffer_1[:n])
         multiply(m.buffer_1[:n], z_all[start:stop], m.buffer_1[:n])
-        multiply(m.buffer_1[:n], h_tilde_all[start:stop], m.buffer_1[:n])
-        add(m.k_h_all[:n], m.buffer_1[:n], m.k_h_all[:n])
+        multiply(m.buffer_1[:n], h_all[start:stop], m.buffer_1[:n])
+        subtract(m.k_h_all[:n], m.buffer_1[:n], m.k_h_all[:n])
         # k_h_2ₜ = 1 − zₜ
         subtract(1, z_all[start:stop], m.k_h_2_all[:n])
         # k_h_3ₜ = zₜ ∘ s_1ₜ
@@ -458,12 +447,11 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             multiply(r, dot_u_h_tilde, buffer_3)
             add(dot_a_h_tilde, buffer_3, dot_a_h_tilde)
             # ḣₜ = ȧ_zₜ ∘ k_hₜ + ḣₜ₋₁ ∘ k_h_2ₜ + ȧ_h̃ₜ ∘ k_h_3ₜ
-            multiply(dot_a_z, k_h, buffer_3)
-            multiply(dot_h_prev, k_h_2, buffer_4)
-            add(buffer_3, buffer_4, buffer_3)
-            multiply(dot_a_h_tilde, k_h_3, buffer_5)
-            add(buffer_3, buffer_5, buffer_3)
-            dot_h[...] = buffer_3
+            multiply(dot_a_z, k_h, dot_h)
+            multiply(dot_h_prev, k_h_2, buffer_3)
+            add(dot_h, buffer_3, dot_h)
+            multiply(dot_a_h_tilde, k_h_3, buffer_4)
+            add(dot_h, buffer_4, dot_h)
     return {
         "dot_a_z": m.dot_a_z_all,
         "dot_a_r": m.dot_a_r_all,
@@ -687,10 +675,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(m.s_7_all[:n], r_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_all[:n, 0], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 0])
         # ∂L̇/∂z_inₜ = −∂L/∂hₜ ∘ ḣₜ₋₁ + ∂L/∂hₜ ∘ h̃̇ₜ
-        multiply(d_h_all, dot_h_prev_all, m.dot_d_stack_2_all[:n, 1])
-        negative(m.dot_d_stack_2_all[:n, 1], m.dot_d_stack_2_all[:n, 1])
-        multiply(d_h_all, m.dot_h_tilde_all[:n], m.buffer_2[:n])
-        add(m.dot_d_stack_2_all[:n, 1], m.buffer_2[:n], m.dot_d_stack_2_all[:n, 1])
+        multiply(d_h_all, m.dot_h_tilde_all[:n], m.dot_d_stack_2_all[:n, 1])
+        multiply(d_h_all, dot_h_prev_all, m.buffer_2[:n])
+        subtract(m.dot_d_stack_2_all[:n, 1], m.buffer_2[:n], m.dot_d_stack_2_all[:n, 1])
         # s_8ₜ = ∂L/∂zₜ ∘ żₜ
         multiply(m.d_z_all[:n], m.dot_z_all[:n], m.s_8_all[:n])
         # ∂L̇/∂a_z_inₜ = s_8ₜ ∘ s_4ₜ − s_8ₜ ∘ zₜ
@@ -704,8 +691,7 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         # k_a_rₜ = s_5ₜ ∘ u_h̃ₜ
         multiply(m.s_5_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
         # k_zₜ = −hₜ₋₁ + h̃ₜ
-        negative(h_prev_all, m.k_stack__all[:n, 1])
-        add(m.k_stack__all[:n, 1], h_tilde_all, m.k_stack__all[:n, 1])
+        subtract(h_tilde_all, h_prev_all, m.k_stack__all[:n, 1])
         # k_hₜ = 1 − zₜ
         subtract(1, z_all, m.k_h_all[:n])
         # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
@@ -835,8 +821,8 @@ def step_jacobian(parameters, tape):
     dot_h_tilde_all = (1 - h_tilde_all**2) * dot_a_h_tilde_all
     # ḣₜ = −żₜ ∘ hₜ₋₁ + (1 − zₜ) ∘ ḣₜ₋₁ + żₜ ∘ h̃ₜ + zₜ ∘ h̃̇ₜ
     dot_h_all = (
-        -(dot_z_all * h_all[:-1])
-        + (1 - z_all) * dot_h_prev[..., None, None, :]
+        (1 - z_all) * dot_h_prev[..., None, None, :]
+        - dot_z_all * h_all[:-1]
         + dot_z_all * h_tilde_all
         + z_all * dot_h_tilde_all
     )
@@ -853,7 +839,6 @@ class _Forward:
         self.W_stack = np.empty((3 * H, D), dtype)
         self.a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.b_stack = np.empty((3 * H,), dtype)
-        self.buffer_1 = np.empty((B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
         self.h_out = np.empty((T, B, H), dtype)
         self.h_tilde_all = np.empty((T, B, H), dtype)
@@ -925,7 +910,6 @@ class _Tangents:
         self.buffer_2 = np.empty((self.block, B, 3 * H), dtype)
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
-        self.buffer_5 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((3 * H, H), dtype)
         self.dot_W_stack = np.empty((3 * H, D), dtype)
         self.dot_a_h_tilde_all = np.empty((T, B, H), dtype)

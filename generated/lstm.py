@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 875ad2a4076c6be5
-# header     sha256 6e5d8b3544ad8d91
+# body       sha256 b3346a3e839d4b03
+# header     sha256 d1025e9bdb67423d
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 26 H elementwise operations
@@ -97,7 +97,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     a_stack = m.a_stack
     a_stack_by_4 = m.a_stack.reshape(B, 4, H).transpose(1, 0, 2)
     buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -130,10 +129,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # fₜ = i_f_oₜ[H:2*H]
             # oₜ = i_f_oₜ[2*H:3*H]
             # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-            multiply(f, c_prev, buffer_1)
-            multiply(i, c_tilde, buffer_2)
-            add(buffer_1, buffer_2, buffer_1)
-            c[...] = buffer_1
+            multiply(f, c_prev, c)
+            multiply(i, c_tilde, buffer_1)
+            add(c, buffer_1, c)
             # tanh(cₜ)
             tanh(c, tanh_c)
             # hₜ = oₜ ∘ tanh(cₜ)
@@ -444,7 +442,6 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
     buffer_5 = m.buffer_5
-    buffer_6 = m.buffer_6
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -498,19 +495,18 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             # ȧ_fₜ = ȧ_stackₜ[H:2*H]
             # ȧ_c̃ₜ = ȧ_stackₜ[3*H:4*H]
             # ċₜ = ȧ_fₜ ∘ k_cₜ + fₜ ∘ ċₜ₋₁ + ȧ_iₜ ∘ k_c_2ₜ + ȧ_c̃ₜ ∘ k_c_3ₜ
-            multiply(dot_a_f, k_c, buffer_3)
-            multiply(f, dot_c_prev, buffer_4)
-            add(buffer_3, buffer_4, buffer_3)
-            multiply(dot_a_i, k_c_2, buffer_5)
-            add(buffer_3, buffer_5, buffer_3)
-            multiply(dot_a_c_tilde, k_c_3, buffer_6)
-            add(buffer_3, buffer_6, buffer_3)
-            dot_c[...] = buffer_3
+            multiply(dot_a_f, k_c, dot_c)
+            multiply(f, dot_c_prev, buffer_3)
+            add(dot_c, buffer_3, dot_c)
+            multiply(dot_a_i, k_c_2, buffer_4)
+            add(dot_c, buffer_4, dot_c)
+            multiply(dot_a_c_tilde, k_c_3, buffer_5)
+            add(dot_c, buffer_5, dot_c)
             # ȧ_oₜ = ȧ_stackₜ[2*H:3*H]
             # ḣₜ = ȧ_oₜ ∘ k_hₜ + ċₜ ∘ k_h_2ₜ
             multiply(dot_a_o, k_h, dot_h)
-            multiply(dot_c, k_h_2, buffer_6)
-            add(dot_h, buffer_6, dot_h)
+            multiply(dot_c, k_h_2, buffer_5)
+            add(dot_h, buffer_5, dot_h)
     return {
         "dot_a_i": m.dot_a_stack_all[..., :H],
         "dot_a_f": m.dot_a_stack_all[..., H:2 * H],
@@ -963,7 +959,6 @@ class _Forward:
         self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
         self.b_stack = np.empty((4 * H,), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
-        self.buffer_2 = np.empty((B, H), dtype)
         self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
@@ -1039,7 +1034,6 @@ class _Tangents:
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
         self.buffer_5 = np.empty((B, H), dtype)
-        self.buffer_6 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((4 * H, H), dtype)
         self.dot_W_stack = np.empty((4 * H, D), dtype)
         self.dot_a_stack_all = np.empty((T, B, 4 * H), dtype)

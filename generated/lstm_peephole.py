@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 1044d868bf53495a
-# header     sha256 95a00a4576dedc62
+# body       sha256 0e8831db5ad34480
+# header     sha256 9b4c8b39561f4228
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -109,7 +109,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     a_stack_2_by_2 = m.a_stack_2.reshape(B, 2, H).transpose(1, 0, 2)
     a_stack_part_2 = m.a_stack[..., 2 * H:3 * H]
     buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     a_stack_part_3 = m.a_stack[..., 3 * H:]
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
@@ -146,10 +145,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # c̃ₜ = tanh(a_stackₜ[2*H:3*H])
             tanh(a_stack_part_2, c_tilde)
             # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-            multiply(f, c_prev, buffer_1)
-            multiply(i, c_tilde, buffer_2)
-            add(buffer_1, buffer_2, buffer_1)
-            c[...] = buffer_1
+            multiply(f, c_prev, c)
+            multiply(i, c_tilde, buffer_1)
+            add(c, buffer_1, c)
             # a_oₜ = a_stackₜ[3*H:4*H] + P_o_half cₜ
             dot(c, P_o_half.T, o)
             add(a_stack_part_3, o, o)
@@ -530,7 +528,6 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
     buffer_5 = m.buffer_5
-    buffer_6 = m.buffer_6
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -600,22 +597,21 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             add(dot_a_stack_part_2, dot_a_stack_2_part_2, dot_a_f)
             # ȧ_c̃ₜ = ȧ_stackₜ[2*H:3*H]
             # ċₜ = ȧ_fₜ ∘ k_cₜ + fₜ ∘ ċₜ₋₁ + ȧ_iₜ ∘ k_c_2ₜ + ȧ_c̃ₜ ∘ k_c_3ₜ
-            multiply(dot_a_f, k_c, buffer_3)
-            multiply(f, dot_c_prev, buffer_4)
-            add(buffer_3, buffer_4, buffer_3)
-            multiply(dot_a_i, k_c_2, buffer_5)
-            add(buffer_3, buffer_5, buffer_3)
-            multiply(dot_a_c_tilde, k_c_3, buffer_6)
-            add(buffer_3, buffer_6, buffer_3)
-            dot_c[...] = buffer_3
+            multiply(dot_a_f, k_c, dot_c)
+            multiply(f, dot_c_prev, buffer_3)
+            add(dot_c, buffer_3, dot_c)
+            multiply(dot_a_i, k_c_2, buffer_4)
+            add(dot_c, buffer_4, dot_c)
+            multiply(dot_a_c_tilde, k_c_3, buffer_5)
+            add(dot_c, buffer_5, dot_c)
             # ȧ_oₜ = ȧ_o_inₜ + ȧ_stackₜ[3*H:4*H] + P_o ċₜ
             add(dot_a_o_in, dot_a_stack_part_3, dot_a_o)
-            dot(dot_c, P_o.T, buffer_6)
-            add(dot_a_o, buffer_6, dot_a_o)
+            dot(dot_c, P_o.T, buffer_5)
+            add(dot_a_o, buffer_5, dot_a_o)
             # ḣₜ = ȧ_oₜ ∘ k_hₜ + ċₜ ∘ k_h_2ₜ
             multiply(dot_a_o, k_h, dot_h)
-            multiply(dot_c, k_h_2, buffer_6)
-            add(dot_h, buffer_6, dot_h)
+            multiply(dot_c, k_h_2, buffer_5)
+            add(dot_h, buffer_5, dot_h)
     return {
         "dot_a_i": m.dot_a_i_all,
         "dot_a_f": m.dot_a_f_all,
@@ -1164,7 +1160,6 @@ class _Forward:
         self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
         self.b_stack = np.empty((4 * H,), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
-        self.buffer_2 = np.empty((B, H), dtype)
         self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
         self.c_tilde_all = np.empty((T, B, H), dtype)
@@ -1249,7 +1244,6 @@ class _Tangents:
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
         self.buffer_5 = np.empty((B, H), dtype)
-        self.buffer_6 = np.empty((B, H), dtype)
         self.dot_P_stack = np.empty((2 * H, H), dtype)
         self.dot_U_stack = np.empty((4 * H, H), dtype)
         self.dot_W_stack = np.empty((4 * H, D), dtype)

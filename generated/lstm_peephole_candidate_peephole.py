@@ -10,8 +10,8 @@
 #
 # equations  sha256 b7d98129f3e3ac57
 # derivation sha256 49c8957e0d44dcdd
-# body       sha256 766bf608941ad94c
-# header     sha256 82bca69d982d160a
+# body       sha256 a87dd5d743f00a13
+# header     sha256 ebc220c24b4db353
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 8 H^2 multiply-adds), 30 H elementwise operations
@@ -111,7 +111,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     a_stack_part_by_3 = m.a_stack[..., :3 * H].reshape(B, 3, H).transpose(1, 0, 2)
     a_stack_2_by_3 = m.a_stack_2.reshape(B, 3, H).transpose(1, 0, 2)
     buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     a_stack_part_2 = m.a_stack[..., 3 * H:]
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
@@ -148,10 +147,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # iₜ = i_fₜ[0:H]
             # fₜ = i_fₜ[H:2*H]
             # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-            multiply(f, c_prev, buffer_1)
-            multiply(i, c_tilde, buffer_2)
-            add(buffer_1, buffer_2, buffer_1)
-            c[...] = buffer_1
+            multiply(f, c_prev, c)
+            multiply(i, c_tilde, buffer_1)
+            add(c, buffer_1, c)
             # a_oₜ = a_stackₜ[3*H:4*H] + P_o_half cₜ
             dot(c, P_o_half.T, o)
             add(a_stack_part_2, o, o)
@@ -545,7 +543,6 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
     buffer_5 = m.buffer_5
-    buffer_6 = m.buffer_6
     dot_a_stack_part_4 = m.dot_a_stack[..., 3 * H:]
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
@@ -613,22 +610,21 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             # ȧ_c̃ₜ = ȧ_stackₜ[2*H:3*H] + ȧ_stack_2ₜ[2*H:3*H]
             add(dot_a_stack_part_3, dot_a_stack_2_part_3, dot_a_c_tilde)
             # ċₜ = ȧ_fₜ ∘ k_cₜ + fₜ ∘ ċₜ₋₁ + ȧ_iₜ ∘ k_c_2ₜ + ȧ_c̃ₜ ∘ k_c_3ₜ
-            multiply(dot_a_f, k_c, buffer_3)
-            multiply(f, dot_c_prev, buffer_4)
-            add(buffer_3, buffer_4, buffer_3)
-            multiply(dot_a_i, k_c_2, buffer_5)
-            add(buffer_3, buffer_5, buffer_3)
-            multiply(dot_a_c_tilde, k_c_3, buffer_6)
-            add(buffer_3, buffer_6, buffer_3)
-            dot_c[...] = buffer_3
+            multiply(dot_a_f, k_c, dot_c)
+            multiply(f, dot_c_prev, buffer_3)
+            add(dot_c, buffer_3, dot_c)
+            multiply(dot_a_i, k_c_2, buffer_4)
+            add(dot_c, buffer_4, dot_c)
+            multiply(dot_a_c_tilde, k_c_3, buffer_5)
+            add(dot_c, buffer_5, dot_c)
             # ȧ_oₜ = ȧ_o_inₜ + ȧ_stackₜ[3*H:4*H] + P_o ċₜ
             add(dot_a_o_in, dot_a_stack_part_4, dot_a_o)
-            dot(dot_c, P_o.T, buffer_6)
-            add(dot_a_o, buffer_6, dot_a_o)
+            dot(dot_c, P_o.T, buffer_5)
+            add(dot_a_o, buffer_5, dot_a_o)
             # ḣₜ = ȧ_oₜ ∘ k_hₜ + ċₜ ∘ k_h_2ₜ
             multiply(dot_a_o, k_h, dot_h)
-            multiply(dot_c, k_h_2, buffer_6)
-            add(dot_h, buffer_6, dot_h)
+            multiply(dot_c, k_h_2, buffer_5)
+            add(dot_h, buffer_5, dot_h)
     return {
         "dot_a_i": m.dot_a_i_all,
         "dot_a_f": m.dot_a_f_all,
@@ -1187,7 +1183,6 @@ class _Forward:
         self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
         self.b_stack = np.empty((4 * H,), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
-        self.buffer_2 = np.empty((B, H), dtype)
         self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
         self.h_all = np.empty((T + 1, B, H), dtype)
@@ -1272,7 +1267,6 @@ class _Tangents:
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
         self.buffer_5 = np.empty((B, H), dtype)
-        self.buffer_6 = np.empty((B, H), dtype)
         self.dot_P_stack = np.empty((3 * H, H), dtype)
         self.dot_U_stack = np.empty((4 * H, H), dtype)
         self.dot_W_stack = np.empty((4 * H, D), dtype)

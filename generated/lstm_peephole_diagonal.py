@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 885c7e49432a5bcf
-# header     sha256 03f1c9bf9d039323
+# body       sha256 c8215bb765235cd2
+# header     sha256 24d23a59d1137c32
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -108,7 +108,6 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
     p_stack_by_2 = p_stack.reshape(2, 1, H)
     a_stack_part_2 = m.a_stack[..., 2 * H:3 * H]
     buffer_1 = m.buffer_1
-    buffer_2 = m.buffer_2
     a_stack_part_3 = m.a_stack[..., 3 * H:]
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
@@ -144,10 +143,9 @@ def forward(parameters, inputs, state=None, *, workspace=None, checkpoint_every=
             # c̃ₜ = tanh(a_stackₜ[2*H:3*H])
             tanh(a_stack_part_2, c_tilde)
             # cₜ = fₜ ∘ cₜ₋₁ + iₜ ∘ c̃ₜ
-            multiply(f, c_prev, buffer_1)
-            multiply(i, c_tilde, buffer_2)
-            add(buffer_1, buffer_2, buffer_1)
-            c[...] = buffer_1
+            multiply(f, c_prev, c)
+            multiply(i, c_tilde, buffer_1)
+            add(c, buffer_1, c)
             # a_oₜ = a_stackₜ[3*H:4*H] + p_o_half ∘ cₜ
             multiply(p_o_half, c, o)
             add(a_stack_part_3, o, o)
@@ -509,7 +507,6 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
     buffer_5 = m.buffer_5
-    buffer_6 = m.buffer_6
     for start in range(0, T, m.block):
         stop = min(T, start + m.block)
         n = stop - start
@@ -587,23 +584,22 @@ def _tangents(parameters, tape, tangent_parameters, tangent_inputs, tangent_stat
             add(dot_a_f, buffer_3, dot_a_f)
             # ȧ_c̃ₜ = ȧ_stackₜ[2*H:3*H]
             # ċₜ = ȧ_fₜ ∘ k_cₜ + fₜ ∘ ċₜ₋₁ + ȧ_iₜ ∘ k_c_2ₜ + ȧ_c̃ₜ ∘ k_c_3ₜ
-            multiply(dot_a_f, k_c, buffer_3)
-            multiply(f, dot_c_prev, buffer_4)
-            add(buffer_3, buffer_4, buffer_3)
-            multiply(dot_a_i, k_c_2, buffer_5)
-            add(buffer_3, buffer_5, buffer_3)
-            multiply(dot_a_c_tilde, k_c_3, buffer_6)
-            add(buffer_3, buffer_6, buffer_3)
-            dot_c[...] = buffer_3
+            multiply(dot_a_f, k_c, dot_c)
+            multiply(f, dot_c_prev, buffer_3)
+            add(dot_c, buffer_3, dot_c)
+            multiply(dot_a_i, k_c_2, buffer_4)
+            add(dot_c, buffer_4, dot_c)
+            multiply(dot_a_c_tilde, k_c_3, buffer_5)
+            add(dot_c, buffer_5, dot_c)
             # ȧ_oₜ = ȧ_stackₜ[3*H:4*H] + ṗ_o ∘ cₜ + p_o ∘ ċₜ
             multiply(dot_p_o, c, dot_a_o)
             add(dot_a_stack_part_3, dot_a_o, dot_a_o)
-            multiply(p_o, dot_c, buffer_6)
-            add(dot_a_o, buffer_6, dot_a_o)
+            multiply(p_o, dot_c, buffer_5)
+            add(dot_a_o, buffer_5, dot_a_o)
             # ḣₜ = ȧ_oₜ ∘ k_hₜ + ċₜ ∘ k_h_2ₜ
             multiply(dot_a_o, k_h, dot_h)
-            multiply(dot_c, k_h_2, buffer_6)
-            add(dot_h, buffer_6, dot_h)
+            multiply(dot_c, k_h_2, buffer_5)
+            add(dot_h, buffer_5, dot_h)
     return {
         "dot_a_i": m.dot_a_i_all,
         "dot_a_f": m.dot_a_f_all,
@@ -1137,7 +1133,6 @@ class _Forward:
         self.a_stack_in_all = np.empty((self.block, B, 4 * H), dtype)
         self.b_stack = np.empty((4 * H,), dtype)
         self.buffer_1 = np.empty((B, H), dtype)
-        self.buffer_2 = np.empty((B, H), dtype)
         self.c_all = np.empty((T + 1, B, H), dtype)
         self.c_out = np.empty((T, B, H), dtype)
         self.c_tilde_all = np.empty((T, B, H), dtype)
@@ -1221,7 +1216,6 @@ class _Tangents:
         self.buffer_3 = np.empty((B, H), dtype)
         self.buffer_4 = np.empty((B, H), dtype)
         self.buffer_5 = np.empty((B, H), dtype)
-        self.buffer_6 = np.empty((B, H), dtype)
         self.dot_U_stack = np.empty((4 * H, H), dtype)
         self.dot_W_stack = np.empty((4 * H, D), dtype)
         self.dot_a_f_all = np.empty((T, B, H), dtype)

@@ -66,10 +66,15 @@ def draw(kernel: Any, T: int = 4, B: int = 3, seed: int = 0, scale: float = 1.0,
 
     return Call(
         {name: parameter(dims) for name, dims in kernel.PARAMETERS.items()},
-        {name: normal("T", "B", *dims) for name, dims in kernel.INPUTS.items()},
+        {name: normal(*lead_of(kernel, name), *dims) for name, dims in kernel.INPUTS.items()},
         {name: normal("B", *dims) for name, dims in kernel.STATES.items()},
-        {name: normal("T", "B", *dims) for name, dims in {**kernel.STATES, **kernel.OUTPUTS}.items()},
+        {name: normal(*lead_of(kernel, name), *dims) for name, dims in {**kernel.STATES, **kernel.OUTPUTS}.items()},
     )
+
+
+def lead_of(kernel: Any, name: str) -> tuple[str, ...]:
+    """The axes of an input or output: steps and examples, or examples alone."""
+    return ("B",) if getattr(kernel, "AXES", {}).get(name, "T") is None else ("T", "B")
 
 
 def forward(kernel: Any, call: Call) -> tuple[Arrays, Any]:

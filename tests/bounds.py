@@ -9,10 +9,15 @@ its tanh and exp may be off by a few units each. What is sure to cancel has the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
+from derive.equation import Equation
+from derive.language import Apply, Times
+from derive.reductions import Cumulative, OverElements, Reduction
 from tests.arguments import Call
 
 EPS = float(np.finfo(np.float64).eps)
@@ -31,13 +36,34 @@ def of_call(call: Call, dtype: Any = np.float64) -> float:
     Arguments are of size 1. A saturated slope loses digits of its own, but in the norm of a block counts as little as it contributes.
     """
     arrays = (*call.inputs.values(), *call.cotangents.values())
-    steps, batch = (max((array.shape[axis] for array in arrays), default=1) for axis in (0, 1))
+    steps, batch = (max((array.shape[axis] for array in arrays if axis < array.ndim), default=1) for axis in (0, 1))
     return rounded(of_recurrence(steps, batch, fan_in(call)), dtype)
 
 
 def of_recurrence(steps: int, batch: int, fan_in: int) -> int:
     """The roundings on the way from an argument to the loss: sums and functions in each step, at both ends, and of a weight's gradient."""
     return (steps + 2) * (fan_in + FUNCTIONS) + steps * batch
+
+
+def of_program(equations: Iterable[Equation], size: Callable[[sp.Expr], int], steps: int, batch: int) -> int:
+    """The roundings of a program at all steps, and of its sums over steps and examples: no result has more of them on its way.
+
+    A function of numbers is off by up to 4 units; a product with a matrix, and whatever runs over the elements of a vector or matrix, has
+    a sum and a product for each; anything else one rounding for each operand.
+    """
+
+    def of_node(node: sp.MatrixExpr) -> int:
+        parts = node.operands
+        inside = sum(map(of_node, parts))
+        if isinstance(node, Apply):
+            return inside + 4 * max(1, sum(1 for _ in sp.preorder_traversal(node.scalar)))
+        if isinstance(node, Times | OverElements | Reduction | Cumulative):
+            return inside + 2 * sum(size(part.shape[0] * part.shape[1]) for part in parts) + 4
+        return inside + len(parts)
+
+    every = [*equations]
+    nodes = [term.value for one in every for term in one.terms] + [one.factor for one in every if one.factor is not None]
+    return steps * (sum(map(of_node, nodes)) + len(nodes)) + steps * batch
 
 
 def fan_in(call: Call) -> int:

@@ -18,9 +18,15 @@ def module_of(text: str, name: str = "kernel") -> types.ModuleType:
 
 
 @functools.cache
+def text_of(words: str, passes: tuple[str, ...] = FAST) -> str:
+    """The text of the kernel of a built-in cell, emitted once for all tests that look at it."""
+    return compile_cell(build(words), passes)
+
+
+@functools.cache
 def kernel_of(words: str, passes: tuple[str, ...] = FAST) -> types.ModuleType:
     """The kernel of a built-in cell by its command-line words, with a schedule."""
-    return module_of(compile_cell(build(words), passes), words)
+    return module_of(text_of(words, passes), words)
 
 
 def kernel_of_cell(cell: Cell, passes: tuple[str, ...] = FAST) -> types.ModuleType:

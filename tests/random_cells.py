@@ -9,6 +9,7 @@ import sympy as sp
 
 from derive.blocks import stack
 from derive.cell import Cell, CellError
+from derive.comparisons import clip, maximum, minimum
 from derive.functions import function
 from derive.language import Eq, Value, dimension, matrix, sequence, vector
 from derive.reductions import softmax
@@ -69,9 +70,12 @@ class Draw:
             "number": lambda: self.random.choice([2, -1, 0.5, sp.Rational(-1, 3)]) * inner,
             "matrix": lambda: self.matrix(size, size) @ inner,
             "softmax": lambda: softmax(inner),
+            "larger": lambda: maximum(inner, self.expression(size, depth - 1)),
+            "smaller": lambda: minimum(inner, self.expression(size, depth - 1)),
+            "clipped": lambda: clip(inner, -0.5, 0.25),
             "function": lambda: function(self.random.choice(FUNCTIONS))(inner),
         }
-        return self.random.choices([*kinds.values()], weights=(4, 1, 3, 1, 1, 1, 0.6, 4))[0]()
+        return self.random.choices([*kinds.values()], weights=(4, 1, 3, 1, 1, 1, 0.6, 0.5, 0.5, 0.3, 4))[0]()
 
     def equations(self) -> list[sp.Equality]:
         found = []

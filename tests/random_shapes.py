@@ -12,6 +12,7 @@ from sympy import MatrixExpr as Matrix
 
 from derive.blocks import rows, stack
 from derive.cell import Cell, CellError
+from derive.comparisons import maximum, minimum
 from derive.functions import function
 from derive.language import Eq, Identity, Ones, Value, X, apply, diagonal, dimension, hadamard, matmul, scale, transpose
 from derive.reductions import (
@@ -23,9 +24,7 @@ from derive.reductions import (
     layer_norm,
     log_softmax,
     logsumexp,
-    maximum,
     mean,
-    minimum,
     norm,
     power,
     rms_norm,

@@ -8,6 +8,7 @@ import sympy as sp
 
 from derive.blocks import rows, stack
 from derive.cell import Cell
+from derive.comparisons import maximum
 from derive.language import Eq, Identity, diagonal, dimension, hadamard, matmul, matrix, number, sequence, transpose, vector
 from derive.reductions import (
     cumax,
@@ -15,7 +16,6 @@ from derive.reductions import (
     largest,
     layer_norm,
     logsumexp,
-    maximum,
     mean,
     norm,
     power,

@@ -21,6 +21,9 @@ from tests import bounds
 from tests.arguments import Call, draw
 from tests.kernels import kernel_of, kernel_of_cell
 from tests.odd_cells import ODD, D, H, cell, cell_of
+from tests.profiles import thorough
+from tests.shaped_cells import SHAPED
+from tests.shaped_cells import cell as shaped_cell
 
 BUILT_IN = (
     "rnn",
@@ -41,12 +44,14 @@ DTYPES = (np.float32, np.float64, np.complex128)
 LIMITS = {dtype: bounds.rounded(bounds.of_recurrence(steps=12, batch=8, fan_in=72), dtype) for dtype in DTYPES}
 """For the longest call and the cell with the most weights; longer calls say their own."""
 
-every = pytest.mark.parametrize("name", EVERY)
+SOME_SHAPED = ("mlstm", "reductions", "matrices_of_each_step", "names_in_the_way")
+every = pytest.mark.parametrize("name", [*EVERY, *[name if name in SOME_SHAPED else thorough(name) for name in SHAPED]])
+of_vectors = pytest.mark.parametrize("name", EVERY)
 built_in = pytest.mark.parametrize("name", BUILT_IN)
 
 
 def kernel(name: str) -> Any:
-    return kernel_of_cell_by_name(name) if name in ODD else kernel_of(name)
+    return kernel_of_cell_by_name(name) if name in ODD or name in SHAPED else kernel_of(name)
 
 
 KNOWN: dict[str, Any] = {}
@@ -54,7 +59,7 @@ KNOWN: dict[str, Any] = {}
 
 def kernel_of_cell_by_name(name: str) -> Any:
     if name not in KNOWN:
-        KNOWN[name] = kernel_of_cell(cell(name))
+        KNOWN[name] = kernel_of_cell(cell(name) if name in ODD else shaped_cell(name))
     return KNOWN[name]
 
 
@@ -109,7 +114,7 @@ def test_backward_is_the_adjoint_of_jvp(name: str, dtype: Any) -> None:
     assert abs(along - back) <= LIMITS[dtype] * size
 
 
-@every
+@of_vectors
 def test_step_jacobian_moves_states_as_jvp_does(name: str) -> None:
     module = kernel(name)
     call = draw(module)
@@ -178,7 +183,7 @@ EXTREMES = {
 }
 
 
-@every
+@of_vectors
 @pytest.mark.parametrize("extreme", EXTREMES)
 def test_extreme_sizes(name: str, extreme: str) -> None:
     module = kernel(name)

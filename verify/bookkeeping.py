@@ -20,6 +20,7 @@ from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import relative
 from verify.kernel import FUNCTIONS, Kernel, one_line
+from verify.ways import arrays_of
 
 Check = Callable[[Kernel, Data], Iterator[Finding]]
 
@@ -184,10 +185,10 @@ def of_copied_tape(kernel: Kernel, data: Data, other: Data) -> tuple[dict[str, A
 def of_jacobian(kernel: Kernel, data: Data, trial: Callable[..., Finding]) -> Iterator[Finding]:
     module = kernel.fresh()
     tape = forward(module, data)[1]
-    one = np.asarray(module.step_jacobian(data.copy().parameters, tape))
-    before = one.copy()
-    two = np.asarray(module.step_jacobian(data.copy().parameters, tape))
-    shared = overlap({"step_jacobian": one}, {"again": two}) or same({"step_jacobian": two}, {"step_jacobian": before})
+    one = arrays_of(module.step_jacobian(data.copy().parameters, tape))
+    before = {name: array.copy() for name, array in one.items()}
+    two = arrays_of(module.step_jacobian(data.copy().parameters, tape))
+    shared = overlap(one, {f"{name} again": array for name, array in two.items()}) or same(two, before)
     yield verdict("tape", shared, "a second step_jacobian on one tape gives other bits or the same memory", "a buffer is kept")
     yield trial(
         lambda module, tape: module.step_jacobian(data.copy().parameters, tape),

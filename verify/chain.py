@@ -19,13 +19,12 @@ from verify import differences
 from verify.data import Data, is_token, vectors
 from verify.kernel import Kernel
 from verify.tolerances import EPS
+from verify.ways import one_step, unlike
 
 Array = NDArray[Any]
 Tangents = Callable[[differences.Run, differences.Arrays, differences.Arrays], tuple[dict[str, Array], dict[str, Array]]]
 """(how outputs move along a direction, the error of that)."""
 
-SAME = 1e-12
-"""Steps run one by one give the run where they differ by less, relative to the size of each output: by rounding."""
 SLOPE = 32
 """How many eps of a slope of order one a slope may be off by: four roundings in each of a few factors, and a steeper one not found."""
 TAMED = tuple(4.0**-k for k in range(6))
@@ -34,17 +33,6 @@ SPREAD = tuple(sign * 2.0**k for k in range(2, 10) for sign in (1, -1))
 """How large parameters times inputs are made to find them where a constant saturates a unit, sigma(z + 100)."""
 SPREAD_EXAMPLES = 256
 """At least so many examples are tried at each of these: a few of them have a unit that isn't saturated."""
-
-
-def one_step(data: Data, outputs: Mapping[str, Array], rng: np.random.Generator) -> Data:
-    """Every step as a run of one step by itself, side by side along the batch, from the states that the run has there."""
-    before = {
-        name: np.concatenate([first[None], outputs[name][:-1]]).reshape(-1, *first.shape[1:])
-        for name, first in data.state.items()
-    }
-    inputs = {name: array.reshape(1, -1, *array.shape[2:]) for name, array in data.inputs.items()}
-    cotangents = {name: rng.standard_normal((1, data.steps * data.batch, *array.shape[2:])) for name, array in outputs.items()}
-    return replace(data, inputs=inputs, state=before, cotangents=cotangents, steps=1, batch=data.steps * data.batch)
 
 
 @dataclass
@@ -71,13 +59,9 @@ class Chain:
         if not self.data.state or self.data.steps == 0:
             return False
         try:
-            whole, parts = self.kernel.outputs(self.data), self.kernel.outputs(self.single)
+            return not unlike(self.kernel, self.data, self.kernel.outputs(self.data), ())
         except Exception:
             return False
-        return all(
-            np.allclose(parts[name].reshape(array.shape), array, rtol=SAME, atol=SAME * float(np.abs(array).max(initial=0.0)))
-            for name, array in whole.items()
-        )
 
     def at(self, data: Data, blocks: dict[str, Array]) -> dict[str, Array]:
         """The outputs of other data, as vectors."""

@@ -60,12 +60,12 @@ def missing(kernel: Kernel, data: Data, block: str, got: Array) -> float:
     return (norm(got - expected) + norm(error)) / size * EPS32 / EPS if size else np.inf
 
 
-def sensitivity(kernel: Kernel, data: Data, right: dict[str, Array]) -> dict[str, float]:
-    """How far outputs and gradients move, relative to themselves, when every number of the data moves by eps of float32."""
+def sensitivity(kernel: Kernel, data: Data, right: dict[str, Array], eps: float = EPS32) -> dict[str, float]:
+    """How far outputs and gradients move, relative to themselves, when every number of the data moves by eps, of float32 as a rule."""
     rng = np.random.default_rng(31)
     worst = dict.fromkeys(right, 0.0)
     for _ in range(3):
-        moved = data.moved(EPS32, rng)
+        moved = data.moved(eps, rng)
         outputs, tape = kernel.forward(moved)
         found = {**outputs, **kernel.backward(moved, tape, moved.cotangents)}
         worst = {name: max(size, relative(found[name], right[name])) for name, size in worst.items() if name in found}

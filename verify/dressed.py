@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -60,15 +60,17 @@ class BatchFirst:
         for name in ("jvp", "hvp", "step_jacobian"):
             if hasattr(module, name):
                 setattr(self, name, getattr(self, f"turned_{name}"))
+        if hasattr(module, "Workspace"):
+            self.Workspace = module.Workspace
 
-    def forward(self, parameters: Any, inputs: Any, state: Any = None) -> Any:
+    def forward(self, parameters: Any, inputs: Any, state: Any = None, **options: Any) -> Any:
         with passed(inputs) as given:
-            result = self.module.forward(parameters, given, state)
+            result = self.module.forward(parameters, given, state, **options)
         return (turned(result[0]), *result[1:]) if isinstance(result, tuple) and result else result
 
-    def backward(self, parameters: Any, tape: Any, cotangents: Any) -> Any:
+    def backward(self, parameters: Any, tape: Any, cotangents: Any, **options: Any) -> Any:
         with passed(cotangents) as given:
-            return turned_gradients(self.module.backward(parameters, tape, given))
+            return turned_gradients(self.module.backward(parameters, tape, given, **options))
 
     def turned_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
         with passed(inputs) as given, passed(moved_inputs) as tangents:
@@ -81,7 +83,10 @@ class BatchFirst:
             return turned_gradients(self.module.hvp(parameters, given, state, held, moved, tangents, moved_state))
 
     def turned_step_jacobian(self, parameters: Any, tape: Any) -> Any:
-        return np.swapaxes(self.module.step_jacobian(parameters, tape), 0, 1)
+        found = self.module.step_jacobian(parameters, tape)
+        if isinstance(found, Mapping):
+            return {name: np.swapaxes(array, 0, 1) for name, array in found.items()}
+        return np.swapaxes(found, 0, 1)
 
 
 def turned_gradients(found: Any) -> Any:
@@ -117,3 +122,74 @@ def passed(arrays: Any) -> Iterator[Any]:
         for name in set(arrays) - set(given):
             del arrays[name]
         arrays.update({name: array for name, array in given.items() if name not in kept})
+
+
+class AtOneStep:
+    """A module some of whose inputs and outputs have one value an example, by its AXES, as one that has them at each step: of such an
+    input the first step is read, of such an output the last step is the value and the others are zero."""
+
+    def __init__(self, module: Any, once: Set[str]) -> None:
+        self.module, self.once = module, once
+        self.__dict__.update({name: getattr(module, name) for name in TABLES})
+        for name in ("jvp", "hvp"):
+            if hasattr(module, name):
+                setattr(self, name, getattr(self, f"once_{name}"))
+        if hasattr(module, "Workspace"):
+            self.Workspace = module.Workspace
+        if hasattr(module, "step_jacobian"):
+            self.step_jacobian = lambda parameters, tape: module.step_jacobian(
+                parameters, tape[0] if isinstance(tape, tuple) and len(tape) == 2 else tape
+            )
+
+    def taken(self, arrays: Any, at: int) -> Any:
+        """The arrays to pass in."""
+        if not isinstance(arrays, Mapping):
+            return arrays
+        found = dict(arrays)
+        for name in self.once & found.keys():
+            array = found[name]
+            if isinstance(array, np.ndarray) and array.ndim:
+                found[name] = array[at] if len(array) else np.zeros(array.shape[1:], array.dtype)
+        return found
+
+    def given(self, arrays: Any, at: int, steps: int) -> Any:
+        """What came, at each step."""
+        if not isinstance(arrays, Mapping):
+            return arrays
+        found = dict(arrays)
+        for name in self.once & found.keys():
+            array = np.asarray(found[name])
+            found[name] = np.zeros((steps, *array.shape), array.dtype)
+            if steps:
+                found[name][at] = array
+        return found
+
+    def forward(self, parameters: Any, inputs: Any, state: Any = None, **options: Any) -> Any:
+        result = self.module.forward(parameters, self.taken(inputs, 0), state, **options)
+        if not isinstance(result, tuple) or len(result) != 2:
+            return result
+        steps = self.steps_of(inputs)
+        return self.given(result[0], -1, steps), (result[1], steps)
+
+    def steps_of(self, inputs: Any) -> int:
+        arrays = inputs.values() if isinstance(inputs, Mapping) else ()
+        return next((len(array) for array in arrays if isinstance(array, np.ndarray) and array.ndim), 0)
+
+    def backward(self, parameters: Any, tape: Any, cotangents: Any, **options: Any) -> Any:
+        tape, steps = tape if isinstance(tape, tuple) and len(tape) == 2 else (tape, 0)
+        return self.gradients(self.module.backward(parameters, tape, self.taken(cotangents, -1), **options), steps)
+
+    def gradients(self, found: Any, steps: int) -> Any:
+        parts = {name: getattr(found, name, None) for name in ("parameters", "inputs", "state")}
+        return SimpleNamespace(**{**parts, "inputs": self.given(parts["inputs"], 0, steps)})
+
+    def once_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
+        found = self.module.jvp(parameters, self.taken(inputs, 0), state, moved, self.taken(moved_inputs, 0), moved_state)
+        return self.given(found, -1, self.steps_of(inputs))
+
+    def once_hvp(
+        self, parameters: Any, inputs: Any, state: Any, cotangents: Any, moved: Any, moved_inputs: Any, moved_state: Any
+    ) -> Any:
+        given, held, tangents = self.taken(inputs, 0), self.taken(cotangents, -1), self.taken(moved_inputs, 0)
+        found = self.module.hvp(parameters, given, state, held, moved, tangents, moved_state)
+        return self.gradients(found, self.steps_of(inputs))

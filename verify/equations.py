@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from derive.language import Value
 from derive.shapes import rank
-from verify.columns import lying, standing
+from verify.columns import given_once, initial, lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, floats
+from verify.sweeps import forward
 
 if TYPE_CHECKING:
-    import sympy as sp
-
     from derive.cell import Cell
+    from derive.language import Value
 
 Array = NDArray[Any]
-Pair = tuple[Value, "sp.MatrixExpr"]
 
 
 class Equations:
@@ -34,22 +32,20 @@ class Equations:
     def __init__(self, cell: Cell, sizes: Mapping[str, int]) -> None:
         self.cell = cell
         self.evaluate = Evaluator(floats(), sizes)
-        self.runs = [(target, self.evaluate.run(right)) for target, right in in_order(cell.equations)]
 
     def outputs(self, data: Data) -> dict[str, Array]:
-        """{state or output: (T, B, ...)}. Parameters may have examples in front, (B, n, m): each example its own."""
-        shown = (*self.cell.states, *self.cell.outputs)
-        found: dict[str, Array] = {v.name: np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype()) for v in shown}
-        env: Environment = {v: standing(v, data.parameters[v.name]) for v in self.cell.parameters}
-        env |= {v.prev: standing(v, data.state[v.name]) for v in self.cell.states}
-        inputs, states = [*self.cell.inputs, *self.cell.tokens], [(v, v.prev) for v in self.cell.states]
-        for t in range(data.steps):
-            env |= {v: standing(v, data.inputs[v.name][t]) for v in inputs}
-            for target, run in self.runs:
-                env[target] = run(env)
-            for v in shown:
-                found[v.name][t] = lying(v, env[v])
-            env |= {before: env[v] for v, before in states}
+        """{state or output: (T, B, ...)}; what has one value an example stands at the last step, and is read at the first one, as
+        `dressed.AtOneStep` has it. Parameters may have examples in front, (B, n, m): each example its own."""
+        cell = self.cell
+        known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
+        known |= given_once(cell, data.inputs) | initial(cell, data.state)
+        inputs = {v: [*standing(v, data.inputs[v.name])] for v in (*cell.inputs, *cell.tokens) if v.has_steps}
+        steps = forward(cell.equations, self.evaluate, known, inputs, data.steps, dict(cell.starts))
+        found: dict[str, Array] = {}
+        for v in (*cell.states, *cell.outputs):
+            array = found[str(v.name)] = np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype())
+            for t in range(data.steps) if v.has_steps else range(data.steps)[-1:]:
+                array[t] = lying(v, steps[t][v])
         return found
 
     def shape(self, value: Value) -> tuple[int, ...]:
@@ -72,16 +68,3 @@ class Equations:
         return {
             name: array.imag.reshape(data.steps, batch, count, *array.shape[2:]) / COMPLEX_STEP for name, array in found.items()
         }
-
-
-def in_order(pairs: Sequence[Pair]) -> list[Pair]:
-    """The equations in an order in which they can be computed; an equation that reads itself at t, by whatever way, has none."""
-    waiting, ordered = list(pairs), []
-    while waiting:
-        targets = {target for target, _ in waiting}
-        ready = [(target, right) for target, right in waiting if not right.atoms(Value) & targets]
-        if not ready:
-            raise ValueError(f"{', '.join(target.name for target in targets)} need each other at one step")
-        ordered += ready
-        waiting = [pair for pair in waiting if pair not in ready]
-    return ordered

@@ -23,6 +23,7 @@ from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
 from verify.kernel import Kernel, load_text, one_line
 from verify.model import Model, model_of
+from verify.options import options
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.sizes import check_names as check_sizes
 from verify.tolerances import SEEN, tolerance
@@ -279,6 +280,8 @@ class Examination:
         for finding in behaviour.behaviour(self.kernel, self.ordinary.data):
             excused = finding.check == "saturation" and not finding.passed
             yield of_saturation(finding, self.asked or self.recognised, self.ordinary) if excused else finding
+        self.progress("checkpoints and workspaces")
+        yield from options(self.kernel, self.evidences, self.books, self.thorough)
         if self.note:
             yield broken("complex", self.note)
         else:

@@ -7,7 +7,7 @@ parameter (n, m), so that products and transposes mean what they mean on paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,16 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.along import Steps
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Pairwise
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
 from derive.onehot import OneHot
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
+from verify.along import AlongSteps
 
 Array = NDArray[Any]
-Environment = dict[Value, Array]
+Environment = dict[Any, Array]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Numbers:
     """A kind of numbers: how a SymPy number becomes one, what each scalar function is on arrays of them, and the array's dtype."""
 
     number: Callable[[sp.Expr], Any]
-    functions: Mapping[str, Callable[[Array], Array]]
+    functions: Mapping[str, Callable[..., Array]]
     dtype: Any
 
     def power(self, base: Array, exponent: sp.Expr) -> Array:
@@ -41,7 +44,7 @@ class Numbers:
         return self.functions["exp"](self.number(exponent) * self.functions["log"](base))
 
 
-def float_functions() -> dict[str, Callable[[Array], Array]]:
+def float_functions() -> dict[str, Callable[..., Array]]:
     """The scalar functions on float64 and complex128, branches on the real part."""
     return {
         "tanh": np.tanh, "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt,
@@ -55,7 +58,27 @@ def float_functions() -> dict[str, Callable[[Array], Array]]:
         "hardtanh": lambda z: np.where(np.abs(np.real(z)) < 1, z, np.sign(np.real(z))),
         "softsign": lambda z: z / (1 + np.where(np.real(z) < 0, -z, z)),
         "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "erf": error_function,
+        "maximum": first_where(np.greater_equal), "minimum": first_where(np.less_equal),
+        "atleast": holding(np.greater_equal), "above": holding(np.greater),
     }  # fmt: skip
+
+
+def first_where(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """a where it holds of the real parts of a and b, else b; nan where either one is."""
+
+    def choose(a: Array, b: Array) -> Array:
+        return np.where(holds(np.real(a), np.real(b)) | np.isnan(a), a, b)
+
+    return choose
+
+
+def holding(holds: Callable[..., Array]) -> Callable[..., Array]:
+    """1 where it holds of the real parts of a and b, else 0; nan where either one is."""
+
+    def slope(a: Array, b: Array) -> Array:
+        return np.where(np.isnan(a) | np.isnan(b), np.nan, holds(np.real(a), np.real(b)).astype(float))
+
+    return slope
 
 
 def error_function(z: Array) -> Array:
@@ -86,6 +109,9 @@ def precise(digits: int = 60) -> Numbers:
     def each(function: Callable[[Any], Any]) -> Any:
         return np.frompyfunc(function, 1, 1)
 
+    def of_two(function: Callable[[Any, Any], Any]) -> Any:
+        return np.frompyfunc(function, 2, 1)
+
     functions = {
         "tanh": each(mp.tanh), "exp": each(mp.exp), "log": each(mp.log), "sin": each(mp.sin), "cos": each(mp.cos),
         "sqrt": each(mp.sqrt), "sigma": each(lambda z: 1 / (1 + mp.exp(-z))), "softplus": each(lambda z: mp.log(1 + mp.exp(z))),
@@ -93,6 +119,10 @@ def precise(digits: int = 60) -> Numbers:
         "elu": each(lambda z: z if z > 0 else mp.expm1(z)), "absolute": each(abs), "sign": each(mp.sign),
         "hardtanh": each(lambda z: z if abs(z) < 1 else mp.sign(z)), "softsign": each(lambda z: z / (1 + abs(z))),
         "atan": each(mp.atan), "erf": each(mp.erf), "sinh": each(mp.sinh), "cosh": each(mp.cosh),
+        "maximum": of_two(lambda a, b: a if a >= b or mp.isnan(a) else b),
+        "minimum": of_two(lambda a, b: a if a <= b or mp.isnan(a) else b),
+        "atleast": of_two(lambda a, b: mp.nan if mp.isnan(a) or mp.isnan(b) else mp.mpf(a >= b)),
+        "above": of_two(lambda a, b: mp.nan if mp.isnan(a) or mp.isnan(b) else mp.mpf(a > b)),
     }  # fmt: skip
     return Numbers(lambda n: mp.mpmathify(sp.N(n, digits + 10)), functions, object)
 
@@ -103,7 +133,7 @@ def precise(digits: int = 60) -> Numbers:
 Run = Callable[[Mapping[Value, Array]], Array]
 
 
-class Evaluator:
+class Evaluator(AlongSteps):
     """Expressions over an environment, each turned into nested functions once; sizes say what each dimension is."""
 
     def __init__(self, numbers: Numbers, sizes: Mapping[str, int]) -> None:
@@ -174,8 +204,17 @@ class Evaluator:
         return lambda env: inner(env).swapaxes(-1, -2)
 
     def apply(self, node: Apply) -> Run:
+        if isinstance(node.expr, Steps):
+            return self.of_steps(node)
         inner, scalar = self.run(node.expr), self.scalar(node.scalar)
         return lambda env: scalar(inner(env))
+
+    def pairwise(self, node: Pairwise) -> Run:
+        """max, min and comparisons: functions of the numbers by their names."""
+        (left, right), function = self.parts(node), self.numbers.functions[type(node).__name__.lower()]
+        return lambda env: function(left(env), right(env))
+
+    maximum = minimum = atleast = above = pairwise
 
     def scalar(self, expression: sp.Expr) -> Callable[[Array], Array]:
         """A scalar expression in one symbol as a function of arrays."""
@@ -288,30 +327,3 @@ class Evaluator:
         array = self.constant(0, *node.shape)
         np.fill_diagonal(array, self.number(1))
         return array
-
-
-# ---- equations
-
-
-def forward(
-    pairs: Sequence[tuple[Value, sp.MatrixExpr]],
-    states: Sequence[Value],
-    evaluate: Evaluator,
-    env: Environment,
-    inputs: Mapping[Value, Sequence[Array]],
-    steps: int,
-) -> list[Environment]:
-    """Forward equations, step by step: the environment after each step, all its values in it.
-
-    env: parameters and the states at t-1 (B, n, 1). inputs: each value's array (B, n, 1) at every step.
-    """
-    lead = next((env[state.prev].shape[:1] for state in states), (1,))
-    found = []
-    for t in range(steps):
-        step = {**env, **{value: arrays[t] for value, arrays in inputs.items()}}
-        for target, right in pairs:
-            value = evaluate(right, step)
-            step[target] = np.broadcast_to(value, lead + value.shape) if target.timed and value.ndim == 2 else value
-        found.append(step)
-        env = {**env, **{state.prev: step[state] for state in states}}
-    return found

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.data import Data, Dims
-from verify.dressed import BatchFirst, Isolated
+from verify.dressed import AtOneStep, BatchFirst, Isolated
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -138,11 +138,11 @@ def check_axes(module: Any, where: str) -> None:
     """Raises KernelError on quantities that lie along other axes than the steps, which aren't verified yet, and on a table of tokens that
     is none."""
     axes = getattr(module, "AXES", None) or {}
-    other = {name: axis for name, axis in axes.items() if axis not in ("T", ("T",))} if isinstance(axes, Mapping) else axes
+    other = {name: axis for name, axis in axes.items() if axis not in ("T", ("T",), None)} if isinstance(axes, Mapping) else axes
     if other:
         raise KernelError(
-            f"verify: {where}: AXES: networks along other axes than the steps can't be verified yet: expected every input, state and "
-            f"output along 'T', got {other!r}. Verify what lies along one axis as a kernel of its own."
+            f"verify: {where}: AXES: networks along several axes can't be verified yet: expected every input, state and output along "
+            f"'T' or None, got {other!r}. Verify what lies along one axis as a kernel of its own."
         )
     tokens = getattr(module, "TOKENS", None) or {}
     is_table = isinstance(tokens, Mapping) and all(isinstance(key, str) for key in tokens)
@@ -194,6 +194,12 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def once_of(module: Any) -> frozenset[str]:
+    """The inputs and outputs that have one value an example, by the table AXES."""
+    axes = getattr(module, "AXES", None) or {}
+    return frozenset(name for name, axis in axes.items() if axis is None)
+
+
 FUNCTIONS = ("forward", "backward", "jvp", "hvp", "step_jacobian")
 
 
@@ -205,6 +211,8 @@ class Guarded:
         for name in FUNCTIONS:
             if callable(getattr(module, name, None)):
                 setattr(self, name, guarded(getattr(module, name)))
+        if callable(getattr(module, "Workspace", None)):
+            self.Workspace = module.Workspace
 
 
 class Kernel:
@@ -222,7 +230,14 @@ class Kernel:
 
     def dressed(self, module: Any) -> Any:
         """The functions of a module as they are called here: guarded, time first."""
-        return BatchFirst(Guarded(module)) if self.batch_first else Guarded(module)
+        once = once_of(module)
+        if once and self.batch_first:
+            raise KernelError(
+                f"verify: {self.name}: AXES: {', '.join(sorted(once))}: one value an example: expected arrays with time first, got "
+                "--batch-first. Drop it."
+            )
+        plain = AtOneStep(Guarded(module), once) if once else Guarded(module)
+        return BatchFirst(plain) if self.batch_first else plain
 
     def turned(self) -> Kernel:
         """The same kernel with arrays (B, T, n) where they were (T, B, n), and the reverse."""

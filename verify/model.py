@@ -19,13 +19,14 @@ from derive.latex import LaTeX
 from derive.notation import Notation
 from derive.program import Program
 from verify import interpreter, programs
-from verify.columns import lying, standing
+from verify.columns import given_once, initial, lying, standing
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
 from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator, Numbers
 from verify.kernel import Kernel
 from verify.relations import Relation
+from verify.sweeps import forward
 
 Array = NDArray[Any]
 
@@ -89,10 +90,10 @@ class Model:
         )
         cast, data = cast_to(evaluate.numbers), self.names.at_data(data).data(data)
         env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
-        env |= {v.prev: standing(v, cast(data.state[v.name])) for v in self.cell.states}
-        inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs}
+        env |= initial(self.cell, data.state, cast) | given_once(self.cell, data.inputs, cast)
+        inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs if v.has_steps}
         inputs |= {v: [*standing(v, data.inputs[v.name])] for v in self.cell.tokens}
-        return interpreter.forward(pairs, self.cell.states, evaluate, env, inputs, data.steps)
+        return forward(pairs, evaluate, env, inputs, data.steps, dict(self.cell.starts))
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:
         """The environments at some sizes."""
@@ -101,18 +102,21 @@ class Model:
     def outputs(self, environments: Sequence[Environment], dims: Dims | None = None) -> dict[str, Array]:
         """The states and outputs that the kernel has too; dims: its tables, needed where it has them put together."""
         values = (*self.cell.states, *self.cell.outputs)
-        found = {v.name: lying(v, np.stack([env[v] for env in environments])) for v in values}
+        found = {v.name: lying(v, self.at_steps(v, [env[v] for env in environments])) for v in values}
         return {self.names.name(name): a for name, a in found.items()} if dims is None else self.names.at(dims).outputs(found)
+
+    @staticmethod
+    def at_steps(value: Value, arrays: Sequence[Array]) -> Array:
+        """A value at each step; one of an example stands at the last step, and the others are zero."""
+        whole = np.stack(arrays)
+        if not value.has_steps:
+            whole[:-1] = 0
+        return whole
 
     def filled(self, dims: Dims, data: Data, evaluate: Evaluator | None = None) -> list[Environment]:
         """The environments with the values that only the flattened program names."""
         evaluate = evaluate or self.evaluator(dims)
-        environments = self.environments(data, evaluate)
-        for env in environments:
-            for equation in self.derivation.forward.equations:
-                if equation.target not in env:
-                    env[equation.target] = evaluate(equation.value, env)
-        return environments
+        return programs.filled(self.environments(data, evaluate), self.derivation.forward.equations, evaluate)
 
     def gradients(
         self, dims: Dims, data: Data, cotangents: Mapping[str, Array], program: Program | None = None,
@@ -138,14 +142,18 @@ class Model:
             if value.kind == "given":
                 array = ours.get(value.name)
                 shape = (data.steps, *environments[0][value.like(kind="primal")].shape)
-                given[value] = np.zeros(shape, evaluate.numbers.dtype) if array is None else standing(value, cast(array))
+                whole = np.zeros(shape, evaluate.numbers.dtype) if array is None else standing(value, cast(array))
+                given[value] = whole if value.has_steps else whole[-1:]
         return given
 
     def shaped(self, value: Value, array: Array) -> Array:
-        """A result as the contract has it: of the initial state the carry that the first step hands back."""
+        """A result as the contract has it: of the initial state the carry that the first step hands back, or the last one to the left."""
         if not value.timed:
             return lying(value, array)
-        return lying(value, array[0] if value.lag or value.kind == "carry" else array)
+        if not value.has_steps:
+            return lying(value, array)[None]
+        end = -1 if value.name in self.cell.leftward else 0
+        return lying(value, array[end] if value.lag or value.kind == "carry" else array)
 
     # ---- terms
 
@@ -181,7 +189,7 @@ class Model:
 
     def latex(self) -> str:
         """The cell as a page that can be derived."""
-        notation = LaTeX(words=self.cell.words)
+        notation = LaTeX(words=self.cell.words, leftward=self.cell.leftward)
         lines = [rf"{notation.value(target)} &= {notation.formula(right)}" for target, right in self.cell.equations]
         return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verify.chain import one_step
 from verify.contract import broken
 from verify.data import Data, vectors
 from verify.evidence import EXACT, Array, Evidence, Moved
@@ -16,6 +15,7 @@ from verify.gradients import bound, norm, relative
 from verify.kernel import Kernel
 from verify.rounding import lost
 from verify.tolerances import ADJOINT, RESOLUTION
+from verify.ways import arrays_of, leftward_of, one_step, ways_of
 
 BESIDE = 1e-9
 """How far beside a state its slope is looked at on both sides."""
@@ -149,89 +149,120 @@ def taken(kernel: Kernel, block: str, direction: Array, data: Data) -> float:
 # ---- the Jacobian of one step
 
 
-def jacobian_of(kernel: Kernel, data: Data) -> Array:
+def jacobians_of(kernel: Kernel, data: Data) -> dict[str, Array]:
     _, tape = kernel.forward(data)
-    return np.asarray(kernel.module.step_jacobian(data.copy().parameters, tape))
+    return arrays_of(kernel.module.step_jacobian(data.copy().parameters, tape))
 
 
 def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
-    """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step."""
+    """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step; of each way."""
     if not kernel.has("step_jacobian"):
         yield broken("step_jacobian", "absent")
         return
     data = evidence.data
-    got = jacobian_of(kernel, data)
-    single = one_step(data, kernel.outputs(data), np.random.default_rng(evidence.seed))
-    states, width = list(kernel.dims.states), sum(data.width(f"initial {name}") for name in data.state)
-    if got.shape != (data.steps, data.batch, width, width):
+    found = jacobians_of(kernel, data)
+    leftward = leftward_of(kernel, data)
+    if leftward is None:
+        yield Finding("step_jacobian", PASS, said="not looked at: the states aren't all that one step hands to the next")
+        return
+    ways = ways_of(kernel, leftward) or [[]]
+    wanted = [way[0] for way in ways] if len(ways) > 1 else ["step_jacobian"]
+    if set(found) != set(wanted):
+        expected = f"a mapping of {' and '.join(wanted)}" if len(ways) > 1 else "one array"
+        got = "one array" if "step_jacobian" in found else f"a mapping of {', '.join(found) or 'nothing'}"
         yield Finding(
-            "step_jacobian", FAIL, said=f"wrong shape: expected {(data.steps, data.batch, width, width)}, got {got.shape}"
+            "step_jacobian", FAIL, said=f"wrong kind: expected {expected}, one for each way in which states run, got {got}"
         )
         return
-    if not states:
-        yield Finding("step_jacobian", PASS, said="no states")
-        return
-    wide = Evidence(kernel, evidence.regime, single, evidence.seed, evidence.method, limit=single.batch)
-    expected = joint_jacobian(wide).reshape(got.shape)
-    allowed = bound(evidence, 1)
-    tolerance = allowed.value if evidence.method == EXACT else 1e-7
-    if not relative(got, expected) <= tolerance:
-        expected = at_kinks(wide, got, expected)
-    digits: dict[str, Array] = {}
-    worth: list[float] = []
-    for t in range(data.steps):
-        error = relative(got[t], expected[t])
-        if not error <= tolerance:
-            worth = worth or slopes_worth(wide, got.shape)
-            digits = digits or lost(lambda moved: {"J": jacobian_of(kernel, moved)}, data)
-            own = 4 * norm(digits["J"][t]) / norm(expected[t]) if digits and norm(expected[t]) else 0.0
-            own = own if own < RESOLUTION.value else 0.0
-            if error <= tolerance + own or norm(got[t] - expected[t]) <= 4 * worth[t]:
-                continue
-            yield Finding(
-                "step_jacobian",
-                FAIL,
-                "",
-                f"step {t}",
-                "differs from complex step",
-                error=error,
-                tolerance=tolerance,
-                reason=allowed.reason,
-            )
+    single = one_step(data, kernel.outputs(data), np.random.default_rng(evidence.seed), leftward)
+    for name, way in zip(wanted, ways, strict=True):
+        yield from OneWay(kernel, evidence, single, name, way).judged(found[name])
+
+
+@dataclass(frozen=True)
+class OneWay:
+    """The step Jacobians of the states that run one way. single: every step as a run by itself; name: under which they are returned."""
+
+    kernel: Kernel
+    evidence: Evidence
+    single: Data
+    name: str
+    states: list[str]
+
+    def judged(self, got: Array) -> Iterator[Finding]:
+        evidence, data = self.evidence, self.evidence.data
+        width = sum(data.width(f"initial {name}") for name in self.states)
+        if got.shape != (data.steps, data.batch, width, width):
+            shape = (data.steps, data.batch, width, width)
+            yield Finding("step_jacobian", FAIL, said=f"wrong shape: expected {shape}, got {got.shape}")
             return
-    yield from against_backward(kernel, got.reshape(-1, width, width), single, tolerance)
+        if not self.states:
+            yield Finding("step_jacobian", PASS, said="no states")
+            return
+        wide = Evidence(self.kernel, evidence.regime, self.single, evidence.seed, evidence.method, limit=self.single.batch)
+        expected = joint_jacobian(wide, self.states).reshape(got.shape)
+        allowed = bound(evidence, 1)
+        tolerance = allowed.value if evidence.method == EXACT else 1e-7
+        if not relative(got, expected) <= tolerance:
+            expected = at_kinks(wide, got, expected, self.states)
+        wrong = self.wrong_step(got, expected, wide, tolerance)
+        if wrong is not None:
+            step, error = wrong
+            yield Finding(
+                "step_jacobian", FAIL, "", f"step {step}", "differs from complex step", error=error, tolerance=tolerance,
+                reason=allowed.reason,
+            )  # fmt: skip
+            return
+        yield from against_backward(self.kernel, got.reshape(-1, width, width), self.single, tolerance, self.states)
+
+    def wrong_step(self, got: Array, expected: Array, wide: Evidence, tolerance: float) -> tuple[int, float] | None:
+        """The first step whose Jacobian is wrong, beyond what rounding takes of it, and by how much."""
+        data, worth = self.evidence.data, list[float]()
+        digits: dict[str, Array] = {}
+        for t in range(data.steps):
+            error = relative(got[t], expected[t])
+            if error <= tolerance:
+                continue
+            worth = worth or slopes_worth(wide, got.shape, self.states)
+            digits = digits or lost(lambda moved: jacobians_of(self.kernel, moved), data)
+            own = 4 * norm(digits[self.name][t]) / norm(expected[t]) if digits and norm(expected[t]) else 0.0
+            own = own if own < RESOLUTION.value else 0.0
+            if not error <= tolerance + own and not norm(got[t] - expected[t]) <= 4 * worth[t]:
+                return t, error
+        return None
 
 
-def slopes_worth(wide: Evidence, shape: tuple[int, ...]) -> list[float]:
+def slopes_worth(wide: Evidence, shape: tuple[int, ...], states: Sequence[str]) -> list[float]:
     """What rounding may take of the Jacobian of each step, where units are saturated."""
     known_to = wide.with_digits()
-    if not known_to.digits:
+    if not known_to.digits or list(wide.kernel.dims.states) != [*states]:
         return [0.0] * shape[0]
     errors = known_to.chain.jacobian[1]
-    whole = np.concatenate([errors[name][0] for name in wide.kernel.dims.states], 1).reshape(shape)
+    whole = np.concatenate([errors[name][0] for name in states], 1).reshape(shape)
     return [norm(step) for step in whole]
 
 
-def at_kinks(wide: Evidence, got: Array, expected: Array) -> Array:
+def at_kinks(wide: Evidence, got: Array, expected: Array, states: Sequence[str]) -> Array:
     """The Jacobian that is expected where a state stands at a kink, as one that a ReLU made 0 does: any slope between both sides'."""
     sides = []
     for by in (-BESIDE, BESIDE):
         data = replace(wide.data, state={name: array + by for name, array in wide.data.state.items()})
-        sides.append(joint_jacobian(replace(wide, data=data, known={})).reshape(got.shape))
+        sides.append(joint_jacobian(replace(wide, data=data, known={}), states).reshape(got.shape))
     low, high = np.minimum(*sides), np.maximum(*sides)
     return np.where(high - low > KINK, np.clip(got, low, high), expected)
 
 
-def joint_jacobian(wide: Evidence) -> Array:
+def joint_jacobian(wide: Evidence, states: Sequence[str]) -> Array:
     """d(states after)/d(states before) of runs of one step, by the evidence, (examples, S, S)."""
-    states = list(wide.kernel.dims.states)
     blocks = [wide.wide.value[name][0][:, wide.columns[f"initial {other}"]].swapaxes(1, 2) for name in states for other in states]
     rows = [np.concatenate(blocks[k : k + len(states)], axis=2) for k in range(0, len(blocks), len(states))]
     return np.concatenate(rows, axis=1)
 
 
-def against_backward(kernel: Kernel, jacobians: Array, single: Data, tolerance: float) -> Iterator[Finding]:
-    states = list(kernel.dims.states)
+def against_backward(
+    kernel: Kernel, jacobians: Array, single: Data, tolerance: float, states: Sequence[str]
+) -> Iterator[Finding]:
+    """vᵀ J against backward over runs of one step, of the states of one way."""
     only = {name: single.cotangents[name] for name in states}
     v = np.concatenate([vectors(only[name])[0] for name in states], axis=-1)
     expected = np.einsum("bij,bi->bj", jacobians, v)

@@ -37,6 +37,11 @@ def rounding(factors: float, fan_in: int, reach: float, growth: float = 0.0, eps
     return Tolerance(value, reason)
 
 
+def reordered(own: Tolerance) -> Tolerance:
+    """The bound for two results that are sums of the same terms, added in another order: each is within its own of the exact one."""
+    return Tolerance(2 * own.value, f"2 x ({own.reason}), the same terms added in another order")
+
+
 FORWARD = Tolerance(1e-10, "forward passes of one equation differ by rounding only; 1e-10 leaves room for growth over the steps")
 CENTRAL = Tolerance(
     1e-6,

@@ -7,13 +7,14 @@ import difflib
 import importlib
 import pkgutil
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
 from derive.cell import Cell
+from derive.copies import MOST, Network
 from derive.errors import DeriveError
 
 
@@ -59,6 +60,46 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Count:
+    """An option whose value is a number from 1, the default, to `most`."""
+
+    name: str
+    most: int
+    help: str
+    default: int = 1
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        parser.add_argument(f"--{self.name}", default=self.default, help=self.help, metavar="N", type=self.number)
+
+    def number(self, word: str) -> int:
+        if not (word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= self.most):
+            raise argparse.ArgumentTypeError(f"expected a number from 1 to {self.most}, got {word}")
+        return int(word)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An option whose value is the name of a quantity; None by default."""
+
+    name: str
+    help: str
+    default: str | None = None
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        parser.add_argument(f"--{self.name}", help=self.help, metavar="NAME")
+
+
+NETWORK: tuple[Count | Flag | Named, ...] = (
+    Count("layers", MOST, "that many layers, each of which reads what the one below gives"),
+    Flag("bidirectional", "each layer runs in both directions"),
+    Flag("masked", "an input m, a number at each step: where it is 0 the states stay as they were"),
+    Named("input", "the input in whose place a layer reads the one below (the only one that it can be)"),
+    Named("output", "what a layer gives (the state that no other state is made of at the same step)"),
+)
+"""What every cell takes, built-in, on a page or in a Python file: the fields of a `Network`."""
+
+
+@dataclass(frozen=True)
 class Source:
     """Where equations are printed: the options that reproduce them, the document and equation, and how its symbols map to ours."""
 
@@ -89,18 +130,37 @@ class Declaration:
         return Cell.from_equations(name, " ".join(words), self.equations(**values))
 
     @property
+    def network_options(self) -> tuple[Count | Flag | Named, ...]:
+        """Those of every cell, without what this one calls so itself."""
+        own = {option.name for option in self.options}
+        return tuple(option for option in NETWORK if option.name not in own)
+
+    @property
     def hint(self) -> str:
         """What to say beside an option that the cell doesn't have."""
         takes = ", ".join(f"--{option.name}" for option in self.options) or "no options of its own"
-        return f" {self.name} takes {takes}. See `python -m derive {self.name} --help`."
+        every = ", ".join(f"--{option.name}" for option in self.network_options)
+        return f" {self.name} takes {takes}, and like every cell {every}. See `python -m derive {self.name} --help`."
 
     def parser(self) -> argparse.ArgumentParser:
-        """An argument parser with the cell's options only."""
+        """An argument parser with the options of the cell and of a network of it only."""
         parser = OneLineParser(prog=self.name, add_help=False, allow_abbrev=False)
         parser.hint = self.hint
-        for option in self.options:
+        for option in (*self.options, *self.network_options):
             option.add_to(parser)
         return parser
+
+    def split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], Network]:
+        """(the values of the cell's own options, the network that is asked for) among those of a command line. Raises NetworkError."""
+        own = [option.name.replace("-", "_") for option in self.options]
+        return {name: options[name] for name in own}, network_of(options, self.network_options)
+
+
+def network_of(options: Mapping[str, Any], among: Sequence[Count | Flag | Named] = NETWORK) -> Network:
+    """The network that the options of a command line ask for. Raises NetworkError."""
+    network = Network(**{option.name: options[option.name] for option in among})
+    network.check()
+    return network
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -150,11 +210,11 @@ def find(name: str) -> Declaration:
 
 
 def build(words: str | Sequence[str]) -> Cell:
-    """The cell that command-line words name: `build("lstm --peephole diagonal")`. Raises OptionError."""
+    """The cell that command-line words name: `build("lstm --peephole diagonal --layers 2")`. Raises OptionError or NetworkError."""
     name, *rest = shlex.split(words) if isinstance(words, str) else words
     declaration = find(name)
-    chosen = vars(declaration.parser().parse_args(rest))
-    return declaration.build(**chosen)
+    chosen, network = declaration.split(vars(declaration.parser().parse_args(rest)))
+    return network.of(declaration.build(**chosen))
 
 
 def variants(declaration: Declaration) -> Iterator[Cell]:

@@ -208,6 +208,7 @@ SIGNS = {
     "|": ("COMMA", "|"),
     "‖": ("COMMA", "‖"),
     "∥": ("COMMA", "‖"),
+    **dict.fromkeys(words_in(r"\le \leq \leqslant \lt \ge \geq \geqslant \gt \ne \neq ≤ ≥ ⩽ ⩾ ≠"), ("RELATION", "<")),
     r"\in": ("MEMBER", "∈"),
     "∈": ("MEMBER", "∈"),
     r"\forall": ("MEMBER", "∀"),

@@ -56,12 +56,12 @@ def extreme(source: Source, name: str, parts: Sequence[Core], span: Span) -> Cor
 
 
 def clipped(source: Source, parts: Sequence[Core], span: Span) -> Core:
-    """clip(x, a, b): x held between a and b."""
+    """clip(x, a, b): x held between a and b; x comes first at both ends, so that its slope is 1 there, at a = 0 too, where relu's is 0."""
     if len(parts) != 3:
         what = f"`{source.written(span)[:80]}` holds nothing between two values: expected three things, clip(x, a, b)."
         raise source.error(span, what, "Write the value, the least and the largest.")
     value, least, most = parts
-    return extreme(source, "min", (extreme(source, "max", (value, least), span), most), span)
+    return Several("min", (Several("max", (value, least), span), most), span)
 
 
 def normalised(source: Source, name: str, parts: Sequence[Core], span: Span) -> Core:

@@ -227,3 +227,15 @@ def refs(node: Core) -> Iterator[Ref]:
 def is_diagonal(node: Core) -> bool:
     """diag(v), also transposed, which changes nothing."""
     return (isinstance(node, Call) and node.function == "diag") or (isinstance(node, Turned) and is_diagonal(node.body))
+
+
+def summands(node: Core) -> Iterator[Product]:
+    """The products that are added to others or assigned, also behind numbers: where \\otimes may be an outer product."""
+    if isinstance(node, Add):
+        for term in node.terms:
+            yield from summands(term)
+    elif isinstance(node, Product):
+        yield node
+        inner = [item for item in node.items if not isinstance(item, (Const, Ref))]
+        if len(inner) == 1:
+            yield from summands(inner[0])

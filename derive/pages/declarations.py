@@ -99,18 +99,30 @@ def plain_name(text: str) -> str:
     return f"{text}_" if text == "lambda" else text
 
 
-def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
-    """The declarations of a page, the deeper heading's in place of those above, then those of the command line, which win.
+@dataclass(frozen=True)
+class Place:
+    """Declarations under one heading, each by its span, and the places right below, whose declarations win over these."""
 
-    Raises PageError, also where one comment, or the command line, says two things of one name.
+    spans: tuple[Span, ...]
+    below: tuple[Place, ...] = ()
+
+
+Said = dict[str, tuple[str, Span]]
+"""Names -> what is said of them, and where."""
+
+
+def declared(source: Source, places: Iterable[Place], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
+    """The declarations of a page, a later place's over an earlier one's, then those of the command line, which win.
+
+    Raises PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
+    two letters of time, of which a page has one.
     """
-    known = Declared()
-    for start, end in spans:
-        at, here = start, dict[str, str]()
-        for piece in re.split(r"([;\n])", source.text[start:end]):
-            take(source, known, here, piece, at)
-            at += len(piece)
-    here = {}
+    known, times = Declared(), Said()
+    for place in places:
+        said = take_all(source, known, place)
+        if "time" in said and "time" not in let:
+            refuse_other_value(source, times, "time", *said["time"])
+    here: dict[str, str] = {}
     for name, value in let.items():
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
         known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
@@ -119,6 +131,28 @@ def declared(source: Source, spans: Iterable[Span], let: Mapping[str, str], dims
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
         known.dim(name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
     return known
+
+
+def take_all(source: Source, known: Declared, place: Place) -> Said:
+    """Take the declarations of a place and of those below it in; what they say."""
+    own, beside = Said(), Said()
+    for start, end in place.spans:
+        at = start
+        for piece in re.split(r"([;\n])", source.text[start:end]):
+            take(source, known, own, piece, at)
+            at += len(piece)
+    for part in place.below:
+        for name, (value, span) in take_all(source, known, part).items():
+            refuse_other_value(source, beside, name, value, span)
+    return own | beside
+
+
+def refuse_other_value(source: Source, said: Said, name: str, value: str, span: Span) -> None:
+    """Take a name and what is said of it into `said`. Raises PageError where that is something else already."""
+    before, first = said.setdefault(plain_name(name), (value.strip(), span))
+    refuse_contradiction(
+        {plain_name(name): before}, name, value, lambda what, todo: source.error(span, what, todo, (first, "the other:"))
+    )
 
 
 def refuse_contradiction(here: dict[str, str], name: str, value: str, wrong: Wrong) -> None:
@@ -131,8 +165,8 @@ def refuse_contradiction(here: dict[str, str], name: str, value: str, wrong: Wro
         )
 
 
-def take(source: Source, known: Declared, here: dict[str, str], piece: str, at: int) -> None:
-    """Take one declaration of a page in; `here` is what its comment has said so far."""
+def take(source: Source, known: Declared, here: Said, piece: str, at: int) -> None:
+    """Take one declaration of a page in; `here` is what its place has said so far."""
     text = piece.strip(" \t,;\n")
     if not text or text.startswith("#"):
         return
@@ -145,11 +179,11 @@ def take(source: Source, known: Declared, here: dict[str, str], piece: str, at: 
 
     if not sign:
         raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
-    refuse_contradiction(here, name, value, wrong)
+    refuse_other_value(source, here, name, value, span)
     if name.split()[:1] == ["dim"]:
         known.dim(name.split(maxsplit=1)[-1], value, wrong)
     else:
         known.say(name, value, wrong)
 
 
-__all__ = ["Declared", "declared", "plain_name"]
+__all__ = ["Declared", "Place", "declared", "plain_name"]

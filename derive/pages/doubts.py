@@ -33,7 +33,7 @@ from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.open_symbols import open_symbol
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
-from derive.pages.settling import added_inner_products, is_inner, products
+from derive.pages.settling import added_inner_products, products, sums_of_inner_products
 from derive.pages.turned import plain_of
 
 # ---- functions that nobody has named
@@ -230,22 +230,35 @@ def refuse_inner_products(names: Names, kinds: Kinds) -> None:
             )
         else:
             other = "k^\\top v" if kinds.row else "v k^\\top"
-            todo = f"An outer product is written `{other}` here; for the number give it an equation of its own."
+            given = [one.name for one in node.terms if isinstance(one, Ref) and kinds.is_given(one)]
+            one_number = f'say --let "{given[0]}=number" for one' if given else "for the number give it an equation of its own"
+            todo = f"An outer product is written `{other}` here; {one_number}."
         raise names.source.error(term.span, what, todo)
 
 
 def refuse_sums_of_inner_products(names: Names, kinds: Kinds) -> None:
     """`S_t = S_{t-1} + k_t^\\top v_t`: raises PageError where a letter in upper case would add up numbers, as a matrix is mostly meant."""
-    for definition in kinds.definitions:
-        name, body = definition.name, definition.body
-        if is_small(name) or kinds.domains[name] != {NUMBER} or name in names.declared.kinds or not isinstance(body, Add):
-            continue
-        term = next((one for one in body.terms if is_inner(kinds, one)), None)
-        if term is not None and any(isinstance(one, Ref) and one.name == name for one in every(body)):
+    for name, term in sums_of_inner_products(kinds):
+        if name not in names.declared.kinds:
             what = f"`{names.source.written(term.span)}` can be read in two ways: expected to know whether {name} is a number or a matrix."
             outer = "k^\\top v" if kinds.row else "v k^\\top"
             todo = f'Say --let "{name}=number" for an inner product; an outer product, a matrix, is written `{outer}` here.'
             raise names.source.error(term.span, what, todo)
+
+
+def refuse_signed_numbers(names: Names, kinds: Kinds) -> None:
+    """`q_t \\odot S_t` with a matrix S: raises PageError where a symbol that is given at a step would be a number, as no vector fits."""
+    for node in nodes(kinds.definitions):
+        signs = node.signs if isinstance(node, Product) else ()
+        for at, sign in enumerate(signs):
+            pair = node.items[at : at + 2] if isinstance(node, Product) else ()
+            for one in pair if sign == "hadamard" and any(kinds.kind(item) == MATRIX for item in pair) else ():
+                if kinds.is_given(one) and isinstance(one, Ref) and kinds.kind(one) == NUMBER:
+                    q, other, whole = (names.source.written(part.span) for part in (one, pair[pair[0] is one], node))
+                    what = f"`{q}` in `{whole[:80]}`, beside a matrix, can be read in two ways: expected a number, or one for each row."
+                    rows = f"`\\operatorname{{diag}}({q}) {other}`"
+                    todo = f'Say --let "{one.name}=number" for a number; rows are scaled by {rows}.'
+                    raise names.source.error(one.span, what, todo)
 
 
 def refuse_tensors(names: Names, kinds: Kinds, signs: Collection[str]) -> None:
@@ -291,9 +304,20 @@ def refuse_matrices_of_steps(names: Names, definitions: Sequence[Definition], ki
         raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
 
 
-def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition]) -> None:
+def refuse_open_capitals(names: Names, kinds: Kinds) -> None:
+    """`P_{t-1} x_t`: raises PageError where what is defined, in upper case, would be a vector beside another, and may be a matrix."""
+    for node, run in products(kinds):
+        vectors = [item for item in run if kinds.kind(item) == VECTOR]
+        for item in vectors if len(vectors) > 1 else ():
+            name = item.name if isinstance(item, Ref) else ""
+            undecided = MATRIX in kinds.open.get(name, ()) and name in kinds.defined and name not in names.declared.kinds
+            if undecided and not is_small(name):
+                raise matrix_of_a_step(names, name, node.span, ())
+
+
+def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition], kinds: Kinds | None = None) -> None:
     """`B_t x_t^\\top`, `K_t^\\top V_t`: raises PageError where a symbol in upper case, given at each step, stands beside a transposed
-    vector."""
+    vector; kinds: only where it came out as a matrix."""
     defined = {one.name for one in definitions}
     found: dict[str, Span] = {}
     for node in nodes(definitions):
@@ -302,7 +326,8 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition])
             if len(run) > 1 and any(names.is_timed(one.name) or is_small(one.name) for one in turned if isinstance(one, Ref)):
                 for one in [item for item in run if isinstance(item, Ref)] + turned:
                     given = isinstance(one, Ref) and names.is_timed(one.name) and one.name not in defined
-                    if given and not is_small(one.name) and one.name not in names.declared.kinds:
+                    wanted = kinds is None or kinds.kind(one) == MATRIX
+                    if given and wanted and not is_small(one.name) and one.name not in names.declared.kinds:
                         found.setdefault(one.name, node.span)
     for name, place in found.items():
         raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
@@ -329,7 +354,7 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
             step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
-            if (kinds.mixed or step) and [kinds.kinds(item) for item in factors] == [{VECTOR}, {MATRIX}]:
+            if (kinds.mixed or step or kinds.row is False) and [kinds.kinds(item) for item in factors] == [{VECTOR}, {MATRIX}]:
                 raise both_ways(source, factors)
         terms = [term for term in parts_of(node) if isinstance(term, Product)] if isinstance(node, Add) else []
         if any(kinds.kinds(term) == {VECTOR} and kinds.kind(term.items[0]) == MATRIX for term in terms):
@@ -340,8 +365,14 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
 
 
 def both_ways(source: Source, factors: Sequence[Core]) -> PageError:
-    vector, matrix = (source.written(item.span) for item in factors)
+    vector, matrix = (in_brackets(source, item) for item in factors)
     plain = plain_of(vector)
     what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
     todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
     return source.error((factors[0].span[0], factors[-1].span[1]), what, todo)
+
+
+def in_brackets(source: Source, factor: Core) -> str:
+    """A factor as it is written, a sum in brackets."""
+    written = source.written(factor.span)
+    return f"({written})" if isinstance(factor, Add) and not written.startswith("(") else written

@@ -19,7 +19,7 @@ open then is asked about in `derive.pages.doubts`, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from derive.pages.alphabet import IDENTITIES, STEPS
 from derive.pages.core import (
@@ -44,6 +44,7 @@ from derive.pages.core import (
     every,
     parts_of,
     refs,
+    summands,
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import value
@@ -73,8 +74,8 @@ class Kinds:
 
     row: products are written `x W`; None where that isn't known, or says nothing. open: the symbols of which the uses leave several
     kinds, before anything is taken for granted; tensors: products with ⊗ that may be vectors or matrices then. mixed, silent: `x W` stands
-    beside `U h`, neither of them stands anywhere. row_shapes: a matrix stands as it is behind a row;
-    turned: a transposed vector is a factor.
+    beside `U h`, neither of them stands anywhere. elsewhere: what other equations define; places: where uses say what a
+    symbol is. row_shapes: a matrix stands as it is behind a row; turned: a transposed vector is a factor.
     """
 
     mixed = silent = row_shapes = turned = False
@@ -86,16 +87,18 @@ class Kinds:
         timed: Collection[str],
         declared: Mapping[str, str],
         row: bool | None = None,
+        elsewhere: Collection[str] = (),
+        places: Mapping[str, Span] | None = None,
     ) -> None:
         self.source, self.definitions, self.timed = source, definitions, set(timed)
         self.declared, self.row = dict(declared), row
-        self.defined = {one.name for one in definitions}
+        self.defined = {one.name for one in definitions} | {*elsewhere}
         self.open: dict[str, Kind] = {}
         self.constants = self.find_constants()
         self.assigned = {product for one in definitions for product in summands(one.body)}
         self.tensors: frozenset[Core] = frozenset()
         self.domains: dict[str, Kind] = {}
-        self.places: dict[str, Span] = {}
+        self.places: dict[str, Span] = dict(places or {})
         self.plain: dict[Core, bool] = {}
         self.left: dict[Core, Kind] = {}  # of a product, what its surroundings leave
         self.readers: dict[str, list[Definition]] = {}
@@ -229,7 +232,10 @@ class Kinds:
             case Ref():
                 self.set(node, self.domains[node.name] & allowed)
             case Call():
-                self.narrow(node.body, SIGNATURES.get(node.function, (allowed,))[0], node.span)
+                wanted = SIGNATURES.get(node.function, (allowed,))[0]
+                if node.function in SIGNATURES and self.kinds(node.body) and not self.kinds(node.body) & wanted:
+                    raise self.of_no_vector(node)
+                self.narrow(node.body, wanted, node.span)
             case Part() | Slice():
                 self.narrow(node.body, VECTORS, node.span)
             case Power():
@@ -305,6 +311,11 @@ class Kinds:
             got = named(self.kinds(node))
             wanted = VECTOR if got == MATRIX else MATRIX
         written, shown = self.source.written(node.span), self.source.written(place)[:80]
+        if not got and isinstance(node, Add):
+            terms = ", ".join(f"`{self.source.written(one.span)[:40]}` a {named(self.kinds(one))}" for one in node.terms)
+            what = f"shape conflict: the terms of `{written[:80]}` are {terms}: expected what can be added."
+            todo = "Add what is alike; w^\\top x is a number, W x a vector, v k^\\top a matrix."
+            return self.source.error(node.span, what, todo)
         if not got:
             what = f"shape conflict: the parts of `{written}` don't fit: expected numbers, vectors and matrices that do."
             todo = "Beside a transposed vector, vectors are multiplied as matrices are; write \\odot for an elementwise product."
@@ -313,9 +324,30 @@ class Kinds:
         todo = "Beside a vector a symbol without a time index is a matrix; joined by ⊙ ∘ ⊗ * or added to one, a vector."
         if not isinstance(node, Ref):
             todo = "A number scales a vector or a matrix, as w^\\top x does and W x doesn't; rows are scaled by \\operatorname{diag}(a)."
+        name = next((one.name for one in self.definitions if node in (one.body, *parts_of(one.body))), "").rstrip("'")
+        if name and is_small(name) and got == MATRIX and name not in self.declared:
+            todo = f'If {name} is a matrix, say --let "{name}=matrix". {todo}'
+        if isinstance(node, Ref) and node.name in self.defined:
+            todo = (
+                "Change one of the two, or give one a symbol of its own: w^\\top x is a number, W x a vector, v k^\\top a matrix."
+            )
+        return self.source.error(node.span, what, todo, self.said_before(node, got))
+
+    def of_no_vector(self, node: Call) -> PageError:
+        """The error for `softmax(S)` with S a matrix, and for one of a number."""
+        written, whole, got = (
+            self.source.written(node.body.span),
+            self.source.written(node.span)[:80],
+            named(self.kinds(node.body)),
+        )
+        what = f"shape conflict: `{written}` is a {got}: expected a vector in `{whole}`."
+        todo = "A function of all elements is read of one vector; neither of a number, nor of a matrix, as a whole or row by row."
+        return self.source.error(node.body.span, what, todo, self.said_before(node.body, got))
+
+    def said_before(self, node: Core, got: str) -> tuple[Span, str] | None:
+        """Where an earlier use says what a symbol is."""
         before = self.places.get(node.name) if isinstance(node, Ref) else None
-        other = (before, f"here it is a {got}:") if before and before != node.span else None
-        return self.source.error(node.span, what, todo, other)
+        return (before, f"here it is a {got}:") if before and before != node.span else None
 
     def odd_one(self, node: Core) -> Core | None:
         """In a product or a sum whose parts don't fit, the weight that is a vector, or what alone is a matrix beside vectors."""
@@ -329,18 +361,6 @@ class Kinds:
     def hints(self, node: Core) -> str:
         vectors = [ref.name for ref in refs(node) if self.kind(ref) == VECTOR and is_small(ref.name)]
         return f" If {vectors[0]} is one number, write its equation as one: w^\\top x is, W x isn't." if vectors else ""
-
-
-def summands(node: Core) -> Iterator[Product]:
-    """The products that are added to others or assigned, also behind numbers: where \\otimes may be an outer product."""
-    if isinstance(node, Add):
-        for term in node.terms:
-            yield from summands(term)
-    elif isinstance(node, Product):
-        yield node
-        inner = [item for item in node.items if not isinstance(item, (Const, Ref))]
-        if len(inner) == 1:
-            yield from summands(inner[0])
 
 
 def is_small(name: str) -> bool:

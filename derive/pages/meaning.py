@@ -24,7 +24,7 @@ from derive.pages.errors import PageError, Span
 from derive.pages.forms import blocks_behind, blocks_of, indexed, raised, sliced, squared, times_blocks
 from derive.pages.names import Names, no_exponent
 from derive.pages.numbers import checked, folded, is_zero, power
-from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_product
+from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_dot, refuse_divided_product
 from derive.pages.stacks import cells_of, grid_of
 from derive.pages.symbols import exponent, is_positive_part, is_transposition, take_apart, walk
 from derive.pages.tree import (
@@ -388,6 +388,7 @@ class Meaning:
     def quotient(self, above: Core, below: Core, span: Span) -> Core:
         if is_zero(below):
             raise self.names.source.error(below.span, "a division by zero.", "Check the denominator.")
+        refuse_divided_dot(self.names, above)
         inverse = self.power(below, Fraction(-1), below.span)
         if isinstance(above, Const) and above.value == 1:
             return inverse

@@ -56,6 +56,7 @@ class Names:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
         self.carried: dict[str, Carried] = {}
+        self.ways: dict[tuple[str, bool], Span] = {}  # (what is read at another step, whether at an earlier one) -> where
         self.shift = 0  # what the equation that is being read is moved by: an output of this step, printed at the one before
         self.defined: dict[Symbol, Occurrence] = {}
         targets = [target for entry in entries for target in entry.targets]
@@ -253,14 +254,28 @@ class Names:
             return one.symbol.name, 0
         lag = one.time + self.shift - self.steps.get(one.symbol, 0)
         written = self.source.written(one.span)
-        if lag > 0:
+        if lag > 1 or (lag == 1 and one.symbol not in self.defined):
             what = f"`{written}` isn't known yet at this step: expected this step or one before."
             raise self.source.error(one.span, what, "Read it at the time at which it is defined, or one step earlier.")
-        if lag == 0 or (lag == -1 and one.symbol in self.defined):
+        if lag and one.symbol in self.defined:
+            self.refuse_both_ways(one, lag)
+        if lag == 1:
+            self.notes[f"`{written}` runs from the last step to the first: its initial state is the one after the last step"] = (
+                None
+            )
+        if lag == 0 or (abs(lag) == 1 and one.symbol in self.defined):
             return one.symbol.name, lag
         if not (one.symbol in self.defined or self.is_read_now(one.symbol) or self.is_input(one.symbol)):
             raise self.state_or_input(one)
         return self.delayed(one, -lag), -1
+
+    def refuse_both_ways(self, one: Occurrence, lag: int) -> None:
+        """Raises PageError on a quantity that is read both at an earlier and at a later step."""
+        other = self.ways.setdefault((one.symbol.name, lag < 0), one.span) and self.ways.get((one.symbol.name, lag > 0))
+        if other is not None:
+            what = f"{one.symbol.name} is read both at t-1 and at t+1: expected one way, from the first step to the last or back."
+            todo = "What runs the other way is a recurrence of its own: give it another name, such as `\\overleftarrow{h}`."
+            raise self.source.error(one.span, what, todo, (other, "the other way:"))
 
     def is_input(self, symbol: Symbol) -> bool:
         return self.declared.kinds.get(symbol.name) == "input"

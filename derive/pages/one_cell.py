@@ -26,16 +26,20 @@ from derive.pages.doubts import (
     refuse_inner_products,
     refuse_matrices_of_steps,
     refuse_ones_in_products,
+    refuse_open_capitals,
     refuse_series_of_matrices,
+    refuse_signed_numbers,
     refuse_sums_of_inner_products,
     refuse_tensors,
     with_identities,
 )
 from derive.pages.errors import PageError, Source
+from derive.pages.fed import settled_by_what_feeds
 from derive.pages.inputs import inputs_of, notes_on_inputs, operands, refuse_inputs_without_a_step
 from derive.pages.kinds import Kinds
 from derive.pages.layers import refuse_layers, refuse_two_counters
 from derive.pages.left import definitions_of
+from derive.pages.lengths import refuse_lengths
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
@@ -43,7 +47,7 @@ from derive.pages.numbers import without_numbers
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.settling import finish, settled
+from derive.pages.settling import finish
 from derive.pages.shapes import Shapes
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
@@ -77,7 +81,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     refuse_numbers(source, definitions, tokens)
     of_one_size(shapes, tokens)
     shown = declared_outputs(source, definitions, known)
-    states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag == -1}, definitions)
+    states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
@@ -157,16 +161,21 @@ def told_apart(
     names: Names, definitions: list[Definition], contraction: Contraction, timed: set[str]
 ) -> tuple[list[Definition], Kinds]:
     """(the definitions with identities where a sum of matrices needs them, what is a number, a vector, a matrix)."""
-    said = contraction.kinds | names.declared.shapes_said
+    said = said_kinds(names, contraction)
     try:
-        kinds = settled(names.source, definitions, timed, said)
+        kinds = settled_by_what_feeds(names.source, definitions, timed, said)
     except PageError:
         refuse_capitals_beside_rows(names, definitions)
         raise
     with_units = with_identities(names, definitions, kinds)
     if with_units != definitions:
-        definitions, kinds = with_units, settled(names.source, with_units, timed, said)
+        definitions, kinds = with_units, settled_by_what_feeds(names.source, with_units, timed, said)
     return definitions, kinds
+
+
+def said_kinds(names: Names, contraction: Contraction) -> dict[str, str]:
+    """What components and declarations say of symbols."""
+    return contraction.kinds | names.declared.shapes_said
 
 
 def judged(
@@ -188,9 +197,13 @@ def judged(
     refuse_functions_of_matrices(names, definitions, inputs)
     refuse_series_of_matrices(names, kinds)
     refuse_ones_in_products(names, kinds)
-    refuse_both_ways(source, definitions, kinds)
     refuse_inner_products(names, kinds)
     refuse_sums_of_inner_products(names, kinds)
+    refuse_both_ways(source, definitions, kinds)
+    refuse_signed_numbers(names, kinds)
+    refuse_capitals_beside_rows(names, definitions, kinds)
+    refuse_open_capitals(names, kinds)
+    refuse_lengths(source, definitions, kinds, timed, said_kinds(names, contraction))
     refuse_matrices_of_steps(names, definitions, kinds, timed - {d.name for d in definitions})
     multiplied = {name for d in definitions for name in operands(d.body, kinds)}
     names.notes |= dict.fromkeys(notes_on_inputs(names, kinds, inputs, multiplied))

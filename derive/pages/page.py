@@ -3,15 +3,15 @@
 path or text -> Source           `source`        UTF-8 text, bounded, with nothing in it that acts
 Source -> pieces                 `blocks`        displays, headings, declarations
 display -> tokens                `tokens`        LaTeX and Unicode become one alphabet, places kept
-tokens -> lines                  `surface`, `limits`      equations without labels and layout, brackets checked
+tokens -> lines                  `surface`, `limits`, `ranges`    equations without labels, layout and ranges, brackets checked
 line -> trees                    `grammar`, `operators`   an LALR grammar; nothing is evaluated
 trees -> sections                `sections`      which equations make which cell
 trees -> trees                   `prepared`: `timing`, `powers`, `components`    what is an index, an exponent, a name
 trees -> names                   `timing`, `symbols`, `names`    the time index; one name a symbol
 trees -> definitions             `meaning`, `forms`, `left`    brackets, functions, numbers
 definitions -> definitions       `contraction`   sums over components without their indices
-trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`    what can be read in two ways
-definitions -> kinds             `kinds`         matrix or vector, rows or columns
+trees, definitions -> questions  `layers`, `marks`, `calls`, `products`, `doubts`, `lengths`    what can be read in two ways
+definitions -> kinds             `kinds`, `settling`, `fed`, `blame`    matrix or vector, rows or columns
 definitions -> shapes            `shapes`, `cuts`    the most general dimensions
 all of it -> Cell                `build`, `reading`
 
@@ -25,8 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from derive.pages.blocks import Block, Declarations, find_blocks, lines_of_prose
-from derive.pages.declarations import Declared, declared
+from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
+from derive.pages.declarations import Declared, Place, declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
@@ -86,7 +86,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         source = replace(source, plain=False)
     if not any(isinstance(piece, Block) for piece in pieces):
         source, pieces = lines_of_prose(source, pieces)
-    known = declared(source, [piece.span for piece in pieces if isinstance(piece, Declarations)], let, dims)
+    known = declared(source, places_of(pieces), let, dims)
     found = outline(source, pieces, known.time)
     groups = [
         (title, entries) for title, entries in cells_of(source, found.root, known.time) if any(not e.is_function for e in entries)
@@ -99,7 +99,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
     for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
-        said = replace(declared(source, declarations_for(found.root, entries), let, dims), time=known.time, used=known.used)
+        said = replace(declared(source, [declarations_for(found.root, entries)], let, dims), time=known.time, used=known.used)
         try:
             cells[at], more = settled_cell(source, title, entries, said, naming(path, title, len(groups)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
@@ -118,6 +118,17 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
         notes = (*one.reading.notes, *(unused if at == min(cells) else ()))
         cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
     return Page(path, tuple(cells.values()), tuple(listed(source, span, why) for span, why in skipped), tuple(refused))
+
+
+def places_of(pieces: Sequence[Piece]) -> list[Place]:
+    """The declarations of a page, those under each heading together."""
+    found: list[list[Span]] = [[]]
+    for piece in pieces:
+        if isinstance(piece, Heading):
+            found.append([])
+        elif isinstance(piece, Declarations):
+            found[-1].append(piece.span)
+    return [Place(tuple(spans)) for spans in found if spans]
 
 
 LONGEST_LISTED = 300

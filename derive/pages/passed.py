@@ -53,7 +53,8 @@ def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader) -> bool:
     defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
     if entry.line.equals is None:
         return is_mere_expression(entry.line.tokens, read - defined)
-    return len(entry.targets) == 1 and is_mere_result(reader, entry.targets[0], read, defined)
+    left = with_call_indices(entry.targets[0], reader.letter) if len(entry.targets) == 1 else None
+    return left is not None and is_mere_result(reader, left, read, defined)
 
 
 def is_timed(reader: Reader, node: Node) -> bool:

@@ -30,7 +30,11 @@ def with_powers(source: Source, node: Node, reader: Reader, quantities: Collecti
         what = (
             f"`{source.written(node.span)}` is a power of a product of all pairs, which isn't read: expected an elementwise one."
         )
-        raise source.error(above.span, what, "Write x^{\\odot 2} for the elementwise power.")
+        raise source.error(
+            above.span,
+            what,
+            "Write x^{\\odot 2} for the elementwise power, x x^\\top for the outer product of a vector with itself.",
+        )
     return Raised(body, raised, node.span, elementwise=sign != "")
 
 

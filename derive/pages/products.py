@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 
 from derive.pages.alphabet import SIGNS, STEPS
 from derive.pages.core import Call, Const, Core, Product, Ref
-from derive.pages.errors import Source
+from derive.pages.errors import PageError, Source
 from derive.pages.names import Names
 from derive.pages.relations import MATRIX
 from derive.pages.symbols import children
 from derive.pages.tree import Bracket, Chain, Grid, Node, Signed, Sum
 
+DOTS = (r"\cdot", "·", "⋅", r"\cdotp")
 COMPOSED = (r"\circ", "∘", "◦")
 FUNCTION_LETTERS = ("f", "g", "F", "G", "phi", "psi", "rho")
 OTHER_PRODUCTS = {"star": "a convolution", "tensor": "an outer product"}
@@ -74,11 +75,26 @@ def refuse_composition(names: Names, pair: tuple[Core, Core]) -> None:
 def refuse_inner_product(names: Names, signs: Collection[str], pair: tuple[Core, Core]) -> None:
     """`q_t \\cdot k_t` where `\\odot` stands on the page too: an inner product, or an elementwise one."""
     if "hadamard" in signs and all(isinstance(one, Ref) and names.is_timed(one.name) for one in pair):
-        span = (pair[0].span[0], pair[1].span[1])
-        what = f"`{names.source.written(span)}` can be read in two ways: expected an elementwise product, or an inner product."
-        left, right = (names.source.written(one.span) for one in pair)
-        todo = f"Write `{left} \\odot {right}` for the elementwise product, `\\langle {left}, {right} \\rangle` for the inner product."
-        raise names.source.error(span, what, todo)
+        raise inner_or_elementwise(names, pair)
+
+
+def refuse_divided_dot(names: Names, above: Core) -> None:
+    """`\\frac{q_t \\cdot k_t}{\\sqrt{d}}`: what is divided is an inner product mostly, and may be an elementwise one."""
+    for sign, *pair in zip(above.signs, above.items, above.items[1:], strict=False) if isinstance(above, Product) else ():
+        left, right = pair
+        dotted = sign == "dot" and names.source.text[left.span[1] : right.span[0]].strip() in DOTS
+        if dotted and all(isinstance(one, Ref) and names.is_timed(one.name) for one in pair):
+            raise inner_or_elementwise(names, (left, right))
+
+
+def inner_or_elementwise(names: Names, pair: tuple[Core, Core]) -> PageError:
+    span = (pair[0].span[0], pair[1].span[1])
+    what = f"`{names.source.written(span)}` can be read in two ways: expected an elementwise product, or an inner product."
+    left, right = (names.source.written(one.span) for one in pair)
+    todo = (
+        f"Write `{left} \\odot {right}` for the elementwise product, `\\langle {left}, {right} \\rangle` for the inner product."
+    )
+    return names.source.error(span, what, todo)
 
 
 def refuse_circled_plus(names: Names, node: Sum) -> None:

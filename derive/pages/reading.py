@@ -77,8 +77,7 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     if not cell.states:
         notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
-    text, latex = Notation(words=cell.words), LaTeX(words=cell.words)
-    return Reading(tuple(rows), tuple(notes), printed(cell, text), printed(cell, latex))
+    return Reading(tuple(rows), tuple(notes), *in_both(cell))
 
 
 def written_in_letters(names: Names) -> frozenset[str]:
@@ -87,6 +86,12 @@ def written_in_letters(names: Names) -> frozenset[str]:
     greek = {glyph for symbol in symbols for glyph in symbol.glyphs}
     parts = {part for symbol in symbols for part in symbol.name.split("_")}
     return frozenset(part for part in parts if part.lower() in GREEK) - greek - {glyph.removeprefix("var") for glyph in greek}
+
+
+def in_both(cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The cell's equations as text and as LaTeX."""
+    text, latex = (kind(words=cell.words, leftward=cell.leftward) for kind in (Notation, LaTeX))
+    return printed(cell, text), printed(cell, latex)
 
 
 def printed(cell: Cell, notation: Notation) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from derive.language import Ones, X, apply, scale
+from derive.comparisons import maximum, minimum
+from derive.language import X, apply, scale
 from derive.reductions import (
     cumax,
     cumulative,
@@ -14,9 +15,7 @@ from derive.reductions import (
     layer_norm,
     log_softmax,
     logsumexp,
-    maximum,
     mean,
-    minimum,
     norm,
     power,
     rms_norm,
@@ -57,6 +56,5 @@ def of_several(function: str, parts: list[sp.Expr]) -> sp.Expr:
     if not is_matrix(left) and not is_matrix(right):
         return NUMBERS[function](left, right)
     if function != "power":
-        extreme = maximum if function == "max" else minimum
-        return extreme(*[part if is_matrix(part) else scale(part, Ones(1, 1)) for part in parts])
+        return (maximum if function == "max" else minimum)(left, right)
     return power(left, right) if is_matrix(right) else apply(X**right, left)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from derive.pages.alphabet import function_name
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
 from derive.pages.components import without_indices
+from derive.pages.declarations import Place
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
@@ -50,10 +51,11 @@ class Section:
 
 @dataclass
 class Outline:
-    """A page in sections, and what was passed over."""
+    """A page in sections, and what was passed over. ranges: those beside equations, each with the letter that it counts in front."""
 
     root: Section
     skipped: list[tuple[Span, str]] = field(default_factory=list)
+    ranges: list[list[Token]] = field(default_factory=list)
     count: int = 0
 
 
@@ -76,10 +78,11 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
             open_sections[-1].below.append(section)
             open_sections.append(section)
         elif isinstance(piece, Block):
-            lines = lines_of(source, piece, macros)
+            lines, ranges = lines_of(source, piece, macros)
+            found.ranges += ranges
             for line in lines:
                 add_line(source, found, open_sections[-1], line)
-            if not lines and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
+            if not (lines or ranges) and source.written(piece.span) and not DEFINES.search(source.text, *piece.span):
                 found.skipped.append((piece.span, "no equation"))
         elif isinstance(piece, Declarations):
             open_sections[-1].declared.append(piece.span)
@@ -89,6 +92,7 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None) ->
         pass_over(source, found, skip, None)
     refuse_sums_over_steps(source, found.root, {time} if time else set())
     without_needless(source, found, time)
+    pass_over_ranges(found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
     return found
 
@@ -100,12 +104,12 @@ def pass_over(source: Source, found: Outline, skip: Skip, piece: Piece | None) -
     found.skipped.append((piece.span, "skipped, as the page says"))
 
 
-def lines_of(source: Source, block: Block, macros: Macros) -> list[Line]:
-    """The equations of a display; one line with the reason where it can't be taken apart."""
+def lines_of(source: Source, block: Block, macros: Macros) -> tuple[list[Line], list[list[Token]]]:
+    """(the equations of a display, the ranges beside them); one line with the reason where it can't be taken apart."""
     try:
         return equations(source, tokenize(source, block.span, macros))
     except PageError as error:
-        return [Line([], [Token("UNREAD", "", block.span)], None, error)]
+        return [Line([], [Token("UNREAD", "", block.span)], None, error)], []
 
 
 def add_line(source: Source, found: Outline, section: Section, line: Line) -> None:
@@ -119,7 +123,7 @@ def add_line(source: Source, found: Outline, section: Section, line: Line) -> No
     entry = entry_of(source, line)
     if entry.targets and is_initial(entry.targets[0]) and entry.problem is None:
         found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
-    elif not is_range(line):
+    else:
         section.entries.append(entry)
 
 
@@ -192,11 +196,20 @@ def is_initial(left: Node) -> bool:
     return isinstance(inner, Number) and inner.value == 0
 
 
-def is_range(line: Line) -> bool:
-    """`t = 1, ..., T`."""
-    return (
-        len(line.left) == 1 and len(line.right) == 1 and line.right[0].kind == "NUMBER" and line.left[0].value in ("t", "k", "n")
-    )
+def pass_over_ranges(found: Outline, time: str | None) -> None:
+    """Pass over what the page counts, which is listed where it isn't the time, and `t = 1` beside an equation."""
+    times = time_letters(found.root.all()) | ({time} if time else set())
+    for section in found.root.sections():
+        section.entries = [entry for entry in section.entries if not is_first_step(entry.line, times)]
+    for letter, *rest in found.ranges:
+        down = rest[-1].kind == "NUMBER" and rest[1].kind != "NUMBER"
+        if letter.value not in times or down:
+            found.skipped.append(((letter.span[0], rest[-1].span[1]), f"a range of {letter.value}{', downwards' * down}"))
+
+
+def is_first_step(line: Line, times: set[str]) -> bool:
+    """`t = 1`."""
+    return len(line.left) == 1 and len(line.right) == 1 and line.right[0].kind == "NUMBER" and line.left[0].value in times
 
 
 def targets_of(left: Node) -> tuple[Node, ...]:
@@ -233,15 +246,14 @@ def cells_of(source: Source, section: Section, time: str | None = None) -> Itera
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
-def declarations_for(section: Section, entries: Sequence[Entry]) -> Iterator[Span]:
-    """The declarations that hold for the equations of a cell: those under its headings and under every heading above, and those
-    under headings without equations."""
-    yield from section.declared
+def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
+    """The declarations that hold for the equations of a cell: those under every heading above them, those under headings without
+    equations beside them, and those under their own headings."""
     own = {entry.span for entry in entries}
-    for part in section.below:
-        inside = {entry.span for entry in part.all()}
-        if not inside or inside & own:
-            yield from declarations_for(part, entries)
+    bare = [part for part in section.below if not part.all()]
+    spans = [*section.declared, *[span for part in bare for one in part.sections() for span in one.declared]]
+    below = [part for part in section.below if own & {entry.span for entry in part.all()}]
+    return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None) -> bool:

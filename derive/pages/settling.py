@@ -8,7 +8,9 @@ of time leave it, and raises PageError where nothing does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
+from derive.pages.blame import blamed
 from derive.pages.core import (
     Add,
     Call,
@@ -38,19 +40,25 @@ def settled(source: Source, definitions: Sequence[Definition], timed: Collection
     """The kinds as far as uses say, on a page of columns or of rows: where transposed vectors meet others the way of reading that the
     page's matrices show, else the one with fewer oddities. Raises PageError where neither can be read."""
 
+    names = {one.name for one in definitions}
+
+    def kinds_of(row: bool | None, some: Sequence[Definition], known: Mapping[str, str], places: Mapping[str, Span]) -> Kinds:
+        found = Kinds(source, some, timed, {**known, **declared}, row, names, places)
+        use(found)
+        return found
+
     def attempt(row: bool | None) -> Kinds | PageError:
         try:
-            found = Kinds(source, definitions, timed, declared, row)
-            use(found)
+            return kinds_of(row, definitions, {}, {})
         except PageError as error:
-            return error
-        return found
+            return blamed(definitions, partial(kinds_of, row), error)
 
     if not any(isinstance(node, Turned) for one in definitions for node in every(one.body)):
         return chosen(attempt(None))
     columns, rows = attempt(False), attempt(True)
     if isinstance(rows, PageError) or isinstance(columns, PageError):
-        return chosen(columns if isinstance(rows, PageError) or direction(rows)[1] else rows)
+        hardly = isinstance(rows, PageError) or direction(rows)[1] or (not direction(rows)[0] and oddities(rows))
+        return chosen(columns if hardly else rows)
     if direction(columns)[1] and not direction(columns)[0]:
         return columns
     return rows if (direction(rows)[0] and not direction(rows)[1]) or oddities(columns) > oddities(rows) else columns
@@ -63,9 +71,10 @@ def chosen(found: Kinds | PageError) -> Kinds:
 
 
 def oddities(kinds: Kinds) -> int:
-    """How much of a reading is hardly meant: inner products added to vectors, letters in lower case defined as matrices."""
+    """How much of a reading is hardly meant: inner products added to vectors, or up to a letter in upper case; letters in lower case
+    defined as matrices."""
     small = {name for name in kinds.defined if is_small(name) and kinds.domains[name] == {MATRIX} and name not in kinds.declared}
-    return len(small) + len(list(added_inner_products(kinds)))
+    return len(small) + len(list(added_inner_products(kinds))) + len(list(sums_of_inner_products(kinds)))
 
 
 # ---- the steps
@@ -159,7 +168,12 @@ def transposed(kinds: Kinds) -> None:
 
 
 def given(kinds: Kinds) -> None:
-    """What is given at a step is a vector, unless a use says otherwise."""
+    """What is given at a step is a vector, unless a use says otherwise; a number in front of a vector in an outer product."""
+    for node in nodes(kinds):
+        outer = isinstance(node, Product) and "tensor" in node.signs and kinds.kinds(node) == ONE_MATRIX
+        for item in [one for part in parts_of(node) for one in parts_of(part)[:-1] if isinstance(part, Product)] if outer else ():
+            if kinds.is_given(item):
+                prefer(kinds, item, frozenset({NUMBER}), node.span)
     for ref in (node for node in nodes(kinds) if isinstance(node, Ref)):
         if ref.name not in kinds.defined and not kinds.is_parameter(ref.name):
             prefer(kinds, ref, ONE_VECTOR, ref.span)
@@ -364,6 +378,15 @@ def added_inner_products(kinds: Kinds) -> Iterator[tuple[Add, Core]]:
     for node in nodes(kinds):
         if isinstance(node, Add) and kinds.kind(node) == VECTOR:
             yield from ((node, term) for term in node.terms if kinds.kinds(term) == {NUMBER} and is_inner(kinds, term))
+
+
+def sums_of_inner_products(kinds: Kinds) -> Iterator[tuple[str, Core]]:
+    """Letters in upper case that add up inner products, with the term: a matrix is mostly meant."""
+    for one in kinds.definitions:
+        open_number = kinds.domains[one.name] == {NUMBER} and not is_small(one.name) and one.name not in kinds.declared
+        term = next((term for term in parts_of(one.body) if is_inner(kinds, term)), None) if isinstance(one.body, Add) else None
+        if open_number and term is not None and any(ref.name == one.name for ref in refs(one.body)):
+            yield one.name, term
 
 
 def is_inner(kinds: Kinds, node: Core) -> bool:

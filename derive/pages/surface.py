@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source
 from derive.pages.limits import with_limits, with_several_targets
+from derive.pages.ranges import unconditional, without_ranges
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
@@ -38,12 +39,12 @@ class Line:
         return self.tokens[0].span[0], self.tokens[-1].span[1]
 
 
-def equations(source: Source, tokens: list[Token]) -> list[Line]:
-    """The equations of a display, in order, those that can't be read with the reason. Raises PageError on brackets that don't match."""
+def equations(source: Source, tokens: list[Token]) -> tuple[list[Line], list[list[Token]]]:
+    """(the equations of a display, some with the reason why not; the ranges). Raises PageError on brackets that don't match."""
     tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
-    tokens = with_limits(balanced(source, with_absolute_values(source, tokens)))
-    rows = joined_rows([with_several_targets(row) for row in split_rows(tokens) if row])
-    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))]
+    tokens, ranges = without_ranges(balanced(source, with_absolute_values(source, tokens)))
+    rows = joined_rows([with_several_targets(row) for row in split_rows(with_limits(tokens)) if row])
+    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))], ranges
 
 
 def without_sizes(tokens: list[Token]) -> list[Token]:
@@ -241,13 +242,12 @@ def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
 
 def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
     """The equations of one line, labels dropped: split at commas and wide spaces, and where a second `&` stands."""
-    parts = [part for cell in columns(row) for piece in split_at(cell, SEPARATORS) for part in without_membership(piece)]
+    pieces = [unconditional(source, piece) for cell in columns(row) for piece in split_at(cell, SEPARATORS)]
+    parts = [part for piece in pieces for part in without_membership(piece)]
     parts = [trimmed for part in parts if (trimmed := without_box(trim(source, part)))]
     kept: list[list[Token]] = []
     gradients = any(token.kind == "GRADIENT" for token in row)
-    for before, part in zip([[], *parts], parts, strict=False):
-        if before and all(token.kind == "DOTS" for token in before):
-            continue  # the end of `t = 1, ..., T`
+    for part in parts:
         if top_level(part, "EQUALS") is not None or not kept:
             kept.append(part)
         elif part[0].kind in JOINING and kept:
@@ -353,7 +353,7 @@ def labels(source: Source, part: list[Token], at: int) -> bool:
 
 
 def is_label(source: Source, part: list[Token]) -> bool:
-    """Words, or a bracket with words or a number, or a range such as `t = 1, ..., T`."""
+    """Words, or a bracket with words or a number, or what an index lies in."""
     if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") or len(token.value) > 2 for token in part) and len(part) < 3:
         return True
     text = source.text[part[0].span[0] : part[-1].span[1]]

@@ -225,8 +225,8 @@ class Tokenizer:
             self.add("OPERATOR", "dot", span)
         elif text in SIGNS:
             self.add(*SIGNS[text], span)
-        elif text in "<>" and self.angle(text, span):
-            self.add(*SIGNS["⟨" if text == "<" else "⟩"], span)
+        elif text in "<>":
+            self.add(*(SIGNS["⟨" if text == "<" else "⟩"] if self.angle(text, span) else ("RELATION", "<")), span)
         elif text in OPERATORS:
             if self.tokens and self.tokens[-1].kind == "STOP" and self.tokens[-1].span[1] == span[0]:
                 self.tokens.pop()  # `.*`

@@ -246,4 +246,7 @@ def split(term: sp.MatrixExpr, target: Value, linear: set[Value], fresh: Fresh) 
 
 
 def has_products(node: sp.MatrixExpr) -> bool:
-    return isinstance(node, Times) or any(has_products(part) for part in matrix_parts(node) if not isinstance(node, Plus))
+    """Whether there is a matrix product in a factor, outside of sums; a number times ones, as in [2 ≥ a], is none."""
+    return isinstance(coefficient(node)[1], Times) or any(
+        has_products(part) for part in matrix_parts(node) if not isinstance(node, Plus)
+    )

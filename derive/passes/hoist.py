@@ -9,18 +9,21 @@ from derive.expressions import matrix_parts, summands, values_in
 from derive.fresh import Fresh
 from derive.language import Times, Value, add
 from derive.program import Program
-from derive.schedule import LOOPS, stages
+from derive.schedule import LOOPS, is_fat, stages
 from derive.shapes import is_matrix
 
 
 def hoist(program: Program, forward: Program) -> Program:
-    """Name the parts of sums that hold a matrix product and need nothing of the loop, so that they are computed for all steps at once."""
+    """Name the parts of sums that hold a matrix product and need nothing of the loop, so that they are computed for all steps at once.
+
+    A matrix of each step isn't: it would take more time to write for all steps and read again than to make it where it is read.
+    """
     loops = [{one.target for one in stage.equations} for stage in stages(program.equations, fused=False) if stage.way in LOOPS]
     loop_of = {target: loop for loop in loops for target in loop}
     fresh = program.names()
     equations: list[Equation] = []
     for equation in program.equations:
-        alone = equation.target not in loop_of or "carry" in equation.target.marks
+        alone = equation.target not in loop_of or "carry" in equation.target.marks or is_fat(equation.target)
         equations += [equation] if alone else split(equation, loop_of[equation.target], fresh)
     return program.with_equations(equations)
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.along import axes_of
 from derive.equation import Term
-from derive.expressions import axes_of, substitute
+from derive.expressions import substitute
 from derive.functions import derivative, in_output
 from derive.language import Apply, Ones, Value, X, add, apply, coefficient, hadamard, scale
 from derive.program import Program

@@ -9,8 +9,9 @@ from itertools import combinations
 
 import sympy as sp
 
+from derive.along import axes_of
 from derive.equation import Equation, Term
-from derive.expressions import axes_of, is_timed, summands
+from derive.expressions import is_timed, summands
 from derive.language import Hadamard, Plus, Value, coefficient, hadamard, scale
 from derive.program import Program
 from derive.schedule import in_order

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.along import axes_of
+from derive.comparisons import Pairwise
 from derive.equation import Equation, Reason, Term
-from derive.expressions import axes_of, is_timed, matrix_parts, rebuild, substitute
+from derive.expressions import is_timed, matrix_parts, rebuild, substitute
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.program import Program
 from derive.reductions import OverElements
@@ -77,7 +79,12 @@ def worth_sharing(node: sp.MatrixExpr) -> Iterator[sp.MatrixExpr]:
     rest = coefficient(node)[1]
     summands = rest.args if isinstance(rest, Plus) else [rest]
     light = all(isinstance(coefficient(part)[1], (Value, Ones)) for part in summands)
-    if not light and isinstance(node, (Apply, Hadamard, Ones, OverElements, Plus, Times)) and is_timed(node) and not outer(node):
+    if (
+        not light
+        and isinstance(node, (Apply, Hadamard, Ones, OverElements, Pairwise, Plus, Times))
+        and is_timed(node)
+        and not outer(node)
+    ):
         yield node
 
 

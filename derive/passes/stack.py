@@ -192,12 +192,13 @@ def stack_reverse(program: Program) -> Program:
             return None
         return rows(block, ends[order[places[0]]] - order[places[0]].shape[0], ends[order[places[-1]]])
 
-    last = max(position[value] for value in order if value in position)
-    equations: list[Equation] = []
+    last = max((position[value] for value in order if value in position), default=-1)
+    stacking = Equation(block, (Term(whole),))
+    equations: list[Equation] = [stacking] if last < 0 else []
     for k, equation in enumerate(program.equations):
         equations += stack_terms(equation, sums[equation.target], place, span, names) if k > last else [equation]
         if k == last:
-            equations.append(Equation(block, (Term(whole),)))
+            equations.append(stacking)
     return program.with_equations(stack_outer(equations, place, span, names))
 
 

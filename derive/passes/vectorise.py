@@ -9,6 +9,7 @@ from sympy import MatrixExpr as Matrix
 
 from derive.blocks import Rows, Stack, repeat, rows
 from derive.blocks import stack as stacked
+from derive.comparisons import Pairwise
 from derive.equation import Equation, Term
 from derive.expressions import is_timed, matrix_parts, rebuild, values_in
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient, hadamard, scale
@@ -40,7 +41,7 @@ def form(node: Matrix) -> object:
         return None
     extra = coefficient(node)[0] if isinstance(node, Times) else node.scalar if isinstance(node, Apply) else None
     inner = tuple(form(part) for part in matrix_parts(node))
-    legal = isinstance(node, (Plus, Hadamard, Apply, Ones, Times))
+    legal = isinstance(node, (Plus, Hadamard, Apply, Ones, Pairwise, Times))
     return None if not legal or None in inner else (type(node).__name__, str(extra), inner)
 
 

@@ -11,9 +11,10 @@ from derive.equation import Equation
 from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
 from derive.procedures.equations import value_of
-from derive.procedures.fast import COUNT, START, STOP, Fast, Parts
+from derive.procedures.fast import COUNT, START, STOP, Fast
 from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
+from derive.procedures.parts import Parts
 from derive.procedures.procedure import (
     ALL,
     PIECE,
@@ -34,11 +35,11 @@ from derive.procedures.procedure import (
     part,
 )
 from derive.procedures.shaping import elementwise, filled, sizes, turned
-from derive.procedures.stages import STEPS
 from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, copied
 from derive.program import Program
+from derive.schedule import STEPS, is_fat
 from derive.shapes import STEPS_AND_EXAMPLES
 
 BLOCK = "m.block"
@@ -80,7 +81,7 @@ class Forward(Fast):
     def first_states(self) -> list[Statement]:
         """The initial value of each state in front of its array."""
         found: list[Statement] = []
-        for _, state in self.program.carries:
+        for state in self.plan.states:
             first = self.around.start(state)
             assert first is not None
             place = View(self.sequence(state), (At(sp.S.Zero), *[ALL] * (len(first.axes) + len(first.dims))))
@@ -130,7 +131,7 @@ class Backward(Fast):
     def from_outside(self, value: Value) -> Operand:
         source = self.around.given(value.like(lag=0))
         name = f"{self.names.of(value)}_all"
-        if value.kind == "given":
+        if value.kind == "given" and not is_fat(value):
             self.cotangents[value] = Array(name, source.axes, source.dims)
             return steps(self.allocated(name, (PIECE, *source.axes[1:]), source.dims), None, COUNT)
         array = Array(name, source.axes, source.dims)
@@ -138,8 +139,8 @@ class Backward(Fast):
         return array
 
     def walked(self, value: Value) -> Operand:
-        """A cotangent is read from an array of ours, so that its views are there for every step."""
-        if value.kind != "given":
+        """A cotangent is read from an array of ours, so that its views are there for every step; one that is a matrix as it lies."""
+        if value.kind != "given" or is_fat(value):
             return super().walked(value)
         view = self.from_outside(value)
         assert isinstance(view, View)
@@ -156,6 +157,9 @@ class Backward(Fast):
         value = equation.value
         terms = value.args if isinstance(value, Plus) else [value]
         return [statement for term in terms for statement in self.added(entry, self.contribution(term))]
+
+    def summed_in_loop(self, target: Value) -> None:
+        self.totals[target] = self.buffer(target)
 
     def added(self, total: Entry, operand: Operand) -> list[Statement]:
         """total += operand: a matrix product by way of memory that is there, which a new array of its size would have to get first."""

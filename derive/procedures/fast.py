@@ -16,6 +16,7 @@ from derive.procedures.equations import right_side, value_of
 from derive.procedures.gates import blockwise
 from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
+from derive.procedures.parts import Parts, parts_in
 from derive.procedures.places import WHOLE, Places, base_of, in_blocks, of_rows
 from derive.procedures.procedure import (
     ALL,
@@ -35,28 +36,14 @@ from derive.procedures.procedure import (
     Walk,
 )
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS
 from derive.procedures.textbook import Surroundings
-from derive.procedures.written import Writer, copied, leaves
+from derive.procedures.written import Writer, array_of, copied, leaves
 from derive.program import Program
+from derive.schedule import STEPS
 from derive.shapes import STEPS_AND_EXAMPLES
 
 START, STOP, COUNT = Position("start"), Position("stop"), Position("n")
-EXAMPLES = Position("B")
 NUMBERS = {sp.S.One: "one", sp.Rational(1, 2): "half", sp.Integer(2): "two"}
-
-
-class Parts(Lowering):
-    """Lowering in which rows of a value are read where they lie; in blocks, [v; v; ...] is v."""
-
-    in_blocks = False
-
-    def __call__(self, node: sp.MatrixExpr) -> Operand:
-        if isinstance(node, Value) or (isinstance(node, Rows) and isinstance(node.args[0], Value)):
-            return self.read(node)
-        if isinstance(node, Repeat) and self.in_blocks:
-            return self(node.args[0])
-        return super().__call__(node)
 
 
 class Fast(Places):
@@ -67,8 +54,16 @@ class Fast(Places):
 
     backwards = False
 
-    def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], length: str) -> None:
-        super().__init__(program, names, keep, length)
+    def __init__(
+        self,
+        program: Program,
+        names: Names,
+        around: Surroundings,
+        keep: Iterable[Value],
+        length: str,
+        shifted: Iterable[Value] = (),
+    ) -> None:
+        super().__init__(program, names, keep, length, shifted)
         self.around = around
         self.fixed: dict[Array, Operand] = {}
         """Names that the loop reads and that are the same at every step."""
@@ -82,7 +77,6 @@ class Fast(Places):
         """Arrays of the caller, or of the tape, over the steps at hand."""
         self.by, self.rows = 0, sp.S.Zero
         """How many blocks the equation at hand, of so many rows, is computed in; 0 for none."""
-        self.statements: list[Statement] = []
 
     # ---- parameters, and what is made of them
 
@@ -106,6 +100,7 @@ class Fast(Places):
             if e.target not in self.plan.keep
             and len(readers.get(e.target, ())) == 1
             and isinstance(readers[e.target][0].value, Stack)
+            and readers[e.target][0] in equations
             and not isinstance(e.value, Stack)
         }
         found: list[Statement] = []
@@ -300,7 +295,13 @@ class Fast(Places):
         if self.is_alias(equation):
             return [comment]
         writer = Writer(self.borrow_for, self.number, self.product)
-        if isinstance(value, Stack):
+        if equation.accumulate:
+            operand = value_of(equation, Parts(self.in_step, (STEPS,)))
+            total = self.fixed_buffer(target)
+            writer.write(operand, found := writer.borrow(operand))
+            writer.statements.append(Do(Call("add", (total, found), total.axes, total.dims, out=total)))
+            self.summed_in_loop(target)
+        elif isinstance(value, Stack):
             for rows, part in self.elsewhere(equation):
                 writer.write(Parts(self.in_step, (STEPS,))(part), self.in_step(rows))
         else:
@@ -310,7 +311,8 @@ class Fast(Places):
             out = self.in_step(target)
             operand = value_of(equation, lower)
             before = any(value.lag and value.like(lag=0) == target for value in equation.reads())
-            if before and leaves(operand).count(out) != 1:  # what was handed on is read more than once, or in parts
+            shared = [leaf for leaf in leaves(operand) if array_of(leaf) == array_of(out)]
+            if before and shared and shared != [out]:  # what was handed on is read more than once, or in parts
                 writer.write(operand, whole := writer.borrow(operand))
                 writer.statements.append(copied(whole, out))
             else:
@@ -318,6 +320,10 @@ class Fast(Places):
             self.by = 0
         self.release()
         return [comment, *writer.statements]
+
+    def summed_in_loop(self, target: Value) -> None:
+        """Take note of a total that the loop adds to."""
+        raise NotImplementedError
 
     def is_alias(self, equation: Equation) -> bool:
         """Whether a target is rows of another value, and lies there."""
@@ -391,10 +397,3 @@ class Fast(Places):
             writer.write(value_of(equation, lower), self.at_hand(equation.target))
         self.release()
         return [comment, *writer.statements]
-
-
-def parts_in(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
-    """The values, rows of values and repeated ones in an expression."""
-    if isinstance(node, Value | Repeat) or (isinstance(node, Rows) and isinstance(node.args[0], Value)):
-        return [node]
-    return [part for inner in node.operands for part in parts_in(inner)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Pairwise
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, coefficient
@@ -107,7 +108,7 @@ def block_size(
     if (
         not any(sp.expand(stop - start - size) == 0 for start, stop in spans)
         or not sp.cancel(total / size).is_Integer
-        or total == size
+        or size in (1, total)
     ):
         return None
     if any(member in outside and member.shape[0] != size for member in members):
@@ -157,7 +158,7 @@ def blockwise(node: sp.MatrixExpr, rows: sp.Expr, size: sp.Expr) -> bool:
             return bool(rest.shape == (rows, 1) and (isinstance(rest, Value) or isinstance(rest.args[0], Value)))
         case Repeat():
             return bool(isinstance(rest.args[0], (Value, Rows)) and rest.args[0].shape == (size, 1))
-        case Plus() | Hadamard():
+        case Plus() | Hadamard() | Pairwise():
             return all(blockwise(part, rows, size) for part in rest.args)
         case Apply():
             return blockwise(rest.expr, rows, size)

@@ -16,10 +16,10 @@ from derive.notation import Notation
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, Assign, At, Call, Cut, Entry, Operand, Procedure, View
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS, stages
+from derive.procedures.stages import stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed
-from derive.schedule import Stage
+from derive.schedule import STEPS, Stage
 from derive.shapes import STEPS_AND_EXAMPLES, rank
 
 Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
@@ -70,7 +70,7 @@ class Kernel:
             return self.entry("inputs" if value.timed else "parameters", value)
 
         around = self.around(given, self.before_the_first("state"))
-        text = Textbook(stages(program), self.names, around, (*program.results, *self.tape))
+        text = Textbook(stages(program), self.names, around, (*program.results, *self.tape), program.starts)
         saved = [(self.names.of(value), self.save(value, text)) for value in self.tape]
         outputs = [(str(value.name), self.output(value, text)) for value in program.results]
         return Procedure("forward", tuple(text.statements), (("outputs", tuple(outputs)), ("tape", tuple(saved))))
@@ -95,7 +95,7 @@ class Kernel:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
         kept = [value for value in program.results if "carry" not in value.marks]
-        text = Textbook(stages(program), self.names, self.around(given), kept)
+        text = Textbook(stages(program), self.names, self.around(given), kept, program.starts)
         return Procedure("backward", tuple(text.statements), self.gradients(text))
 
     def jvp(self, program: Program) -> Procedure:
@@ -107,7 +107,7 @@ class Kernel:
             return self.entry("tangent_inputs" if value.timed else "tangent_parameters", value)
 
         around = self.around(given, self.before_the_first("tangent_state"))
-        text = Textbook(stages(program), self.names, around, program.results)
+        text = Textbook(stages(program), self.names, around, program.results, program.starts)
         tangents = [(str(value.name), text.result(value)) for value in program.results]
         return Procedure("jvp", tuple(text.statements), (("tangents", tuple(tangents)),))
 
@@ -126,11 +126,12 @@ class Kernel:
             return self.before_the_first("tangent_state" if value.kind == "tangent" else "state")(value)
 
         results = [value for value in second.results if "carry" not in value.marks]
-        equations = needed((*forward.equations, *second.equations), second.results)
+        starts = (*forward.starts, *second.starts)
+        equations = needed((*forward.equations, *second.equations), second.results, starts)
         defined = {equation.target for equation in equations}
         given = dict.fromkeys(value for value in (*forward.given, *second.given) if value.like(lag=0) not in defined)
-        whole = Program("hvp", tuple(equations), tuple(given), second.results)
-        text = Textbook(stages(whole), self.names, self.around(source, start), results)
+        whole = Program("hvp", tuple(equations), tuple(given), second.results, starts)
+        text = Textbook(stages(whole), self.names, self.around(source, start), results, starts)
         return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
 
     def gradients(self, text: Textbook, *more: str) -> Results:
@@ -141,12 +142,13 @@ class Kernel:
 
         tables = (("parameters", self.cell.parameters), ("inputs", self.cell.inputs))
         found = [(table, tuple((str(v.name), text.result(marked(v, "cotangent"))) for v in values)) for table, values in tables]
-        states = [(str(v.name), text.first(marked(v, "carry"))) for v in self.cell.states]
+        states = [(str(v.name), text.handed_out(marked(v, "carry"), v.name not in self.cell.leftward)) for v in self.cell.states]
         return (*found, ("state", tuple(states)))
 
     def step_jacobian(self, program: Program) -> Procedure:
         """The tangent program for all steps at once, along every direction of the states before a step."""
-        states = [state.prev for state in self.cell.states]
+        ways = by_way(self.cell)
+        states = [state for way in ways for state in way]
         spans = spans_of(states)
         size = spans[-1][1] if spans else sp.S.Zero
         seeds = Array(self.names.new("seeds"), (SEEDS,), (size,))
@@ -162,10 +164,30 @@ class Kernel:
         rows = [as_rows(text.outside(value), value) for value in results]
         is_read = any(value in known for one in stage[0].equations for value in one.reads())
         statements = (*([make] if is_read else []), *text.statements)
-        return Procedure("step_jacobian", statements, (("J", (("J", jacobian_of(rows, size)),)),), lengths=((SEEDS, size),))
+        found = []
+        for way in ways:
+            inside = [k for k, state in enumerate(states) if state in way]
+            own = [along(rows[k], spans[inside[0]][0], spans[inside[-1]][1], size) for k in inside]
+            found.append(
+                (str(way[0].name) if way else "", jacobian_of(own, spans[inside[-1]][1] - spans[inside[0]][0] if way else size))
+            )
+        return Procedure("step_jacobian", statements, (("J", tuple(found)),), lengths=((SEEDS, size),))
 
 
 # ---- step Jacobians
+
+
+def by_way(cell: Cell) -> list[list[Value]]:
+    """What a step reads of its neighbours, by the way in which the recurrences run: to the right, then to the left."""
+    states = set(cell.states)
+    ways = [[value for value in cell.carried if value.lag == lag and value.like(lag=0) in states] for lag in (-1, 1)]
+    return [way for way in ways if way] or [[]]
+
+
+def along(rows: Operand, start: sp.Expr, stop: sp.Expr, size: sp.Expr) -> Operand:
+    """How a state moves along some of the directions."""
+    cut = Cut(start or None, None if stop == size else stop)
+    return rows if cut == ALL else View(rows, (cut, *[ALL] * (len(rows.axes) + len(rows.dims) - 1)))
 
 
 def spans_of(states: list[Value]) -> list[tuple[sp.Expr, sp.Expr]]:
@@ -209,7 +231,7 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
     """The equations of a tangent program of one step, with directions of the states before it only."""
     known: dict[Value, sp.MatrixExpr] = {state.marked("tangent"): seed_of(state) for state in states}
     equations: list[Equation] = []
-    given, results = set(program.given), set(program.results)
+    given, results = {*program.given, *program.carried()}, set(program.results)
 
     def of_seeds(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
         if not isinstance(node, Value) or node in known:
@@ -221,6 +243,9 @@ def seeded(program: Program, states: list[Value]) -> list[Equation]:
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
         if target not in results and isinstance(new.value, Stack) and any(isinstance(part, Zeros) for part in new.value.args):
             known[target] = new.value
+            continue
+        if target.timed and not target.has_steps and target not in results:
+            known[target] = Zeros(*target.shape)
             continue
         if target in results or any(SEEDS in value.axes for value in new.reads()):
             known[target] = target = target.like(axes=(SEEDS, *target.axes))

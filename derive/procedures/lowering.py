@@ -12,8 +12,20 @@ from typing import Any
 
 import sympy as sp
 
+from derive.along import (
+    AlongAxis,
+    FirstLargestAlong,
+    LargestAlong,
+    Pick,
+    Place,
+    SoftmaxAlong,
+    Spread,
+    Steps,
+    SumAlong,
+    axes_of,
+)
 from derive.blocks import Repeat, Rows, Stack
-from derive.expressions import axes_of
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, Pairwise
 from derive.language import (
     Apply,
     Diagonal,
@@ -24,6 +36,7 @@ from derive.language import (
     Times,
     Transposed,
     Value,
+    X,
     Zeros,
     coefficient,
 )
@@ -39,6 +52,7 @@ from derive.procedures.shaping import (
     indexed,
     joined_axes,
     sizes,
+    summed_along,
     summed_over,
     turned,
     with_rank,
@@ -48,10 +62,16 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, Log
 
 
 class Lowering:
-    """Brings expressions into operands. read: where a value lies. looped: axes that a loop runs over, so that arrays don't have them."""
+    """Brings expressions into operands. read: where a value lies. looped: axes that a loop runs over, so that arrays don't have them.
+    end: a value at an end of its steps, `first` or `last`, where it lies; what stands in front of them or behind them counts."""
 
-    def __init__(self, read: Callable[[Value], Operand], looped: tuple[str, ...] = ()) -> None:
-        self.read, self.looped = read, looped
+    def __init__(
+        self,
+        read: Callable[[Value], Operand],
+        looped: tuple[str, ...] = (),
+        end: Callable[[Value, str], Operand] | None = None,
+    ) -> None:
+        self.read, self.looped, self.end = read, looped, end
 
     def remaining(self, axes: Sequence[str]) -> tuple[str, ...]:
         """Axes without those that a loop runs over."""
@@ -132,8 +152,9 @@ def sum_of(terms: Sequence[sp.MatrixExpr], lower: Lowering) -> Operand:
 
 
 def summed_up(terms: Sequence[tuple[sp.Expr, sp.MatrixExpr]], lower: Callable[[sp.MatrixExpr], Operand]) -> Operand:
-    """The sum of terms, each with the number in front of it; a negative one is taken away."""
-    (_, first), *rest = terms
+    """The sum of terms, each with the number in front of it; a negative one is taken away, so that none is first where another can be."""
+    start = next((k for k, (number, _) in enumerate(terms) if not number.is_negative), 0)
+    (_, first), *rest = [terms[start], *terms[:start], *terms[start + 1 :]]
     total = lower(first)
     for number, term in rest:
         negative = bool(number.is_negative)
@@ -166,7 +187,24 @@ def multiplied(operands: Sequence[Operand]) -> Operand:
 @lowers(Apply)
 def function_of(node: Apply, lower: Lowering) -> Operand:
     """f(a), one call for each operation of f."""
+    if isinstance(node.expr, Steps):
+        return Number(node.scalar.subs(X, sp.Symbol(node.expr.axis)))
     return scalar_function(node.scalar, lower(node.expr), elementwise)
+
+
+def of_two(operation: str) -> Rule:
+    """A node that is one elementwise call of two operands."""
+
+    def rule(node: Pairwise, lower: Lowering) -> Operand:
+        return elementwise(operation, *map(lower, node.args))
+
+    return rule
+
+
+LOWERING[Maximum] = of_two("maximum")
+LOWERING[Minimum] = of_two("minimum")
+LOWERING[AtLeast] = of_two("at_least")
+LOWERING[Above] = of_two("above")
 
 
 # ---- products
@@ -229,6 +267,68 @@ def repeat(node: Repeat, lower: Lowering) -> Operand:
     """A vector several times, one behind the other."""
     operand = lower.whole(node.args[0])
     return Call("concatenate", (operand,) * int(node.args[1]), operand.axes, sizes(node), (("along", -1),))
+
+
+# ---- along axes
+
+
+@lowers(SumAlong)
+def sum_along(node: SumAlong, lower: Lowering) -> Operand:
+    """The sum over an axis."""
+    return summed_along(over_axis(node, lower), (node.axis,))
+
+
+def over_axis(node: AlongAxis, lower: Lowering) -> Operand:
+    """The operand at each position of the axis."""
+    inner = node.args[0]
+    return filled(lower(inner), lower.axes(inner), sizes(inner))
+
+
+@lowers(Spread)
+def spread(node: Spread, lower: Lowering) -> Operand:
+    """The same at every position; inside a loop over the axis what it is there."""
+    return filled(lower(node.args[0]), lower.axes(node), sizes(node))
+
+
+@lowers(Pick)
+def pick(node: Pick, lower: Lowering) -> Operand:
+    """A value at an end of an axis."""
+    inner = node.args[0]
+    if isinstance(inner, Value) and lower.end is not None:
+        return lower.end(inner, node.end)
+    operand = over_axis(node, lower)
+    at = -1 if node.end == "last" else 0
+    return Call("end_of", (operand,), operand.axes[1:], operand.dims, (("at", at),))
+
+
+@lowers(Place)
+def place(node: Place, lower: Lowering) -> Operand:
+    """Zeros, and the value at an end."""
+    inner = node.args[0]
+    operand = filled(lower(inner), lower.axes(inner), sizes(inner))
+    options = (("at", -1 if node.end == "last" else 0),)
+    return Call("placed", (operand, Number(sp.Symbol(node.axis))), lower.axes(node), operand.dims, options)
+
+
+def along_axis(operation: str) -> Rule:
+    """A node that is one call along an axis."""
+
+    def rule(node: Any, lower: Lowering) -> Operand:
+        operand = over_axis(node, lower)
+        return Call(operation, (operand,), lower.axes(node), operand.dims, (("along", operand.axes.index(node.axis)),))
+
+    return rule
+
+
+LOWERING[LargestAlong] = along_axis("largest_along")
+LOWERING[FirstLargestAlong] = along_axis("first_largest_along")
+LOWERING[SoftmaxAlong] = along_axis("softmax_along")
+
+
+@lowers(Steps)
+def steps(node: Steps, lower: Lowering) -> Operand:
+    """How many steps there are."""
+    return Number(sp.Symbol(node.axis))
 
 
 # ---- over all elements

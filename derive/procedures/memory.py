@@ -9,6 +9,7 @@ from functools import cache
 import sympy as sp
 
 from derive.blocks import Rows, Stack
+from derive.comparisons import Pairwise
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Plus, Value, coefficient
@@ -24,18 +25,18 @@ class Memory:
     A part of a stack lies in the stack's rows; rows of a value lie where the value lies; a value that is computed elementwise
     from another one of its step that nobody reads afterwards takes over its memory. `sizes` has the rows of a block for values in stacks
     of blocks. `sequences` are the roots that need an array over all steps, `passing` those of them that the loop alone reads.
+    shifted: values that somebody outside reads at an earlier step; with those that the program itself reads so they are the `states`.
     """
 
-    def __init__(self, program: Program, keep: Iterable[Value]) -> None:
+    def __init__(self, program: Program, keep: Iterable[Value], shifted: Iterable[Value] = ()) -> None:
         self.program = program
         self.keep = {*keep, *[value for value in program.results if value.timed]}
-        self.states = set() if program.reverse else {written for _, written in program.carries}
-        self.order = [
-            e for e in program.equations if self.program.places[e.target] in ("before", "step", "after") and e.target.timed
-        ]
+        self.states = dict.fromkeys([*[written for _, written in program.carries if not program.reverse], *shifted])
+        # in the order in which they are computed: what stands behind the loop reads what the whole loop leaves
+        self.all = [equation for place in ("before", "step", "after") for equation in program.at(place)]
+        self.order = [equation for equation in self.all if equation.target.timed]
         self.position = {e.target: k for k, e in enumerate(self.order)}
         self.homes: dict[Value, Home] = {}
-        self.all = [e for e in program.equations if self.program.places[e.target] in ("before", "step", "after")]
         self.defined = program.defined()
         self.readers: dict[Value, list[int]] = defaultdict(list)
         for k, equation in enumerate(self.all):
@@ -137,7 +138,7 @@ def operands(node: sp.MatrixExpr) -> list[sp.MatrixExpr]:
         return [rest] if number != 1 else []
     if isinstance(rest, Apply):
         return [rest.expr] if simple(rest) else []
-    if isinstance(rest, (Plus, Hadamard)) and number == 1:
+    if isinstance(rest, (Plus, Hadamard, Pairwise)) and number == 1:
         return [part for part in rest.args if isinstance(part, (Value, Rows))]
     return []
 

@@ -13,8 +13,8 @@ from derive.procedures.memory import Memory, at_most
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, part
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS
 from derive.program import Program
+from derive.schedule import STEPS
 
 WHOLE = STEPS
 MANY = 24
@@ -37,12 +37,13 @@ class Key:
 class Places:
     """The arrays of one function.
 
-    length: the axis of arrays over steps that aren't only the loop's: all steps, or those of one block.
+    length: the axis of arrays over steps that aren't only the loop's: all steps, or those of one block. shifted: what somebody outside
+    reads at an earlier step.
     """
 
-    def __init__(self, program: Program, names: Names, keep: Iterable[Value], length: str) -> None:
+    def __init__(self, program: Program, names: Names, keep: Iterable[Value], length: str, shifted: Iterable[Value] = ()) -> None:
         self.program, self.names, self.length = program, names, length
-        self.plan = Memory(program, keep)
+        self.plan = Memory(program, keep, shifted)
         self.buffers: dict[str, Array] = {}
         self.labels = self.last_names()
         self.array_names: dict[Value, str] = {}

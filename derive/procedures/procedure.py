@@ -43,6 +43,8 @@ OPERATIONS: dict[str, str] = {
     # elementwise
     "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "negative": "-a", "power": "a ** number",
     "function": "an elementwise function by its SymPy class: `function`",
+    "maximum": "a where a >= b, else b", "minimum": "a where a <= b, else b",
+    "at_least": "1 where a >= b, else 0", "above": "1 where a > b, else 0",
     # products over the last dimensions; a vector (k,) on the left is a row, on the right a column
     "matmul": "a @ b, of matrices and vectors, broadcast over the axes",
     "dot": "a @ b of two arrays with two places each, in one piece of memory",
@@ -52,6 +54,10 @@ OPERATIONS: dict[str, str] = {
     "sum": "the sum over `over`, places of axes from the front, of sizes from the end, as NumPy counts; with `keep` they stay as 1",
     "largest": "the largest element along the last size", "first_largest": "1 at the first of them, else 0",
     "logsumexp": "log(sum(exp)) along the last size", "softmax": "exp / sum(exp) along the last size",
+    "largest_along": "the largest along the place `along` of an axis", "first_largest_along": "1 at the first of them, else 0",
+    "end_of": "the position `at`, 0 or -1, of the first axis; zeros where it has none",
+    "placed": "a at the position `at` of so many, else 0",
+    "softmax_along": "exp / sum(exp) along the place `along` of an axis",
     "cumulative": "running sums along the place `along`; with `backwards` from the end",
     "log_softmax": "log(exp / sum(exp)) along the last size", "log_softmax_at": "element w of it, (z, w): no array as large as z",
     # by tokens, whole numbers w
@@ -68,6 +74,9 @@ OPERATIONS: dict[str, str] = {
     "full": "one number everywhere", "eye": "the identity", "array": "a number as an array without axes",
 }  # fmt: skip
 """Every operation that a call may name, and what it is. A target has one entry for each."""
+
+COMPARING = ("maximum", "minimum", "at_least", "above")
+"""Elementwise operations that hold two operands against each other, by the real part; nan on either side gives nan."""
 
 VIEWS = frozenset({"transpose", "reshape", "move"})
 """Operations whose result is the memory of their argument, each element once."""

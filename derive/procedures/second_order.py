@@ -45,7 +45,9 @@ class SecondOrder:
         self.handed: dict[Value, Entry] = {}
 
     def procedures(self, second: Second) -> list[Procedure]:
-        return [self.tangents(second.tangent), self.gradients(second.backward), self.hvp(second.moved)]
+        later = (second.backward, second.moved)
+        shifted = [v for v in second.tangent.results if any(one.lag and one.like(lag=0) == v for p in later for one in p.given)]
+        return [self.tangents(second.tangent, shifted), self.gradients(second.backward), self.hvp(second.moved)]
 
     def given(self, value: Value) -> Operand:
         """What an earlier procedure or the caller has."""
@@ -65,10 +67,10 @@ class SecondOrder:
             self.handed[value] = Entry(holder, name, operand.axes, operand.dims, front)
         return tuple((name, operand) for name, _, operand in named)
 
-    def tangents(self, program: Program) -> Procedure:
-        """Tangents of values for all steps."""
+    def tangents(self, program: Program, shifted: Iterable[Value]) -> Procedure:
+        """Tangents of values for all steps; shifted: those that are read at an earlier step."""
         around = self.kernel.around(self.given, self.kernel.before_the_first("tangent_state"))
-        text = Tangents(program, self.names, around, program.results, WHOLE)
+        text = Tangents(program, self.names, around, program.results, WHOLE, shifted)
         statements = text.everything()
         found = self.hand_over(TANGENTS, program.results, [text.taped(value) for value in program.results])
         return procedure(TANGENTS, statements, ((TANGENTS, found),), text, text.is_blockwise)

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from derive.along import binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
-from derive.schedule import LOOPS, Stage, in_order
+from derive.schedule import LOOPS, STEPS, Stage, in_order, is_fat
 from derive.schedule import stages as thin_stages
-
-STEPS = "T"
-"""The axis that loops run along."""
 
 
 def stages(program: Program) -> tuple[Stage, ...]:
     """The stages of a program in the order in which they are computed. Raises ScheduleError where no order computes them."""
-    found = thin_stages(program.equations)
+    found = thin_stages(program.equations, starts=program.starts)
     home = {equation.target: k for k, stage in enumerate(found) for equation in stage.equations}
     for loop in [k for k, stage in enumerate(found) if stage.way in LOOPS]:
         pull(loop, found, home)
@@ -35,11 +33,6 @@ def with_home(stage: Stage, k: int, equations: Sequence[Equation], home: dict[Va
         return stage
     inside = [equation for equation in equations if home[equation.target] == k]
     return Stage(stage.way, tuple(in_order(inside, (0,) if stage.way in LOOPS else (-1, 0, 1))))
-
-
-def is_fat(value: Value) -> bool:
-    """Whether a value is a matrix of each step."""
-    return STEPS in value.axes and 1 not in value.shape
 
 
 def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
@@ -68,6 +61,8 @@ def reads_fat(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
 
 def is_possible(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
     """Whether all that an equation reads is there in a loop, at the step of reading, and it is a value of each step or a sum over them."""
+    if any(binds(term.value) for term in equation.terms):
+        return False
     homes = [(value.lag, home.get(value.like(lag=0), -1)) for value in equation.reads()]
     if not equation.terms or any(at > loop or (at == loop and lag) for lag, at in homes):
         return False

@@ -12,21 +12,21 @@ import sympy as sp
 from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
-from derive.procedures.stages import is_fat
 from derive.program import Program, needed
 from derive.reductions import Softmax
+from derive.schedule import is_fat
 
 
 def with_light_tape(forward: Program, readers: Sequence[Program]) -> list[Program]:
     """The readers of a tape, with the equations of what they make again."""
-    used = {equation.target for equation in needed(forward.equations, forward.results)}
+    used = {equation.target for equation in needed(forward.equations, forward.results, forward.starts)}
     again = [equation for equation in forward.equations if equation.target not in used or is_made_again(equation, forward)]
     return [making(program, again) for program in readers]
 
 
 def without_idle(forward: Program, tape: Iterable[Value]) -> Program:
     """A forward program without what neither a result nor the tape is made of."""
-    return forward.with_equations(needed(forward.equations, [*forward.results, *tape]))
+    return forward.with_equations(needed(forward.equations, [*forward.results, *tape], forward.starts))
 
 
 def is_made_again(equation: Equation, forward: Program) -> bool:

@@ -1,7 +1,8 @@
 """The textbook's way from a program to statements: one statement an equation, arrays made where they are assigned.
 
-What a loop computes is kept for all steps where something else reads it, under `NAME_all`; of a state that array starts with the initial
-value, `front` positions in front of the first step. What only the next step reads is one variable.
+What a loop computes is kept for all steps where something else reads it, under `NAME_all`; of a state that array holds the initial
+value too, `front` positions in front of the first step, or `behind` the last one where the loop runs to the left. What only the next
+step reads is one variable.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ from derive.procedures.procedure import (
     is_fresh,
 )
 from derive.procedures.shaping import sizes
-from derive.procedures.stages import STEPS
-from derive.schedule import LOOPS, Stage
+from derive.schedule import LOOPS, STEPS, Stage
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Surroundings:
     """What a program finds around it.
 
     given: where a value lies that no equation defines, over all steps; None where it is none of the caller's. start: what stands in
-    front of the first step of a value that is read at an earlier one. comment: an equation as a formula.
+    front of the first step of a value that is read at an earlier one, behind the last step of one that is read at a later one; None is
+    zeros. comment: an equation as a formula.
     """
 
     given: Callable[[Value], Operand]
@@ -52,9 +53,18 @@ class Surroundings:
 
 
 class Textbook:
-    """The statements of a program. keep: values that are wanted for all steps beside those that other stages read."""
+    """The statements of a program. keep: values that are wanted for all steps beside those that other stages read. starts: (what is read
+    of another step, the value of the program that it starts with)."""
 
-    def __init__(self, stages: tuple[Stage, ...], names: Names, around: Surroundings, keep: Iterable[Value] = ()) -> None:
+    def __init__(
+        self,
+        stages: tuple[Stage, ...],
+        names: Names,
+        around: Surroundings,
+        keep: Iterable[Value] = (),
+        starts: Iterable[tuple[Value, Value]] = (),
+    ) -> None:
+        self.starts = {read.like(lag=0): start for read, start in starts}
         self.stages, self.names, self.around = stages, names, around
         self.made_in = {equation.target: stage for stage in stages for equation in stage.equations}
         self.reads = [
@@ -160,7 +170,7 @@ class Textbook:
     def add_whole(self, equation: Equation) -> None:
         """An equation outside of loops: once, or for all steps at once."""
         target = equation.target
-        value = right_side(equation, Lowering(self.outside))
+        value = right_side(equation, Lowering(self.outside, end=self.at_end))
         self.statements.append(Comment(self.around.comment(equation)))
         if not is_along_steps(target):
             self.arrays[target] = self.local(target)
@@ -180,17 +190,33 @@ class Textbook:
         return whole
 
     def allocate(self, value: Value) -> None:
-        """An array for all steps, what stands in front of the first one filled in; what stands behind the last one is zero."""
+        """An array for all steps; what stands in front of the first one or behind the last one is the start of a recurrence, or zero."""
         front, behind = self.margins(value)
         array = Array(self.names.sequence(value), value.axes, sizes(value), front, behind)
-        start = self.around.start(value) if front else None
-        operation = "zeros" if behind or (front and start is None) else "empty"
+        start = self.start_of(value) if front or behind else None
+        operation = "zeros" if (front or behind) and start is None else "empty"
         self.arrays[value] = array
         new = Call(operation, (), array.axes, array.dims, (("more", front + behind),))
         self.statements.append(Assign((array,), new))
         if start is not None:
-            first = View(array, (At(sp.S.Zero), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
-            self.statements.append(Assign((first,), start))
+            self.statements.append(Assign((self.end(array, first=front > 0),), start))
+
+    def start_of(self, value: Value) -> Operand | None:
+        """What a recurrence starts with; None is zeros."""
+        return self.constant(self.starts[value]) if value in self.starts else self.around.start(value)
+
+    def at_end(self, value: Value, end: str) -> Operand:
+        """A value at an end of its steps: what its recurrence starts with or leaves where there are no steps."""
+        array, is_first = self.sequence(value), end == "first"
+        if (array.behind if is_first else array.front) and not (array.front if is_first else array.behind):
+            return self.end(array, is_first)
+        return Call("end_of", (self.over_steps(value),), array.axes[1:], array.dims, (("at", 0 if is_first else -1),))
+
+    @staticmethod
+    def end(array: Array, first: bool) -> View:
+        """The first or the last position of an array."""
+        position = sp.S.Zero if first else sp.S.NegativeOne
+        return View(array, (At(position), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
 
     def add_loop(self, stage: Stage) -> None:
         """The arrays that the loop fills, the variables that it hands on, and the loop."""
@@ -217,7 +243,7 @@ class Textbook:
     def start_variable(self, value: Value) -> None:
         """A variable that each step hands to the next one, or adds to."""
         variable = self.local(value.like(lag=0))
-        start = self.around.start(value.like(lag=0)) if is_along_steps(value) else None
+        start = self.start_of(value.like(lag=0)) if is_along_steps(value) else None
         self.statements.append(Assign((variable,), start or Call("zeros", (), variable.axes, variable.dims)))
 
     def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value]) -> list[Statement]:
@@ -250,13 +276,12 @@ class Textbook:
             operand = Call("array", (operand,))
         return operand if value in self.fresh else Call("copy", (operand,), operand.axes, operand.dims)
 
-    def first(self, value: Value) -> Operand:
-        """What a loop that runs backwards carries out of the first step."""
+    def handed_out(self, value: Value, first: bool) -> Operand:
+        """What is carried out of the first step, or out of the last one."""
         if not self.is_sequence(value):
             return self.result(value)
-        array = self.sequence(value)
-        first = View(array, (At(sp.S.Zero), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
-        return Call("copy", (first,), first.axes, first.dims)
+        end = self.end(self.sequence(value), first)
+        return Call("copy", (end,), end.axes, end.dims)
 
 
 def is_along_steps(value: Value) -> bool:

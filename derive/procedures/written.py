@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.procedures.procedure import VIEWS, Call, Do, Number, Operand, Statement, View
+from derive.procedures.procedure import ALL, COMPARING, NEW, VIEWS, At, Call, Do, Number, Operand, Statement, View
 
-ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide", "negative", "power", "function"})
+ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide", "negative", "power", "function", *COMPARING})
 
 
 class Writer:
@@ -30,9 +30,14 @@ class Writer:
 
     def write(self, operand: Operand, out: Operand, consumed: Operand | None = None) -> None:
         """out = operand. consumed: the operand whose memory `out` is, which has to be read by the first call that writes there."""
-        if not isinstance(operand, Call) or operand.operation in VIEWS:
+        column = self.column(operand)
+        if column is not None:
+            self.write(column, View(out, (*[ALL] * (len(out.axes) + len(out.dims)), NEW)))
+        elif not isinstance(operand, Call) or operand.operation in VIEWS:
             if operand != out:
-                self.statements.append(copied(operand, out))
+                self.statements.append(copied(self.seen(operand), out))
+        elif (pair := pair_summed(operand)) is not None:
+            self.write_inner(operand, pair, out)
         elif operand.operation in ("broadcast", "zeros", "full"):
             inner = operand.arguments[0] if operand.arguments else Number(sp.S.Zero)
             self.statements.append(copied(inner if isinstance(inner, Number) else self.argument(inner, None, None), out))
@@ -62,10 +67,59 @@ class Writer:
             return self.number(operand)
         if not is_computed(operand):
             return operand
+        if self.column(operand) is None and (
+            isinstance(operand, View) or (isinstance(operand, Call) and operand.operation in VIEWS)
+        ):
+            return self.seen(operand)
         if out is None or shape_of(operand) != shape_of(out):
             out, consumed = self.borrow(operand), None
         self.write(operand, out, consumed)
         return out
+
+    @staticmethod
+    def column(operand: Operand) -> Call | None:
+        """The product A v of which an operand is the only column."""
+        inner = operand.of if isinstance(operand, View) else None
+        if not isinstance(operand, View) or not isinstance(inner, Call) or inner.operation != "matmul":
+            return None
+        *rest, last = operand.index
+        return inner if last == At(sp.S.Zero) and inner.dims[-1] == 1 and all(one == ALL for one in rest) else None
+
+    def seen(self, operand: Operand) -> Operand:
+        """A view of what is computed, or a turned one, as the same view of the memory that has it."""
+        if isinstance(operand, View):
+            return replace(operand, of=self.argument(operand.of, None, None))
+        if isinstance(operand, Call) and operand.operation in VIEWS:
+            return replace(operand, arguments=tuple(self.argument(one, None, None) for one in operand.arguments))
+        return operand
+
+    def write_inner(self, total: Call, pair: tuple[Operand, Operand], out: Operand) -> None:
+        """The sum of all elements of a ∘ b, as the product of a row and a column.
+
+        Of matrices that takes 0.4 of the time of a product and a sum, `einsum` 0.7 to 0.9 of it (64 x 64 and 128 x 128, both precisions,
+        B = 8 and 32); of vectors 0.8 to 1.1 of it.
+        """
+        left, right = (self.argument(one, None, None) for one in pair)
+        size = sp.Mul(*pair[0].dims)
+        if len(pair[0].dims) > 1:
+            left, right = (Call("reshape", (one,), one.axes, (size,)) for one in (left, right))
+        axes = [ALL] * len(left.axes)
+        arguments = (View(left, (*axes, NEW, ALL)), View(right, (*axes, ALL, NEW)))
+        whole = View(out, (*[ALL] * len(out.axes), NEW, NEW))
+        self.statements.append(Do(Call("matmul", arguments, total.axes, (sp.S.One, sp.S.One), out=whole)))
+
+
+def pair_summed(operand: Operand) -> tuple[Operand, Operand] | None:
+    """(a, b) where an operand is the sum of all elements of a ∘ b, for each step and example; None where it is something else."""
+    if not isinstance(operand, Call) or operand.operation != "sum" or operand.option("keep"):
+        return None
+    (product,) = operand.arguments
+    places = tuple(range(-len(product.dims), 0))
+    if not isinstance(product, Call) or product.operation != "multiply" or tuple(operand.option("over")) != places:
+        return None
+    left, right = product.arguments
+    alike = shape_of(left) == shape_of(right) == shape_of(product) and bool(product.dims) and bool(product.axes)
+    return (left, right) if alike else None
 
 
 def copied(operand: Operand, out: Operand) -> Do:
@@ -111,3 +165,10 @@ def leaves(operand: Operand) -> list[Operand]:
     if isinstance(operand, Call):
         return [leaf for one in operand.arguments for leaf in leaves(one)]
     return [operand]
+
+
+def array_of(operand: Operand) -> Operand:
+    """The array that an operand is a part of."""
+    while isinstance(operand, View | Call):
+        operand = operand.of if isinstance(operand, View) else operand.arguments[0]
+    return operand

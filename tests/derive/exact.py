@@ -23,6 +23,7 @@ import numpy as np
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
 from derive.onehot import OneHot
 from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
@@ -216,6 +217,18 @@ class Components:
                 return self(node.args[0]).T
             case Apply():
                 return self.each(node.scalar, self(node.expr))
+            case Maximum():
+                a, b = map(self, node.args)
+                return a + self.each(RELU, b + -1 * a)  # type: ignore[no-any-return]
+            case Minimum():
+                a, b = map(self, node.args)
+                return a + -1 * self.each(RELU, a + -1 * b)  # type: ignore[no-any-return]
+            case AtLeast():
+                a, b = map(self, node.args)
+                return 1 + -1 * self.each(STEP, b + -1 * a)  # type: ignore[no-any-return]
+            case Above():
+                a, b = map(self, node.args)
+                return self.each(STEP, a + -1 * b)
             case Stack():
                 return np.concatenate([self(part) for part in node.args])
             case Rows():

@@ -12,9 +12,11 @@ from derive.notation import Notation
 from derive.procedures.lowering import LOWERING
 from derive.procedures.procedure import OPERATIONS
 from derive.targets.numpy import expressions as numpy_target
-from tests.derive.test_rules import CASES
+from tests.derive.test_along import CASES as ALONG
+from tests.derive.test_rules import CASES as WITHIN
 from verify.interpreter import Evaluator, floats
 
+CASES = WITHIN | ALONG
 DERIVED = {Diagonal}
 """Nodes that stand in the sheet's Jacobians only: nothing differentiates or computes them."""
 
@@ -23,7 +25,7 @@ def lacking(node: type) -> list[str]:
     """The rooms that have no entry for a node."""
     found = ["its own class: over"] if node.over is Written.over else []
     if not issubclass(node, Leaf) and node not in DERIVED:
-        found += [f"derive/rules.py: {name}" for name, table in (("VJP", rules.VJP), ("JVP", rules.JVP)) if node not in table]
+        found += [f"derive/rules/: {name}" for name, table in (("VJP", rules.VJP), ("JVP", rules.JVP)) if node not in table]
         found += [] if node in CASES else ["tests/derive/test_rules.py: CASES"]
     if node not in DERIVED and node not in LOWERING:
         found.append("derive/procedures/lowering.py: LOWERING")

@@ -15,7 +15,7 @@ from derive import differentiate
 from derive.blocks import Rows, Stack
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import BUFFERS, FAST, compile_cell, schedule
+from derive.compiler import BUFFERS, FAST, schedule
 from derive.derivation import derive
 from derive.equation import Equation, Term
 from derive.language import (
@@ -42,10 +42,12 @@ from derive.reductions import Softmax, Total
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import draw
-from tests.kernels import kernel_of_cell
+from tests.kernels import kernel_of_cell, text_of
 from tests.odd_cells import ODD, SIZES_OF_ODD
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import thorough
+from tests.shaped_cells import SHAPED
+from tests.shaped_cells import cell as shaped_cell
 
 KEPT = (
     "rnn",
@@ -64,7 +66,7 @@ every = pytest.mark.parametrize("name", CELLS)
 
 
 def cell(name: str) -> Cell:
-    return odd_cell(name) if name in ODD else build(name)
+    return odd_cell(name) if name in ODD else shaped_cell(name) if name in SHAPED else build(name)
 
 
 ALONE = [(one,) for one in FAST]
@@ -90,21 +92,28 @@ def everything(name: str, passes: tuple[str, ...]) -> dict[Any, np.ndarray]:
 # ---- the schedule
 
 
-@every
+@pytest.mark.parametrize("name", [*CELLS, *SHAPED])
 def test_the_fast_schedule_gives_what_the_plain_one_gives(name: str) -> None:
     error, block = args.worst(everything(name, ()), everything(name, FAST))
     assert error < LIMIT, f"{block}: {error:.1e}"
 
 
+SOME_SHAPED = ("mlstm", "reductions", "matrices_of_each_step")
 SOME_ODD = ("readout", "several_sizes", "shared_matrix", "delay_line", "both_ways", "stacked", "taps_into_a_state", "packed")
 
 
-@pytest.mark.parametrize("name", [thorough(name) if k % 2 else name for k, name in enumerate(KEPT)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[thorough(name) if k % 2 else name for k, name in enumerate(KEPT)],
+        *[one if one in SOME_SHAPED else thorough(one) for one in SHAPED],
+    ],
+)
 def test_all_passes_but_one_give_the_same(name: str) -> None:
     same_under(name, WITHOUT)
 
 
-@pytest.mark.parametrize("name", SOME_ODD)
+@pytest.mark.parametrize("name", [*SOME_ODD, *[one if one in SOME_SHAPED else thorough(one) for one in SHAPED]])
 def test_each_pass_alone_gives_the_same(name: str) -> None:
     same_under(name, ALONE)
 
@@ -138,7 +147,7 @@ def products(node: ast.AST) -> int:
 
 def in_loops(name: str, *passes: str) -> tuple[int, int]:
     """Products in the loop of forward and in the loop of backward."""
-    text = compile_cell(build(name), passes)
+    text = text_of(name, tuple(passes))
     return products(loop(text, "forward")), products(loop(text, "backward"))
 
 
@@ -156,13 +165,13 @@ def test_hoisting_takes_the_input_products_out_of_the_loop() -> None:
 
 @pytest.mark.parametrize("passes", [(), ("stack",), tuple(name for name in FAST if name != BUFFERS)])
 def test_the_parameter_gradients_stand_outside_the_loop(passes: tuple[str, ...]) -> None:
-    inside = ast.unparse(loop(compile_cell(build("lstm"), passes), "backward"))
+    inside = ast.unparse(loop(text_of("lstm", tuple(passes)), "backward"))
     assert "d_W" not in inside
     assert "+=" not in inside
 
 
 def test_the_fast_lstm_has_one_product_a_step_and_allocates_nothing_in_its_loops() -> None:
-    text = compile_cell(build("lstm"))
+    text = text_of("lstm")
     steps = next(
         node for node in ast.walk(loop(text, "forward")) if isinstance(node, ast.For) and "m.steps" in ast.unparse(node.iter)
     )

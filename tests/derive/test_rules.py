@@ -15,7 +15,9 @@ import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive import rules
+from derive.along import AlongAxis, Steps
 from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, above, at_least, maximum, minimum
 from derive.expressions import LEGAL
 from derive.functions import FUNCTIONS, absolute, derivative, elu, hardtanh, relu, sigma, sign, softplus, softsign, step
 from derive.language import (
@@ -100,6 +102,10 @@ CASES: dict[type, list[Matrix]] = {
         if scalar != X
         for a in (u, A, k)
     ],
+    Maximum: [maximum(u, v), maximum(A, C), maximum(k, m), maximum(p, 2), maximum(k, u)],
+    Minimum: [minimum(u, v), minimum(A, C), minimum(k, m), minimum(p, 2), minimum(u, k)],
+    AtLeast: [at_least(u, v), at_least(A, C)],
+    Above: [above(u, v), above(A, C)],
     Transposed: [transpose(A), transpose(p)],
     Stack: [stack(u, p), stack(A, C, transpose(B)), stack(u, u), stack(k, u, m), stack(transpose(u), B)],
     Rows: [rows(u, 1, 2), rows(p, 0, 2), rows(B, 1, 3), rows(vector("long", 5), 1, 4)],
@@ -114,7 +120,9 @@ CASES: dict[type, list[Matrix]] = {
 }
 """Nodes of each kind, of at least two shapes, with operands that are values or expressions of values."""
 
-CONSTANT = {Value, Ones, Zeros, Identity, OneHot}
+ALONG = {kind for kind in LEGAL if issubclass(kind, AlongAxis)}
+"""Nodes along the steps: `test_along.py`."""
+CONSTANT = {Value, Ones, Zeros, Identity, Steps, OneHot}
 """Nodes that need no rule: a value is where a sweep ends, the others have no operand that could vary."""
 
 DERIVED_ONLY = {Diagonal}
@@ -128,7 +136,7 @@ def test_every_node_of_the_language_has_rules_or_needs_none() -> None:
     assert set(rules.VJP) == set(rules.JVP) == set(LEGAL) - CONSTANT - DERIVED_ONLY | {rules.Scaled, rules.Negated}
 
 
-@pytest.mark.parametrize("kind", [*rules.VJP, *rules.JVP])
+@pytest.mark.parametrize("kind", [kind for kind in (*rules.VJP, *rules.JVP) if kind not in ALONG])
 def test_every_rule_has_cases_of_two_shapes(kind: type) -> None:
     shapes = {(node.shape, *[part.shape for part in rules.operation(node)[1]]) for node in CASES[kind]}
     assert len(shapes) >= 2, f"add cases of {kind.__name__} to CASES"

@@ -94,3 +94,39 @@ def test_an_environment_that_another_closes_is_said():
 def test_a_declared_number_divides_by_no_zero():
     with pytest.raises(PageError, match=r"--let: `a = 1/0` divides by zero: expected a number. Check the denominator."):
         read("page.md", text="$$h_t = a x_t + h_{t-1}$$", let={"a": "1/0"})
+
+
+# ---- what numbers alone feed
+
+
+def shapes(text, **let):
+    return {row.symbol: row.shape for row in read("page.md", text=text, let=let).cells[0].reading.rows}
+
+
+GATES = r"$$f_t = \sigma(w^\top x_t), \quad i_t = \exp(u^\top x_t)$$ $$h_t = \tanh(W x_t + U h_{t-1}) / n_t$$"
+
+
+@pytest.mark.parametrize("state", [
+    r"n_t = f_t n_{t-1} + i_t", r"n_t = f_t n_{t-1} + 1", r"n_t = \max(f_t n_{t-1}, i_t)", r"n_t = 0.5 m_{t-1} + i_t $$ $$ m_t = f_t n_t",
+])  # fmt: skip
+@pytest.mark.parametrize("first", [True, False])
+def test_what_numbers_of_a_step_feed_is_a_number(state, first):
+    text = f"$${state}$$ {GATES}" if first else f"{GATES} $${state}$$"
+    assert shapes(text)["n"] == ()
+
+
+@pytest.mark.parametrize("use", [r"h_t = x_t / n_t + U h_{t-1}", r"h_t = \tanh(W x_t + n_t)", r"h_t = \tanh(W [x_t; n_t])"])
+@pytest.mark.parametrize("state", [r"n_t = 0.9 n_{t-1} + 0.1", r"n_t = n_{t-1} + 1", r"n_t = 0.5 m_{t-1} $$ $$ m_t = n_t + 1"])
+def test_a_state_that_only_given_numbers_feed_is_asked_about(use, state):
+    text = f"$${use}$$ $${state}$$"
+    with pytest.raises(PageError, match=r'can be read in two ways: numbers alone feed it(.*\n)+Say --let "n=number"'):
+        shapes(text)
+    assert shapes(text, n="number")["n"] == ()
+    assert len(shapes(text, n="vector")["n"]) == 1
+
+
+@pytest.mark.parametrize(
+    "use", [r"h_t = x_t + n_t \odot h_{t-1}", r"h_t = \tanh(W x_t + U n_t)", r"h_t = x_t + \operatorname{softmax}(n_t)"]
+)
+def test_a_use_says_that_such_a_state_is_a_vector(use):
+    assert len(shapes(f"$${use}$$ $$n_t = 0.9 n_{{t-1}} + 0.1$$")["n"]) == 1

@@ -195,3 +195,56 @@ def test_sums_that_are_no_part_of_a_step_are_passed_over(formula):
     page = read("page.md", text=f"{STEP}\n\n$${formula}$$")
     assert page.cells[0].reading.equations == UNDERSTOOD
     assert len(page.cells[0].reading.skipped) == 1
+
+
+# ---- ranges
+
+RNN = r"h_t = \tanh(W x_t + U h_{t-1})"
+
+
+@pytest.mark.parametrize("counted", [
+    r"t = 1, \ldots, T", r"t = 1, 2, \ldots, T", r"t = 0, \dots, T-1", r"t = 1 \dots T", "t = 1:T", "t = 1..T", r"(t = 1, \dots, T)",
+    r"t = \{1, \dots, T\}", r"\forall t", r"\forall t \in \{1, \dots, T\}", r"t \in [1, T]", r"1 \le t \le T", r"t \geq 1", "t > 0",
+    r"\text{for } t = 1 \text{ to } T", r"\text{for all } t", r"t = 1, \dots, N_x", r"\text{if } t > 0",
+])  # fmt: skip
+def test_what_the_time_runs_over_is_no_equation_and_passes_silently(counted):
+    one = read("page.md", text=rf"$${RNN}, \quad {counted}$$").cells[0].reading
+    assert (one.equations, one.skipped, one.notes) == (("hₜ = tanh(W xₜ + U hₜ₋₁)",), (), ())
+
+
+@pytest.mark.parametrize("counted", [
+    r"s = 0, \dots, S-1", r"s \in \{1, \dots, n\}", r"1 \le s \le n", "s=1:K", r"\forall s = 1, \dots, n", "s = 1, 2",
+    r"\text{for each } s", r"\forall s, t", "t = T, \\dots, 1",
+])  # fmt: skip
+@pytest.mark.parametrize("written", [rf"$${RNN}, \quad COUNTED$$", rf"$${RNN} \\ COUNTED$$", rf"$${RNN}$$ $$COUNTED$$"])
+def test_what_another_letter_runs_over_is_no_equation_and_a_list_is_listed(counted, written):
+    one = read("page.md", text=written.replace("COUNTED", counted)).cells[0].reading
+    assert one.equations == ("hₜ = tanh(W xₜ + U hₜ₋₁)",)
+    if "=" in counted:
+        assert any(f"a range of {counted.removeprefix(chr(92) + 'forall ')[0]}" in line for line in one.skipped)
+
+
+def test_a_number_that_is_given_is_no_range():
+    one = read("page.md", text=r"$$h_t = k h_{t-1} + x_t, \quad k = 0.5$$").cells[0].reading
+    assert one.equations == ("hₜ = 0.5 hₜ₋₁ + xₜ",)
+
+
+@pytest.mark.parametrize("condition", [r"\text{if } x_t > 0", r"\text{if} \quad |x_t| > 0", r"\text{when } m_t = 1"])
+def test_a_condition_beside_an_equation_is_refused(condition):
+    with pytest.raises(PageError, match="a condition beside an equation isn't read"):
+        read("page.md", text=rf"$${RNN}, \quad {condition}$$")
+
+
+@pytest.mark.parametrize("loop", [
+    r"h_{s+1}(t+1) = f(W h(t) + C x(t) + A h_s(t+1)), \quad s = 0, \dots, S-1",
+    r"h^{(s+1)}_t = f(W h_{t-1} + C x_t + A h^{(s)}_t), \quad s = 0, \dots, S-1 $$ $$ h_t = h^{(S)}_t",
+    r"h^{(s)}_t = f(W h_{t-1} + C x_t + A h^{(s-1)}_t) \quad \text{for } s = 1, \dots, S $$ $$ h_t = h^{(S)}_t",
+])  # fmt: skip
+def test_a_loop_within_a_step_is_refused_by_name(loop):
+    with pytest.raises(PageError, match=r"two counts within one step(.*\n)+Write each of its turns out"):
+        read("page.md", text=f"$${loop}$$", let={"f": "tanh"})
+
+
+def test_layers_are_no_loop_within_a_step():
+    with pytest.raises(PageError, match="at two layers"):
+        read("page.md", text=r"$$h_t^{(l)} = \tanh(W h_t^{(l-1)} + U h_{t-1}^{(l)}), \quad l = 1, \dots, L$$")

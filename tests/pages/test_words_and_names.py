@@ -175,7 +175,31 @@ def test_a_comment_that_says_two_things_of_one_name_is_refused(said):
         read("page.md", text=f"<!-- derive: {said} -->\n\n{OPEN}")
 
 
+@pytest.mark.parametrize("said", ["alpha = number", r"\alpha = 0.6", "dim x = M", "time = k"])
+@pytest.mark.parametrize("between", ["\n", "\n# Symbols\n"])
+def test_two_comments_that_hold_alike_and_say_two_things_are_refused(said, between):
+    """Under one heading, or above the first one and under one without equations."""
+    before = {"dim x = M": "dim x = N", "time = k": "time = t"}.get(said, "alpha = 0.5")
+    page = f"<!-- derive: {before} -->{between}<!-- derive: {said} -->\n# Cell\n\n{OPEN}"
+    with pytest.raises(PageError, match=r"page.md:\d: `.*` is declared as `.*` and as `.*`: expected one") as caught:
+        read("page.md", text=page)
+    assert "page.md:1: the other:" in str(caught.value)
+
+
+def test_headings_beside_one_another_that_say_two_things_of_one_cell_are_refused():
+    gate, state = "$$z_t = \\sigma(\\alpha W x_t)$$", "$$h_t = \\alpha z_t \\odot h_{t-1}$$"
+    text = f"# Gate\n<!-- derive: alpha = 0.5 -->\n{gate}\n# State\n<!-- derive: alpha = 0.6 -->\n{state}\n"
+    with pytest.raises(PageError, match=r"page.md:5: `alpha` is declared as `0.5` and as `0.6`: expected one"):
+        read("page.md", text=text)
+
+
+def test_a_cells_own_heading_wins_over_one_without_equations_behind_it():
+    text = f"# Cell\n<!-- derive: alpha = 0.5 -->\n\n{OPEN}\n# Symbols\n<!-- derive: alpha = 0.9 -->\n"
+    assert "0.5" in equations(text)[0]
+
+
 @pytest.mark.parametrize("words", [
+    ["--let", "dim x=N", "--dim", "x=M"], ["--let", "dim x=N", "--let", r"dim \mathbf{x}=M"],
     ["--let", "alpha=number; alpha=0.5"], ["--let", "alpha=number", "--let", "alpha=0.5"], ["--let", r"alpha=0.5; \alpha=0.6"],
     ["--let", "alpha=0.5", "--dim", "x=N; x=M"],
 ])  # fmt: skip

@@ -11,16 +11,21 @@ import pytest
 import sympy as sp
 
 from benchmarks.derivation import chain
-from derive.cells.registry import build
-from derive.compiler import compile_cell, schedule
+from derive.cell import Cell
+from derive.compiler import schedule
 from derive.derivation import derive
+from derive.functions import function
+from derive.language import Eq, dimension, matrix, sequence, vector
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, Array, At, Call, Cut, Do, Number, Operand, Statement, View, part
 from derive.procedures.shaping import elementwise
 from derive.procedures.written import Writer, is_computed
 from derive.targets.numpy.emit import RESERVED
+from tests import bounds
+from tests.arguments import draw, error
 from tests.derive.test_passes import KEPT
+from tests.kernels import kernel_of_cell, text_of
 
 H = sp.Symbol("H", integer=True, positive=True)
 a, b, c, d, out = (Array(name, ("B",), (H,)) for name in ("a", "b", "c", "d", "out"))
@@ -104,7 +109,7 @@ def test_a_part_of_some_steps_is_one_view() -> None:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_no_coefficient_is_a_copy_and_no_first_step_is_special(name: str) -> None:
-    text = compile_cell(build(name))
+    text = text_of(name)
     formulas = re.findall(r"# (k_\S+) = (\S+)$", text, re.M)
     assert not [pair for pair in formulas if "(" not in pair[1]]
     backward = text[text.index("def backward") : text.index("def jvp")]
@@ -114,14 +119,14 @@ def test_no_coefficient_is_a_copy_and_no_first_step_is_special(name: str) -> Non
 
 def test_an_array_is_called_by_what_it_holds_in_the_end() -> None:
     """The gates of a GRU are computed in the memory of what they are made of."""
-    text = compile_cell(build("gru"))
+    text = text_of("gru")
     assert "z=m.z_r_all[:, 0]" in text
     assert "self.z_r_all = np.empty((T, 2, B, H), dtype)" in text
 
 
 def test_every_function_has_the_axes_of_the_caller() -> None:
     """A batch that stood last would be turned by swapping two axes behind the steps."""
-    text = compile_cell(build("lstm --peephole"))
+    text = text_of("lstm --peephole")
     assert "transpose(0, 2, 1)" not in text
     assert "x @ W.T" in text
 
@@ -152,3 +157,19 @@ def test_emission_is_linear_in_the_length_of_a_chain() -> None:
         runs = (partial(schedule, derivation), partial(kernel.forward, scheduled.forward))
         found.append(sum(map(calls_made, (*runs, partial(kernel.backward, scheduled.backward)))))
     assert found[2] - found[1] < 2.3 * (found[1] - found[0])
+
+
+def test_memory_is_not_taken_over_from_what_is_read_behind_the_loop() -> None:
+    D, n = dimension("D"), dimension("H")
+    x, h, u, g, y = (sequence(name, size) for name, size in zip("xhugy", (D, n, n, n, n), strict=True))
+    own = Cell.from_equations("own", "own", [
+        Eq(u, matrix("U", n, n) @ h.prev + matrix("W", n, D) @ x),
+        Eq(y, 2 * u),
+        Eq(g, u + vector("b", n)),
+        Eq(h, function("tanh")(matrix("V", n, n) @ g)),
+    ])  # fmt: skip
+    fast, textbook = kernel_of_cell(own), kernel_of_cell(own, ())
+    call = draw(fast)
+    found, expected = (kernel.forward(*call.groups())[0] for kernel in (fast, textbook))
+    for name in ("h", "y"):
+        assert error(found[name], expected[name]) <= bounds.of_call(call), name

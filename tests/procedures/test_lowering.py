@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 
 from derive.blocks import repeat, rows, stack
+from derive.comparisons import above, at_least, maximum, minimum
 from derive.expressions import LEGAL, values_in
 from derive.functions import FUNCTIONS
 from derive.language import (
@@ -116,6 +117,18 @@ for kind, examples in {
         cumulative(C),
         cumulative(C, True),
     ],
+    "Maximum": [maximum(h, g), maximum(h, b), maximum(b, h), maximum(h, 0.5), maximum(n, h), maximum(n, s), maximum(C, V)],
+    "Minimum": [
+        minimum(h, g),
+        minimum(h, b),
+        minimum(0.5, h),
+        minimum(h, n),
+        minimum(n, 1),
+        minimum(C, V),
+        minimum(b, b.like(name="q")),
+    ],
+    "AtLeast": [at_least(h, g), at_least(b, h), at_least(h, scale(0.5, Ones(H, 1))), at_least(C, V)],
+    "Above": [above(h, g), above(b, h), above(scale(0.5, Ones(H, 1)), h), above(C, V), above(h, h)],
     "Apply": [
         *[apply(scalar, 0.7 * h) for name, scalar in FUNCTIONS.items() if name not in ("log", "sqrt", "identity")],
         *[apply(f, h * h + 1) for f in (sp.log(X), sp.sqrt(X), 1 / X, X ** sp.Rational(-3, 2), X**-3, 2 / (1 + X) - X / 5)],

@@ -9,10 +9,10 @@ import pytest
 from derive.cells.registry import build
 from derive.compiler import derive, plain
 from derive.language import Eq, sequence, transpose
-from derive.procedures.stages import LOOPS, is_fat, stages
+from derive.procedures.stages import stages
 from derive.procedures.tape import is_made_again
 from derive.program import Program
-from derive.schedule import Stage
+from derive.schedule import LOOPS, Stage, is_fat
 from tests.odd_cells import ODD, H, W, cell_of, tanh, x
 from tests.odd_cells import cell as odd_cell
 from tests.shaped_cells import SHAPED, C, N, W_k, k, v

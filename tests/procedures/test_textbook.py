@@ -17,8 +17,8 @@ from tests.odd_cells import ODD
 from tests.odd_cells import cell as odd_cell
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
-from verify.equations import in_order
 from verify.interpreter import Evaluator, floats
+from verify.sweeps import forward
 
 every = pytest.mark.parametrize("name", SHAPED)
 both = pytest.mark.parametrize("name", [*SHAPED, *ODD])
@@ -42,16 +42,13 @@ def by_equations(name: str, call: Call) -> dict[str, np.ndarray]:
     shape = {v: tuple(map(evaluate.size, v.shape)) for v in (*cell.parameters, *cell.inputs, *cell.states, *cell.outputs)}
     env: Any = {v: call.parameters[v.name].reshape(shape[v]) for v in cell.parameters}
     steps, batch = next(iter(call.inputs.values())).shape[:2]
-    env |= {v.prev: call.state[v.name].reshape(batch, *shape[v]) for v in cell.states}
-    found: dict[str, list[np.ndarray]] = {v.name: [] for v in (*cell.states, *cell.outputs)}
-    for t in range(steps):
-        env |= {v: call.inputs[v.name][t].reshape(batch, *shape[v]) for v in cell.inputs}
-        for target, right in in_order(cell.equations):
-            env[target] = evaluate(right, env)
-        for v in (*cell.states, *cell.outputs):
-            found[v.name].append(np.broadcast_to(env[v], (batch, *shape[v])))
-        env |= {v.prev: env[v] for v in cell.states}
-    return {name: np.array(arrays) for name, arrays in found.items()}
+    env |= {v: call.state[str(v.name)].reshape(batch, *shape[v.like(lag=0)]) for v in cell.carried}
+    inputs = {v: [*call.inputs[v.name].reshape(steps, batch, *shape[v])] for v in cell.inputs}
+    found = forward(cell.equations, evaluate, env, inputs, steps)
+    return {
+        str(v.name): np.array([np.broadcast_to(one[v], (batch, *shape[v])) for one in found])
+        for v in (*cell.states, *cell.outputs)
+    }
 
 
 @every

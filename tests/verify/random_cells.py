@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from derive.blocks import rows, stack
 from derive.cell import Cell
+from derive.comparisons import clip, maximum, minimum
 from derive.functions import FUNCTIONS, function
 from derive.language import Eq, Value, dimension, matrix, sequence, vector
 from derive.reductions import softmax
@@ -85,7 +86,7 @@ class Builder:
 
     def term(self, size: Any, depth: int) -> sp.MatrixExpr:
         """One summand."""
-        kind = self.choose("read", "product", "hadamard", "diagonal", "complement", "nested", "scaled")
+        kind = self.choose("read", "product", "hadamard", "diagonal", "complement", "nested", "scaled", "extreme")
         if depth == 0 or kind == "product":
             return self.product(size)
         match kind:
@@ -97,6 +98,10 @@ class Builder:
                 return self.vector(size, "p") * self.read(size)
             case "complement":
                 return (1 - self.read(size)) * self.read(size)
+            case "extreme":
+                kind = self.choose(maximum, minimum, clip)
+                others = (-1, sp.Rational(1, 2)) if kind is clip else (self.choose(self.vector(size, "p"), self.read(size), 1),)
+                return kind(self.read(size), *others)
             case "scaled":
                 return self.choose(sp.Rational(1, 2), -2, 3) * self.read(size)
         return self.activated(self.sum(size, depth - 1))

@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 from derive.cells.registry import build
+from derive.comparisons import maximum
+from derive.compiler import compile_cell
+from derive.functions import function
+from derive.language import Eq
+from tests.odd_cells import U, W, cell_of, h, x
 from verify.cause import Explanation, Inquiry
 from verify.data import ORDINARY, SHORT, draw
 from verify.diagnosis import diagnosed
@@ -200,6 +205,17 @@ def test_a_gate_after_the_product_for_one_before_it_is_named() -> None:
 def test_the_function_of_an_output_for_its_slope_is_named() -> None:
     inquiry = inquiry_into("plain_lstm", ("z_f = d_c * c_prev * f * (1 - f)", "z_f = d_c * c_prev * sigmoid(f)"))
     assert inquiry.headline(explanation_of(inquiry)) == "sigma of its output once more, for its slope: f(y) for f'(a)"
+
+
+def test_the_gradient_of_a_maximum_that_goes_to_the_other_side_is_named() -> None:
+    cell = cell_of(Eq(h, function("tanh")(maximum(W @ x, U @ h.prev))))
+    text, comparison = compile_cell(cell), "larger, a.real >= b.real)"
+    assert text.count(comparison) == 1
+    kernel = Kernel(load_text(text.replace(comparison, comparison.replace(">=", "<")), "edited.py"), "edited")
+    evidence = evidence_of(kernel)
+    data, model = evidence.data, model_of(cell)
+    inquiry = Inquiry(evidence, [], model, known=Search(Trial(model, kernel.dims, data, data.cotangents), data))
+    assert inquiry.headline(explanation_of(inquiry)) == "the gradient of max or min goes to the other side"
 
 
 def test_a_loop_that_stops_before_the_first_step_isnt_called_truncated() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import verify
 from tests.kernels import kernel_of
+from tests.verify.searches import one_search  # noqa: F401  a fixture
 from verify import differences
 from verify.data import ORDINARY, REACH, SHORT, Dims, draw
 from verify.examination import Report

@@ -9,6 +9,7 @@ import pytest
 
 import verify
 from tests.profiles import thorough
+from tests.verify.searches import one_search  # noqa: F401  a fixture
 from verify.examination import Report
 from verify.kernel import load_text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from derive.cells.registry import build
@@ -10,8 +11,10 @@ from derive.language import add
 from verify.edits.edit import Edit
 from verify.edits.table import backward_edits
 from verify.power import measure
-from verify.power.exact import Judge, resized
+from verify.power.exact import ExactKernel, Judge, resized
+from verify.power.faults import faults
 from verify.power.measure import Bench
+from verify.power.offering import FAULTS, Offering
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,20 @@ def test_every_fault_of_a_cell_is_proved_caught_and_named(bench: Bench, monkeypa
 
 def test_a_cell_as_derived_is_caught_by_nothing(bench: Bench) -> None:
     assert bench.caught(bench.module) == []
+
+
+def test_both_options_as_promised_are_caught_by_nothing_and_every_fault_of_theirs_by_its_own_check(bench: Bench) -> None:
+    """The wrapped cell, which has both options right, passes; each fault is proved to be one, and no other check sees it."""
+    right = Offering(bench.module)
+    assert not bench.judge.differs(Offering(ExactKernel(bench.model, bench.judge.dims)))
+    assert bench.caught(right) == []
+    offered = [fault for fault in faults(bench.module) if fault.breaks in FAULTS]
+    assert len(offered) == sum(map(len, FAULTS.values()))
+    with np.errstate(all="ignore"):
+        found = [bench.outcome(fault, torch=False) for fault in offered]
+    assert {one.proof for one in found} == {"different"}
+    assert {one.caught for one in found} == {("behaviour",)}
+    assert all(one.named for one in found), [(one.said, one.cause) for one in found if not one.named]
 
 
 def test_the_kept_cells_have_room_for_three_hundred_faults() -> None:

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from derive.blocks import stack
 from derive.cell import Cell
+from derive.comparisons import maximum, minimum
 from derive.compiler import FAST, emit
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
-from derive.reductions import inner, maximum, minimum, softmax, total
+from derive.reductions import inner, softmax, total
 from tests.odd_cells import ODD, D, H, cell_of, h, x
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH, thorough
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
 from tests.verify.random_cells import cells
-from tests.verify.random_shapes import shaped_cells
+from tests.verify.random_nodes import shaped_cells
 from verify.data import ORDINARY, SHORT
 from verify.examination import check
 from verify.kernel import load_text

@@ -10,6 +10,7 @@ import sympy as sp
 
 from derive import functions
 from derive.blocks import Rows, Stack, repeat, rows, stack
+from derive.comparisons import above, at_least, maximum, minimum
 from derive.functions import FUNCTIONS
 from derive.language import Plus, Value, X, add, apply, coefficient, dimension, hadamard, matmul, transpose
 from derive.reductions import cumulative, first_largest, largest, logsumexp, softmax, total
@@ -54,11 +55,22 @@ NODES = {
     "largest": largest(u),
     "first largest": first_largest(u),
     "logsumexp": logsumexp(u),
+    "maximum": maximum(u, v),
+    "minimum": minimum(A, Value("B", H, D)),
+    "at least": at_least(u, v),
+    "above": above(u, v),
     "running sums": cumulative(u),
     "running sums from the end": cumulative(u, backwards=True),
     "running sums of columns": cumulative(A),
     **{name: coefficient(apply(scalar, u))[1] for name, scalar in FUNCTIONS.items() if scalar != X},
 }
+BRANCHES = {
+    "maximum": lambda a, b: a + functions.relu(b - a),
+    "minimum": lambda a, b: a - functions.relu(a - b),
+    "atleast": lambda a, b: 1 - functions.step(b - a),
+    "above": lambda a, b: functions.step(a - b),
+}
+"""max, min and comparisons by relu and its slope."""
 KNOWN = {one.__name__: one for one in functions.NUMPY} | {"sqrt": sp.sqrt}
 
 
@@ -78,7 +90,10 @@ def symbols(value: Value, evaluate: Evaluator) -> Any:
 
 
 def evaluator(sizes: dict[str, int]) -> Evaluator:
-    return Evaluator(Numbers(lambda n: n, {name: np.frompyfunc(f, 1, 1) for name, f in KNOWN.items()}, object), sizes)
+    known = {name: np.frompyfunc(f, 1, 1) for name, f in KNOWN.items()} | {
+        name: np.frompyfunc(f, 2, 1) for name, f in BRANCHES.items()
+    }
+    return Evaluator(Numbers(lambda n: n, known, object), sizes)
 
 
 def zero(expression: Any) -> bool:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import verify
+from derive.compiler import compile_cell
+from derive.pages import read
 from tests.verify.edits import edited
 from verify.__main__ import main
 from verify.chain import Chain
 from verify.data import ORDINARY, draw
 from verify.evidence import CHAINED, EXACT, exact
-from verify.findings import Finding
+from verify.findings import FAIL, INCONCLUSIVE, Finding
 from verify.kernel import Kernel, KernelError
 from verify.sizes import EVERY, FEW, USUAL, Trial, check_names, chosen, of_sizes, usual
 
@@ -124,3 +126,49 @@ def test_a_dimension_that_a_kernel_has_not_got_is_refused() -> None:
 def test_chosen_sizes_take_the_place_of_the_usual_ones(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rnn", "--sizes", "T=20,H=40", "--sizes", "B=50", "--json"]) == 0
     assert "2 sets, large at B = 50; T = 20, H = 40" in capsys.readouterr().out
+
+
+# ---- a normaliser near zero
+
+NORMALISED = """
+$$S_t = g_t S_{t-1} + softplus(k_t)v_t^\\top$$
+$$z_t = g_t z_{t-1} + softplus(k_t)$$
+$$o_t = \\frac{softplus(q_t)^\\top S_t}{\\max(softplus(q_t)^\\top z_t, 10^{-6})}$$
+"""
+
+
+@pytest.fixture(scope="module")
+def normalised() -> str:
+    """The text of a kernel whose gradients are of 0.5 beside summands of 1e13 where the normaliser is cut off."""
+    (cell,) = read("page.md", text=NORMALISED, let={"g": "number"}).cells
+    return compile_cell(cell.cell)
+
+
+def at_many_steps(text: str, *edits: tuple[str, str]) -> list[Finding]:
+    kernel = Kernel(edited(*edits, text=text), "edited")
+    with np.errstate(all="ignore"):
+        return [finding for finding in of_sizes(kernel, [{"T": 130}], EXACT, 0) if not finding.passed]
+
+
+def test_what_rounding_leaves_nothing_of_is_decided_on_other_data(normalised: str) -> None:
+    assert at_many_steps(normalised) == []
+
+
+@pytest.mark.parametrize("wrong", ["2 * found", "found + 1e-6 * np.abs(found)"])
+def test_a_fault_in_such_a_block_is_found_on_them(normalised: str, wrong: str) -> None:
+    text = (
+        f"{normalised}\n\nright = backward\n\n\ndef backward(parameters, tape, cotangents):\n"
+        "    all = right(parameters, tape, cotangents)\n    if len(all.inputs['g']) > 100:\n"
+        f"        found = all.state['z']\n        all.state['z'] = {wrong}\n    return all\n"
+    )
+    (finding,) = at_many_steps(text)
+    assert finding.verdict == FAIL
+    assert finding.block == "initial z"
+
+
+def test_where_no_data_decide_nothing_is_passed(normalised: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Trial.drawn
+    monkeypatch.setattr(Trial, "drawn", lambda self, k, run, positive=False: drawn(self, 0, run))
+    (finding,) = at_many_steps(normalised)
+    assert finding.verdict == INCONCLUSIVE
+    assert "rounding leaves float32 nothing of d_z_0" in finding.line()

@@ -99,7 +99,7 @@ def last_ones(kind: str, t: int, environments: list[Environment], evaluate: Eval
     """1 for each example whose token of a step stands for the last time there, 0 for the others: (B, 1, 1)."""
     what = LAST_OF_STEP if kind.startswith(LAST_OF_STEP) else LAST
     name = kind.removeprefix(f"{what} ")
-    token = next(value for value in environments[0] if value.name == name and not value.marks)
+    token = next(value for value in environments[0] if isinstance(value, Value) and value.name == name and not value.marks)
     series = [np.real(env[token]).astype(int).ravel() for env in environments]
     later = set() if what == LAST_OF_STEP else {int(w) for row in series[t + 1 :] for w in row}
     row = series[t]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import combinations, permutations
 
 import sympy as sp
 
+from derive.comparisons import Maximum, Minimum, maximum, minimum
 from derive.equation import Term
 from derive.functions import FUNCTIONS
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Value, add, apply, hadamard, matmul, scale, transpose
@@ -43,6 +44,16 @@ def other_functions(program: Program, forward: Program) -> Iterator[Edit]:
 
             said = "the function is missing" if name == "identity" else f"another function: {name}"
             yield from edits(of_terms("another function", said, change), program)
+
+
+def other_extremes(program: Program, forward: Program) -> Iterator[Edit]:
+    """min for max, and the reverse."""
+    match: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr | None]] = {
+        "min for max": lambda node: minimum(*node.args) if isinstance(node, Maximum) else None,
+        "max for min": lambda node: maximum(*node.args) if isinstance(node, Minimum) else None,
+    }
+    for said, other in match.items():
+        yield from edits(of_nodes("another function", f"another function: {said}", other), program)
 
 
 def other_factors(program: Program, forward: Program) -> Iterator[Edit]:
@@ -131,6 +142,7 @@ CLASSES = (
     exchanged,
     old_for_new,
     other_functions,
+    other_extremes,
     gates,
     other_factors,
     transposes,

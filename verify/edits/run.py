@@ -17,7 +17,7 @@ from verify.edits.edit import Edit
 from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator
 from verify.model import Model, block_of
-from verify.programs import add_step, finish, nothing_behind, right_side
+from verify.programs import add_step, finish, is_walk, nothing_behind, right_side, whole
 
 Array = NDArray[Any]
 
@@ -48,7 +48,8 @@ class Trial:
 
     @cached_property
     def base(self) -> Run:
-        return Run(self, self.program, {one.target for one in self.program.equations}, None)
+        kind = Run if is_walk(self.program) else Whole
+        return kind(self, self.program, {one.target for one in self.program.equations}, None)
 
     @cached_property
     def gradients(self) -> dict[str, Array]:
@@ -83,7 +84,13 @@ class Trial:
         found: set[Value] = set(waiting)
         while waiting:
             value = waiting.pop()
-            after = [one.target for read in (value, value.like(lag=1)) for one in self.readers.get(read, ())]
+            around = (
+                value,
+                value.like(lag=1),
+                value.like(lag=-1),
+                *[read for read, start in self.program.starts if start == value],
+            )
+            after = [one.target for read in around for one in self.readers.get(read, ())]
             waiting += (new := [target for target in after if target not in found])
             found.update(new)
         return found
@@ -92,7 +99,7 @@ class Trial:
         """The gradients that an edit changes, by block. Raises KeyError where it reads what isn't there yet."""
         touched = self.touched(edit)
         some = [value for value in self.program.results if value in touched]
-        new = Run(self, edit.program, touched, self.base).results(some)
+        new = type(self.base)(self, edit.program, touched, self.base).results(some)
         changed = {name for block in new for name in self.makes[block]}
         return {name: array for name, array in self.at.gradients(self.ours | new).items() if name in changed}
 
@@ -102,12 +109,12 @@ class Run:
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
         self.trial = trial
-        special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
+        changed = [one for one in program.equations if one.target in touched]
+        special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
         evaluate, count = trial.evaluate, len(environments)
-        changed = [one for one in program.equations if one.target in touched]
         each_step = [one for one in changed if one.target.timed or one.accumulate]
-        early = [one for one in changed if program.place(one) == "once"]
+        early = [one for one in changed if not (one.target.timed or one.accumulate) and program.place(one) == "once"]
         self.once: Environment = dict(base.once) if base else {v: a for v, a in environments[0].items() if not v.timed}
         for equation in early:
             self.once[equation.target] = right_side(equation, evaluate, self.once, None, 0)
@@ -140,6 +147,19 @@ class Run:
             array = np.stack([step[value] for step in self.steps]) if value.timed else self.final[value]
             found[block_of(value)] = self.trial.model.shaped(value, array)
         return found
+
+
+class Whole(Run):
+    """The same of a program that is no walk of the steps: all of it is computed again."""
+
+    def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
+        self.trial = trial
+        special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
+        environments = filled(special, trial.environments, trial.evaluate)
+        self.found = whole(program, trial.evaluate, environments, trial.given)
+
+    def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
+        return {block_of(value): self.trial.model.shaped(value, self.found[value]) for value in values}
 
 
 def gradients_of(edit: Edit, model: Model, dims: Dims, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Slopes of functions: of another function, of the output again, at the wrong argument, missing, twice."""
+"""Slopes of functions: of another function, of the output again, at the wrong argument, missing, twice, of the other branch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derive.comparisons import Above, AtLeast, above, at_least
 from derive.functions import FUNCTIONS, derivative, in_output
 from derive.language import Apply, Hadamard, Ones, Value, X, apply, coefficient, hadamard, scale
 from derive.passes.outputs import in_vectors
@@ -126,6 +127,20 @@ def without(value: sp.MatrixExpr, factor: sp.MatrixExpr) -> sp.MatrixExpr | None
             return None
         have.remove(part)
     return scale(number, hadamard(*have) if have else Ones(*value.shape))
+
+
+def branches(program: Program, forward: Program) -> Iterator[Edit]:
+    """The gradient of max or min handed to the side that it isn't of."""
+
+    def other(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+        match node:
+            case AtLeast():
+                return above(*reversed(node.args))
+            case Above():
+                return at_least(*reversed(node.args))
+        return None
+
+    yield from edits(of_nodes("slope", "the gradient of max or min goes to the other side", other), program)
 
 
 def arguments(program: Program, forward: Program) -> Iterator[Edit]:

@@ -8,7 +8,7 @@ from derive.program import Program
 from verify.edits import forward as of_forward
 from verify.edits.edit import Edit, identity
 from verify.edits.reads import cotangents, exchanges, gates, old_for_new, other_steps, parameters, transposes
-from verify.edits.slopes import arguments, slopes
+from verify.edits.slopes import arguments, branches, slopes
 from verify.edits.sums import cuts, ends, sums
 from verify.edits.terms import carries, dropped, factors, inner_factors, read_twice, signs, stale
 from verify.edits.tokens import other_tokens, overwritten
@@ -17,8 +17,8 @@ Class = Callable[[Program, Program], Iterator[Edit]]
 """A class of slips: (the program that is edited, the forward program) -> its edits."""
 
 BACKWARD: tuple[Class, ...] = (
-    carries, dropped, signs, factors, slopes, arguments, stale, old_for_new, transposes, sums, ends, cuts, other_steps, parameters,
-    gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten,
+    carries, dropped, signs, factors, slopes, branches, arguments, stale, old_for_new, transposes, sums, ends, cuts, other_steps,
+    parameters, gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten,
 )  # fmt: skip
 """In the order in which they are preferred where two explain a fault equally well in as many places."""
 

@@ -129,6 +129,8 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
     asked = asked_of(options)
     chosen = [split_words(words, "--compare ") for words in options.compare] if options.compare else [unquoted(cell)]
     found = [one for words in chosen for one in sources(words, unread)]
+    for one in found:
+        refuse_networks(*one)
     asked = replace(asked, one_of_several=len(found) > 1)
     runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
     refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
@@ -138,6 +140,27 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
     return runs
+
+
+def refuse_networks(name: str, kernel: Any, derivation: Any) -> None:
+    """Raises RunError where the states aren't all that one step hands to the next one, from the first step to the last."""
+    from verify.data import ORDINARY, draw
+    from verify.kernel import Kernel
+    from verify.ways import leftward_of
+
+    if derivation and not derivation.cell.leftward and not derivation.cell.is_chain:
+        raise RunError(
+            f"jacobian: {name}: a value of all steps, or a start that is computed: expected states that are all that one step hands to the "
+            "next. Analyse the recurrence as a cell of its own."
+        )
+    wrapped = Kernel(kernel, name)
+    leftward = derivation.cell.leftward if derivation else leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
+    if leftward:
+        raise RunError(
+            f"jacobian: {name}: {', '.join(sorted(leftward))}: runs from the last step to the first: expected states that run from the "
+            "first step to the last. Write that recurrence as a cell of its own with t-1 for t+1, over inputs in reversed order: its "
+            "products are the same."
+        )
 
 
 def unquoted(cell: list[str]) -> list[str]:

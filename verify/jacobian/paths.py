@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.comparisons import Maximum, Minimum
 from derive.expressions import values_in
 from derive.functions import sigma
 from derive.language import Apply, Ones, X, add, hadamard, scale
@@ -98,7 +99,8 @@ def carousels(terms: Sequence[Summand], cell: Any) -> list[Candidate]:
 def carried(term: Summand) -> bool:
     """Whether a term is a product element by element and doesn't come from the derivative of a function."""
     links = term.reason.links() if term.reason is not None else ()
-    through_function = any(link.rule == identity_of(JVP[Apply]) for link in links)
+    functions = {identity_of(JVP[kind]) for kind in (Apply, Maximum, Minimum)}
+    through_function = any(link.rule in functions for link in links)
     return is_elementwise(term.chain) and not through_function
 
 

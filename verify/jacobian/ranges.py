@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from derive.blocks import Repeat, Rows, Stack
+from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.expressions import is_timed, values_in
 from derive.language import (
     Apply,
@@ -117,7 +118,11 @@ class Ranges:
         match node:
             case Apply():
                 return extremes(node.scalar, self.of(node.expr))
-            case Softmax() | FirstLargest() | OneHot():
+            case Maximum() | Minimum():
+                chosen = max if isinstance(node, Maximum) else min
+                (low, high), (other_low, other_high) = map(self.of, node.args)
+                return (chosen(low, other_low), chosen(high, other_high))
+            case Softmax() | FirstLargest() | AtLeast() | Above() | OneHot():
                 return (0.0, 1.0)
             case LogSoftmax():
                 return (-np.inf, 0.0)

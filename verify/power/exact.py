@@ -8,7 +8,7 @@ Agreement at points proves nothing: then the changed equation has to be the same
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -36,6 +36,13 @@ NAMES = (
     *("softsign", "atan", "erf", "sinh", "cosh"),
 )
 
+OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
+    "maximum": max, "minimum": min, "atleast": lambda a, b: int(a >= b), "above": lambda a, b: int(a > b),
+}  # fmt: skip
+"""Of two numbers one, or which it is: as they are in whole numbers."""
+SLOPES = {sp.Function(name) for name in ("step", "atleast", "above")}
+"""Functions whose values are 0 and 1."""
+
 
 def free_value(name: str, argument: Any) -> int:
     """The value of a function at an argument: any number will do, as long as it is always the same."""
@@ -53,6 +60,7 @@ def whole_numbers() -> Numbers:
         return Fraction(int(value.p), int(value.q)) if value.is_Rational else free_value("number", sp.srepr(value))
 
     functions = {name: function(name) for name in NAMES}
+    functions |= {name: np.frompyfunc(one, 2, 1) for name, one in OF_TWO.items()}
     functions |= {"relu": np.frompyfunc(lambda x: max(x, 0), 1, 1), "step": np.frompyfunc(lambda x: int(x > 0), 1, 1)}
     return Numbers(number, functions, object)
 
@@ -116,14 +124,38 @@ def whole_data(dims: Dims, steps: int, seed: int) -> Data:
     )
 
 
-def transcript(module: Any, dims: Dims, steps: int, seed: int) -> list[Array]:
-    """What a module returns for two backward calls on one tape, and one on it after a later forward."""
+def transcript(module: Any, dims: Dims, steps: int, seed: int, offered: bool) -> list[Array]:
+    """What a module returns for two backward calls on one tape, and on it after a later forward; offered: with each option instead.
+
+    A module that doesn't offer the options gives what they promise: the same.
+    """
+    every, kept = ({"checkpoint_every": 2}, {"workspace": module.Workspace()}) if hasattr(module, "Workspace") else ({}, {})
+    ways: list[tuple[Mapping[str, Any], Mapping[str, Any], int, int]] = [({}, {}, steps, seed)]
+    if offered:
+        used = [(kept, kept, steps, seed), (kept, kept, steps + 1, seed), (kept, kept, steps, seed + 7)]
+        ways = [(every, {}, steps, seed), *used, ({}, kept, steps, seed), (kept, kept, steps, seed)]
+    results = [one for way in ways for one in calls(module, dims, *way)]
+    return [array for one in results for arrays in (one.parameters, one.inputs, one.state) for array in arrays.values()]
+
+
+def calls(
+    module: Any, dims: Dims, forward: Mapping[str, Any], backward: Mapping[str, Any], steps: int, seed: int
+) -> list[SimpleNamespace]:
+    """Gradients, copied, of two backward calls on one tape, and on it after calls with other numbers, in another workspace if any."""
     one, two = whole_data(dims, steps, seed), whole_data(dims, steps, seed + 1)
-    _, tape = module.forward(one.parameters, one.inputs, one.state)
-    results = [module.backward(one.parameters, tape, one.cotangents), module.backward(one.parameters, tape, one.cotangents)]
-    module.forward(one.parameters, two.inputs, two.state)
-    results.append(module.backward(one.parameters, tape, one.cotangents))
-    return [array for found in results for arrays in (found.parameters, found.inputs, found.state) for array in arrays.values()]
+    elsewhere = {name: module.Workspace() if name == "workspace" else value for name, value in forward.items()}
+
+    def copied(found: Any) -> SimpleNamespace:
+        parts = {what: getattr(found, what) for what in ("parameters", "inputs", "state")}
+        return SimpleNamespace(**{what: {name: np.array(array) for name, array in part.items()} for what, part in parts.items()})
+
+    _, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
+    results = [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
+    lent = module.backward(one.parameters, tape, one.cotangents, **backward)
+    _, late = module.forward(one.parameters, two.inputs, two.state, **elsewhere)
+    module.backward(one.parameters, late, two.cotangents, **(elsewhere if backward else {}))
+    results += [copied(lent), copied(module.backward(one.parameters, tape, one.cotangents, **backward))]
+    return results
 
 
 class Judge:
@@ -131,16 +163,17 @@ class Judge:
 
     def __init__(self, model: Model, dims: Dims) -> None:
         self.model, self.dims = model, dims
-        self.right: dict[tuple[int, int], list[Array]] = {}
+        self.right: dict[tuple[int, int, bool], list[Array]] = {}
 
     def differs(self, module: Any, steps: int = 3, seeds: tuple[int, ...] = (1, 2)) -> bool:
         """Whether exact arithmetic tells the module from the derived cell."""
+        offered = hasattr(module, "Workspace")
         for seed in seeds:
-            key = (steps, seed)
+            key = (steps, seed, offered)
             if key not in self.right:
-                self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed)
+                self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed, offered)
             try:
-                found = transcript(module, self.dims, steps, seed)
+                found = transcript(module, self.dims, steps, seed, offered)
             except ZeroDivisionError:  # where the right program divides by nothing that is zero
                 return True
             if any(a.shape != b.shape or (a != b).any() for a, b in zip(found, self.right[key], strict=True)):
@@ -159,6 +192,7 @@ class Judge:
     def identical(self, first: Equation, second: Equation) -> bool:
         """Whether two right sides are the same polynomial in the components of what they read, whatever the tokens are."""
         functions = {name: np.frompyfunc(sp.Function(name), 1, 1) for name in NAMES} | {"step": np.frompyfunc(step, 1, 1)}
+        functions |= {name: np.frompyfunc(sp.Function(name), 2, 1) for name in OF_TWO}
         evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
         known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
         env: dict[Value, Array] = {}
@@ -186,8 +220,8 @@ def step(z: Any) -> Any:
 
 
 def idempotent(expression: Any) -> Any:
-    """An expression in which powers of step are step, which is 0 or 1."""
-    is_power = lambda part: part.is_Pow and part.base.func == sp.Function("step") and part.exp.is_positive  # noqa: E731
+    """An expression in which powers of what is 0 or 1 are that itself."""
+    is_power = lambda part: part.is_Pow and part.base.func in SLOPES and part.exp.is_positive  # noqa: E731
     return sp.sympify(expression).replace(is_power, lambda part: part.base)
 
 

@@ -1,4 +1,4 @@
-"""Faults of whole backward passes, planted around any module of the contract: cut recurrences, stale buffers and more.
+"""Faults of whole passes, planted around any module of the contract: cut recurrences, stale buffers, options of calls and more.
 
 A wrapped module computes with whatever numbers the module inside does, so that the same fault is run in float64 and exactly.
 """
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from verify.power.offering import wrong
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -275,6 +277,8 @@ def faults(module: Any) -> Iterator[Fault]:
         if second is not None:
             yield Fault("gate order", f"the gradients of {first} and {second} exchanged", exchanged(first, second))
     yield Fault("kept between calls", "backward reads the tape of the last forward", last_tape, breaks="tape")
+    for check, said, kind in wrong():
+        yield Fault(check, said, kind, breaks=check)
 
 
 def steps_of(found: SimpleNamespace) -> int:

@@ -16,7 +16,6 @@ from derive.compiler import emit
 from verify import behaviour, gradients, tangents
 from verify.bookkeeping import bookkeeping
 from verify.cause import Explanation, Inquiry
-from verify.chain import one_step
 from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
 from verify.edits.edit import Edit
 from verify.edits.run import Trial
@@ -28,6 +27,7 @@ from verify.gradients import bound, crop, norm, relative
 from verify.kept import handwritten_for
 from verify.kernel import Kernel, load_text
 from verify.model import Model, model_of
+from verify.options import options
 from verify.power.exact import ExactKernel, Judge, resized
 from verify.power.faults import Fault, faults
 from verify.power.others import Plain, has_torch
@@ -35,6 +35,7 @@ from verify.search import Search
 from verify.settle import settled
 from verify.tolerances import CENTRAL
 from verify.tolerances import EXACT as CLOSE
+from verify.ways import one_step
 
 BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
 OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
@@ -242,9 +243,10 @@ class Bench:
         return found
 
     def calls(self, kernel: Kernel) -> list[Finding]:
-        """What is said of calls: what they leave behind, and the rest."""
-        data = self.ordinary.data
-        return [*bookkeeping(kernel, data), *behaviour.behaviour(kernel, data, CALLS)]
+        """What is said of calls: what they leave behind, how they behave, and those with options."""
+        data, evidences = self.ordinary.data, [replace(evidence, kernel=kernel) for evidence in self.evidences]
+        books = bookkeeping(kernel, data)
+        return [*books, *behaviour.behaviour(kernel, data, CALLS), *options(kernel, evidences, books, False)]
 
     def blocks(self, kernel: Kernel) -> bool:
         seen: set[str] = set(self.ordinary.data.flat())
@@ -270,7 +272,7 @@ class Bench:
 
     def step_jacobian(self, kernel: Kernel) -> bool:
         jacobians, single = self.jacobians
-        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value)
+        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value, list(kernel.dims.states))
         return any(finding.verdict == FAIL for finding in found)
 
     @cached_property

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from derive.language import Value
 from derive.passes import run
 from derive.passes.apart import apart
+from derive.passes.bound import bound
 from derive.procedures.fast_kernel import FastKernel
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.procedures.second_order import SecondOrder
 from derive.second_order import second_order
-from derive.targets.numpy.expressions import UFUNCS
 from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
+from derive.targets.numpy.statements import UFUNCS
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
@@ -61,8 +62,8 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
 
 
 def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:
-    """hvp, behind what it calls: of the fast policy where the cell has a recurrence."""
+    """hvp, behind what it calls: of the fast policy where it takes several programs."""
     found = second_order(tidy, kernel.tape) if isinstance(kernel, FastKernel) else None
     if isinstance(kernel, FastKernel) and found is not None:
         return SecondOrder(kernel).procedures(found)
-    return [kernel.hvp(tidy.forward, run([apart], tidy.second, tidy.forward))]
+    return [kernel.hvp(tidy.forward, run([apart, bound], tidy.second, tidy.forward))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import dropwhile
 from typing import Any
 
@@ -13,6 +12,7 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import (
     ALL,
     BUFFERS,
+    COMPARING,
     EACH,
     PIECE,
     Array,
@@ -27,6 +27,7 @@ from derive.procedures.procedure import (
     Position,
     View,
 )
+from derive.shapes import OF_A_CALL, STEPS
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -87,6 +88,8 @@ class Printer:
         match value:
             case Position():
                 return Word(value.name)
+            case sp.Symbol() if value.name in OF_A_CALL:
+                return Word(self.axis(value.name))
             case sp.Symbol():
                 self.sizes.setdefault(value.name)
                 return Word(self.names.size(value.name))
@@ -116,6 +119,11 @@ class Printer:
 
     def power(self, value: sp.Pow) -> Piece:
         base, exponent = value.args
+        if base == sp.Symbol(STEPS):  # the mean over no steps is 0
+            size: Piece = Word(f"max({self.axis(STEPS)}, 1)")
+            return Infix(
+                Word("1"), (("/", size if exponent == -1 else Infix(size, (("**", Word(str(-exponent))),), POWER)),), PRODUCT
+            )
         if exponent == -1:
             return Infix(Word("1"), (("/", within(self.number(base), POWER)),), PRODUCT)
         text = flat(within(self.number(exponent), POWER))
@@ -140,7 +148,8 @@ class Printer:
 
     def shape(self, axes: tuple[str, ...], dims: tuple[sp.Expr, ...], more: int = 0) -> Piece:
         """A shape; `more` positions along the first axis beside its steps."""
-        lead = [f"{self.axis(axis)}{f' + {more}' if more and not k else ''}" for k, axis in enumerate(axes)]
+        beside = f" {'-' if more < 0 else '+'} {abs(more)}" if more else ""
+        lead = [f"{self.axis(axis)}{'' if k else beside}" for k, axis in enumerate(axes)]
         return Bracket("(", (*map(Word, lead), *map(self.size, dims)), ")")
 
     # ---- views
@@ -247,22 +256,9 @@ def function(printer: Printer, call: Call) -> Piece:
     return printer.function(CALLED[call.option("function")], printer(call.arguments[0]))
 
 
-# ---- calls into memory
-
-UFUNCS = frozenset({"add", "subtract", "multiply", "divide", "negative", "dot", "matmul"})
-
-
-def into(printer: Printer, call: Call) -> tuple[str, Piece]:
-    """(what stands in front, the rest) of a call that writes into its `out`: its last argument where NumPy has it so."""
-    assert call.out is not None
-    called = CALLED[call.option("function")] if call.operation == "function" else f"np.{call.operation}"
-    if called.startswith("np.") and call.operation in {*UFUNCS, "function"}:
-        name = called.removeprefix("np.")
-        printer.calls.setdefault(name)
-        return "", Bracket(f"{name}(", (*map(printer, call.arguments), printer(call.out)), ")")
-    value = printer(call.arguments[0]) if call.operation == "copy" else printer(replace(call, out=None))
-    whole = "" if isinstance(call.out, View) and call.out.index != () else "[...]"
-    return f"{flat(printer(call.out))}{whole} = ", value
+@prints(*COMPARING)
+def comparing(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments))
 
 
 # ---- sums and other reductions
@@ -308,6 +304,16 @@ def one_hot(printer: Printer, call: Call) -> Piece:
 def take(printer: Printer, call: Call) -> Piece:
     of, token = call.arguments
     return Joined((printer.within(of, ATOM), Word("["), printer(token), Word("]")))
+
+
+@prints("largest_along", "first_largest_along", "softmax_along")
+def along_an_axis(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, printer(call.arguments[0]), Word(str(call.option("along"))))
+
+
+@prints("end_of", "placed")
+def at_an_end(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments), Word(str(call.option("at"))))
 
 
 @prints("cumulative")

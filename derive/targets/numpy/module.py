@@ -18,7 +18,7 @@ from derive.targets.numpy.buffers import BLOCK, buffer_lines
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, flat, lines
-from derive.targets.numpy.signatures import FAST, SIGNATURES
+from derive.targets.numpy.signatures import signature_of
 from derive.targets.numpy.statements import body, mapping
 
 
@@ -42,14 +42,13 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    tokens = [TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []
-    paragraphs = [
-        f"The cell `{cell.command}` and its gradients, in NumPy.",
-        "",
-        READING,
-        *tokens,
+    said = [
+        *([LEFTWARD] if cell.leftward else []),
+        *([ONCE] if cell.once or cell.starts else []),
+        *([TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []),
         *([MEMORY] if buffered else []),
     ]
+    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *said]
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
@@ -57,6 +56,14 @@ READING = (
     "An array at one step has one row for each example, as the caller's: (B, n) of a vector, (B, n, m) of a matrix, (B,) of a number; "
     "so `W x` reads `x @ W.T`. `..._all` is the same over time, (T, B, n); of a state it starts with the initial one, (T + 1, B, n). "
     "`d_v` is dL/dv, `carry_h` the part of dL/dh that comes from the next step, `dot_v` the tangent of v."
+)
+LEFTWARD = (
+    "A recurrence that runs from the last step to the first has its initial state behind the last step, at the end of its `..._all`, and "
+    "its `carry_h` comes from the step before."
+)
+ONCE = (
+    "What doesn't differ from step to step has no `..._all`: (B, n), one value an example. A recurrence whose start is computed holds that "
+    "in front of its first step."
 )
 TOKENS = (
     "Tokens, {}, are whole numbers among the inputs, 0 <= w < TOKENS[name]; they have no gradient. `E onehot(w)` reads `E.T[w]`."
@@ -74,7 +81,7 @@ MEMORY = (
 
 def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict[str, None]) -> list[str]:
     """One function: its signature and contract, the refusals, its statements and what it returns."""
-    signature = (FAST if procedure.buffers or procedure.name not in SIGNATURES else SIGNATURES)[procedure.name]
+    signature = signature_of(procedure.name, cell, bool(procedure.buffers))
     printer = Printer(names)
     inner = [*body(procedure.statements, printer, STEP), *returned(procedure, printer)]
     inner = [*local_calls(sorted(printer.calls)), *inner]
@@ -125,14 +132,14 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
         tables: list[Piece] = [Joined((Word(f"{name}="), mapping(table))) for name, table in results.items()]
         return lines(Bracket("Gradients(", tuple(tables), ")"), STEP, "return ")
     ((name, table),) = results.items()
-    return lines(table[0][1] if name == "J" else mapping(table), STEP, "return ")
+    return lines(table[0][1] if name == "J" and len(table) == 1 else mapping(table), STEP, "return ")
 
 
 # ---- tables and the end of the module
 
 
 def tables(cell: Cell) -> list[str]:
-    """PARAMETERS, INPUTS, STATES, OUTPUTS; TOKENS where there are some."""
+    """PARAMETERS, INPUTS, STATES, OUTPUTS; AXES where something has one value an example, TOKENS where there are some."""
     found: list[str] = []
     for table in ("parameters", "inputs", "states", "outputs"):
         values: tuple[Value, ...] = getattr(cell, table)
@@ -142,8 +149,10 @@ def tables(cell: Cell) -> list[str]:
             found += [f"{table.upper()} = {{", *rows, "}"]
         else:
             found += lines(mapping(entries), "", f"{table.upper()} = ")
+    once = [(str(value.name), Word("None")) for value in cell.once]
+    found += lines(mapping(once), "", "AXES = ") if once else []
     sizes = [(str(value.name), Word(f'"{dim(size)}"')) for value, size in cell.tokens.items()]
-    return [*found, *lines(mapping(sizes), "", "TOKENS = ")] if sizes else found
+    return found + (lines(mapping(sizes), "", "TOKENS = ") if sizes else [])
 
 
 def values_of(cell: Cell) -> list[Value]:
@@ -156,12 +165,14 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
     sizes = [size for value in values_of(cell) for size in value.shape if size != 1]
     compound = {dim(size): size for size in sizes if isinstance(size, sp.Add | sp.Mul)}
     fixed = sorted({f'"{size}": {size}' for size in sizes if size.is_Integer})
+    refusals = runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS
     base = (
         runtime.RESULTS,
         runtime.KEPT if buffered else runtime.UNUSED,
-        runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS,
+        runtime.with_axes(refusals) if cell.once else refusals,
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
+    segments = segments if cell.is_chain else runtime.AGAIN
     end = ["", "", "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))"]
     end += (
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []

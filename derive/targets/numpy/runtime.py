@@ -197,6 +197,21 @@ def _filled(where, what, given, table, axes, sizes, dtype):
 '''
 """The refusals of every kernel."""
 
+AXES = '''
+
+def _axes(name):
+    """The axes of an input, state or output in front of its dimensions: steps and examples, or examples alone."""
+    return ("B",) if AXES.get(name, "T") is None else ("T", "B")
+'''
+"""Of kernels with values of an example."""
+
+
+def with_axes(refusals: str) -> str:
+    """The refusals of a kernel some of whose inputs and outputs have no steps."""
+    found = refusals.replace('("T", "B", *dims)', "(*_axes(name), *dims)")
+    return AXES + found.replace("(*axes, *dims)", "(*(_axes(name) if axes is None else axes), *dims)")
+
+
 SOLVING = "    _solve(where, tables, sizes, dtype)\n"
 """The line of `_sizes` that only concatenated dimensions need."""
 
@@ -278,11 +293,7 @@ def with_tokens(text: str) -> str:
     return text + TOKENS
 
 
-SEGMENTS = '''
-
-def _checkpointed(parameters, inputs, state, every, sizes, dtype):
-    """forward that keeps the states every so many steps; backward computes the steps between again."""
-    try:
+EVERY = """    try:
         every = range(every).stop if not isinstance(every, (bool, np.bool_)) else every
     except TypeError:
         pass
@@ -291,7 +302,36 @@ def _checkpointed(parameters, inputs, state, every, sizes, dtype):
             f"forward: checkpoint_every: expected a number of steps >= 1, got {every!r}. "
             "Choose about the root of T."
         )
-    T, B = sizes["T"], sizes["B"]
+"""
+"""The refusal of a number of steps that is none."""
+
+AGAIN = f'''
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward whose tape keeps the arguments alone: no step is a place to start from where recurrences run both ways."""
+{EVERY}    outputs, _ = forward(parameters, inputs, state)
+    return outputs, Tape(sizes, dtype, segments=(dict(inputs), state and dict(state)))
+
+
+def _backward_by_segments(parameters, tape, cotangents):
+    """backward over a tape that forward makes again."""
+    return backward(parameters, forward(parameters, *tape.segments)[1], cotangents)
+
+
+def _jacobian_by_segments(parameters, tape):
+    """step_jacobian over a tape that forward makes again."""
+    return step_jacobian(parameters, forward(parameters, *tape.segments)[1])
+'''
+"""Checkpoints where a recurrence runs from the last step to the first."""
+
+SEGMENTS = (
+    '''
+
+def _checkpointed(parameters, inputs, state, every, sizes, dtype):
+    """forward that keeps the states every so many steps; backward computes the steps between again."""
+'''
+    + EVERY
+    + '''    T, B = sizes["T"], sizes["B"]
     outputs = {
         name: np.empty((T, B, *_shape(dims, sizes)), dtype) for name, dims in {**STATES, **OUTPUTS}.items()
     }
@@ -343,6 +383,7 @@ def _backward_by_segments(parameters, tape, cotangents):
         gradients.state = part.state
     return gradients
 '''
+)
 """Checkpoints."""
 
 JACOBIAN = '''

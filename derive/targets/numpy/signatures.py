@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from derive.cell import Cell
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Piece, Word, lines
 
+OVER_STEPS = '("T", "B")'
+"""The axes of what there is at each step."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -16,6 +19,13 @@ class Start:
     piece: Piece
     target: str = ""
     of_states: bool = False
+
+    def along(self, cell: Cell) -> Piece:
+        """The piece, where some inputs and outputs have no steps: each by its own axes."""
+        if not cell.once or not isinstance(self.piece, Bracket):
+            return self.piece
+        items = tuple(Word("None") if one == Word(OVER_STEPS) else one for one in self.piece.items)
+        return replace(self.piece, items=items)
 
 
 def line(text: str) -> Start:
@@ -43,7 +53,7 @@ class Signature:
     def head(self, cell: Cell) -> list[str]:
         """The first lines."""
         starts = [one for one in self.starts if cell.states or not one.of_states]
-        return [found for one in starts for found in lines(one.piece, STEP, one.target)]
+        return [found for one in starts for found in lines(one.along(cell), STEP, one.target)]
 
 
 REFUSES = "Raises ValueError on a name, shape or dtype that doesn't fit."
@@ -80,7 +90,7 @@ SIGNATURES = {
             line('_usable("backward", workspace)'),
             line('_taped("backward", parameters, tape)'),
             line("sizes, dtype = tape.sizes, tape.dtype"),
-            filled("backward", "cotangents", "{**STATES, **OUTPUTS}", '("T", "B")'),
+            filled("backward", "cotangents", "{**STATES, **OUTPUTS}", OVER_STEPS),
             line("if tape.segments is not None:"),
             line("    return _backward_by_segments(parameters, tape, cotangents)"),
         ),
@@ -96,7 +106,7 @@ SIGNATURES = {
         (
             line('sizes, dtype = _sizes("jvp", parameters, inputs, state)'),
             filled("jvp", "tangent_parameters", "PARAMETERS", "()"),
-            filled("jvp", "tangent_inputs", "INPUTS", '("T", "B")'),
+            filled("jvp", "tangent_inputs", "INPUTS", OVER_STEPS),
             filled("jvp", "tangent_state", "STATES", '("B",)'),
             line("_, tape = forward(parameters, inputs, state)"),
         ),
@@ -112,9 +122,9 @@ SIGNATURES = {
         (
             line('sizes, dtype = _sizes("hvp", parameters, inputs, state)'),
             filled("hvp", "state", "STATES", '("B",)'),
-            filled("hvp", "cotangents", "{**STATES, **OUTPUTS}", '("T", "B")'),
+            filled("hvp", "cotangents", "{**STATES, **OUTPUTS}", OVER_STEPS),
             filled("hvp", "tangent_parameters", "PARAMETERS", "()"),
-            filled("hvp", "tangent_inputs", "INPUTS", '("T", "B")'),
+            filled("hvp", "tangent_inputs", "INPUTS", OVER_STEPS),
             filled("hvp", "tangent_state", "STATES", '("B",)'),
         ),
     ),
@@ -180,3 +190,37 @@ FAST = {
     ),
 }
 """Of functions whose arrays are made once."""
+
+LEFTWARD = {
+    "forward": replace(
+        FORWARD,
+        says=(
+            "Run all recurrences over all steps.",
+            "",
+            "parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros; of a recurrence that runs from "
+            "the last step to the first the state after the last step. What AXES names has no steps: (B, ...).",
+            "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With checkpoint_every=k the "
+            "tape keeps the arguments only, whatever k: backward computes all steps again. A workspace is taken and not used.",
+            REFUSES,
+        ),
+    ),
+    "step_jacobian": replace(
+        SIGNATURES["step_jacobian"],
+        says=(
+            "d(states after a step) / d(states before it) of each way, {first state of the way: (T, B, S, S)}; the array itself where all "
+            "run one way.",
+            "",
+            "States are in the order of STATES, matrices row by row; those of the other way are held. Each direction of the states before "
+            "a step is a tangent; they are the first axis of the arrays below.",
+            "Raises ValueError on a tape that isn't forward's.",
+        ),
+    ),
+}
+"""Of kernels whose steps aren't a chain of states: recurrences that run both ways, values of all steps."""
+
+
+def signature_of(function: str, cell: Cell, buffered: bool) -> Signature:
+    """The signature of a function; buffered: its arrays are made once."""
+    if not cell.is_chain and not buffered and function in LEFTWARD and (function == "forward" or cell.leftward):
+        return LEFTWARD[function]
+    return (FAST if buffered or function not in SIGNATURES else SIGNATURES)[function]

@@ -28,7 +28,7 @@ from tests import bounds
 from tests.profiles import THOROUGH
 from tests.verify import matrix_memory
 from tests.verify.jacobian.runs import benettin, by_complex_step, drawn_run, orthogonal
-from tests.verify.random_shapes import shaped_cells
+from tests.verify.random_nodes import shaped_cells
 from verify.jacobian import Run, Wanted, analyse
 from verify.jacobian.bounds import bound_of
 from verify.jacobian.derived import Derived, dense

@@ -1,21 +1,15 @@
-"""The rules of differentiation, one per operation. Adding a node to the language means adding it to these two tables.
-
-A VJP rule takes the cotangent of y, y itself as a value, the node and its matrix operands, and returns the cotangent of each
-operand. A JVP rule takes y, the node, its operands and their tangents (None where an operand doesn't vary), and returns the
-tangent of y. The docstring is the identity; its first line is what a derived term gives as its reason.
-"""
+"""The rules of operations within one value: sums, products, functions, blocks of rows, reductions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import sympy as sp
 from sympy import MatrixExpr as Matrix
 
 from derive.blocks import Repeat, Rows, Stack, repeat, rows, stack
-from derive.expressions import matrix_parts
+from derive.comparisons import Above, AtLeast, Maximum, Minimum, above, at_least
 from derive.functions import derivative
 from derive.language import (
     Apply,
@@ -48,57 +42,7 @@ from derive.reductions import (
     softmax,
     total,
 )
-
-Rule = Callable[..., Any]
-
-VJP: dict[type, Rule] = {}
-JVP: dict[type, Rule] = {}
-
-
-class Scaled:
-    """k a: a number in front, whatever it stands in front of."""
-
-
-class Negated:
-    """-a: what makes a difference of a sum."""
-
-
-QUIET = (Plus, Negated)
-"""Operations that hand on what they get but for its sign: a reason names them only where nothing else was at work."""
-
-
-def operation(node: Matrix) -> tuple[type, list[Matrix]]:
-    """(what the rules of a node are found by, its operands): a number in front is an operation of its own."""
-    number, rest = coefficient(node)
-    if number == 1:
-        return type(node), matrix_parts(node)
-    return Negated if number == -1 else Scaled, [rest]
-
-
-def told(table: dict[type, Rule], way: Sequence[type]) -> list[str]:
-    """The identities that a reason names, the innermost first, for the operations on the way into an equation."""
-    loud = [kind for kind in way if kind not in QUIET] or way[-1:]
-    return [identity_of(table[kind]) for kind in reversed(loud)]
-
-
-def vjp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the VJP rule of an operation."""
-    return lambda rule: VJP.setdefault(node, rule)
-
-
-def jvp(node: type) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the JVP rule of an operation."""
-    return lambda rule: JVP.setdefault(node, rule)
-
-
-def identity_of(rule: Rule) -> str:
-    """The first line of a rule's docstring: the identity that it states."""
-    return (rule.__doc__ or rule.__name__).splitlines()[0].rstrip(".")
-
-
-def present(tangents: Sequence[Matrix | None]) -> list[Matrix]:
-    return [tangent for tangent in tangents if tangent is not None]
-
+from derive.rules.table import Negated, Scaled, jvp, present, vjp
 
 # ---- cotangents backward
 
@@ -142,6 +86,25 @@ def hadamard_vjp(cotangent: Matrix, y: Matrix, node: Matrix, *factors: Matrix) -
 def apply_vjp(cotangent: Matrix, y: Matrix, node: Apply, operand: Matrix) -> list[Matrix]:
     """y = f(a): ā = ȳ ∘ f'(a)."""
     return [hadamard(cotangent, apply(derivative(node.scalar), operand))]
+
+
+@vjp(Maximum)
+def maximum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = max(a, b): ā = ȳ ∘ [a ≥ b], b̄ = ȳ ∘ [b > a], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(a, b)), hadamard(cotangent, above(b, a))]
+
+
+@vjp(Minimum)
+def minimum_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = min(a, b): ā = ȳ ∘ [b ≥ a], b̄ = ȳ ∘ [a > b], [ ] being 1 where that holds, else 0."""
+    return [hadamard(cotangent, at_least(b, a)), hadamard(cotangent, above(a, b))]
+
+
+@vjp(AtLeast)
+@vjp(Above)
+def comparison_vjp(cotangent: Matrix, y: Matrix, node: Matrix, a: Matrix, b: Matrix) -> list[Matrix]:
+    """y = where a is at least, or above, b: ā = b̄ = 0."""
+    return [Zeros(*node.shape), Zeros(*node.shape)]
 
 
 @vjp(Transposed)
@@ -253,6 +216,32 @@ def hadamard_jvp(y: Matrix, node: Matrix, factors: Sequence[Matrix], tangents: S
 def apply_jvp(y: Matrix, node: Apply, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
     """y = f(a): ẏ = f'(a) ∘ ȧ."""
     return hadamard(apply(derivative(node.scalar), operands[0]), tangents[0])
+
+
+@jvp(Maximum)
+def maximum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = max(a, b): ẏ = [a ≥ b] ∘ ȧ + [b > a] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(a, b), above(b, a)), tangents)
+
+
+@jvp(Minimum)
+def minimum_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = min(a, b): ẏ = [b ≥ a] ∘ ȧ + [a > b] ∘ ḃ, [ ] being 1 where that holds, else 0."""
+    a, b = operands
+    return chosen((at_least(b, a), above(a, b)), tangents)
+
+
+def chosen(slopes: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """The tangents of what moves, each times its slope."""
+    return add(*[hadamard(slope, dot) for slope, dot in zip(slopes, tangents, strict=True) if dot is not None])
+
+
+@jvp(AtLeast)
+@jvp(Above)
+def comparison_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = where a is at least, or above, b: ẏ = 0."""
+    return Zeros(*node.shape)
 
 
 @jvp(Transposed)

@@ -1,4 +1,4 @@
-"""Names for whatever a derivative has to refer to: a function is applied to a value only, a matrix multiplies a value only."""
+"""A cell's equations as a program of one operation each where a derivative needs a name: whatever it has to refer to gets one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import sympy as sp
 
+from derive.along import AlongAxis, axes_of
+from derive.comparisons import Pairwise, is_filled
 from derive.equation import Equation, Reason, Term
-from derive.expressions import axes_of, matrix_parts, rebuild
+from derive.expressions import matrix_parts, rebuild, values_in
 from derive.fresh import Fresh
 from derive.functions import FUNCTIONS, composed, repeating
 from derive.language import (
@@ -30,8 +32,10 @@ from derive.language import (
     transpose,
 )
 from derive.onehot import OneHot, one_hot_in
+from derive.program import Program, check
 from derive.reductions import LogSoftmax, OverElements, without_numbers
 from derive.shapes import is_scalar, rank
+from derive.stable import stable
 
 
 class Namer:
@@ -58,9 +62,28 @@ class Namer:
         self.equations.append(Equation(target, (Term(expression, reason),), auxiliary=auxiliary))
 
 
+def flatten(
+    pairs: Sequence[tuple[Value, sp.MatrixExpr]],
+    given: Iterable[Value],
+    results: Iterable[Value],
+    starts: tuple[tuple[Value, Value], ...] = (),
+) -> Program:
+    """The forward program: a cell's equations with names for pre-activations and whatever stands inside a product.
+
+    pairs: in an order in which they can be computed. given: parameters and inputs. results: states and outputs. Afterwards a function
+    is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats an expression. What `stable` writes
+    in another form keeps the reason.
+    """
+    namer = Namer(value.name for target, right in pairs for value in (target, *values_in(right)))
+    for target, right, reason in stable(pairs):
+        namer.define(target, named_apart(right, target, namer), reason)
+    equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
+    return check(Program("forward", tuple(equations), tuple(given), tuple(results), starts))
+
+
 def named_apart(right: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """The right side of an equation with what stands inside a function or a product named."""
-    if not isinstance(right, (Apply, OverElements)):
+    if not isinstance(right, (Apply, OverElements, AlongAxis)):
         return inline(right, target, namer)
     argument = matrix_parts(right)[0]
     return unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
@@ -69,6 +92,8 @@ def named_apart(right: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
     """The expression as a single value; a multiple of a polynomial needs no name for the polynomial."""
     number, rest = coefficient(expression)
+    if not values_in(expression):
+        return expression
     if number != 1 and isinstance(rest, Apply) and rest.scalar.is_polynomial(X):
         inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
     else:
@@ -98,9 +123,19 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             plain = rebuild(expression, [argument])
             parts = unfolded(plain, target, namer)
             return namer.name(plain, function_name(expression, argument, unnamed)) if parts == plain else parts
+        case Pairwise():
+            return rebuild(expression, [compared(part, target, namer) for part in expression.args])
         case Leaf():
             return expression
+        case AlongAxis():
+            argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
+            return namer.name(rebuild(expression, [argument]), unnamed)
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+
+
+def compared(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """A side of max, min or a comparison: a value or a given number; anything else gets a name, since derivatives read it."""
+    return expression if is_filled(expression) else atom(expression, target, namer, f"a_{target.name}")
 
 
 def scaled_outer(expression: sp.MatrixExpr) -> list[sp.MatrixExpr] | None:
@@ -173,7 +208,7 @@ def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.Matr
 
 def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones, Identity, OneHot)) or is_repeated(expression):
+    if isinstance(expression, (Value, Ones, Identity, OneHot)) or not values_in(expression) or is_repeated(expression):
         return expression
     if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
         return expression
@@ -198,5 +233,5 @@ def function_name(expression: sp.MatrixExpr, argument: sp.MatrixExpr, otherwise:
     if isinstance(expression, OverElements):
         return f"{expression.word}_{argument.name}"
     name = next((name for name, scalar in FUNCTIONS.items() if scalar == expression.scalar), None)
-    lagged = "_prev" if argument.lag else ""
+    lagged = {-1: "_prev", 0: "", 1: "_next"}[argument.lag]
     return f"{name}_{argument.name}{lagged}" if name else otherwise

@@ -8,6 +8,7 @@ import sympy as sp
 from hypothesis import strategies as st
 
 from derive.cell import Cell
+from derive.comparisons import maximum, minimum
 from derive.expressions import axes_of
 from derive.functions import function
 from derive.language import (
@@ -33,9 +34,7 @@ from derive.reductions import (
     layer_norm,
     log_softmax,
     logsumexp,
-    maximum,
     mean,
-    minimum,
     power,
     rms_norm,
     softmax,
