@@ -8,15 +8,16 @@ from functools import cached_property
 
 import sympy as sp
 
-from derive.along import binds
+from derive.along import SumAlong, binds
 from derive.equation import Equation, Term
 from derive.errors import DeriveError
-from derive.expressions import in_language, values_in
+from derive.expressions import in_language, matrix_parts, values_in
 from derive.flatten import flatten
-from derive.language import LanguageError, Value, X
+from derive.language import Hadamard, LanguageError, Plus, Times, Value, X, coefficient
+from derive.onehot import OneHot, columns_in, tokens_in
 from derive.program import Program
 from derive.schedule import ScheduleError, stages
-from derive.shapes import OF_A_CALL, rank, shape_text
+from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
 
 
 class CellError(DeriveError):
@@ -28,8 +29,8 @@ class Cell:
     """Forward equations and the roles of their symbols.
 
     Roles follow from use: read at t-1 and defined is a state, or at t+1, of a recurrence from the last step to the first; timed and
-    never defined an input; without time and never defined a parameter; defined, never read and no state an output. Each is listed in
-    the order in which the equations read it.
+    never defined an input, a token where it is read as one; without time and never defined a parameter; defined, never read and no state
+    an output, and so is a loss, a number that only sums of losses read. Each is listed in the order in which the equations read it.
 
     name: the base name of its kernel. command: the words after `python -m derive` that make it. words: parts of names that spell a
     Greek letter and mean none. starts: (what a step reads of its neighbour, the value that it reads at the first step, or at the last
@@ -96,6 +97,7 @@ class Cell:
                 )
             check_columns(value, f"{self.name}: {value.name}")
             check_dimensions(value, f"{self.name}: {value.name}")
+        self.check_tokens()
         ordered(self.equations, self.name)
         try:
             stages([Equation(target, (Term(right),)) for target, right in self.equations], starts=self.starts)
@@ -108,10 +110,40 @@ class Cell:
             ):
                 raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
         self.check_starts()
-        if not any(value.has_steps for value in self.inputs):
+        if not any(value.has_steps for value in (*self.inputs, *self.tokens)):
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
             )
+
+    def check_tokens(self) -> None:
+        """Raises CellError where a token is anything but an input that is read as one, of one size."""
+        tokens = {value.like(lag=0): size for value, size in self.tokens.items()}
+        for target, right in self.equations:
+            for value in numbers_in(right):
+                if value.like(lag=0) in tokens:
+                    raise CellError(
+                        f"{self.name}: equation {target.name}: the token {value.name} is read as a number: expected one_hot({value.name}, "
+                        f"size), got {value.name}. Read it as a column, or make an input of another name."
+                    )
+            for value, size in ((column.token, column.shape[0]) for column in columns_in([right])):
+                if value.lag or value in self.targets or tokens[value] != size:
+                    raise CellError(
+                        f"{self.name}: equation {target.name}: {value.name} is no token: expected an input, read at its own step as one of "
+                        f"{tokens[value.like(lag=0)]}. Make what is read at another step, or of another size, an input of its own."
+                    )
+
+        held = {symbol for v in (*self.parameters, *self.inputs, *self.states) for n in v.shape for symbol in n.free_symbols}
+        for value, size in self.tokens.items():
+            if not size.free_symbols <= held:
+                raise CellError(
+                    f"{self.name}: {value.name} is one of {size} tokens, and nothing else is as long: expected a parameter, an input or a "
+                    "state of that size, got none. Let a matrix of it read the token."
+                )
+
+    @cached_property
+    def tokens(self) -> dict[Value, sp.Expr]:
+        """The inputs that are whole numbers, and how many of them there are."""
+        return tokens_in(right for _, right in self.equations)
 
     def check_starts(self) -> None:
         """Raises CellError unless each start is a value without steps, of the shape of what it starts."""
@@ -149,7 +181,7 @@ class Cell:
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         defined = set(self.targets)
-        return tuple(value for value in self.reads if value.timed and value.lag == 0 and value not in defined)
+        return tuple(v for v in self.reads if v.timed and v.lag == 0 and v not in defined and v not in self.tokens)
 
     @cached_property
     def once(self) -> tuple[Value, ...]:
@@ -171,21 +203,52 @@ class Cell:
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
         started = {read.like(lag=0) for read, _ in self.starts}
-        used = {*self.reads, *self.states, *[start for _, start in self.starts]}
-        return tuple(
-            value
-            for value in self.targets
-            if value.timed and (value not in used or value in started or value.name in self.shown) and value not in self.states
-        )
+        shown = {*started, *self.losses, *[value for value in self.targets if value.name in self.shown]}
+        used = {*self.reads, *[start for _, start in self.starts]} - shown
+        return tuple(value for value in self.targets if value.timed and value not in {*used, *self.states})
+
+    @cached_property
+    def losses(self) -> tuple[Value, ...]:
+        """The numbers that equations read in sums of such numbers alone, with weights that are given; no recurrence is made of them."""
+        kept = {*[value.like(lag=0) for value in self.carried], *[start for _, start in self.starts]}
+        found = [value for value in self.targets if value.timed and is_scalar(value) and value not in kept]
+        given = {*self.parameters, *self.inputs}
+        readers = {one: [(target, right) for target, right in self.equations if one in values_in(right)] for one in found}
+        while True:
+            left = [
+                one for one in found if all(target in found and is_added(one, right, given) for target, right in readers[one])
+            ]
+            if left == found:
+                return tuple(found)
+            found = left
 
     @cached_property
     def forward(self) -> Program:
         """The forward step as named equations of one operation each where a derivative needs a name; see `flatten`."""
-        given, results = (*self.parameters, *self.inputs), (*self.states, *self.outputs)
+        given, results = (*self.parameters, *self.inputs, *self.tokens), (*self.states, *self.outputs)
         return flatten(ordered(self.equations, self.name), given, results, self.starts)
 
     def renamed(self, name: str) -> Cell:
         return replace(self, name=name)
+
+
+def numbers_in(node: sp.MatrixExpr) -> list[Value]:
+    """The values that an expression reads otherwise than as tokens."""
+    if isinstance(node, Value):
+        return [node]
+    return [] if isinstance(node, OneHot) else [value for part in matrix_parts(node) for value in numbers_in(part)]
+
+
+def is_added(value: Value, node: sp.MatrixExpr, weights: set[Value]) -> bool:
+    """Whether an expression reads a value, if at all, in sums alone, each time by itself or times numbers made of some weights."""
+    rest = coefficient(node)[1]
+    if value not in values_in(rest) or rest == value:
+        return True
+    parts = matrix_parts(rest)
+    if isinstance(rest, Hadamard | Times):
+        others = [part for part in parts if not weights.issuperset(values_in(part))]
+        return len(others) == 1 and is_added(value, others[0], weights)
+    return isinstance(rest, Plus | SumAlong) and all(is_added(value, part, weights) for part in parts)
 
 
 def check_dimensions(value: Value, where: str) -> None:

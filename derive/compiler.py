@@ -24,7 +24,7 @@ from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
-from derive.procedures.tape import with_light_tape
+from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
@@ -52,7 +52,7 @@ def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) ->
     backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
-    forward = run(chosen, replace(plain, results=(*plain.results, *kept)), plain)
+    forward = run(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain)
     forward = replace(forward, results=plain.results)
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
@@ -75,9 +75,9 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
     """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used): the textbook's
-    kernel uses none. It is that of a cell whose states aren't all that one step hands to the next, too.
+    kernel uses none. It is that of a cell whose states aren't all that one step hands to the next, and of one that reads tokens, too.
     """
-    if not passes or not derivation.cell.is_chain:
+    if not passes or not derivation.cell.is_chain or derivation.cell.tokens:
         return *plain(derivation), ()
     return *schedule(derivation, [name for name in passes if name != BUFFERS]), passes
 
@@ -87,7 +87,8 @@ def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:
     forward = derivation.forward
     readers = [run([apart, bound], derivation.backward, forward).live(), run([bound], derivation.tangent, forward).live()]
     backward, tangent = with_light_tape(forward, readers)
-    return replace(derivation, backward=backward, tangent=tangent), tape_values(forward, (backward, tangent))
+    tape = tape_values(forward, (backward, tangent))
+    return replace(derivation, forward=without_idle(forward, tape), backward=backward, tangent=tangent), tape
 
 
 def digest(text: str) -> str:

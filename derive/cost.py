@@ -10,6 +10,7 @@ from derive.comparisons import Pairwise
 from derive.derivation import Derivation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
+from derive.onehot import one_hot_in
 from derive.procedures.stages import stages
 from derive.program import Program
 from derive.reductions import OverElements
@@ -22,12 +23,13 @@ def count(node: sp.MatrixExpr) -> sp.Expr:
 
 
 def products(node: sp.MatrixExpr) -> list[sp.Expr]:
-    """The multiply-adds of each matrix product in an expression."""
+    """The multiply-adds of each matrix product in an expression; taking a column by a token, or adding to one, is none."""
     found = [size for part in matrix_parts(node) for size in products(part)]
     rest = coefficient(node)[1]
     if isinstance(rest, Times) and not isinstance(rest.args[0], Ones):
         for left, right in zip(rest.args, rest.args[1:], strict=False):
-            found.append(left.shape[0] * left.shape[1] * right.shape[1])
+            if one_hot_in(left) is None and one_hot_in(right) is None:
+                found.append(left.shape[0] * left.shape[1] * right.shape[1])
     return found
 
 
@@ -70,9 +72,14 @@ def saved(tape: list[Value], inputs: tuple[Value, ...]) -> sp.Expr:
     return sp.Add(*[count(value) for value in tape if value.timed and value not in inputs])
 
 
+def given(derivation: Derivation) -> tuple[Value, ...]:
+    """The caller's arrays along the steps."""
+    return (*derivation.cell.inputs, *derivation.cell.tokens)
+
+
 def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
     """The cost of a step as the header of a kernel states it."""
-    inputs = derivation.cell.inputs
+    inputs = given(derivation)
     lines = ["per step and example:"]
     for program in (derivation.forward, derivation.backward):
         number, adds, flat = step_cost(program)
@@ -88,7 +95,7 @@ def report(derivation: Derivation, tape: list[Value], passes: Sequence[str]) -> 
     """What `--cost` prints of what `compiler.scheduled` gives: the cost of a step, and the memory of the tape as a formula in T, B and
     the dimensions."""
     cell = derivation.cell
-    each = polynomial(saved(tape, cell.inputs))
+    each = polynomial(saved(tape, given(derivation)))
     states = polynomial(sp.Add(*[count(state) for state in cell.states]))
     loops = [f"{in_loops(program, not passes)} equations in the loop" for program in (derivation.forward, derivation.backward)]
     return [

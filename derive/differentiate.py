@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import sympy as sp
 
@@ -28,6 +29,7 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import tokens_in
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
@@ -79,6 +81,8 @@ def came_through(read: Value) -> str:
 def backward(forward: Program) -> Program:
     """The VJP of one step, by a reverse sweep: a program whose equations are the gradient of each quantity, in the order of computation.
 
+    What no result is made of has none, nor have tokens.
+
     Given beside the forward values: `given` cotangents of the results (what the loss says of them directly). The gradient of a state
     reads the `carry` that the next step hands back, 0 behind the last step; of one that runs from the last step to the first, that of
     the step before. Results: the carries (at the first step, or the last, the gradient of the initial state), the cotangents of the
@@ -100,7 +104,7 @@ def backward(forward: Program) -> Program:
     for read, start in forward.starts:
         first_step = pick(cotangent_of(read), STEPS, "first" if read.lag < 0 else "last")
         start_terms[start].append(Term(first_step, Reason(read.like(lag=0), STARTED)))
-    for equation in reversed(forward.equations):
+    for equation in reversed(needed(forward.equations, forward.results, forward.starts)):
         target = equation.target
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
         left = left_by(equation, forward)
@@ -112,7 +116,8 @@ def backward(forward: Program) -> Program:
     ends_of_loops = [(read, read.like(lag=0, axes=(EXAMPLES,)).marked("end")) for read in ended]
     equations += [Equation(start, tuple(ended[read])) for read, start in ends_of_loops]
     before = forward.carried()
-    ends = [*before, *[value for value in forward.given if value.timed], *[value for value in forward.given if not value.timed]]
+    given_values = [value for value in forward.given if value not in tokens_of(forward)]
+    ends = [*before, *[value for value in given_values if value.timed], *[value for value in given_values if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
 
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]
@@ -128,6 +133,11 @@ def left_by(equation: Equation, forward: Program) -> Value | None:
         return None
     ends = {-1: "last", 1: "first"}
     return next((read for read, state in forward.carries if state == value.args[0] and ends[read.lag] == value.end), None)
+
+
+def tokens_of(program: Program) -> Collection[Value]:
+    """The tokens that a program reads."""
+    return tokens_in(equation.value for equation in program.equations)
 
 
 def sweep(
@@ -165,9 +175,10 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
 
     still: given values that don't move.
     """
-    moving = {*forward.given, *forward.carried()} - {*still}
+    still = {*still, *tokens_of(forward)}
+    moving = {*forward.given, *forward.carried()} - still
     equations = []
-    for equation in forward.equations:
+    for equation in needed(forward.equations, forward.results, forward.starts):
         terms = []
         value = equation.value
         for part in value.args if isinstance(value, Plus) else [value]:
@@ -218,7 +229,9 @@ def second(forward: Program, first: Program) -> Program:
     first: a backward program of the forward one. Given: what the two have, tangents of the parameters and inputs. Results: the
     tangents of the gradients.
     """
-    tangents = tangent(forward)
+    idle = {*forward.defined()} - {equation.target for equation in needed(forward.equations, forward.results, forward.starts)}
+    read = [value for value in first.given if value in idle and any(one.is_reading(value) for one in first.equations)]
+    tangents = tangent(replace(forward, results=(*forward.results, *read)))
     known = {*tangents.defined(), *tangents.given}
     still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
     moved = tangent(first, still)

@@ -34,12 +34,13 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.onehot import OneHot
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 from derive.shapes import is_number
 
 LEGAL = (
     Value, Plus, Times, Hadamard, Transposed, Apply, Maximum, Minimum, AtLeast, Above, Stack, Rows, Repeat, Diagonal, Ones, Zeros, Identity,
-    Total, Largest, FirstLargest, LogSumExp, Softmax, Cumulative,
+    Total, Largest, FirstLargest, LogSumExp, Softmax, LogSoftmax, Cumulative, OneHot,
     SumAlong, Spread, Pick, Place, LargestAlong, FirstLargestAlong, SoftmaxAlong, Steps,
 )  # fmt: skip
 """Every node that a program may hold."""
@@ -52,6 +53,8 @@ def values_in(expression: sp.Basic) -> list[Value]:
     def visit(node: sp.Basic) -> None:
         if isinstance(node, Value):
             found.setdefault(node)
+        elif isinstance(node, OneHot):
+            found.setdefault(node.token)
         else:
             for part in node.operands:
                 visit(part)

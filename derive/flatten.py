@@ -8,7 +8,7 @@ import sympy as sp
 
 from derive.along import AlongAxis, axes_of
 from derive.comparisons import Pairwise, is_filled
-from derive.equation import Equation, Term
+from derive.equation import Equation, Reason, Term
 from derive.expressions import matrix_parts, rebuild, values_in
 from derive.fresh import Fresh
 from derive.functions import FUNCTIONS, composed, repeating
@@ -31,9 +31,11 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import OneHot, one_hot_in
 from derive.program import Program, check
-from derive.reductions import OverElements, without_numbers
+from derive.reductions import LogSoftmax, OverElements, without_numbers
 from derive.shapes import is_scalar, rank
+from derive.stable import stable
 
 
 class Namer:
@@ -56,8 +58,8 @@ class Namer:
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
 
-    def define(self, target: Value, expression: sp.MatrixExpr, auxiliary: bool = False) -> None:
-        self.equations.append(Equation(target, (Term(expression),), auxiliary=auxiliary))
+    def define(self, target: Value, expression: sp.MatrixExpr, reason: Reason | None = None, auxiliary: bool = False) -> None:
+        self.equations.append(Equation(target, (Term(expression, reason),), auxiliary=auxiliary))
 
 
 def flatten(
@@ -69,18 +71,22 @@ def flatten(
     """The forward program: a cell's equations with names for pre-activations and whatever stands inside a product.
 
     pairs: in an order in which they can be computed. given: parameters and inputs. results: states and outputs. Afterwards a function
-    is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats an expression.
+    is applied to a value only, a matrix multiplies a value only, so that no derived formula repeats an expression. What `stable` writes
+    in another form keeps the reason.
     """
     namer = Namer(value.name for target, right in pairs for value in (target, *values_in(right)))
-    for target, right in pairs:
-        if isinstance(right, (Apply, OverElements, AlongAxis)):
-            argument = matrix_parts(right)[0]
-            right = unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
-        else:
-            right = inline(right, target, namer)
-        namer.define(target, right)
+    for target, right, reason in stable(pairs):
+        namer.define(target, named_apart(right, target, namer), reason)
     equations = sorted(namer.equations, key=lambda equation: equation.target.timed)
     return check(Program("forward", tuple(equations), tuple(given), tuple(results), starts))
+
+
+def named_apart(right: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
+    """The right side of an equation with what stands inside a function or a product named."""
+    if not isinstance(right, (Apply, OverElements, AlongAxis)):
+        return inline(right, target, namer)
+    argument = matrix_parts(right)[0]
+    return unfolded(rebuild(right, [atom(argument, target, namer, f"a_{target.name}")]), target, namer)
 
 
 def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) -> sp.MatrixExpr:
@@ -92,7 +98,7 @@ def atom(expression: sp.MatrixExpr, target: Value, namer: Namer, wanted: str) ->
         inner = scale(number, rebuild(rest, [atom(rest.expr, target, namer, f"a_{target.name}")]))
     else:
         inner = inline(expression, target, namer)
-    return inner if isinstance(inner, (Value, Ones, Identity)) else namer.name(inner, wanted)
+    return inner if isinstance(inner, (Value, Ones, Identity, OneHot)) else namer.name(inner, wanted)
 
 
 def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
@@ -158,6 +164,11 @@ def product(factors: list[sp.MatrixExpr], target: Value, namer: Namer) -> sp.Mat
     unnamed = f"u_{target.name}"
     if len(factors) == 1:
         return inline(factors[0], target, namer)
+    if len(factors) == 2 and isinstance(factors[1], OneHot) and factors[0].shape[0] == 1:
+        factors = [transpose(factors[1]), transpose(factors[0])]
+    if len(factors) == 2 and one_hot_in(factors[0]) is not None and isinstance(factors[1], LogSoftmax):
+        argument = atom(factors[1].args[0], target, namer, f"a_{target.name}")
+        return matmul(factors[0], rebuild(factors[1], [argument]))  # of one element no whole vector is made
     for k, factor in enumerate(factors):
         if isinstance(factor, Plus) and any(isinstance(coefficient(term)[1], Identity) for term in factor.args):
             whole = add(*[matmul(*factors[:k], term, *factors[k + 1 :]) for term in factor.args])
@@ -197,7 +208,7 @@ def factor_of(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.Matr
 
 def light(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:
     """A factor of an elementwise product: values, ones, and sums of them stay; anything heavier gets a name."""
-    if isinstance(expression, (Value, Ones, Identity)) or not values_in(expression) or is_repeated(expression):
+    if isinstance(expression, (Value, Ones, Identity, OneHot)) or not values_in(expression) or is_repeated(expression):
         return expression
     if isinstance(expression, Plus) and all(isinstance(coefficient(term)[1], (Value, Ones)) for term in expression.args):
         return expression

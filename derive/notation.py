@@ -26,6 +26,7 @@ from derive.language import (
     hadamard,
 )
 from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, dim, split_name, width
+from derive.onehot import OneHot
 from derive.reductions import OverElements, Total
 from derive.scalar_notation import ATOM, FACTOR, PRODUCT, SUM, Scalars
 from derive.shapes import STEPS
@@ -205,6 +206,8 @@ class Notation(Scalars):
                 return node.axis
             case OverElements():
                 return f"{self.function(node.word)}{self.parentheses(self.formula(node.args[0], shift))}"
+            case OneHot():
+                return f"{self.function('onehot')}{self.parentheses(self.value(node.token, shift))}"
             case AtLeast() | Above():
                 return self.holds(f" {self.compared(node.word)} ".join(self.formula(part, shift) for part in node.args))
             case Pairwise():
@@ -318,7 +321,12 @@ class Notation(Scalars):
         total = self.plus([self.formula(term.value) for term in equation.terms])
         if equation.factor is None:
             return total
-        return f"{self.within(equation.factor, 0, PRODUCT)}{self.times}{self.parentheses(total)}"
+        return f"{self.within(equation.factor, 0, PRODUCT)}{self.between(equation)}{self.parentheses(total)}"
+
+    def between(self, equation: Equation) -> str:
+        """What stands between the factor of an equation and its terms."""
+        is_wide = equation.factor is not None and equation.factor.shape == equation.target.shape
+        return self.times if is_wide else " "
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
         return f"{self.each_step} {text if len(equation.terms) == 1 else self.parentheses(text)}"

@@ -24,6 +24,7 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import OneHot
 from derive.shapes import is_scalar, shape_text
 
 EPSILON = sp.Rational(1, 100000)
@@ -103,6 +104,15 @@ class Softmax(AlongVector):
         return softmax(*parts)
 
 
+class LogSoftmax(AlongVector):
+    """log(softmax(z)) over the elements of one vector, z - log(sum(exp(z))), in a form that is finite wherever z is."""
+
+    word, work = "logsoftmax", 4
+
+    def over(self, *parts: sp.MatrixExpr) -> sp.MatrixExpr:
+        return log_softmax(*parts)
+
+
 class Cumulative(AlongVector):
     """Running sums of a vector: `Cumulative(x, False)` from its start, `Cumulative(x, True)` from its end."""
 
@@ -143,8 +153,13 @@ def total(expression: sp.MatrixExpr) -> sp.MatrixExpr:
     if is_scalar(expression) or isinstance(expression, Zeros):
         return expression if is_scalar(expression) else Zeros(1, 1)
     scaling, wide = without_numbers(expression)
-    count = scale(wide.shape[0] * wide.shape[1], Ones(1, 1))
-    return hadamard(*scaling, count if isinstance(wide, Ones) else Total(wide))
+    if isinstance(wide, Ones | OneHot):
+        return hadamard(*scaling, scale(wide.shape[0] * wide.shape[1] if isinstance(wide, Ones) else 1, Ones(1, 1)))
+    column = next((part for part in wide.args if isinstance(part, OneHot)), None) if isinstance(wide, Hadamard) else None
+    if column is not None:
+        rest = [part for part in wide.args if part is not column]
+        return hadamard(*scaling, matmul(transpose(column), hadamard(*rest)))
+    return hadamard(*scaling, Total(wide))
 
 
 def inner(left: sp.MatrixExpr, right: sp.MatrixExpr) -> sp.MatrixExpr:
@@ -182,6 +197,12 @@ def softmax(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """exp(z) / sum(exp(z)) over the elements of z."""
     check_column("softmax", vector)
     return Softmax(vector)
+
+
+def log_softmax(vector: sp.MatrixExpr) -> sp.MatrixExpr:
+    """z − log(sum(exp(z)))."""
+    check_column("log(softmax)", vector)
+    return LogSoftmax(vector)
 
 
 def cumulative(vector: sp.MatrixExpr, backwards: bool = False) -> sp.MatrixExpr:
@@ -233,11 +254,6 @@ def rms_norm(expression: sp.MatrixExpr, epsilon: Any = EPSILON) -> sp.MatrixExpr
 def cumax(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     """Running sums of the softmax, Shen et al. 2019, equation 2."""
     return cumulative(softmax(vector))
-
-
-def log_softmax(vector: sp.MatrixExpr) -> sp.MatrixExpr:
-    """z − log(sum(exp(z)))."""
-    return add(vector, scale(-1, logsumexp(vector)))
 
 
 def power(base: Any, exponent: sp.MatrixExpr) -> sp.MatrixExpr:

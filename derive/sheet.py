@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from sympy import MatrixExpr
 
 from derive.along import place
+from derive.assumed import of_probabilities
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.folding import folded, layers_in_words, layers_of, notation
@@ -45,6 +46,7 @@ class Line:
     terms: list[Row]
     factor: str = ""
     layers: tuple[int, ...] = ()
+    between: str = " "
 
     def credits(self) -> tuple[Credit, ...]:
         """The reasons of all terms, each once."""
@@ -78,17 +80,15 @@ class Sheet:
         n = self.notation
         forward = self.folded([(t.name, partial(self.given, t, right)) for t, right in d.cell.equations])
         named = [e for e in d.forward.equations if e.auxiliary and e.target not in n.shown]
+        stable = [e for e in d.forward.equations if any(term.reason is not None for term in e.terms)]
         steps = [e for e in d.backward.equations if e.target.kind != "carry" and e.target.timed]
         states = {state.name for state in d.cell.states}
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
             Section("Forward", "step t, as declared", forward),
             Section("Names", "for what the equations leave unnamed", self.lines(named)),
-            Section(
-                "Backward",
-                self.way(),
-                self.lines([self.recurrence(e) for e in steps]),
-            ),
+            Section("Stable forms", "computed so; equal to what is declared", self.lines(stable)),
+            Section("Backward", self.way(), self.folded([one for e in steps for one in self.backward(e)])),
             Section("Parameters", "summed over the steps", self.lines(weights)),
             Section(
                 "Initial states",
@@ -99,6 +99,19 @@ class Sheet:
             Section("Tangents", "forward mode", self.lines(d.tangent.equations)),
             *([self.second_order()] if d.second_order else []),
         ]
+
+    def backward(self, equation: Equation) -> Iterator[tuple[str, Callable[[], Line]]]:
+        """A gradient; below that of a cross entropy what it comes to where the targets sum to one, as probabilities do: ŷ − y."""
+        yield equation.target.name, partial(self.line, self.recurrence(equation))
+        found = of_probabilities(equation, self.derivation.cell.inputs)
+        if found is not None:
+            yield equation.target.name, partial(self.of_targets, *found)
+
+    def of_targets(self, equation: Equation, sums: Sequence[MatrixExpr]) -> Line:
+        """A gradient under the condition that some sums are one."""
+        line, said = self.line(equation), ", ".join(f"{self.notation.formula(one)} = 1" for one in sums)
+        why = (Credit("", f"for targets that sum to one, {said}"),)
+        return replace(line, terms=[(text, why) for text, _ in line.terms])
 
     def way(self) -> str:
         """In which order the backward pass takes the steps."""
@@ -147,7 +160,7 @@ class Sheet:
             for t in equation.terms
         ]
         factor = "" if equation.factor is None else n.front(equation.factor, STEPS in equation.summed)
-        return Line(n.left(equation), terms or [("0", ())], factor)
+        return Line(n.left(equation), terms or [("0", ())], factor, between=n.between(equation))
 
     def credits(self, term: Term) -> tuple[Credit, ...]:
         """Where a term comes from, what made the last of it first."""
@@ -168,8 +181,10 @@ class Sheet:
         cell = self.derivation.cell
         n = self.derivation.notation()
         tables = {"inputs": cell.inputs, "states": cell.states, "outputs": cell.outputs, "parameters": cell.parameters}
-        symbols = [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
-        return [*symbols, ("layers", [layers_of(cell.layers)])] if cell.layers else symbols
+        found = [(role, [f"{n.name(v.name)} {shape_words(v)}" for v in values]) for role, values in tables.items() if values]
+        tokens = [f"{n.name(value.name)} of {dim(size)}" for value, size in cell.tokens.items()]
+        found = [("tokens", tokens), *found] if tokens else found
+        return [*found, ("layers", [layers_of(cell.layers)])] if cell.layers else found
 
 
 def by_source(credits: tuple[Credit, ...]) -> list[Credit]:
@@ -208,7 +223,7 @@ def formula_lines(line: Line) -> list[str]:
     lead = f"  {line.left} = "
     if line.factor:
         body = joined([term for term, _ in line.terms], "−")
-        return with_reason(f"{lead}{line.factor} ∘ ({body})", text_reason(line.credits()), width(lead))
+        return with_reason(f"{lead}{line.factor}{line.between}({body})", text_reason(line.credits()), width(lead))
     out: list[str] = []
     for k, (term, credits) in enumerate(line.terms):
         minus = term.startswith("−")
@@ -265,7 +280,7 @@ def latex_formula(line: Line) -> list[str]:
     layers = [rf"&\quad \text{{for }} {said}"] if said else []
     if line.factor:
         body = joined([term for term, _ in line.terms], "-")
-        return [rf"{line.left} &= {line.factor} \circ \left({body}\right){latex_reason(line.credits())}", *layers]
+        return [rf"{line.left} &= {line.factor}{line.between}\left({body}\right){latex_reason(line.credits())}", *layers]
     rows = []
     for k, (term, credits) in enumerate(line.terms):
         sign = f"{line.left} &= " if k == 0 else "&\\quad " + ("" if term.startswith("-") else "+ ")
@@ -342,6 +357,7 @@ def record_of(derivation: Derivation) -> dict[str, Any]:
         "command": cell.command,
         "name": cell.name,
         **{role: {v.name: [dim(s) for s in v.shape if s != 1] for v in values} for role, values in tables.items()},
+        **({"tokens": {v.name: dim(size) for v, size in cell.tokens.items()}} if cell.tokens else {}),
         "programs": {
             program.name: [json_equation(equation, program, plain, tex) for equation in program.equations]
             for program in (*derivation.programs(), *([derivation.second] if derivation.second_order else []))

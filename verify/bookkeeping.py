@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from verify.agreement import overlap, same, verdict
-from verify.data import ORDINARY, Data, draw
+from verify.data import ORDINARY, Data, draw, is_token
 from verify.evidence import Array
 from verify.findings import FAIL, PASS, Finding
 from verify.gradients import relative
@@ -50,7 +50,8 @@ def changed(data: Data, given: Data) -> Data:
     """Arrays that were passed before, changed in place as a training step changes them."""
     for arrays in (given.parameters, given.inputs, given.state):
         for array in arrays.values():
-            array *= 1.25
+            if not is_token(array):
+                array *= 1.25
     return replace(data, parameters=given.parameters, inputs=given.inputs, state=given.state)
 
 
@@ -233,7 +234,7 @@ def calls(kernel: Kernel, data: Data, function: str) -> tuple[dict[str, Any], Ca
         case "jvp" | "hvp":
             given = {"parameters": one.parameters, "inputs": one.inputs, "state": one.state}
             given |= {"cotangents": one.cotangents} if function == "hvp" else {}
-            given |= {"tangent_parameters": two.parameters, "tangent_inputs": two.inputs, "tangent_state": two.state}
+            given |= {"tangent_parameters": two.parameters, "tangent_inputs": two.numbers, "tangent_state": two.state}
             return given, lambda: getattr(module, function)(*given.values())
     given = {"parameters": one.parameters}
     return given, lambda: module.step_jacobian(given["parameters"], tape)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from verify import differences
-from verify.data import Data
+from verify.data import Data, is_token
 from verify.evidence import Array, Evidence
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding
 from verify.gradients import norm
@@ -108,7 +108,7 @@ def kinks_at_origin(kernel: Kernel, data: Data) -> Iterator[Finding]:
     zero = replace(
         data,
         parameters={name: array * (array.ndim > 1) for name, array in data.parameters.items()},
-        inputs={name: array * 0 for name, array in data.inputs.items()},
+        inputs={name: array if is_token(array) else array * 0 for name, array in data.inputs.items()},
         state={name: array * 0 for name, array in data.state.items()},
     )
     loss, blocks = loss_of(kernel, zero), zero.flat()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify import differences
-from verify.data import Data, vectors
+from verify.data import Data, is_token, vectors
 from verify.kernel import Kernel
 from verify.tolerances import EPS
 from verify.ways import one_step, unlike
@@ -152,7 +152,10 @@ class Chain:
         by, rows = rng.choice([-1.0, 1.0], count) * rng.uniform(0.25, 1.0, count), np.arange(count) % data.batch
         moved = replace(
             data,
-            inputs={name: (array[:, rows].swapaxes(1, -1) * by).swapaxes(1, -1) for name, array in data.inputs.items()},
+            inputs={
+                name: array[:, rows] if is_token(array) else (array[:, rows].swapaxes(1, -1) * by).swapaxes(1, -1)
+                for name, array in data.inputs.items()
+            },
             state={name: (array[rows].swapaxes(0, -1) * by).swapaxes(0, -1) for name, array in data.state.items()},
             cotangents={name: array[:, rows] for name, array in data.cotangents.items()},
             batch=count,
@@ -267,6 +270,6 @@ def all_but_matrices_times(data: Data, by: float) -> Data:
     return replace(
         data,
         parameters={name: array if array.ndim > 1 else by * array for name, array in data.parameters.items()},
-        inputs={name: by * array for name, array in data.inputs.items()},
+        inputs={name: array if is_token(array) else by * array for name, array in data.inputs.items()},
         state={name: by * array for name, array in data.state.items()},
     )

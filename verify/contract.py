@@ -9,7 +9,7 @@ from verify.differences import NotAnalytic
 from verify.findings import CONTRACT, FAIL, PASS, Finding
 from verify.kernel import one_line
 
-REFUSALS = ("wrong shapes", "integers", "mixed dtypes", "missing names", "unknown names")
+REFUSALS = ("wrong shapes", "integers", "mixed dtypes", "missing names", "unknown names", "tokens")
 
 PROMISES = {
     "state=None": "state=None is taken for zeros",
@@ -22,7 +22,7 @@ PROMISES = {
     "jvp": "there is a jvp",
     "hvp": "there is an hvp",
     "step_jacobian": "there is a step_jacobian",
-    **{f"refuses {what}": f"{what} are refused with ValueError" for what in REFUSALS},
+    **{f"refuses {what}": f"{'wrong ' * (what == 'tokens')}{what} are refused with ValueError" for what in REFUSALS},
 }
 """Check -> what the contract says. A check of these that raises breaks its promise; one that finds wrong numbers fails as such."""
 

@@ -25,13 +25,14 @@ from verify.relations import Relation, alone, quoted, variations
 
 Array = NDArray[Any]
 Shapes = dict[str, dict[str, tuple[int, ...]]]
-TABLES = ("parameters", "inputs", "states", "outputs")
+TABLES = ("parameters", "inputs", "states", "outputs", "tokens")
 
 
 def tables_of(dims: Dims) -> dict[str, dict[str, tuple[str, ...]]]:
     """A kernel's tables, each name in one of them."""
     outputs = {name: shape for name, shape in dims.outputs.items() if name not in dims.states}
-    return dict(zip(TABLES, (dims.parameters, dims.inputs, dims.states, outputs), strict=True))
+    tokens: dict[str, tuple[str, ...]] = dict.fromkeys(dims.tokens, ())
+    return dict(zip(TABLES, (dims.parameters, dims.inputs, dims.states, outputs, tokens), strict=True))
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Correspondence:
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Value]]:
-        """The cell's symbols by name: parameters, inputs, states, outputs that aren't carried."""
+        """The cell's symbols by name: parameters, inputs, states, outputs that aren't carried, tokens."""
         cell = self.cell
-        values = (cell.parameters, cell.inputs, cell.states, cell.outputs)
+        values = (cell.parameters, cell.inputs, cell.states, cell.outputs, tuple(cell.tokens))
         return {table: {value.name: value for value in some} for table, some in zip(TABLES, values, strict=True)}
 
     @cached_property
@@ -59,8 +60,8 @@ class Correspondence:
 
     def at_data(self, data: Data) -> At:
         """The correspondence for the arrays of a call."""
-        parts = (data.parameters, data.inputs, data.state, {n: a for n, a in data.cotangents.items() if n not in data.state})
-        lead = (0, 2, 1, 2)
+        outputs = {n: a for n, a in data.cotangents.items() if n not in data.state}
+        parts, lead = (data.parameters, data.numbers, data.state, outputs, data.tokens), (0, 2, 1, 2, 2)
         return self.at_shapes(
             {table: {n: a.shape[k:] for n, a in arrays.items()} for table, arrays, k in zip(TABLES, parts, lead, strict=True)}
         )
@@ -94,7 +95,7 @@ class Correspondence:
         found = self.by_table(theirs_by_table)
         for table, ours in self.tables.items():
             theirs = theirs_by_table[table]
-            needed = table in ("parameters", "inputs") or whole
+            needed = table in ("parameters", "inputs", "tokens") or whole
             missing = [n for n in ours if needed and n not in {m for one in found[table] for m in one.ours.names}]
             extra = [n for n in theirs if needed and n not in {m for one in found[table] for m in one.theirs.names}]
             if missing or (extra and table != "outputs"):
@@ -299,7 +300,7 @@ class At:
         return replace(
             data,
             parameters=self.forth("parameters", data.parameters),
-            inputs=self.forth("inputs", data.inputs),
+            inputs=self.forth("inputs", data.numbers) | self.forth("tokens", data.tokens),
             state=state | zeros,
             cotangents=self.cotangents(data.cotangents),
         )

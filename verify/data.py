@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class Dims:
     states: dict[str, tuple[str, ...]]
     outputs: dict[str, tuple[str, ...]]
     sizes: dict[str, int]
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: Any, first: Sequence[int] = SIZES) -> Dims:
@@ -91,10 +92,14 @@ class Dims:
             for table in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
         ]
         parameters, inputs, states, outputs = tables
-        ordered = (states, inputs, parameters, outputs)
+        tokens = {name: str(size) for name, size in (getattr(module, "TOKENS", None) or {}).items()}
+        ordered = (states, inputs, parameters, outputs, {name: (size,) for name, size in tokens.items()})
         names = list(dict.fromkeys(word for table in ordered for dims in table.values() for word in words_of(dims)))
-        sizes = [*first, *range(12, 12 + len(names))]
-        return cls(parameters, inputs, states, {**states, **outputs}, dict(zip(names, sizes, strict=False)))
+        sizes = dict(zip(names, [*first, *range(12, 12 + len(names))], strict=False))
+        if len({*first}) > 1:  # of two tokens one is the other's complement, which hides faults
+            for name in (word for size in tokens.values() for word in words_of((size,)) if sizes[word] == 2):
+                sizes[name] = 12 + len(names)
+        return cls(parameters, inputs, states, {**states, **outputs}, sizes, tokens)
 
     def size(self, dim: str) -> int:
         """The size of a dimension as tables write it: `H`, `H+D`, `2*H+D`."""
@@ -130,6 +135,11 @@ def lead_of(block: str) -> int:
     return {"input": 2, "initial": 1}[kind] if space else 0
 
 
+def is_token(array: Array) -> bool:
+    """Whether an input holds tokens, whole numbers: nothing moves, scales or differentiates them."""
+    return bool(np.issubdtype(np.asarray(array).dtype, np.integer))
+
+
 def vectors(array: Array, lead: int = 2) -> Array:
     """What one example holds at one step as a vector, a matrix row by row: (T, B, ...) as (T, B, n). lead: how many axes stay."""
     return array.reshape(*array.shape[:lead], math.prod(array.shape[lead:]))
@@ -137,7 +147,7 @@ def vectors(array: Array, lead: int = 2) -> Array:
 
 @dataclass(frozen=True)
 class Data:
-    """The arguments of one call and the cotangents of its outputs, by name."""
+    """The arguments of one call and the cotangents of its outputs, by name. Among the inputs tokens are those of whole numbers."""
 
     parameters: dict[str, Array]
     inputs: dict[str, Array]
@@ -149,8 +159,18 @@ class Data:
     def flat(self) -> dict[str, Array]:
         """Every differentiable array by the label of its block: `W`, `input x`, `initial h`."""
         blocks = dict(self.parameters)
-        blocks |= {f"input {name}": array for name, array in self.inputs.items()}
+        blocks |= {f"input {name}": array for name, array in self.numbers.items()}
         return blocks | {f"initial {name}": array for name, array in self.state.items()}
+
+    @property
+    def numbers(self) -> dict[str, Array]:
+        """The inputs that are numbers."""
+        return {name: array for name, array in self.inputs.items() if not is_token(array)}
+
+    @property
+    def tokens(self) -> dict[str, Array]:
+        """The inputs that are whole numbers."""
+        return {name: array for name, array in self.inputs.items() if is_token(array)}
 
     def own_shape(self, block: str) -> tuple[int, ...]:
         """The shape of a block for one example at one step; of a parameter the whole."""
@@ -172,7 +192,7 @@ class Data:
         return replace(
             self,
             parameters={name: np.asarray(blocks[name]) for name in self.parameters},
-            inputs={name: blocks[f"input {name}"] for name in self.inputs},
+            inputs={name: array if is_token(array) else blocks[f"input {name}"] for name, array in self.inputs.items()},
             state={name: blocks[f"initial {name}"] for name in self.state},
         )
 
@@ -187,7 +207,7 @@ class Data:
         """The same data in another dtype; None keeps each array's own. Always new arrays."""
 
         def cast(arrays: dict[str, Array]) -> dict[str, Array]:
-            return {name: np.array(array, dtype or array.dtype, order="C") for name, array in arrays.items()}
+            return {n: np.array(a, a.dtype if is_token(a) else dtype or a.dtype, order="C") for n, a in arrays.items()}
 
         return replace(
             self,
@@ -236,6 +256,7 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
     """
     rng = np.random.default_rng(seed)
     signed = np.random.default_rng([seed, 29, regime.pattern])
+    chosen = np.random.default_rng([seed, 31])
 
     def bounded(shape: tuple[int, ...]) -> Array:
         values = np.clip(rng.standard_normal(shape), -2.0, 2.0) * shrink
@@ -261,13 +282,18 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
         signs = signs_of(array, small.index(name))
         return np.asarray(regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift))
 
+    def token(size: str) -> Array:
+        """Random tokens; of more steps and examples than there are tokens some are repeated."""
+        return chosen.integers(0, dims.size(size), (regime.steps, regime.batch))
+
     def cotangent(names: tuple[str, ...]) -> Array:
         values = rng.standard_normal((regime.steps, regime.batch, *dims.shape(names)))
         return values + np.sign(values) * 0.2
 
     return Data(
         {name: parameter(name, names) for name, names in dims.parameters.items()},
-        {name: regime.size * bounded((regime.steps, regime.batch, *dims.shape(names))) for name, names in dims.inputs.items()},
+        {name: regime.size * bounded((regime.steps, regime.batch, *dims.shape(names))) for name, names in dims.inputs.items()}
+        | {name: token(size) for name, size in dims.tokens.items()},
         {name: 0.5 * regime.size * bounded((regime.batch, *dims.shape(names))) for name, names in dims.states.items()},
         {name: cotangent(names) for name, names in dims.outputs.items()},
         regime.steps,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-TABLES = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
+TABLES = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "TOKENS")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Isolated:
     def __init__(self, fresh: Callable[[], Any]) -> None:
         self.fresh = fresh
         module = fresh()
-        self.__dict__.update({name: getattr(module, name) for name in TABLES})
+        self.__dict__.update({name: getattr(module, name, {}) for name in TABLES})
         for name in {"jvp", "hvp"} & set(dir(module)):
             setattr(self, name, partial(self.called, name))
         if hasattr(module, "step_jacobian"):
@@ -56,7 +56,7 @@ class BatchFirst:
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        self.__dict__.update({name: getattr(module, name) for name in TABLES})
+        self.__dict__.update({name: getattr(module, name, {}) for name in TABLES})
         for name in ("jvp", "hvp", "step_jacobian"):
             if hasattr(module, name):
                 setattr(self, name, getattr(self, f"turned_{name}"))

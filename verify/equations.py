@@ -39,7 +39,7 @@ class Equations:
         cell = self.cell
         known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
         known |= given_once(cell, data.inputs) | initial(cell, data.state)
-        inputs = {v: [*standing(v, data.inputs[v.name])] for v in cell.inputs if v.has_steps}
+        inputs = {v: [*standing(v, data.inputs[v.name])] for v in (*cell.inputs, *cell.tokens) if v.has_steps}
         steps = forward(cell.equations, self.evaluate, known, inputs, data.steps, dict(cell.starts))
         found: dict[str, Array] = {}
         for v in (*cell.states, *cell.outputs):

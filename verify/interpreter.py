@@ -19,7 +19,8 @@ from derive.along import Steps
 from derive.blocks import Repeat, Rows, Stack
 from derive.comparisons import Pairwise
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, Zeros
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.onehot import OneHot
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 from verify.along import AlongSteps
 
 Array = NDArray[Any]
@@ -262,6 +263,16 @@ class Evaluator(AlongSteps):
 
         return softmax
 
+    def logsoftmax(self, node: LogSoftmax) -> Run:
+        inner, whole = self.run(node.args[0]), self.logsumexp(node)
+        return lambda env: np.asarray(inner(env) - whole(env))
+
+    def onehot(self, node: OneHot) -> Run:
+        """1 at the token's element; tokens are whole numbers, in arrays of whatever kind of numbers."""
+        token, places = self.run(node.token), np.arange(self.size(node.shape[0]))[:, None]
+        one, zero = self.number(1), self.number(0)
+        return lambda env: np.asarray(np.where(np.real(token(env)).astype(int) == places, one, zero))
+
     def total(self, node: Total) -> Run:
         (inner,) = self.parts(node)
         return lambda env: inner(env).sum(axis=(-2, -1), keepdims=True)
@@ -282,7 +293,7 @@ class Evaluator(AlongSteps):
 
         return first
 
-    def logsumexp(self, node: LogSumExp) -> Run:
+    def logsumexp(self, node: LogSumExp | LogSoftmax) -> Run:
         (inner,), largest = self.parts(node), self.largest(node)  # type: ignore[arg-type]
         exp, log = self.numbers.functions["exp"], self.numbers.functions["log"]
 

@@ -135,7 +135,8 @@ def checked(module: Any, where: str) -> Any:
 
 
 def check_axes(module: Any, where: str) -> None:
-    """Raises KernelError on quantities that lie along other axes than the steps, and on tokens: such networks aren't verified yet."""
+    """Raises KernelError on quantities that lie along other axes than the steps, which aren't verified yet, and on a table of tokens that
+    is none."""
     axes = getattr(module, "AXES", None) or {}
     other = {name: axis for name, axis in axes.items() if axis not in ("T", ("T",), None)} if isinstance(axes, Mapping) else axes
     if other:
@@ -143,11 +144,17 @@ def check_axes(module: Any, where: str) -> None:
             f"verify: {where}: AXES: networks along several axes can't be verified yet: expected every input, state and output along "
             f"'T' or None, got {other!r}. Verify what lies along one axis as a kernel of its own."
         )
-    tokens = getattr(module, "TOKENS", None)
-    if tokens:
+    tokens = getattr(module, "TOKENS", None) or {}
+    is_table = isinstance(tokens, Mapping) and all(isinstance(key, str) for key in tokens)
+    if not is_table or not all(isinstance(size, str) and plain_dimensions(size) for size in tokens.values()):
         raise KernelError(
-            f"verify: {where}: TOKENS: inputs of whole numbers can't be verified yet: expected none, got {tokens!r}. "
-            "Verify the kernel behind the embedding, whose input is a vector."
+            f"verify: {where}: TOKENS: expected name -> the dimension that says how many there are, such as {{'w': 'V'}}, got {tokens!r}. "
+            "Mend the table."
+        )
+    both = [name for name in tokens if name in module.INPUTS]
+    if both:
+        raise KernelError(
+            f"verify: {where}: TOKENS: {both[0]} is an input of INPUTS too: expected one of the two. Mend the tables."
         )
 
 
@@ -200,7 +207,7 @@ class Guarded:
     """A module of the contract with its functions guarded."""
 
     def __init__(self, module: Any) -> None:
-        self.__dict__.update({name: getattr(module, name) for name in (*TABLES, "OUTPUTS")})
+        self.__dict__.update({name: getattr(module, name, {}) for name in (*TABLES, "OUTPUTS", "TOKENS")})
         for name in FUNCTIONS:
             if callable(getattr(module, name, None)):
                 setattr(self, name, guarded(getattr(module, name)))

@@ -92,6 +92,7 @@ class Model:
         env: Environment = {v: standing(v, cast(data.parameters[v.name])) for v in self.cell.parameters}
         env |= initial(self.cell, data.state, cast) | given_once(self.cell, data.inputs, cast)
         inputs = {v: [*standing(v, cast(data.inputs[v.name]))] for v in self.cell.inputs if v.has_steps}
+        inputs |= {v: [*standing(v, data.inputs[v.name])] for v in self.cell.tokens}
         return forward(pairs, evaluate, env, inputs, data.steps, dict(self.cell.starts))
 
     def environments_at(self, dims: Dims, data: Data) -> list[Environment]:

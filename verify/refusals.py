@@ -52,12 +52,13 @@ def is_settled(kernel: Kernel, part: str, name: str) -> bool:
 def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
     """Every wrong call, of forward first."""
     for part, lead in (("parameters", 0), ("inputs", 2), ("state", 1)):
-        arrays: dict[str, Array] = getattr(data, part)
+        arrays: dict[str, Array] = data.numbers if part == "inputs" else getattr(data, part)
+        beside = data.tokens if part == "inputs" else {}
         for name, array in arrays.items():
             label = f"{part}[{name!r}]"
 
-            def forward(changed: dict[str, Any], part: str = part) -> Call:
-                wrong = replace(data.copy(), **{part: changed})  # type: ignore[arg-type]
+            def forward(changed: dict[str, Any], part: str = part, beside: dict[str, Array] = beside) -> Call:
+                wrong = replace(data.copy(), **{part: {**changed, **beside}})  # type: ignore[arg-type]
                 return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
 
             if is_settled(kernel, part, name):
@@ -75,10 +76,29 @@ def cases(kernel: Kernel, data: Data) -> Iterator[Case]:
         if arrays:
             some = next(iter(arrays.values()))
             yield Case(f"unknown name in {part}", forward({**arrays, "no_such_name_": some}), "unknown names")
+    yield from of_tokens(kernel, data)
     yield from of_sizes(kernel, data)
     yield from of_backward(kernel, data)
     for function in ("jvp", "hvp"):
         yield from of_tangents(kernel, data, function) if kernel.has(function) else ()
+
+
+def of_tokens(kernel: Kernel, data: Data) -> Iterator[Case]:
+    """Tokens that there aren't, that are no whole numbers, or too few."""
+    for name, array in data.tokens.items():
+        size, label = kernel.dims.size(kernel.dims.tokens[name]), f"inputs[{name!r}]"
+
+        def forward(changed: Any, name: str = name) -> Call:
+            wrong = replace(data.copy(), inputs={**data.inputs, name: changed})
+            return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
+
+        over, under = array.copy(), array.copy()
+        over[-1, -1], under[-1, -1] = size, -1
+        yield Case(f"{label} with a token beyond the last", forward(over), "tokens")
+        yield Case(f"{label} with a negative token", forward(under), "tokens")
+        yield Case(f"{label} of floats", forward(array.astype(float)), "tokens")
+        yield Case(f"{label} of one step less", forward(array[1:]), "wrong shapes")
+        yield Case(f"{label} of one example too many axes", forward(array[..., None]), "wrong shapes")
 
 
 def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
@@ -90,7 +110,8 @@ def of_sizes(kernel: Kernel, data: Data) -> Iterator[Case]:
     def cast(arrays: dict[str, Array]) -> dict[str, Array]:
         return {name: whole(array) for name, array in arrays.items()}
 
-    integers = replace(data, parameters=cast(data.parameters), inputs=cast(data.inputs), state=cast(data.state))
+    inputs = {**cast(data.numbers), **data.tokens}
+    integers = replace(data, parameters=cast(data.parameters), inputs=inputs, state=cast(data.state))
     yield Case("integers everywhere", forward(integers), "integers")
     if data.inputs and data.state:
         fewer = {name: array[:1] for name, array in data.state.items()}
@@ -123,11 +144,11 @@ def of_tangents(kernel: Kernel, data: Data, function: str) -> Iterator[Case]:
     held = {"hvp": (data.copy().cotangents,)}.get(function, ())
 
     def call(part: int, tangents: dict[str, Any], cotangents: tuple[Any, ...] = held) -> Call:
-        one, moved = data.copy(), [data.copy().parameters, data.copy().inputs, data.copy().state]
+        one, moved = data.copy(), [data.copy().parameters, data.copy().numbers, data.copy().state]
         moved[part] = tangents
         return lambda: getattr(kernel.module, function)(one.parameters, one.inputs, one.state, *cotangents, *moved)
 
-    groups = (("parameters", data.parameters, 0), ("inputs", data.inputs, 2), ("state", data.state, 1))
+    groups = (("parameters", data.parameters, 0), ("inputs", data.numbers, 2), ("state", data.state, 1))
     for k, (part, arrays, lead) in enumerate(groups):
         for name, array in arrays.items():
             what = f"{function}: tangent_{part}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sympy as sp
 
@@ -22,6 +22,7 @@ from derive.language import (
     scale,
     transpose,
 )
+from derive.onehot import one_hot
 from derive.pages.core import (
     Add,
     Call,
@@ -48,13 +49,15 @@ from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
 
 
 class Builder:
-    """Equations in the language. `timed`: the names that depend on inputs or states."""
+    """Equations in the language. `timed`: the names that depend on inputs or states; `tokens`: those that are whole numbers."""
 
-    def __init__(self, source: Source, shapes: Shapes, timed: set[str]) -> None:
-        self.source, self.shapes, self.timed = source, shapes, timed
+    def __init__(self, source: Source, shapes: Shapes, timed: set[str], tokens: Collection[str] = ()) -> None:
+        self.source, self.shapes, self.timed, self.tokens = source, shapes, timed, tokens
 
-    def value(self, name: str, lag: int = 0) -> Value:
+    def value(self, name: str, lag: int = 0) -> sp.MatrixExpr:
         count, columns = self.shapes.of(name)
+        if name in self.tokens:
+            return one_hot(Value(name, 1, axes=STEPS_AND_EXAMPLES), count)
         return Value(name, count, columns, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag)
 
     def equation(self, definition: Definition) -> sp.Equality:

@@ -15,7 +15,7 @@ from derive.pages.core import Add, Call, Concat, Const, Core, Product, Ref, Seve
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.numbers import called
 from derive.pages.symbols import Parts, Reader, Symbol, exponent, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Component, Decorated, Letter, Mark, Node, Number, Raised, Scripted
+from derive.pages.tree import Bracket, Chain, Component, Decorated, Letter, Mark, Node, Number, Picked, Raised, Scripted
 
 KNOWN = ", ".join(sorted({*FUNCTIONS, *SPECIAL}))
 
@@ -223,7 +223,7 @@ def refuse_numbers_behind(source: Source, items: Sequence[Node]) -> None:
 def refuse_bare_argument(source: Source, items: Sequence[Node]) -> None:
     """`\\tanh W x`: tanh of W or of W x; `\\sigma x`: the function of x, or a number times x."""
     function, argument, *more = items
-    bare = argument.body if isinstance(argument, (Scripted, Component, Raised)) else argument
+    bare = argument.body if isinstance(argument, (Scripted, Component, Raised, Picked)) else argument
     bare = bare.body if isinstance(bare, (Scripted, Component)) else bare
     if not isinstance(bare, (Letter, Number)) or (isinstance(bare, Letter) and bare.is_function):
         return

@@ -19,6 +19,7 @@ from derive.pages.core import (
     MatMul,
     Product,
     Ref,
+    Taken,
     Turned,
     is_diagonal,
     parts_of,
@@ -63,6 +64,9 @@ class Columns:
                 return self.product(node)
             case Inner():
                 return MatMul((Turned(self.of(node.left), node.left.span), self.of(node.right)), node.span)
+            case Taken():
+                matrix, token = map(self.of, node.items)
+                return MatMul((Turned(matrix, matrix.span) if self.row else matrix, token), node.span)
             case MatMul():
                 factors = [self.factor(item) for item in node.items]
                 column = self.kinds.kind(node.items[-1]) == VECTOR

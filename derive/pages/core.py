@@ -105,6 +105,11 @@ class MatMul:
 
 
 @dataclass(frozen=True, eq=False)
+class Taken(MatMul):
+    """The column of a matrix that a token picks, (E, w); on a page of rows its row."""
+
+
+@dataclass(frozen=True, eq=False)
 class Elementwise:
     """A product of each element; numbers scale."""
 

@@ -1,4 +1,4 @@
-"""What a page or the command line says beforehand: `f = tanh`, `alpha = 0.95`, `W = matrix`, `x = input`, `time = k`, `dim x = N`."""
+"""What a page or the command line says beforehand: `f = tanh`, `alpha = 0.95`, `W = matrix`, `w = tokens`, `time = k`, `dim x = N`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
-KINDS = ("number", "vector", "matrix", "input", "parameter", "identity")
+TOKENS, OUTPUT = "tokens", "output"
+KINDS = ("number", "vector", "matrix", "input", "parameter", "identity", TOKENS, OUTPUT)
+"""What a name may be declared to be. An output is one that equations read, too."""
 FORM = (
-    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `I = identity`, `time = k`, `layer = l` "
-    "or `dim x = N`"
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `w = tokens`, `y = output`, `I = identity`, "
+    "`time = k`, `layer = l` or `dim x = N`"
 )
 SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
 SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
@@ -56,6 +58,12 @@ class Declared:
     def names_of_sizes(self) -> set[str]:
         """The names of sizes, those in sums too."""
         return {name for sizes in self.dims.values() for size in sizes for name in re.findall(r"[A-Za-z]\w*", size)}
+
+    @property
+    def shapes_said(self) -> dict[str, str]:
+        """What is said of kinds, for the inference of them: a token is the vector that is 1 at its element."""
+        said = {name: kind for name, kind in self.kinds.items() if kind not in ("identity", OUTPUT)}
+        return {name: "vector" if kind == TOKENS else kind for name, kind in said.items()}
 
     def say(self, name: str, value: str, wrong: Wrong) -> None:
         """Take one declaration in, in place of an earlier one of the same name. Raises PageError on one that says nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from derive.pages.core import Concat, Core, Definition, Product, Ref, Turned, parts_of, refs
-from derive.pages.declarations import Declared
+from derive.pages.declarations import TOKENS, Declared
 from derive.pages.kinds import Kinds, runs
 from derive.pages.names import Names
 from derive.pages.relations import MATRIX, NUMBER, VECTOR
@@ -14,7 +14,9 @@ from derive.pages.relations import MATRIX, NUMBER, VECTOR
 def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, known: Declared, letter: str | None) -> list[str]:
     """What is read with a time and never defined; on a page without a time letter, the vectors that matrices multiply and those stacked."""
     defined = {definition.name for definition in definitions}
-    found = {name for name in timed if name not in defined} | {name for name, kind in known.kinds.items() if kind == "input"}
+    found = {name for name in timed if name not in defined} | {
+        name for name, kind in known.kinds.items() if kind in ("input", TOKENS)
+    }
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
     said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}

@@ -19,7 +19,7 @@ from derive.pages.calls import (
     refuse_word,
     unknown,
 )
-from derive.pages.core import Add, Call, Concat, Const, Core, Product, Ref, Turned, Unit, parts_of
+from derive.pages.core import Add, Call, Concat, Const, Core, Inner, Product, Ref, Taken, Turned, Unit, parts_of, refs
 from derive.pages.errors import PageError, Span
 from derive.pages.forms import blocks_behind, blocks_of, indexed, raised, sliced, squared, times_blocks
 from derive.pages.names import Names, no_exponent
@@ -38,6 +38,7 @@ from derive.pages.tree import (
     Letter,
     Node,
     Number,
+    Picked,
     Raised,
     Ratio,
     Reduced,
@@ -113,6 +114,8 @@ class Meaning:
                 return Concat(tuple(self.resolve(cell) for cell in cells_of(column(self.names, node))), node.span)
             case Component() | Reduced() | Raised() | Dimension() | Cut():
                 return indexed(self.names.source, node, lambda part: self.resolve(part, argument))
+            case Picked():
+                return self.picked(node)
             case Chain():
                 return self.chain(node, argument)
             case Signed():
@@ -131,6 +134,15 @@ class Meaning:
                 return scripted(self.names, node, body, lambda core, above: self.raised(core, above, node.span))
         what = f"`{self.written(node)}` isn't read here: expected a symbol, a number, a function or a bracket."
         raise self.error(node, what, "Give what it stands for a symbol of its own.")
+
+    def picked(self, node: Picked) -> Core:
+        """An element of a quantity of each step or of a vector, a column of a matrix of parameters."""
+        body, token = self.resolve(node.body), self.resolve(node.token)
+        timed = any(self.names.is_timed(one.name) for one in refs(body))
+        small = isinstance(body, Ref) and body.name[0].islower()
+        is_vector = isinstance(body, Ref) and self.names.declared.kinds.get(body.name) == "vector"
+        is_element = timed or small or is_vector or (isinstance(body, Ref) and body.name in self.targets)
+        return Inner(token, body, node.span) if is_element else Taken((body, token), node.span)
 
     def symbol(self, node: Node) -> Core:
         """A symbol, raised or transposed where it is so written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from derive.cell import Cell, CellError
@@ -16,7 +16,7 @@ from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
-from derive.pages.declarations import Declared
+from derive.pages.declarations import OUTPUT, TOKENS, Declared
 from derive.pages.doubts import (
     refuse_both_ways,
     refuse_calls,
@@ -52,6 +52,7 @@ from derive.pages.shapes import Shapes
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
+from derive.pages.vocabulary import of_one_size, refuse_numbers
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class PageCell:
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
     """The cell that some equations make. Raises PageError."""
     ready = prepared(source, entries, known)
+    known = with_tokens(known, ready.tokens)
     names, macros = named(source, entries, ready, known)
     signs = frozenset(sign for tree in ready.printed for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     contraction, definitions = meant(names, macros, ready, signs)
@@ -77,18 +79,45 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     shapes, definitions = sized(names, definitions, kinds, contraction)
     layers = layers_of(names)
     share_sizes(shapes, layers, [d.name for d in definitions], names.declared.dims)
+    tokens = tokens_read(definitions, known, ready.tokens)
+    refuse_numbers(source, definitions, tokens)
+    of_one_size(shapes, tokens)
+    shown = declared_outputs(source, definitions, known)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag}, definitions)
     steps = timed_names(definitions, {*inputs, *states})
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
     own = [name for name in states if name not in names.carried]
-    shapes.name_all(own, inputs, outputs, {*shapes.shapes})
-    builder = Builder(source, shapes, steps)
-    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), layers=layers)
+    shapes.name_all(own, inputs, outputs, {*shapes.shapes}, tokens)
+    builder = Builder(source, shapes, steps, tokens)
+    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), layers=layers, shown=shown)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 
 # ---- its stages, in order
+
+
+def with_tokens(known: Declared, tokens: Mapping[str, str]) -> Declared:
+    """The declarations with the tokens of other steps; what is declared is used where one of its steps is."""
+    known.used |= set(tokens.values())
+    return replace(known, kinds=known.kinds | dict.fromkeys(tokens, TOKENS))
+
+
+def tokens_read(definitions: Sequence[Definition], known: Declared, steps: Mapping[str, str]) -> dict[str, str]:
+    """The tokens that definitions read, each with the one that is declared. steps: of those of other steps."""
+    read = dict.fromkeys(ref.name for one in definitions for ref in refs(one.body))
+    return {name: steps.get(name, name) for name in read if known.kinds.get(name) == TOKENS}
+
+
+def declared_outputs(source: Source, definitions: Sequence[Definition], known: Declared) -> frozenset[str]:
+    """The names that are declared to be outputs. Raises PageError on one that nothing defines."""
+    shown = frozenset(name for name, kind in known.kinds.items() if kind == OUTPUT)
+    read = {ref.name: ref for one in definitions for ref in refs(one.body)}
+    for name in sorted(shown - {one.name for one in definitions}):
+        if name in read:
+            what = f"`{source.written(read[name].span)}` is declared as an output, and nothing defines it: expected an equation."
+            raise source.error(read[name].span, what, "Write its equation, or take the declaration back.")
+    return shown
 
 
 def named(source: Source, entries: Sequence[Entry], ready: Prepared, known: Declared) -> tuple[Names, dict[str, Macro]]:
@@ -148,7 +177,7 @@ def told_apart(
 
 def said_kinds(names: Names, contraction: Contraction) -> dict[str, str]:
     """What components and declarations say of symbols."""
-    return contraction.kinds | {name: kind for name, kind in names.declared.kinds.items() if kind != "identity"}
+    return contraction.kinds | names.declared.shapes_said
 
 
 def judged(

@@ -66,7 +66,7 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
     if not letters or None in letters:
         what = f"the limits of `{source.written(operator.span)}` aren't read: expected letters that index components."
         raise source.error(operator.span, what, FORM)
-    above = operator.above
+    above = counted(operator.above)
     start = spelled(operator.start) if operator.start is not None else "1"
     if start == "0" and above is not None:
         above = children(strip(above))[0] if is_less_one(above) else None
@@ -80,6 +80,12 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
     for letter in reversed(letters):
         body = Reduced(operator.name, (str(letter),), above, body, span)
     return body
+
+
+def counted(above: Node | None) -> Node | None:
+    """V of `|V|`, how many elements a set has."""
+    inner = above if above is None else strip(above)
+    return strip(inner) if isinstance(inner, Bracket) and inner.opener == "|" else above
 
 
 def letters_of(node: Node) -> list[str | None]:

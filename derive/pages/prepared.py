@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from derive.pages.components import Components
-from derive.pages.declarations import Declared
+from derive.pages.declarations import TOKENS, Declared
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.powers import powers_in
@@ -14,17 +14,20 @@ from derive.pages.primes import changed, with_primes
 from derive.pages.symbols import Reader
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Letter, Node, with_parts
+from derive.pages.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The equations, those that define functions of the page apart; how their symbols are read; the trees as they are printed."""
+    """The equations, those that define functions of the page apart; how their symbols are read; the trees as they are printed; the names
+    of tokens, each with the one that is declared."""
 
     forward: list[Entry]
     functions: list[Entry]
     reader: Reader
     printed: list[Node]
     notes: list[str]
+    tokens: dict[str, str]
 
 
 def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepared:
@@ -36,10 +39,12 @@ def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepa
     reader = reader_of(source, printed, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
+    tokens = Vocabulary(source, reader, forward, {name for name, kind in known.kinds.items() if kind == TOKENS})
+    forward, notes = tokens.entries, [*notes, *tokens.notes]
     quantities = {*known.kinds, *known.numbers}
     whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
     whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
-    return Prepared(whole[: len(forward)], whole[len(forward) :], reader, printed, notes)
+    return Prepared(whole[: len(forward)], whole[len(forward) :], reader, printed, notes, tokens.names)
 
 
 def with_declared(node: Node, known: Declared) -> Node:

@@ -38,8 +38,20 @@ class Reading:
 
 def role(cell: Cell, value: Value) -> str:
     plain = value.like(lag=0)
-    kinds = (("state", cell.states), ("input", cell.inputs), ("parameter", cell.parameters), ("output", cell.outputs))
+    kinds = (
+        ("state", cell.states),
+        ("input", cell.inputs),
+        ("token", cell.tokens),
+        ("parameter", cell.parameters),
+        ("output", cell.outputs),
+    )
     return next((name for name, values in kinds if plain in values), "internal")
+
+
+def shape_of(cell: Cell, value: Value) -> tuple[str, ...]:
+    """The sizes of a value; of a token how many of them there are."""
+    sizes = (cell.tokens[value],) if value in cell.tokens else value.shape
+    return tuple(dim(size) for size in sizes if size != 1)
 
 
 def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: Kinds) -> Reading:
@@ -47,13 +59,8 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     defined = {one.symbol.name: source.where(one.span[0]) for one in names.defined.values()}
     defined |= {name: source.where(one.span[0]) for name, one in names.carried.items()}
     values = list(dict.fromkeys(value.like(lag=0) for value in (*cell.reads, *cell.targets)))
-    order = ("state", "input", "output", "parameter", "internal")
-    rows = [
-        Row(
-            value.name, role(cell, value), tuple(dim(size) for size in value.shape if size != 1), defined.get(value.name, "given")
-        )
-        for value in values
-    ]
+    order = ("state", "input", "token", "output", "parameter", "internal")
+    rows = [Row(value.name, role(cell, value), shape_of(cell, value), defined.get(value.name, "given")) for value in values]
     notes = list(names.notes)
     if kinds.row and kinds.row_shapes:
         notes.append("products are written `x W`: each matrix has the shape (in, out)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sympy as sp
 
@@ -209,12 +209,15 @@ class Shapes:
         rows, columns = self.shapes[name]
         return () if rows == ONE else (rows,) if columns == ONE else (rows, columns)
 
-    def name_all(self, states: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], taken: set[str]) -> None:
-        """Names for the sizes that are left: H of the states, D of the inputs, K of the outputs, N and M of anything else; with a symbol
-        where there are several. Vectors come first: a matrix of a step mostly has the sizes of some."""
+    def name_all(
+        self, states: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], taken: set[str], tokens: Collection[str] = ()
+    ) -> None:
+        """Names for the sizes that are left: H of the states, V of the tokens, D of the inputs, K of the outputs, N and M of anything else;
+        with a symbol where there are several. Vectors come first: a matrix of a step mostly has the sizes of some."""
         vectors = {name for name in self.shapes if len(self.sizes(name)) == 1}
         named = {*states, *inputs, *outputs} & vectors
-        for letter, symbols in (("H", states), ("D", inputs), ("K", outputs)):
+        words = [name for name in inputs if name in tokens]
+        for letter, symbols in (("H", states), ("V", words), ("D", inputs), ("K", outputs)):
             self.name_some([(letter, 0, symbol) for symbol in symbols if symbol in vectors], taken)
         rest = [name for name in self.shapes if name not in named]
         self.name_some([("NM"[at], at, name) for name in rest for at in range(len(self.sizes(name)))], taken)

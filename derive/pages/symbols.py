@@ -19,6 +19,7 @@ from derive.pages.tree import (
     Mark,
     Node,
     Number,
+    Picked,
     Raised,
     Ratio,
     Reduced,
@@ -77,6 +78,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return (node.body,)
         case Raised():
             return node.body, node.exponent
+        case Picked():
+            return node.body, node.token
         case Scripted():
             return (node.body, *node.sub, *node.sup)
         case Bracket() | Signed():

@@ -170,6 +170,15 @@ class Cut:
     span: Span
 
 
+@dataclass(frozen=True)
+class Picked:
+    """`E_{w_t}`, `\\hat{y}_{t, w_{t+1}}`: the column of a matrix, or the element of a vector, that a token picks."""
+
+    body: Node
+    token: Node
+    span: Span
+
+
 Node = (
     Number
     | Letter
@@ -189,6 +198,7 @@ Node = (
     | Raised
     | Dimension
     | Cut
+    | Picked
 )
 
 
@@ -205,6 +215,8 @@ def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:
             return replace(node, body=change(node.body))
         case Raised():
             return replace(node, body=change(node.body), exponent=change(node.exponent))
+        case Picked():
+            return replace(node, body=change(node.body), token=change(node.token))
         case Scripted():
             return replace(node, body=change(node.body), sub=tuple(map(change, node.sub)), sup=tuple(map(change, node.sup)))
         case Ratio():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sympy as sp
 
 from derive.equation import Equation, Term
-from derive.language import Hadamard, Ones, Value, coefficient, hadamard, scale
+from derive.expressions import summands
+from derive.language import Hadamard, Ones, Value, add, coefficient, hadamard, scale
 from derive.program import Program
+from derive.shapes import is_scalar
 
 
 def factor(program: Program, forward: Program) -> Program:
@@ -23,7 +26,10 @@ def factors(term: Term) -> list[sp.MatrixExpr]:
 
 
 def factored(equation: Equation) -> Equation:
-    if len(equation.terms) < 2 or equation.factor is not None or not equation.target.is_vector:
+    if equation.factor is not None or not equation.target.is_vector:
+        return equation
+    equation = with_summands(equation)
+    if len(equation.terms) < 2:
         return equation
     common = [one for one in factors(equation.terms[0]) if all(one in factors(term) for term in equation.terms[1:])]
     if not common or not all(isinstance(one, (Value, Hadamard)) for one in common):
@@ -33,6 +39,29 @@ def factored(equation: Equation) -> Equation:
         return equation  # only numbers would be left in the sum
     positive_first = tuple(sorted(terms, key=lambda term: bool(coefficient(term.value)[0] < 0)))
     return replace(equation, terms=positive_first, factor=hadamard(*common))
+
+
+def with_summands(equation: Equation) -> Equation:
+    """The equation with each summand as a term, where all of them are multiples by one number: of a softmax, d (y s − t)."""
+    parts = [Term(part, term.reason) for term in equation.terms for part in summands(term.value)]
+    if len(parts) > len(equation.terms) and shared_numbers(parts):
+        return replace(equation, terms=tuple(parts))
+    return replace(equation, terms=tuple(Term(condensed(term), term.reason) for term in equation.terms))
+
+
+def shared_numbers(parts: Sequence[Term]) -> list[sp.MatrixExpr]:
+    """The numbers of each step that scale all of some terms."""
+    return [one for one in factors(parts[0]) if is_scalar(one) and all(one in factors(part) for part in parts)]
+
+
+def condensed(term: Term) -> sp.MatrixExpr:
+    """A term that is a sum of multiples by one number as the number times the sum."""
+    parts = [Term(part) for part in summands(term.value)]
+    shared = shared_numbers(parts) if len(parts) > 1 else []
+    left = [without(part, shared) for part in parts] if shared else []
+    if not left or any(part.shape != term.value.shape for part in left):
+        return term.value
+    return hadamard(*shared, add(*sorted(left, key=lambda part: bool(coefficient(part)[0] < 0))))
 
 
 def without(term: Term, common: list[sp.MatrixExpr]) -> sp.MatrixExpr:

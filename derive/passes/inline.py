@@ -11,6 +11,7 @@ from derive.equation import Equation, Term, joined
 from derive.expressions import matrix_parts, substitute
 from derive.language import Apply, Hadamard, Identity, Plus, Times, Value, coefficient
 from derive.program import Program
+from derive.reductions import Total
 
 
 def inline(program: Program, forward: Program) -> Program:
@@ -26,7 +27,9 @@ def inline(program: Program, forward: Program) -> Program:
         equation = kept[target]
         if target in protected or len(equation.terms) != 1 or equation.accumulate or not readers[target]:
             continue
-        if small(equation) or (len(readers[target]) == 1 and elementwise(kept[next(iter(readers[target]))], target)):
+        only = kept[next(iter(readers[target]))] if len(readers[target]) == 1 else None
+        is_multiple = any(multiple_summed(equation, kept[reader]) for reader in readers[target])
+        if small(equation) or is_multiple or (only is not None and elementwise(only, target)):
             del kept[target]
             for reader in readers.pop(target):
                 kept[reader] = put(equation, kept[reader])
@@ -40,6 +43,19 @@ def inline(program: Program, forward: Program) -> Program:
 def small(equation: Equation) -> bool:
     """A copy of something, such as the Jacobian U of the pre-activation U h."""
     return isinstance(equation.terms[0].value, (Value, Identity))
+
+
+def multiple_summed(equation: Equation, reader: Equation) -> bool:
+    """Whether a value is numbers times another one, and its elements are summed: Σ (k y) is k Σ y, which can be taken out of the sum."""
+    rest = coefficient(equation.terms[0].value)[1]
+    wide = [part for part in rest.args if part.shape == rest.shape] if isinstance(rest, Hadamard) else []
+    is_multiple = len(wide) == 1 and len(rest.args) > 1 and all(isinstance(part, Value) for part in rest.args)
+    return is_multiple and any(summed_in(term.value, equation.target) for term in reader.terms)
+
+
+def summed_in(node: sp.MatrixExpr, value: Value) -> bool:
+    """Whether the sum of the elements of a value stands in an expression."""
+    return node == Total(value) or any(summed_in(part, value) for part in matrix_parts(node))
 
 
 def elementwise(reader: Equation, value: Value) -> bool:

@@ -1,4 +1,4 @@
-"""Write derivatives in the outputs: tanh'(a) as 1 - y**2, sigma'(a) as y (1 - y), where the forward pass has y = f(a)."""
+"""Write derivatives in the outputs: tanh'(a) as 1 - y**2, sigma'(a) as y (1 - y), softmax(a) as y, where the forward pass has y = f(a)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from derive.expressions import substitute
 from derive.functions import derivative, in_output
 from derive.language import Apply, Ones, Value, X, add, apply, coefficient, hadamard, scale
 from derive.program import Program
+from derive.reductions import Softmax
 
 
 def outputs(program: Program, forward: Program) -> Program:
-    """Replace f'(a) by its expression in y = f(a) wherever the forward program computes y."""
+    """Replace f'(a) by its expression in y = f(a), and softmax(a) by y, wherever the forward program computes y."""
     known = dict(slopes(forward))
 
     def in_y(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
-        return known.get(node) if isinstance(node, Apply) else None
+        return known.get(node) if isinstance(node, Apply | Softmax) else None
 
     return program.with_equations(
         [
@@ -34,6 +35,8 @@ def slopes(forward: Program) -> Iterator[tuple[sp.MatrixExpr, sp.MatrixExpr]]:
     """(f'(a), the same in y) for each equation y = f(a) whose slope can be had from y."""
     for equation in forward.equations:
         value = equation.value
+        if isinstance(value, Softmax) and axes_of(value) == equation.target.axes:
+            yield value, equation.target
         # y may vary along more axes than a, where an output of each step is a function of parameters: then a sum over them would read it
         if isinstance(value, Apply) and axes_of(value) == equation.target.axes:
             slope = derivative(value.scalar)

@@ -6,10 +6,12 @@ import sympy as sp
 
 from derive.equation import Equation
 from derive.language import coefficient
-from derive.procedures.lowering import Lowering, summed_up
+from derive.procedures.lowering import Lowering, sum_of, summed_up
 from derive.procedures.procedure import Number, Operand
 from derive.procedures.shaping import elementwise, filled, sizes
 from derive.procedures.sums import summed
+from derive.procedures.tokens import scaled
+from derive.shapes import is_scalar
 
 
 def right_side(equation: Equation, lower: Lowering) -> Operand:
@@ -22,13 +24,26 @@ def value_of(equation: Equation, lower: Lowering) -> Operand:
     if equation.factor is not None and equation.is_summed(equation.factor):
         total = term_of(equation, equation.value, lower)
     elif equation.terms:
-        terms = [(coefficient(one.value)[0], one.value) for one in equation.terms]
-        total = summed_up(terms, lambda node: term_of(equation, node, lower))
+        total = sum_of_terms(equation, lower)
         if equation.factor is not None:
-            total = elementwise("multiply", lower(equation.factor), total)
+            total = (
+                scaled(lower(equation.factor), total) if is_scalar(equation.factor) else multiplied(equation.factor, total, lower)
+            )
     else:
         total = Number(sp.S.Zero)
     return total
+
+
+def multiplied(factor: sp.MatrixExpr, total: Operand, lower: Lowering) -> Operand:
+    return elementwise("multiply", lower(factor), total)
+
+
+def sum_of_terms(equation: Equation, lower: Lowering) -> Operand:
+    """The sum of the terms; one-hot columns among those that aren't summed are added at their elements."""
+    if not any(equation.is_summed(one.value) for one in equation.terms):
+        return sum_of([one.value for one in equation.terms], lower)
+    terms = [(coefficient(one.value)[0], one.value) for one in equation.terms]
+    return summed_up(terms, lambda node: term_of(equation, node, lower))
 
 
 def term_of(equation: Equation, node: sp.MatrixExpr, lower: Lowering) -> Operand:

@@ -40,6 +40,7 @@ from derive.language import (
     Zeros,
     coefficient,
 )
+from derive.onehot import OneHot
 from derive.procedures.procedure import ALL, NEW, At, Call, Cut, Number, Operand
 from derive.procedures.products import chain, column
 from derive.procedures.scalars import scalar_function
@@ -56,7 +57,8 @@ from derive.procedures.shaping import (
     turned,
     with_rank,
 )
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.procedures.tokens import dense, multiple_of_one_hot, scaled, with_tokens
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 
 
 class Lowering:
@@ -138,8 +140,15 @@ def identity(node: Identity, lower: Lowering) -> Operand:
 
 @lowers(Plus)
 def plus(node: Plus, lower: Lowering) -> Operand:
-    """a + b - c, from the left."""
-    return summed_up([(coefficient(term)[0], term) for term in node.args], lower)
+    """a + b - c, from the left; multiples of one-hot columns last."""
+    return sum_of(node.args, lower)
+
+
+def sum_of(terms: Sequence[sp.MatrixExpr], lower: Lowering) -> Operand:
+    """The sum of terms that all vary with their target."""
+    columns = [term for term in terms if multiple_of_one_hot(term) is not None]
+    wide = [(coefficient(term)[0], term) for term in terms if term not in columns]
+    return with_tokens(summed_up(wide, lower) if wide else None, columns, lower)
 
 
 def summed_up(terms: Sequence[tuple[sp.Expr, sp.MatrixExpr]], lower: Callable[[sp.MatrixExpr], Operand]) -> Operand:
@@ -159,8 +168,12 @@ def hadamard(node: Hadamard, lower: Lowering) -> Operand:
     operands = [lower(factor) for factor in node.args if not isinstance(factor, Ones)]
     scaling = [operand for operand in operands if not operand.dims]
     wide = [operand for operand in operands if operand.dims]
-    numbers = [with_rank(multiplied(scaling), len(sizes(node)))] if scaling else []
-    return multiplied([*numbers, *wide])
+    if not scaling:
+        return multiplied(wide)
+    if len(wide) == 1 and len(sizes(node)) == 1:
+        found = multiple_of_one_hot(node)
+        return scaled(multiplied(scaling), wide[0]) if found is None else with_tokens(None, [node], lower)
+    return multiplied([with_rank(multiplied(scaling), len(sizes(node))), *wide])
 
 
 def multiplied(operands: Sequence[Operand]) -> Operand:
@@ -342,6 +355,13 @@ LOWERING[Largest] = along_vector("largest")
 LOWERING[FirstLargest] = along_vector("first_largest")
 LOWERING[LogSumExp] = along_vector("logsumexp")
 LOWERING[Softmax] = along_vector("softmax")
+LOWERING[LogSoftmax] = along_vector("log_softmax")
+
+
+@lowers(OneHot)
+def one_hot(node: OneHot, lower: Lowering) -> Operand:
+    """The column itself, where nothing reads a part of it."""
+    return dense(lower(node.token), Number(sp.S.One), node.shape[0])
 
 
 @lowers(Cumulative)

@@ -59,6 +59,12 @@ OPERATIONS: dict[str, str] = {
     "placed": "a at the position `at` of so many, else 0",
     "softmax_along": "exp / sum(exp) along the place `along` of an axis",
     "cumulative": "running sums along the place `along`; with `backwards` from the end",
+    "log_softmax": "log(exp / sum(exp)) along the last size", "log_softmax_at": "element w of it, (z, w): no array as large as z",
+    # by tokens, whole numbers w
+    "take": "rows of a matrix, elements of a vector that are the same for all, (a, w): a[w]",
+    "pick": "element w along the last size, (a, w), w with sizes of 1", "by_token": "vectors summed over all axes by token, (a, w)",
+    "one_hot": "a number at element w, 0 elsewhere, (w, number)", "add_at": "numbers added at element w, (a, w, number), where a lies",
+    "scale": "(a, number): a times a number of each vector, where a lies",
     # arrangement
     "transpose": "the last two sizes exchanged: a view", "reshape": "the same elements in another shape: a view",
     "concatenate": "one behind the other along the place `along`", "broadcast": "the same element many times: a view",

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import sympy as sp
 
 from derive.language import Diagonal, Ones
+from derive.onehot import OneHot, one_hot_in
 from derive.procedures.procedure import ALL, NEW, At, Call, Operand
-from derive.procedures.shaping import Dims, elementwise, filled, indexed, joined_axes, summed_over, turned, with_axes
+from derive.procedures.shaping import Dims, elementwise, filled, indexed, joined_axes, sizes, summed_over, turned, with_axes
+from derive.procedures.tokens import element, element_of
 
 Lower = Callable[[sp.MatrixExpr], Operand]
 
@@ -29,6 +31,12 @@ def product(left: list[sp.MatrixExpr], right: list[sp.MatrixExpr], lower: Lower)
         return of_ones(chain(right, lower), inner, cols, first=True, keep=rows != 1)
     if len(right) == 1 and isinstance(right[0], Ones):
         return of_ones(chain(left, lower), rows, inner, first=False, keep=cols != 1)
+    if len(right) == 1 and isinstance(right[0], OneHot):
+        return element(whole(chain(left, lower), rows, inner), lower(right[0].token))
+    if len(left) == 1 and rows == 1 and (token := one_hot_in(left[0])) is not None:
+        if len(right) == 1:
+            return element_of(right[0], token, lower, lambda node: filled_whole(lower(node), node))
+        return element(turned(whole(chain(right, lower), inner, cols)), lower(token.token))
     if len(left) == 1 and isinstance(left[0], Diagonal):
         return elementwise("multiply", column(lower(left[0].args[0]), cols), chain(right, lower))
     if len(right) == 1 and isinstance(right[0], Diagonal):
@@ -53,6 +61,11 @@ def product_of(a: Operand, b: Operand, rows: sp.Expr, inner: sp.Expr, cols: sp.E
 def whole(operand: Operand, rows: sp.Expr, cols: sp.Expr) -> Operand:
     """An operand with all the elements that a product runs over."""
     return filled(operand, operand.axes, tuple(size for size in (rows, cols) if size != 1))
+
+
+def filled_whole(operand: Operand, node: sp.MatrixExpr) -> Operand:
+    """The operand of an expression with all its sizes."""
+    return filled(operand, operand.axes, sizes(node))
 
 
 def column(operand: Operand, cols: sp.Expr) -> Operand:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.language import Diagonal, Hadamard, Ones, Plus, Times, coefficient, hadamard
+from derive.onehot import OneHot, one_hot_in
 from derive.procedures.lowering import Lowering, summed_up
 from derive.procedures.procedure import Call, Number, Operand
 from derive.procedures.products import chain, product_of
-from derive.procedures.shaping import ORDER, elementwise, filled, sizes, summed_along
+from derive.procedures.shaping import ORDER, elementwise, filled, sizes, summed_along, turned
+from derive.procedures.tokens import by_token
 from derive.shapes import is_scalar
 
 Axes = tuple[str, ...]
@@ -21,6 +23,8 @@ def summed(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
         return elementwise("negative", summed(rest, over, lower))
     if number != 1:
         return elementwise("multiply", Number(number), summed(rest, over, lower))
+    if isinstance(rest, OneHot) and set(lower.axes(rest)) == set(over):
+        return by_token(Number(sp.S.One), rest, over, lower) or plain_sum(rest, over, lower)
     if isinstance(rest, Plus) and all(set(over) <= set(lower.axes(term)) for term in rest.args):
         terms = [(coefficient(term)[0], term) for term in rest.args]
         return summed_up(terms, lambda term: summed(term, over, lower))
@@ -49,6 +53,8 @@ def summed_multiples(node: Hadamard, over: Axes, lower: Lowering) -> Operand | N
     wide = [factor for factor in moving if not is_scalar(factor)]
     if not numbers or not wide:
         return None
+    if len(wide) == 1 and isinstance(wide[0], OneHot):
+        return by_token(lower(hadamard(*numbers)), wide[0], over, lower)
     return contraction(lower(hadamard(*numbers)), lower.whole(hadamard(*wide)), sp.S.One, over)
 
 
@@ -74,6 +80,12 @@ def core_sum(core: list[sp.MatrixExpr], over: Axes, lower: Lowering) -> Operand 
     """The sum of a product that varies at both ends: cut at an outer product if it has one."""
     if len(core) == 1:
         return plain_sum(core[0], over, lower)
+    first, last = one_hot_in(core[0]), one_hot_in(core[-1])
+    if last is not None and core[-1].shape[0] == 1:
+        found = by_token(chain(core[:-1], lower), last, over, lower)
+        return None if found is None else turned(found)
+    if first is not None and core[0].shape[1] == 1:
+        return by_token(chain(core[1:], lower), first, over, lower)
     cuts = sorted(range(1, len(core)), key=lambda k: core[k].shape[0] != 1)
     left, right = core[: cuts[0]], core[cuts[0] :]
     return contraction(chain(left, lower), chain(right, lower), right[0].shape[0], over)

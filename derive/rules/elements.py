@@ -31,6 +31,7 @@ from derive.reductions import (
     Cumulative,
     FirstLargest,
     Largest,
+    LogSoftmax,
     LogSumExp,
     Softmax,
     Total,
@@ -140,6 +141,12 @@ def softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> 
     """y = softmax(z): z̄ = y ∘ (ȳ − 1 1ᵀ(y ∘ ȳ))."""
     n = operand.shape[0]
     return [hadamard(y, cotangent - matmul(Ones(n, n), hadamard(y, cotangent)))]
+
+
+@vjp(LogSoftmax)
+def log_softmax_vjp(cotangent: Matrix, y: Matrix, node: Matrix, operand: Matrix) -> list[Matrix]:
+    """y = log softmax(z): z̄ = ȳ − softmax(z) Σ ȳ."""
+    return [cotangent - hadamard(total(cotangent), softmax(operand))]
 
 
 @vjp(Total)
@@ -266,6 +273,12 @@ def softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: S
     """y = softmax(z): ẏ = y ∘ (ż − 1 1ᵀ(y ∘ ż))."""
     n = operands[0].shape[0]
     return hadamard(y, tangents[0] - matmul(Ones(n, n), hadamard(y, tangents[0])))
+
+
+@jvp(LogSoftmax)
+def log_softmax_jvp(y: Matrix, node: Matrix, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
+    """y = log softmax(z): ẏ = ż − 1 softmax(z)ᵀ ż."""
+    return tangents[0] - filled(inner(softmax(operands[0]), tangents[0]), node)
 
 
 @jvp(Total)

@@ -25,7 +25,8 @@ import sympy as sp
 from derive.blocks import Repeat, Rows, Stack
 from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import Apply, Diagonal, Hadamard, Identity, Ones, Plus, Times, Transposed, Value, X, Zeros
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.onehot import OneHot
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 
 Array = np.ndarray[Any, Any]
 Sizes = Mapping[str, int]
@@ -239,6 +240,11 @@ class Components:
                 return powers * self.function(1 / X, powers.sum())  # type: ignore[no-any-return]
             case LogSumExp():
                 return np.array([[self.function(sp.log(X), self.each(sp.exp(X), self(node.args[0])).sum())]], dtype=object)
+            case LogSoftmax():
+                z = self(node.args[0])
+                return z + -1 * self.function(sp.log(X), self.each(sp.exp(X), z).sum())  # type: ignore[no-any-return]
+            case OneHot():
+                return self.one_of(self(node.token)[0, 0], length(node.shape[0], self.sizes))
             case Largest():
                 return np.array([[self.first_of_the_largest(node.args[0])[0]]], dtype=object)
             case FirstLargest():
@@ -257,6 +263,11 @@ class Components:
             case Identity():
                 return np.diagflat(np.full(shape_of(node, self.sizes)[0], 1, dtype=object))
         raise TypeError(f"exact: {type(node).__name__} has no components. Add it to Components.")
+
+    def one_of(self, token: Any, size: int) -> Array:
+        """1 at one of so many elements: each free but for their sum, and without a slope."""
+        chosen = [self.function(STEP, token + -1 * k) for k in range(size - 1)]
+        return np.array([[part] for part in [*chosen, 1 + -1 * sum(chosen)]], dtype=object)
 
     def product(self, multiply: Callable[[Array, Array], Array], node: sp.MatrixExpr) -> Array:
         """The product of the matrices among the operands, times the numbers among them."""

@@ -43,16 +43,19 @@ from derive.language import (
     transpose,
     vector,
 )
+from derive.onehot import OneHot
 from derive.reductions import (
     Cumulative,
     FirstLargest,
     Largest,
+    LogSoftmax,
     LogSumExp,
     Softmax,
     Total,
     cumulative,
     first_largest,
     largest,
+    log_softmax,
     logsumexp,
     softmax,
     total,
@@ -112,13 +115,14 @@ CASES: dict[type, list[Matrix]] = {
     Largest: [largest(u), largest(p), largest(matmul(A, p))],
     FirstLargest: [first_largest(u), first_largest(p)],
     LogSumExp: [logsumexp(u), logsumexp(p)],
+    LogSoftmax: [log_softmax(u), log_softmax(p)],
     Cumulative: [cumulative(u), cumulative(p), cumulative(p, backwards=True), cumulative(B)],
 }
 """Nodes of each kind, of at least two shapes, with operands that are values or expressions of values."""
 
 ALONG = {kind for kind in LEGAL if issubclass(kind, AlongAxis)}
 """Nodes along the steps: `test_along.py`."""
-CONSTANT = {Value, Ones, Zeros, Identity, Steps}
+CONSTANT = {Value, Ones, Zeros, Identity, Steps, OneHot}
 """Nodes that need no rule: a value is where a sweep ends, the others have no operand that could vary."""
 
 DERIVED_ONLY = {Diagonal}

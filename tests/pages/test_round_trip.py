@@ -49,8 +49,9 @@ def test_a_page_comes_back_from_its_own_reading(page):
 
 
 def kinds_of(reading):
-    """What the equations alone leave open: which symbols are numbers, and which quantities of a step are matrices."""
+    """What the equations alone leave open: which symbols are numbers or tokens, and which quantities of a step are matrices."""
     numbers = {row.symbol: "number" for row in reading.rows if row.shape == ()}
+    numbers |= {row.symbol: "tokens" for row in reading.rows if row.role == "token"}
     return numbers | {row.symbol: "matrix" for row in reading.rows if len(row.shape) == 2 and row.role != "parameter"}
 
 

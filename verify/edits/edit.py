@@ -138,8 +138,8 @@ def edited(kind: str, said: str, program: Program, changes: Mapping[int, Equatio
         if any(place.get(value, -1) >= k for value in new.reads()):
             return
         old = equations[k]
-        values = [term.value for term in new.terms] + [new.factor] * (new.factor is not None)
-        if any(value.shape != old.target.shape for value in values):
+        is_fitting = new.factor is None or new.factor.shape in (old.target.shape, (1, 1))
+        if not is_fitting or any(term.value.shape != old.target.shape for term in new.terms):
             return
         terms = tuple(term for term in new.terms if not isinstance(term.value, Zeros))
         new = replace(new, terms=terms)

@@ -36,6 +36,10 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
 """What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`."""
 
 
+LAST, LAST_OF_STEP = "last of token", "last within a step of token"
+"""Weights of examples that are 1 where a token of that name stands for the last time, in the run or in a step, else 0."""
+
+
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
     """A value of that shape which is one number at each step."""
     rows, cols = like.shape
@@ -78,11 +82,27 @@ def filled(values: Sequence[Value], environments: list[Environment], evaluate: E
     for t, env in enumerate(environments):
         step: dict[Value, Array] = {}
         for value in values:
-            if value.kind in STEPS:
+            kind = value.kind.removeprefix("weight:")
+            if kind.startswith((LAST, LAST_OF_STEP)):
+                step[value] = last_ones(kind, t, environments, evaluate)
+            elif value.kind in STEPS:
                 at, plain = STEPS[value.kind](t, steps), value.like(kind="primal")
                 step[value] = 0 * env[plain] if at is None else environments[at][plain]
             else:
-                one = evaluate.number(number(value.kind.removeprefix("weight:"), t, steps, examples))
+                one = evaluate.number(number(kind, t, steps, examples))
                 step[value] = np.full((1, 1), one, evaluate.numbers.dtype)
         found.append(env | step)
     return found
+
+
+def last_ones(kind: str, t: int, environments: list[Environment], evaluate: Evaluator) -> Array:
+    """1 for each example whose token of a step stands for the last time there, 0 for the others: (B, 1, 1)."""
+    what = LAST_OF_STEP if kind.startswith(LAST_OF_STEP) else LAST
+    name = kind.removeprefix(f"{what} ")
+    token = next(value for value in environments[0] if isinstance(value, Value) and value.name == name and not value.marks)
+    series = [np.real(env[token]).astype(int).ravel() for env in environments]
+    later = set() if what == LAST_OF_STEP else {int(w) for row in series[t + 1 :] for w in row}
+    row = series[t]
+    last = [int(w) not in later and int(w) not in {int(other) for other in row[b + 1 :]} for b, w in enumerate(row)]
+    one, zero = evaluate.number(1), evaluate.number(0)
+    return np.array([one if is_last else zero for is_last in last], evaluate.numbers.dtype).reshape(-1, 1, 1)

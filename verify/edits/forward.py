@@ -17,6 +17,7 @@ from derive.program import Program
 from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms, with_term
 from verify.edits.reads import gates, old_for_new, parameters, transposes
 from verify.edits.terms import dropped, signs
+from verify.edits.tokens import other_tokens
 
 
 def split(forward: Program) -> Program:
@@ -147,4 +148,5 @@ CLASSES = (
     transposes,
     product_orders,
     multiples,
+    other_tokens,
 )

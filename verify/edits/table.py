@@ -11,13 +11,14 @@ from verify.edits.reads import cotangents, exchanges, gates, old_for_new, other_
 from verify.edits.slopes import arguments, branches, slopes
 from verify.edits.sums import cuts, ends, sums
 from verify.edits.terms import carries, dropped, factors, inner_factors, read_twice, signs, stale
+from verify.edits.tokens import other_tokens, overwritten
 
 Class = Callable[[Program, Program], Iterator[Edit]]
 """A class of slips: (the program that is edited, the forward program) -> its edits."""
 
 BACKWARD: tuple[Class, ...] = (
     carries, dropped, signs, factors, slopes, branches, arguments, stale, old_for_new, transposes, sums, ends, cuts, other_steps,
-    parameters, gates, exchanges, cotangents, read_twice, inner_factors,
+    parameters, gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten,
 )  # fmt: skip
 """In the order in which they are preferred where two explain a fault equally well in as many places."""
 

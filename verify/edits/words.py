@@ -6,6 +6,7 @@ from derive.equation import Equation
 from derive.language import Value
 from derive.notation import Notation
 from verify.edits.edit import Edit
+from verify.edits.elsewhere import LAST, LAST_OF_STEP
 
 WEIGHTS = {
     "first only": "[t = first]", "last only": "[t = last]", "not first": "[t > first]", "not last": "[t < last]",
@@ -31,6 +32,8 @@ class EditNotation(Notation):
                 "past": f"[t ≤ T − {by}]",
                 "first times": f"[{by} at the first]",
             }
+            if kind.startswith((LAST, LAST_OF_STEP)):
+                return f"[the last {by}{' of the step' * kind.startswith(LAST_OF_STEP)}]"
             return WEIGHTS.get(kind) or more[what]
         moved = {"earlier": -1, "wrapped": -1, "later": 1}.get(value.kind)
         plain = value.like(kind="primal")

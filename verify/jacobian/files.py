@@ -44,7 +44,8 @@ Arrays = Mapping[str, Array]
 def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     """The run that flags and files describe. Raises RunError in one line that names what is wrong."""
     check_flags(asked)
-    if not kernel.INPUTS:
+    tokens = tokens_of(kernel)
+    if not kernel.INPUTS and not tokens:
         raise RunError(
             f"jacobian: {name}: a cell without inputs has no length: expected at least one input, got none. Give it one."
         )
@@ -57,12 +58,11 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     if weights is not None:
         check_names(weights, kernel.PARAMETERS, kernel.PARAMETERS, f"--weights {asked.weights}", "parameter")
     if sequences is not None:
-        both = {**kernel.INPUTS, **kernel.STATES}
-        check_names(sequences, both, kernel.INPUTS, f"--inputs-file {asked.inputs_file}", "input")
+        where, needed = f"--inputs-file {asked.inputs_file}", {**kernel.INPUTS, **tokens}
+        check_names(sequences, {**needed, **kernel.STATES}, needed, where, "input")
+        sequences = {n: as_tokens(array, f"{where}: {n}") if n in tokens else array for n, array in sequences.items()}
         if asked.batch_first:
-            sequences = {
-                n: array.swapaxes(0, 1) if n in kernel.INPUTS and array.ndim > 1 else array for n, array in sequences.items()
-            }
+            sequences = {n: array.swapaxes(0, 1) if n in needed and array.ndim > 1 else array for n, array in sequences.items()}
     sizes = all_sizes(kernel, asked, weights, sequences)
     shapes = {n: tuple(size_of(dim, sizes) for dim in dims) for n, dims in kernel.PARAMETERS.items()}
     parameters, applied = weights or {}, None
@@ -71,11 +71,26 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
     if sequences is None:
         rng = np.random.default_rng([asked.seed, 1])
         shape = (sizes["T"], sizes["B"])
-        inputs = {n: rng.standard_normal((*shape, *[size_of(d, sizes) for d in dims])) for n, dims in kernel.INPUTS.items()}
+        lengths = {n: [size_of(dim, sizes) for dim in dims] for n, dims in kernel.INPUTS.items()}
+        inputs: dict[str, Array] = {n: rng.standard_normal((*shape, *own)) for n, own in lengths.items()}
+        inputs |= {n: np.asarray(rng.integers(0, size_of(dim, sizes), shape)) for n, dim in tokens.items()}
         return Run(name, kernel, parameters, inputs, {}, derivation, applied, tuple(notes))
-    inputs = {n: sequences[n] for n in kernel.INPUTS}
+    inputs = {n: sequences[n] for n in needed}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
     return Run(name, kernel, parameters, inputs, state, derivation, applied, (*notes, *notes_on(asked, inputs, state)))
+
+
+def tokens_of(kernel: Any) -> dict[str, str]:
+    """The inputs of whole numbers, and the dimension that says how many there are."""
+    return dict(getattr(kernel, "TOKENS", None) or {})
+
+
+def as_tokens(array: Array, where: str) -> Array:
+    """The numbers of a file as whole ones. Raises RunError where they are none."""
+    whole = np.rint(array).astype(np.int64)
+    if not np.array_equal(whole, array):
+        raise RunError(f"jacobian: {where}: expected tokens, whole numbers, got fractions. Check the file.")
+    return np.asarray(whole)
 
 
 def notes_on(asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:
@@ -193,7 +208,8 @@ def labelled(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Array
     for name, array in (weights or {}).items():
         out.append((f"--weights {asked.weights}: {name}", array, tuple(kernel.PARAMETERS[name])))
     for name, array in (sequences or {}).items():
-        dims = ("T", "B", *kernel.INPUTS[name]) if name in kernel.INPUTS else ("B", *kernel.STATES[name])
+        steps = ("T", "B", *kernel.INPUTS.get(name, ()))
+        dims = steps if name in kernel.INPUTS or name in tokens_of(kernel) else ("B", *kernel.STATES[name])
         out.append((f"--inputs-file {asked.inputs_file}: {name}", array, tuple(dims)))
     return out
 

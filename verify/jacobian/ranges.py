@@ -35,7 +35,8 @@ from derive.language import (
     scale,
     transpose,
 )
-from derive.reductions import Cumulative, FirstLargest, Largest, LogSumExp, Softmax, Total
+from derive.onehot import OneHot, one_hot_in
+from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, LogSumExp, Softmax, Total
 from verify.jacobian.intervals import EVERYWHERE, Range, common, extremes, extremes_of, hull, inside, scaled, times
 from verify.jacobian.run import Array
 from verify.jacobian.values import Values
@@ -121,8 +122,10 @@ class Ranges:
                 chosen = max if isinstance(node, Maximum) else min
                 (low, high), (other_low, other_high) = map(self.of, node.args)
                 return (chosen(low, other_low), chosen(high, other_high))
-            case Softmax() | FirstLargest() | AtLeast() | Above():
+            case Softmax() | FirstLargest() | AtLeast() | Above() | OneHot():
                 return (0.0, 1.0)
+            case LogSoftmax():
+                return (-np.inf, 0.0)
             case Rows() | Repeat() | Transposed() | Largest():
                 return self.of(node.args[0])
             case Ones():
@@ -151,6 +154,8 @@ class Ranges:
     def product(self, factors: list[Any]) -> Range:
         """Of a matrix product: sums of as many products as the inner dimension has elements."""
         left, right = factors[0], factors[1] if len(factors) == 2 else Times(*factors[1:], evaluate=False)
+        if one_hot_in(left) is not None or one_hot_in(right) is not None:  # some elements of the other one
+            return self.of(right if one_hot_in(left) is not None else left)
         if not is_timed(left):
             return weighted(self.values.of(left), self.of(right))
         if not is_timed(right):
@@ -344,7 +349,7 @@ def end_of(ends: list[float]) -> float:
 def unbounded_in(node: Any, ranges: Ranges) -> list[Value]:
     """The values of the cell in an expression that nothing is known of; what the derivation named stands for what it is made of."""
     found: dict[Value, None] = {}
-    waiting, own = values_in(node), {*ranges.cell.targets, *ranges.cell.inputs}
+    waiting, own = values_in(node), {*ranges.cell.targets, *ranges.cell.inputs, *ranges.cell.tokens}
     while waiting:
         value = waiting.pop(0)
         if not np.isfinite(ranges.of(value)).all():

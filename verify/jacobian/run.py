@@ -44,7 +44,8 @@ class Run:
         """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""
         kernel = self.kernel
         self.check("parameters", self.parameters, kernel.PARAMETERS, kernel.PARAMETERS, 0)
-        self.check("inputs", self.inputs, kernel.INPUTS, kernel.INPUTS, 2)
+        tokens: dict[str, Dims] = dict.fromkeys(getattr(kernel, "TOKENS", None) or {}, ())
+        self.check("inputs", self.inputs, {**kernel.INPUTS, **tokens}, {**kernel.INPUTS, **tokens}, 2)
         self.check("state", self.state, (), kernel.STATES, 1)
         for name, array in self.inputs.items():
             if 0 in array.shape[:2]:
@@ -61,7 +62,10 @@ class Run:
             raise RunError(f"{self.name}: {what}: expected {expected}, got {wrong[0]}. Use the names of the kernel's tables.")
         for name, array in given.items():
             got, axes = getattr(array, "dtype", type(array).__name__), leading + len(known[name])
-            if got != np.float64:
+            is_token = what == "inputs" and name not in self.kernel.INPUTS
+            if is_token and np.dtype(got).kind not in "iu":
+                raise RunError(f"{self.name}: {what}['{name}']: expected tokens, whole numbers, got {got}. Convert it.")
+            if not is_token and got != np.float64:
                 raise RunError(f"{self.name}: {what}['{name}']: expected an array of float64, got {got}. Convert it.")
             if array.ndim != axes:
                 fault = f"{what}['{name}']: expected {axes} axes, got shape {array.shape}"

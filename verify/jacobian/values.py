@@ -36,7 +36,7 @@ class Values:
         self.arrays: dict[Value, Array] = {}
         sizes: dict[str, int] = {}
         given = {value: run.parameters[value.name] for value in cell.parameters}
-        given |= {value: run.inputs[value.name] for value in cell.inputs}
+        given |= {value: run.inputs[value.name] for value in (*cell.inputs, *cell.tokens)}
         for state in cell.states:
             given |= {state: run.before[state.name][1:], state.prev: run.before[state.name][:-1]}
         for value, array in given.items():

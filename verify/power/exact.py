@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Apply, Value
+from derive.onehot import tokens_in
 from derive.program import Program, needed
 from verify.data import Data, Dims
 from verify.edits.edit import Edit
@@ -74,6 +76,7 @@ class ExactKernel:
     def __post_init__(self) -> None:
         self.PARAMETERS, self.INPUTS, self.STATES = self.dims.parameters, self.dims.inputs, self.dims.states
         self.OUTPUTS = {name: dims for name, dims in self.dims.outputs.items() if name not in self.STATES}
+        self.TOKENS = self.dims.tokens
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -112,7 +115,8 @@ def whole_data(dims: Dims, steps: int, seed: int) -> Data:
     batch = 2
     return Data(
         {name: draw(*dims.shape(names)) for name, names in dims.parameters.items()},
-        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.inputs.items()},
+        {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.inputs.items()}
+        | {name: rng.integers(0, dims.size(size), (steps, batch)) for name, size in dims.tokens.items()},
         {name: draw(batch, *dims.shape(names)) for name, names in dims.states.items()},
         {name: draw(steps, batch, *dims.shape(names)) for name, names in dims.outputs.items()},
         steps,
@@ -168,7 +172,10 @@ class Judge:
             key = (steps, seed, offered)
             if key not in self.right:
                 self.right[key] = transcript(ExactKernel(self.model, self.dims), self.dims, steps, seed, offered)
-            found = transcript(module, self.dims, steps, seed, offered)
+            try:
+                found = transcript(module, self.dims, steps, seed, offered)
+            except ZeroDivisionError:  # where the right program divides by nothing that is zero
+                return True
             if any(a.shape != b.shape or (a != b).any() for a, b in zip(found, self.right[key], strict=True)):
                 return True
         return False
@@ -183,13 +190,14 @@ class Judge:
         return "undecided"
 
     def identical(self, first: Equation, second: Equation) -> bool:
-        """Whether two right sides are the same polynomial in the components of what they read."""
+        """Whether two right sides are the same polynomial in the components of what they read, whatever the tokens are."""
         functions = {name: np.frompyfunc(sp.Function(name), 1, 1) for name in NAMES} | {"step": np.frompyfunc(step, 1, 1)}
         functions |= {name: np.frompyfunc(sp.Function(name), 2, 1) for name in OF_TWO}
         evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
         known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
         env: dict[Value, Array] = {}
-        read = [*first.reads(), *second.reads()]
+        tokens = tokens_in([first.value, second.value])
+        read = [value for value in (*first.reads(), *second.reads()) if value not in tokens]
         for value in dict.fromkeys([*(v for r in read if r in known for v in values_in(known[r])), *read]):
             if value in known:
                 env[value] = evaluate(known[value], env)
@@ -197,8 +205,12 @@ class Judge:
             rows, cols = (evaluate.size(n) for n in value.shape)
             names = [[sp.Symbol(f"{value.name}_{value.kind}_{value.lag}_{r}_{c}") for c in range(cols)] for r in range(rows)]
             env[value] = np.array(names, dtype=object).reshape(rows, cols)
-        difference = evaluate(first.value, env) - evaluate(second.value, env)
-        return all(idempotent(sp.expand(element)) == 0 for element in np.ravel(difference))
+        for chosen in product(*[range(evaluate.size(size)) for size in tokens.values()]):
+            here = env | {token: np.array([[at]]) for token, at in zip(tokens, chosen, strict=True)}
+            difference = evaluate(first.value, here) - evaluate(second.value, here)
+            if any(idempotent(sp.expand(element)) != 0 for element in np.ravel(difference)):
+                return False
+        return True
 
 
 def step(z: Any) -> Any:

@@ -18,7 +18,7 @@ from verify.power.offering import wrong
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 CUTS = (1, 2, 5, 10, 20)
-FUNCTIONS = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "forward", "backward", "jvp", "step_jacobian")
+FUNCTIONS = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "TOKENS", "forward", "backward", "jvp", "step_jacobian")
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def cut_loop(K: int) -> Callable[..., SimpleNamespace]:
         T = length(cotangents)
         if T <= K:
             return module.backward(parameters, tape, cotangents)  # type: ignore[no-any-return]
-        found = chunk(module, parameters, inputs, state, cotangents, T - K, T)
-        padded = {name: np.concatenate([np.zeros_like(a[: T - K]), found.inputs[name]]) for name, a in inputs.items()}
+        found, numbers = chunk(module, parameters, inputs, state, cotangents, T - K, T), {n: inputs[n] for n in module.INPUTS}
+        padded = {name: np.concatenate([np.zeros_like(a[: T - K]), found.inputs[name]]) for name, a in numbers.items()}
         return gradients_of(found.parameters, padded, {name: np.zeros_like(a) for name, a in state.items()})
 
     return compute
@@ -132,7 +132,7 @@ def cut_carry(K: int) -> Callable[..., SimpleNamespace]:
         ends = list(range(T, 0, -K))
         parts = [chunk(module, parameters, inputs, state, cotangents, max(0, end - K), end) for end in ends]
         total = {name: sum((p.parameters[name] for p in parts[1:]), start=parts[0].parameters[name]) for name in parameters}
-        joined = {name: np.concatenate([p.inputs[name] for p in reversed(parts)]) for name in inputs}
+        joined = {name: np.concatenate([p.inputs[name] for p in reversed(parts)]) for name in module.INPUTS}
         first = parts[-1].state if len(parts) == 1 else dict(parts[-1].state)
         return gradients_of(total, joined, first)
 

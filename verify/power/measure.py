@@ -167,7 +167,7 @@ class Bench:
             )
 
         return SimpleNamespace(
-            **{k: getattr(self.module, k) for k in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "jvp")},
+            **{k: getattr(self.module, k, {}) for k in ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "TOKENS", "jvp")},
             forward=forward,
             backward=backward,
         )

@@ -16,9 +16,9 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.procedures.second_order import SecondOrder
 from derive.second_order import second_order
-from derive.targets.numpy.expressions import UFUNCS
 from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
+from derive.targets.numpy.statements import UFUNCS
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation

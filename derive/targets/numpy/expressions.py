@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import dropwhile
 from typing import Any
 
@@ -262,28 +261,6 @@ def comparing(printer: Printer, call: Call) -> Piece:
     return printer.function(call.operation, *map(printer, call.arguments))
 
 
-# ---- calls into memory
-
-UFUNCS = frozenset({"add", "subtract", "multiply", "divide", "negative", "dot", "matmul"})
-WITH_OUT = frozenset({"maximum", "minimum"})
-"""Helpers of the kernel that take the memory of their result last, as NumPy's functions do."""
-
-
-def into(printer: Printer, call: Call) -> tuple[str, Piece]:
-    """(what stands in front, the rest) of a call that writes into its `out`: its last argument where NumPy has it so."""
-    assert call.out is not None
-    called = CALLED[call.option("function")] if call.operation == "function" else f"np.{call.operation}"
-    if called.startswith("np.") and call.operation in {*UFUNCS, "function"}:
-        name = called.removeprefix("np.")
-        printer.calls.setdefault(name)
-        return "", Bracket(f"{name}(", (*map(printer, call.arguments), printer(call.out)), ")")
-    if call.operation in WITH_OUT:
-        return "", printer.function(call.operation, *map(printer, (*call.arguments, call.out)))
-    value = printer(call.arguments[0]) if call.operation == "copy" else printer(replace(call, out=None))
-    whole = "" if isinstance(call.out, View) and call.out.index != () else "[...]"
-    return f"{flat(printer(call.out))}{whole} = ", value
-
-
 # ---- sums and other reductions
 
 
@@ -308,9 +285,25 @@ def summation(printer: Printer, call: Call) -> Piece:
     return printer.method(call, "sum", *([] if everything else [f"axis={axis}"]), *keep)
 
 
-@prints("largest", "first_largest", "logsumexp", "softmax")
-def along_last(printer: Printer, call: Call) -> Piece:
-    return printer.function(call.operation, printer(call.arguments[0]))
+@prints("largest", "first_largest", "logsumexp", "softmax", "log_softmax", "log_softmax_at", "pick", "add_at", "scale")
+def helper(printer: Printer, call: Call) -> Piece:
+    return printer.function(call.operation, *map(printer, call.arguments))
+
+
+@prints("by_token")
+def by_token(printer: Printer, call: Call) -> Piece:
+    return printer.function("by_token", *map(printer, call.arguments), printer.size(call.dims[0]))
+
+
+@prints("one_hot")
+def one_hot(printer: Printer, call: Call) -> Piece:
+    return printer.function("one_hot", *map(printer, call.arguments), printer.size(call.dims[0]), Word("dtype"))
+
+
+@prints("take")
+def take(printer: Printer, call: Call) -> Piece:
+    of, token = call.arguments
+    return Joined((printer.within(of, ATOM), Word("["), printer(token), Word("]")))
 
 
 @prints("largest_along", "first_largest_along", "softmax_along")

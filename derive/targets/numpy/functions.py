@@ -50,8 +50,66 @@ def above(a, b):
     "softmax": '''
 def softmax(z):
     """exp(z) / sum(exp(z)) along the last axis, in a form that can't overflow."""
-    e = np.exp(z - z.real.max(axis=-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(axis=-1, keepdims=True)
+    e = z - z.real.max(axis=-1, keepdims=True, initial=-np.inf)
+    np.exp(e, out=e)
+    e /= e.sum(axis=-1, keepdims=True)
+    return e
+''',
+    "log_softmax": '''
+def log_softmax(z):
+    """log(exp(z) / sum(exp(z))) along the last axis, finite wherever z is."""
+    z = z - z.real.max(axis=-1, keepdims=True, initial=-np.inf)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+''',
+    "log_softmax_at": '''
+def log_softmax_at(z, w):
+    """Element w of log(exp(z) / sum(exp(z))) along the last axis, of some vectors at a time: no array as large as z is made."""
+    size = z.shape[-1]
+    vectors, places = z.reshape(-1, size), np.broadcast_to(w, z.shape[:-1]).reshape(-1, 1)
+    found = np.empty(len(vectors), z.dtype)
+    count = max(1, 2**16 // max(1, size))
+    for start in range(0, len(vectors), count):
+        some = vectors[start : start + count]
+        some = some - some.real.max(axis=-1, keepdims=True)
+        there = np.take_along_axis(some, places[start : start + count], axis=-1)[:, 0]
+        found[start : start + count] = there - np.log(np.exp(some).sum(axis=-1))
+    return found.reshape(z.shape[:-1])
+''',
+    "pick": '''
+def pick(a, w):
+    """Element w along the last axis; w has an axis of one element for each of those behind the examples."""
+    shape = np.broadcast_shapes(a.shape[:-1], w.shape[:-1])
+    a, w = np.broadcast_to(a, (*shape, a.shape[-1])), np.broadcast_to(w, (*shape, 1))
+    return np.take_along_axis(a, w, axis=-1)[..., 0]
+''',
+    "by_token": '''
+def by_token(a, w, size):
+    """Vectors, or numbers, summed over steps and examples by token, (size, n): repeated tokens add."""
+    n = int(np.prod(a.shape[w.ndim :]))
+    places = (w.reshape(-1, 1).astype(np.intp) * n + np.arange(n)).ravel()
+    parts = (a.real, a.imag) if np.iscomplexobj(a) else (a,)
+    sums = [np.bincount(places, part.ravel(), size * n) for part in parts]
+    found = sums[0] + 1j * sums[1] if len(sums) > 1 else sums[0]
+    return found.astype(a.dtype, copy=False).reshape(size, *a.shape[w.ndim :])
+''',
+    "one_hot": '''
+def one_hot(w, number, size, dtype):
+    """A number at element w along a new last axis, 0 elsewhere."""
+    found = np.zeros((*np.broadcast_shapes(w.shape, np.shape(number)), size), dtype)
+    found[(*np.indices(found.shape[:-1], sparse=True), w)] = number
+    return found
+''',
+    "add_at": '''
+def add_at(a, w, number):
+    """A number added to element w along the last axis, in place."""
+    a[(*np.indices(a.shape[:-1], sparse=True), w)] += number
+    return a
+''',
+    "scale": '''
+def scale(a, number):
+    """a times a number of each vector, in place."""
+    a *= number
+    return a
 ''',
     "logsumexp": '''
 def logsumexp(z):

@@ -42,8 +42,13 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
-    both = [*([LEFTWARD] if cell.leftward else []), *([ONCE] if cell.once or cell.starts else [])]
-    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *both, *([MEMORY] if buffered else [])]
+    said = [
+        *([LEFTWARD] if cell.leftward else []),
+        *([ONCE] if cell.once or cell.starts else []),
+        *([TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []),
+        *([MEMORY] if buffered else []),
+    ]
+    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *said]
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
@@ -59,6 +64,9 @@ LEFTWARD = (
 ONCE = (
     "What doesn't differ from step to step has no `..._all`: (B, n), one value an example. A recurrence whose start is computed holds that "
     "in front of its first step."
+)
+TOKENS = (
+    "Tokens, {}, are whole numbers among the inputs, 0 <= w < TOKENS[name]; they have no gradient. `E onehot(w)` reads `E.T[w]`."
 )
 MEMORY = (
     "In `forward`, `backward` and `hvp` a call writes into its last argument. Arrays, and the views of them at each step, are made once, "
@@ -131,7 +139,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
 
 
 def tables(cell: Cell) -> list[str]:
-    """PARAMETERS, INPUTS, STATES, OUTPUTS, and AXES where something has one value an example."""
+    """PARAMETERS, INPUTS, STATES, OUTPUTS; AXES where something has one value an example, TOKENS where there are some."""
     found: list[str] = []
     for table in ("parameters", "inputs", "states", "outputs"):
         values: tuple[Value, ...] = getattr(cell, table)
@@ -142,12 +150,14 @@ def tables(cell: Cell) -> list[str]:
         else:
             found += lines(mapping(entries), "", f"{table.upper()} = ")
     once = [(str(value.name), Word("None")) for value in cell.once]
-    return found + (lines(mapping(once), "", "AXES = ") if once else [])
+    found += lines(mapping(once), "", "AXES = ") if once else []
+    sizes = [(str(value.name), Word(f'"{dim(size)}"')) for value, size in cell.tokens.items()]
+    return found + (lines(mapping(sizes), "", "TOKENS = ") if sizes else [])
 
 
 def values_of(cell: Cell) -> list[Value]:
     """What the caller gives and gets."""
-    return [*cell.parameters, *cell.inputs, *cell.states, *cell.outputs]
+    return [*cell.parameters, *cell.inputs, *cell.tokens, *cell.states, *cell.outputs]
 
 
 def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
@@ -168,7 +178,8 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []
     )
     end += [f"_FIXED = {{{', '.join(fixed)}}}", ""]
-    return "\n" + "".join(base) + (runtime.SOLVE if compound else "") + segments + "\n".join(end)
+    text = "".join(base) + (runtime.SOLVE if compound else "") + segments
+    return "\n" + (runtime.with_tokens(text) if cell.tokens else text) + "\n".join(end)
 
 
 def parts_of(size: sp.Expr) -> Piece:

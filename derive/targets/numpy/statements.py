@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from derive.procedures.procedure import ALL, Add, Assign, Blocks, Comment, Do, Entry, Loop, Operand, Statement, View
-from derive.targets.numpy.expressions import Printer, into
+from derive.procedures.procedure import ALL, Add, Assign, Blocks, Call, Comment, Do, Entry, Loop, Operand, Statement, View
+from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.formulas import formula
+from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import STEP, Bracket, Joined, Piece, Word, flat, lines
 
 
@@ -93,3 +95,25 @@ def mapping(entries: Iterable[tuple[str, Piece]]) -> Piece:
     """A dictionary of names."""
     items = tuple(Joined((Word(f'"{name}": '), value)) for name, value in entries)
     return Bracket("{", items, "}")
+
+
+# ---- calls into memory
+
+UFUNCS = frozenset({"add", "subtract", "multiply", "divide", "negative", "dot", "matmul"})
+WITH_OUT = frozenset({"maximum", "minimum"})
+"""Helpers of the kernel that take the memory of their result last, as NumPy's functions do."""
+
+
+def into(printer: Printer, call: Call) -> tuple[str, Piece]:
+    """(what stands in front, the rest) of a call that writes into its `out`: its last argument where NumPy has it so."""
+    assert call.out is not None
+    called = CALLED[call.option("function")] if call.operation == "function" else f"np.{call.operation}"
+    if called.startswith("np.") and call.operation in {*UFUNCS, "function"}:
+        name = called.removeprefix("np.")
+        printer.calls.setdefault(name)
+        return "", Bracket(f"{name}(", (*map(printer, call.arguments), printer(call.out)), ")")
+    if call.operation in WITH_OUT:
+        return "", printer.function(call.operation, *map(printer, (*call.arguments, call.out)))
+    value = printer(call.arguments[0]) if call.operation == "copy" else printer(replace(call, out=None))
+    whole = "" if isinstance(call.out, View) and call.out.index != () else "[...]"
+    return f"{flat(printer(call.out))}{whole} = ", value
