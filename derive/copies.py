@@ -83,7 +83,7 @@ class Network:
         """The names of copies -> (the name that those of all layers share, the layer): the number stands last."""
         if self.layers == 1:
             return {}
-        whole = {str(value.name) for value in (*cell.inputs, mask) if value is not None}
+        whole = {str(value.name) for value in (*cell.inputs, *cell.tokens, mask) if value is not None}
         names = dict.fromkeys(str(value.name) for value in (*made.states, *made.targets, *made.reads))
         parts = {name: name.rpartition("_") for name in names if name not in whole}
         return {name: (base, int(number)) for name, (base, _, number) in parts.items() if base and number.isdigit()}
@@ -137,7 +137,7 @@ class Network:
     def read_by(self, cell: Cell, given: Value) -> Value:
         """The input in whose place a layer reads what the layer below gives. Raises NetworkError where none or several may be it."""
         fitting = readable(cell, given)
-        every = ", ".join(f"{value.name} {shape_text(value)}" for value in cell.inputs)
+        every = ", ".join(f"{value.name} {shape_text(value)}" for value in cell.inputs) or "none"
         if self.input is not None:
             found = next((value for value in cell.inputs if value.name == self.input), None)
             if found is None:
@@ -293,7 +293,7 @@ class Copies:
     @property
     def shared(self) -> list[Value]:
         """The inputs that every layer reads as they are."""
-        return [value for value in (*self.cell.inputs, self.mask) if value is not None and value != self.read]
+        return [value for value in (*self.cell.inputs, *self.cell.tokens, self.mask) if value is not None and value != self.read]
 
     def layer(self, layer: int, below: Value | None) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
         """(the equations of a layer, what it gives). A layer that isn't the top has no more than its states and what it gives need."""

@@ -92,6 +92,34 @@ def test_a_loss_is_an_output_also_where_another_equation_reads_it():
     assert [value.name for value in cell_of(text).outputs] == ["J", "L"]
 
 
+GATE = r"$$g_t = \sigma(v^\top x_t), \quad h_t = \tanh(W x_t + g_t U h_{t-1})$$"
+READS = r"$$h_t = \tanh(W x_t + U h_{t-1})$$"
+LOSSES = {
+    "a sum": (READS + r"$$J_t = \|h_t\|^2, \quad R_t = v^\top h_t, \quad L_t = J_t + \lambda R_t$$", ["J", "R", "L"]),
+    "a sum of sums": (READS + r"$$J_t = \|h_t\|^2, \quad K_t = 2 J_t, \quad L_t = -0.5 (K_t + 1)$$", ["J", "K", "L"]),
+    "weighed by an input": (READS + r"$$J_t = \|h_t\|^2, \quad L_t = m_t J_t$$", ["J", "L"]),
+    "a gate of the recurrence": (GATE, []),
+    "a gate in a sum of the recurrence": (
+        r"$$g_t = \sigma(v^\top x_t), \quad s_t = g_t + v^\top x_t, \quad h_t = s_t h_{t-1} + W x_t$$",
+        [],
+    ),
+    "a gate of an output": (READS + r"$$g_t = \sigma(v^\top h_t), \quad y_t = g_t h_t$$", ["y"]),
+    "numbers of the cell multiplied": (
+        READS + r"$$J_t = \|h_t\|^2, \quad g_t = \sigma(v^\top h_t), \quad L_t = g_t J_t$$",
+        ["L"],
+    ),
+    "a normaliser": (READS + r"$$s_t = \exp(v^\top h_t), \quad n_t = 1 + s_t, \quad p_t = s_t / n_t$$", ["p"]),
+    "in a function": (READS + r"$$a_t = v^\top h_t, \quad p_t = \sigma(a_t)$$", ["p"]),
+    "a state of numbers": (r"$$n_t = n_{t-1} + v^\top x_t, \quad L_t = n_t + 1$$", ["L"]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_more_than_sums_of_losses_reads_is_no_loss(name):
+    text, outputs = LOSSES[name]
+    assert [value.name for value in cell_of(text, m="number", **{"lambda": "number"}).outputs] == outputs
+
+
 def test_what_is_declared_as_an_output_is_one():
     text = CELL + READOUT + r"$$J_t = -y_t^\top \log \hat{y}_t$$"
     assert [value.name for value in cell_of(text, **TOKENS, y_hat="output").outputs] == ["y_hat", "J"]

@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
+from derive.along import mean_along, pick
+from derive.cell import Cell
 from derive.compiler import compile_cell
+from derive.copies import Network
+from derive.language import Value, X, apply, dimension, matrix, scale, transpose
+from derive.onehot import one_hot
 from derive.pages import read
+from derive.reductions import softmax
 from verify.against import against
 from verify.cause import Inquiry
 from verify.chain import one_step
@@ -19,6 +26,7 @@ from verify.data import BEYOND, NEAR_ZERO, ORDINARY, draw
 from verify.edits.run import Trial
 from verify.edits.tokens import other_tokens
 from verify.evidence import EXACT, Evidence
+from verify.examination import check
 from verify.forward_cause import forward_fault
 from verify.jacobian.command import main as jacobian
 from verify.kernel import Kernel, KernelError, load_text
@@ -233,3 +241,34 @@ def test_exact_arithmetic_tells_slips_with_tokens_from_the_derived_program() -> 
     found = list(other_tokens(model.derivation.backward, model.derivation.forward))
     assert len(found) > 4
     assert {judge.proof(edit) for edit in found[:6]} == {"different"}
+
+
+# ---- tokens along the steps and in networks
+
+H, V = dimension("H"), dimension("V")
+w, y, h, p, L = Value("w", 1), Value("y", 1), Value("h", H), Value("p", V), Value("L", 1)
+J, z = Value("J", 1, axes=("B",)), Value("z", V, axes=("B",))
+RNN = (h, apply(sp.tanh(X), matrix("E", H, V) @ one_hot(w, V) + matrix("U", H, H) @ h.prev))
+ALONG = {
+    "a mean of losses": (
+        (RNN, (p, softmax(matrix("S", V, H) @ h)), (L, scale(-1, apply(sp.log(X), transpose(one_hot(y, V)) @ p))), (J, mean_along(L, "T"))),
+        ["L", "J"],
+    ),
+    "read at the end": ((RNN, (z, softmax(matrix("S", V, H) @ pick(h, "T", "last")))), ["z"]),
+    "alone": ((RNN,), []),
+}
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_tokens_beside_values_of_an_example_are_verified(name: str) -> None:
+    equations, outputs = ALONG[name]
+    cell = Cell("along", "along", equations)
+    cell.check()
+    assert [value.name for value in cell.outputs] == outputs
+    assert check(load_text(compile_cell(cell), "along.py"), name="along", formula=cell, contract=True, quick=True).passed
+
+
+def test_both_directions_read_the_same_tokens() -> None:
+    cell = Network(bidirectional=True).of(cell_of("Tagger"))
+    assert [value.name for value in cell.tokens] == ["w"]
+    assert check(load_text(compile_cell(cell), "both.py"), name="both", formula=cell, contract=True, quick=True).passed
