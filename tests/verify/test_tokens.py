@@ -251,7 +251,12 @@ J, z = Value("J", 1, axes=("B",)), Value("z", V, axes=("B",))
 RNN = (h, apply(sp.tanh(X), matrix("E", H, V) @ one_hot(w, V) + matrix("U", H, H) @ h.prev))
 ALONG = {
     "a mean of losses": (
-        (RNN, (p, softmax(matrix("S", V, H) @ h)), (L, scale(-1, apply(sp.log(X), transpose(one_hot(y, V)) @ p))), (J, mean_along(L, "T"))),
+        (
+            RNN,
+            (p, softmax(matrix("S", V, H) @ h)),
+            (L, scale(-1, apply(sp.log(X), transpose(one_hot(y, V)) @ p))),
+            (J, mean_along(L, "T")),
+        ),
         ["L", "J"],
     ),
     "read at the end": ((RNN, (z, softmax(matrix("S", V, H) @ pick(h, "T", "last")))), ["z"]),
