@@ -144,6 +144,12 @@ def check_axes(module: Any, where: str) -> None:
             f"verify: {where}: AXES: networks along several axes can't be verified yet: expected every input, state and output along "
             f"'T' or None, got {other!r}. Verify what lies along one axis as a kernel of its own."
         )
+    states = sorted(once_of(module) & set(module.STATES))
+    if states:
+        raise KernelError(
+            f"verify: {where}: AXES: {', '.join(states)}: one value an example, of a state: networks along several axes can't be "
+            "verified yet: expected every state along 'T'. Mend the table."
+        )
     tokens = getattr(module, "TOKENS", None) or {}
     is_table = isinstance(tokens, Mapping) and all(isinstance(key, str) for key in tokens)
     if not is_table or not all(isinstance(size, str) and plain_dimensions(size) for size in tokens.values()):

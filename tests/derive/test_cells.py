@@ -218,7 +218,7 @@ def refused(*equations: Any, said: str) -> None:
 def test_equations_that_make_no_cell_are_refused_by_name() -> None:
     y, z = sequence("y", H), sequence("z", H)
     refused(Eq(h, tanh(W @ x)), Eq(h, tanh(U @ h.prev)), said="h is defined twice")
-    refused(Eq(h, tanh(W @ x + U @ h.prev.prev)), said="h is read at lag -2")
+    refused(Eq(h, tanh(W @ x + U @ h.prev.prev)), said="h is read at t-2: only t, t-1 and t+1 can be read")
     refused(Eq(h, tanh(W @ x.prev)), said="x is read at t-1 and never defined")
     refused(Eq(y, tanh(z)), Eq(z, tanh(y)), said="circular")
     refused(Eq(h, tanh(h + W @ x)), said="circular")

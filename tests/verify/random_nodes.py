@@ -7,9 +7,9 @@ from typing import Any
 import sympy as sp
 from hypothesis import strategies as st
 
+from derive.along import axes_of
 from derive.cell import Cell
 from derive.comparisons import maximum, minimum
-from derive.expressions import axes_of
 from derive.functions import function
 from derive.language import (
     Eq,

@@ -9,11 +9,12 @@ import pytest
 import sympy as sp
 
 from derive import functions
+from derive.along import AlongAxis
 from derive.blocks import Rows, Stack, repeat, rows, stack
 from derive.comparisons import above, at_least, maximum, minimum
 from derive.functions import FUNCTIONS
 from derive.language import Plus, Value, X, add, apply, coefficient, dimension, hadamard, matmul, transpose
-from derive.reductions import cumulative, first_largest, largest, logsumexp, softmax, total
+from derive.reductions import LogSoftmax, cumulative, first_largest, largest, logsumexp, softmax, total
 from derive.rules import JVP, VJP, operation
 from verify.interpreter import Evaluator, Numbers
 
@@ -130,5 +131,7 @@ def test_each_rule_is_the_derivative_by_components(name: str, sizes: dict[str, i
 
 def test_the_rules_of_every_node_are_proved() -> None:
     proved = {operation(node)[0] for node in NODES.values()}
-    assert set(VJP) == set(JVP) == proved, set(VJP) ^ proved
+    here = {kind for kind in VJP if not issubclass(kind, (AlongAxis, LogSoftmax))}  # those: test_along.py and test_stable.py
+    assert set(VJP) == set(JVP)
+    assert here == proved, here ^ proved
     assert {Plus, Stack, Rows} <= proved
