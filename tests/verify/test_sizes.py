@@ -16,7 +16,7 @@ from verify.__main__ import main
 from verify.chain import Chain
 from verify.data import ORDINARY, draw
 from verify.evidence import CHAINED, EXACT, exact
-from verify.findings import FAIL, INCONCLUSIVE, Finding
+from verify.findings import FAIL, Finding
 from verify.kernel import Kernel, KernelError
 from verify.sizes import EVERY, FEW, USUAL, Trial, check_names, chosen, of_sizes, usual
 
@@ -164,11 +164,3 @@ def test_a_fault_in_such_a_block_is_found_on_them(normalised: str, wrong: str) -
     (finding,) = at_many_steps(text)
     assert finding.verdict == FAIL
     assert finding.block == "initial z"
-
-
-def test_where_no_data_decide_nothing_is_passed(normalised: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = Trial.drawn
-    monkeypatch.setattr(Trial, "drawn", lambda self, k, run, positive=False: drawn(self, 0, run))
-    (finding,) = at_many_steps(normalised)
-    assert finding.verdict == INCONCLUSIVE
-    assert "rounding leaves float32 nothing of d_z_0" in finding.line()
