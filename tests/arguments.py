@@ -107,13 +107,29 @@ def by_complex_step(kernel: Any, call: Call) -> dict[tuple[int, str], Array]:
     return found
 
 
-def tangents_by_complex_step(kernel: Any, call: Call, direction: Call) -> Arrays:
-    """{name: (T, B, n)}: how the outputs move along a direction."""
-    along = [
+def moved(call: Call, direction: Call) -> Call:
+    """The arguments an imaginary step along a direction, the cotangents as they are."""
+    groups = [
         {name: np.asarray(array + 1j * STEP * moves[name]) for name, array in group.items()}
         for group, moves in zip(call.groups(), direction.groups(), strict=True)
     ]
-    return {name: output.imag / STEP for name, output in kernel.forward(*along)[0].items()}
+    return Call(*groups, {name: array.astype(complex) for name, array in call.cotangents.items()})
+
+
+def tangents_by_complex_step(kernel: Any, call: Call, direction: Call) -> Arrays:
+    """{name: (T, B, n)}: how the outputs move along a direction."""
+    return {name: output.imag / STEP for name, output in forward(kernel, moved(call, direction))[0].items()}
+
+
+def hvp(kernel: Any, call: Call, direction: Call) -> dict[tuple[int, str], Array]:
+    """(group, name) -> how the gradient moves along a direction, by the kernel's own hvp."""
+    second = kernel.hvp(*call.groups(), call.cotangents, *direction.groups())
+    return Call(dict(second.parameters), dict(second.inputs), dict(second.state)).all()
+
+
+def hvp_by_complex_step(kernel: Any, call: Call, direction: Call) -> dict[tuple[int, str], Array]:
+    """The same from backward at arguments an imaginary step along the direction."""
+    return {key: array.imag / STEP for key, array in backward(kernel, moved(call, direction)).items()}
 
 
 def jvp(kernel: Any, call: Call, direction: Call) -> Arrays:

@@ -9,12 +9,15 @@ its tanh and exp may be off by a few units each. What is sure to cancel has the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from derive.along import AlongAxis
+from derive.cell import Cell
+from derive.derivation import derive
 from derive.equation import Equation
 from derive.language import Apply, Times
 from derive.reductions import Cumulative, OverElements, Reduction
@@ -48,8 +51,8 @@ def of_recurrence(steps: int, batch: int, fan_in: int) -> int:
 def of_program(equations: Iterable[Equation], size: Callable[[sp.Expr], int], steps: int, batch: int) -> int:
     """The roundings of a program at all steps, and of its sums over steps and examples: no result has more of them on its way.
 
-    A function of numbers is off by up to 4 units; a product with a matrix, and whatever runs over the elements of a vector or matrix, has
-    a sum and a product for each; anything else one rounding for each operand.
+    A function of numbers is off by up to 4 units; a product with a matrix, and whatever runs over the elements of a vector or matrix or
+    over the steps, has a sum and a product for each; anything else one rounding for each operand.
     """
 
     def of_node(node: sp.MatrixExpr) -> int:
@@ -57,6 +60,8 @@ def of_program(equations: Iterable[Equation], size: Callable[[sp.Expr], int], st
         inside = sum(map(of_node, parts))
         if isinstance(node, Apply):
             return inside + 4 * max(1, sum(1 for _ in sp.preorder_traversal(node.scalar)))
+        if isinstance(node, AlongAxis):
+            return inside + 2 * steps + 4
         if isinstance(node, Times | OverElements | Reduction | Cumulative):
             return inside + 2 * sum(size(part.shape[0] * part.shape[1]) for part in parts) + 4
         return inside + len(parts)
@@ -64,6 +69,18 @@ def of_program(equations: Iterable[Equation], size: Callable[[sp.Expr], int], st
     every = [*equations]
     nodes = [term.value for one in every for term in one.terms] + [one.factor for one in every if one.factor is not None]
     return steps * (sum(map(of_node, nodes)) + len(nodes)) + steps * batch
+
+
+def of_second(cell: Cell, call: Call, sizes: Mapping[str, int]) -> float:
+    """Two routes to how gradients move, relative to the norm of a block: by the roundings of both programs."""
+    derivation = derive(cell)
+    equations = [*derivation.forward.equations, *derivation.second.equations]
+    steps, batch = next(array.shape[:2] for array in call.inputs.values() if array.ndim > 1)
+
+    def size(dimension: sp.Expr) -> int:
+        return int(sp.sympify(dimension).subs({symbol: sizes[symbol.name] for symbol in sp.sympify(dimension).free_symbols}))
+
+    return rounded(of_program(equations, size, steps, batch))
 
 
 def fan_in(call: Call) -> int:
