@@ -109,9 +109,6 @@ class Steps(Leaf, sp.MatrixExpr):  # type: ignore[misc]
     def shape(self) -> tuple[sp.Expr, sp.Expr]:
         return sp.S.One, sp.S.One
 
-    timed = has_steps = False
-    lag = 0
-
 
 def binds(expression: sp.Basic) -> frozenset[str]:
     """The axes along which an expression needs all values before it has any."""

@@ -188,7 +188,7 @@ class Cell:
         """The inputs and outputs of which there is one value an example, not one at each step."""
         return tuple(value for value in (*self.inputs, *self.outputs) if not value.has_steps)
 
-    @property
+    @cached_property
     def is_chain(self) -> bool:
         """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
         return not (self.leftward or self.starts or any(binds(right) for _, right in self.equations)) and all(

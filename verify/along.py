@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
-from derive.language import Apply, X
+from derive.language import Apply, Value, X
 
 Array = NDArray[Any]
 Run = Callable[[Mapping[Any, Array]], Array]
@@ -100,6 +100,11 @@ class AlongSteps:
         return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), 1))), self.numbers.dtype)
 
 
+def number_of(axis: str) -> Value:
+    """The value under which an environment has how many steps there are."""
+    return Value(axis, 1, axes=(), marks=("count",))
+
+
 def count(env: Mapping[Any, Array], axis: str) -> int:
     """How many steps there are."""
-    return int(env[Steps(axis)])
+    return int(env[number_of(axis)].item())

@@ -24,7 +24,7 @@ from derive.reductions import Cumulative, FirstLargest, Largest, LogSoftmax, Log
 from verify.along import AlongSteps
 
 Array = NDArray[Any]
-Environment = dict[Any, Array]
+Environment = dict[Value, Array]
 
 
 @dataclass(frozen=True)

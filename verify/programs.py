@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from derive.along import Steps, binds
+from derive.along import binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
 from derive.schedule import stages
+from derive.shapes import STEPS
+from verify.along import number_of
 from verify.interpreter import Environment, Evaluator
 
 Array = NDArray[Any]
@@ -161,7 +163,7 @@ def run(
     env, edges = dict(known), dict(edges)
     named = {read.like(lag=0): start for read, start in (starts or {}).items()}
     steps, examples = next(array.shape[:2] for value, array in known.items() if value.has_steps)
-    env[Steps("T")] = np.array(steps)
+    env[number_of(STEPS)] = np.full((1, 1), steps)
     for stage in stages(equations, starts=tuple((starts or {}).items())):
         edges |= {value: env[start] for value, start in named.items() if start in env}
         if stage.way in ("once", "steps"):

@@ -9,9 +9,11 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from derive.along import AlongAxis, Spread, Steps, axes_of, binds
+from derive.along import AlongAxis, Spread, axes_of, binds
 from derive.expressions import substitute, values_in
 from derive.language import Value
+from derive.shapes import EXAMPLES, STEPS
+from verify.along import number_of
 from verify.interpreter import Environment, Evaluator
 
 Array = NDArray[Any]
@@ -65,17 +67,16 @@ class Sweeps:
         self.steps, self.named = steps, dict(starts)
         self.starts = {value: array for value, array in known.items() if value.lag}
         batches = [array.shape[0] for array in self.starts.values()]
-        batches += [array.shape[0] for value, array in known.items() if "B" in value.axes and not value.lag]
+        batches += [array.shape[0] for value, array in known.items() if EXAMPLES in value.axes and not value.lag]
         self.lead = (batches[0] if batches else 1,)
         self.once: Environment = {value: array for value, array in known.items() if not value.lag}
-        self.once[Steps("T")] = np.array(steps)
+        self.once[number_of(STEPS)] = np.full((1, 1), steps)
         self.found: list[Environment] = [
             {**self.once, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)
         ]
-        self.along = {*inputs, *[target for target, _ in pairs if "T" in target.axes]}
         pairs = [part for target, right in pairs for part in taken_apart(target, right)]
-        self.along |= {target for target, _ in pairs if "T" in target.axes}
-        whole = {target: bool(binds(right)) or "T" not in target.axes for target, right in pairs}
+        self.along = {*inputs, *[target for target, _ in pairs if target.has_steps]}
+        whole = {target: bool(binds(right)) or not target.has_steps for target, right in pairs}
         reads = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
         self.at_once = [one for one in reads if whole[one[0]]]
         self.by_steps = [one for one in reads if not whole[one[0]]]
@@ -128,7 +129,7 @@ class Sweeps:
             if not all(self.is_whole(value, env) for value in read):
                 continue
             value = run(env)
-            if "T" in target.axes:
+            if target.has_steps:
                 for t, here in enumerate(self.found):
                     here[target] = self.filled(target, value[t] if value.ndim == 4 else value)
             else:

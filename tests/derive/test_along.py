@@ -31,6 +31,7 @@ from derive.along import (
 from derive.language import Value, Zeros, add, hadamard, scale
 from tests import bounds
 from tests.arguments import STEP
+from verify.along import number_of
 from verify.interpreter import Evaluator, floats
 
 x, y, n = Value("x", 2), Value("y", 3, 2), Value("n", 1)
@@ -62,7 +63,7 @@ class Instance:
         rng = np.random.default_rng(steps)
         self.node, self.operand, self.evaluate = node, node.args[0], Evaluator(floats(), {})
         self.y, self.bar, self.dot = (like(name, one) for name, one in (("y'", node), ("bar", node), ("dot", self.operand)))
-        self.known = {Steps("T"): np.array(steps), self.operand: rng.standard_normal(shape_of(self.operand, steps))}
+        self.known = {number_of("T"): np.full((1, 1), steps), self.operand: rng.standard_normal(shape_of(self.operand, steps))}
         self.known[self.bar] = rng.standard_normal(shape_of(node, steps))
         self.known[self.dot] = rng.standard_normal(shape_of(self.operand, steps))
         self.known[self.y] = self.of(node)

@@ -191,36 +191,38 @@ FAST = {
 }
 """Of functions whose arrays are made once."""
 
-LEFTWARD = {
-    "forward": replace(
-        FORWARD,
-        says=(
-            "Run all recurrences over all steps.",
-            "",
-            "parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros; of a recurrence that runs from "
-            "the last step to the first the state after the last step. What AXES names has no steps: (B, ...).",
-            "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With checkpoint_every=k the "
-            "tape keeps the arguments only, whatever k: backward computes all steps again. A workspace is taken and not used.",
-            REFUSES,
-        ),
+OF_ALL_STEPS = replace(
+    FORWARD,
+    says=(
+        "Run all recurrences over all steps.",
+        "",
+        "parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros; of a recurrence that runs from the "
+        "last step to the first the state after the last step. What AXES names has no steps: (B, ...).",
+        "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With checkpoint_every=k the "
+        "tape keeps the arguments only, whatever k: backward computes all steps again. A workspace is taken and not used.",
+        REFUSES,
     ),
-    "step_jacobian": replace(
-        SIGNATURES["step_jacobian"],
-        says=(
-            "d(states after a step) / d(states before it) of each way, {first state of the way: (T, B, S, S)}; the array itself where all "
-            "run one way.",
-            "",
-            "States are in the order of STATES, matrices row by row; those of the other way are held. Each direction of the states before "
-            "a step is a tangent; they are the first axis of the arrays below.",
-            "Raises ValueError on a tape that isn't forward's.",
-        ),
+)
+"""forward of a kernel whose steps aren't a chain of states: recurrences that run both ways, values of all steps."""
+
+BOTH_WAYS = replace(
+    SIGNATURES["step_jacobian"],
+    says=(
+        "d(states after a step) / d(states before it) of each way, {first state of the way: (T, B, S, S)}; the array itself where all run "
+        "one way.",
+        "",
+        "States are in the order of STATES, matrices row by row; those of the other way are held. Each direction of the states before a "
+        "step is a tangent; they are the first axis of the arrays below.",
+        "Raises ValueError on a tape that isn't forward's.",
     ),
-}
-"""Of kernels whose steps aren't a chain of states: recurrences that run both ways, values of all steps."""
+)
+"""step_jacobian of a kernel with a recurrence from the last step to the first."""
 
 
 def signature_of(function: str, cell: Cell, buffered: bool) -> Signature:
     """The signature of a function; buffered: its arrays are made once."""
-    if not cell.is_chain and not buffered and function in LEFTWARD and (function == "forward" or cell.leftward):
-        return LEFTWARD[function]
+    if function == "step_jacobian" and cell.leftward:
+        return BOTH_WAYS
+    if function == "forward" and not cell.is_chain:
+        return OF_ALL_STEPS
     return (FAST if buffered or function not in SIGNATURES else SIGNATURES)[function]
