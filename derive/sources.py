@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,8 @@ def is_python(word: str) -> bool:
 
 
 def declarations_in(path: Path) -> list[registry.Declaration]:
-    """What a Python file declares with `@cell`. It runs the file.
+    """What a Python file declares with `@cell`. It runs the file, as it stands now: no compiled copy of it is read or left beside it, which
+    would be taken for the file after an edit within the same second.
 
     Raises DeriveError when there is no such file, when it fails, or when it declares nothing.
     """
@@ -40,12 +41,10 @@ def declarations_in(path: Path) -> list[registry.Declaration]:
         raise DeriveError(f"derive: {path}: no such file: expected a Python file that declares a cell. Check the path.")
     before = dict(registry.DECLARED)
     try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
+        code = compile(path.read_bytes(), str(path), "exec")
+        module = sys.modules[path.stem] = types.ModuleType(path.stem)
+        module.__file__ = str(path)
+        exec(code, module.__dict__)
     except DeriveError:
         raise
     except (Exception, SystemExit) as error:
