@@ -16,7 +16,7 @@ from verify.__main__ import main
 from verify.chain import Chain
 from verify.data import ORDINARY, draw
 from verify.evidence import CHAINED, EXACT, exact
-from verify.findings import FAIL, Finding
+from verify.findings import FAIL, INCONCLUSIVE, Finding
 from verify.kernel import Kernel, KernelError
 from verify.sizes import EVERY, FEW, USUAL, Trial, check_names, chosen, of_sizes, usual
 
@@ -164,3 +164,19 @@ def test_a_fault_in_such_a_block_is_found_on_them(normalised: str, wrong: str) -
     (finding,) = at_many_steps(text)
     assert finding.verdict == FAIL
     assert finding.block == "initial z"
+
+
+def test_where_no_data_decide_nothing_is_passed(normalised: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient whose last twenty bits are the same wrong ones on like data, and of which float32 has noise alone, on every draw."""
+    drawn = Trial.drawn
+    monkeypatch.setattr(Trial, "drawn", lambda self, k, run, positive=False: drawn(self, 0, run))
+    coarse = (
+        f"{normalised}\n\nright = backward\n\n\ndef backward(parameters, tape, cotangents):\n"
+        "    all = right(parameters, tape, cotangents)\n    if len(all.inputs['g']) > 100:\n"
+        "        found = all.state['z']\n        large = 2.0**33 * 2.0**np.ceil(np.log2(np.abs(found).max()))\n"
+        "        is_single = found.dtype == np.float32\n"
+        "        all.state['z'] = np.sin(2.0**40 * found) if is_single else (found + large) - large\n    return all\n"
+    )
+    (finding,) = at_many_steps(coarse)
+    assert finding.verdict == INCONCLUSIVE
+    assert "rounding leaves float32 nothing of d_z_0" in finding.line()
