@@ -254,48 +254,61 @@ def draw(dims: Dims, regime: Regime, seed: int = 0, shrink: float = 1.0, positiv
 
     shrink scales everything down, positive takes absolute values: for kernels that overflow or are defined for positive numbers only.
     """
-    rng = np.random.default_rng(seed)
-    signed = np.random.default_rng([seed, 29, regime.pattern])
-    chosen = np.random.default_rng([seed, 31])
+    return Drawing(dims, regime, seed, shrink, positive).data()
 
-    def bounded(shape: tuple[int, ...]) -> Array:
-        values = np.clip(rng.standard_normal(shape), -2.0, 2.0) * shrink
-        return np.asarray(np.abs(values) + 0.1 if positive else values)
 
-    def signs_of(array: Array, place: int) -> Any:
-        """What the shift of a vector is multiplied by; place: of the vector among all. No learned number is one of the thirds."""
-        if regime.thirds:
-            unit = np.arange(array.size).reshape(array.shape)
-            return np.where((unit + place) % 3 == 0, 1.0 - 2.0 * (unit // 3 % 2), 0.0) * array.ndim
-        signs = rng.choice([-1.0, 1.0], array.shape) if regime.either_sign else 1.0
-        return signed.choice([-1.0, 1.0]) if regime.pattern else signs
+class Drawing:
+    """The random numbers of one set of data, in the order in which they are drawn. place: of a vector among the parameters that are no
+    matrices."""
 
-    small = [name for name, names in dims.parameters.items() if len(names) < 2]
+    def __init__(self, dims: Dims, regime: Regime, seed: int, shrink: float, positive: bool) -> None:
+        self.dims, self.regime, self.shrink, self.positive = dims, regime, shrink, positive
+        self.rng = np.random.default_rng(seed)
+        self.signed = np.random.default_rng([seed, 29, regime.pattern])
+        self.chosen = np.random.default_rng([seed, 31])
+        self.place = {name: k for k, name in enumerate(name for name, names in dims.parameters.items() if len(names) < 2)}
 
-    def parameter(name: str, names: tuple[str, ...]) -> Array:
-        array = bounded(dims.shape(names))
-        if len(names) == 2 and regime.orthogonal and array.shape[0] == array.shape[1] and not positive:
-            return np.asarray(shrink * np.linalg.qr(array)[0], order="C")
+    def data(self) -> Data:
+        dims, regime, lead = self.dims, self.regime, (self.regime.steps, self.regime.batch)
+        return Data(
+            {name: self.parameter(name, names) for name, names in dims.parameters.items()},
+            {name: regime.size * self.bounded((*lead, *dims.shape(names))) for name, names in dims.inputs.items()}
+            | {name: self.token(size) for name, size in dims.tokens.items()},
+            {name: 0.5 * regime.size * self.bounded((regime.batch, *dims.shape(names))) for name, names in dims.states.items()},
+            {name: self.cotangent(names) for name, names in dims.outputs.items()},
+            *lead,
+        )
+
+    def bounded(self, shape: tuple[int, ...]) -> Array:
+        """Normal numbers of at most 2."""
+        values = np.clip(self.rng.standard_normal(shape), -2.0, 2.0) * self.shrink
+        return np.asarray(np.abs(values) + 0.1 if self.positive else values)
+
+    def parameter(self, name: str, names: tuple[str, ...]) -> Array:
+        """A matrix over the root of its width, or orthogonal; a vector or a number, shifted as the regime says."""
+        regime, array = self.regime, self.bounded(self.dims.shape(names))
+        if len(names) == 2 and regime.orthogonal and array.shape[0] == array.shape[1] and not self.positive:
+            return np.asarray(self.shrink * np.linalg.qr(array)[0], order="C")
         if len(names) == 2:
             return np.asarray(regime.scale * array / np.sqrt(array.shape[1]))
-        shift = regime.shift * shrink
-        signs = signs_of(array, small.index(name))
-        return np.asarray(regime.spread * array + shift * signs if not positive else np.abs(regime.spread * array) + abs(shift))
+        shift, signs = regime.shift * self.shrink, self.signs_of(array, self.place[name])
+        if self.positive:
+            return np.asarray(np.abs(regime.spread * array) + abs(shift))
+        return np.asarray(regime.spread * array + shift * signs)
 
-    def token(size: str) -> Array:
+    def signs_of(self, array: Array, place: int) -> Any:
+        """What the shift of a vector is multiplied by. No learned number is one of the thirds."""
+        if self.regime.thirds:
+            unit = np.arange(array.size).reshape(array.shape)
+            return np.where((unit + place) % 3 == 0, 1.0 - 2.0 * (unit // 3 % 2), 0.0) * array.ndim
+        signs = self.rng.choice([-1.0, 1.0], array.shape) if self.regime.either_sign else 1.0
+        return self.signed.choice([-1.0, 1.0]) if self.regime.pattern else signs
+
+    def token(self, size: str) -> Array:
         """Random tokens; of more steps and examples than there are tokens some are repeated."""
-        return chosen.integers(0, dims.size(size), (regime.steps, regime.batch))
+        return self.chosen.integers(0, self.dims.size(size), (self.regime.steps, self.regime.batch))
 
-    def cotangent(names: tuple[str, ...]) -> Array:
-        values = rng.standard_normal((regime.steps, regime.batch, *dims.shape(names)))
+    def cotangent(self, names: tuple[str, ...]) -> Array:
+        """Normal numbers of either sign, none near zero."""
+        values = self.rng.standard_normal((self.regime.steps, self.regime.batch, *self.dims.shape(names)))
         return values + np.sign(values) * 0.2
-
-    return Data(
-        {name: parameter(name, names) for name, names in dims.parameters.items()},
-        {name: regime.size * bounded((regime.steps, regime.batch, *dims.shape(names))) for name, names in dims.inputs.items()}
-        | {name: token(size) for name, size in dims.tokens.items()},
-        {name: 0.5 * regime.size * bounded((regime.batch, *dims.shape(names))) for name, names in dims.states.items()},
-        {name: cotangent(names) for name, names in dims.outputs.items()},
-        regime.steps,
-        regime.batch,
-    )

@@ -22,7 +22,7 @@ The stages behind the sections are of one cell, and `one_cell` walks through the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,11 +86,7 @@ def read(
 
 
 def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping[str, str]) -> Page:
-    pieces = find_blocks(source)
-    if any(isinstance(piece, Block) for piece in pieces) and source.plain and has_display(source):
-        source = replace(source, plain=False)
-    if not any(isinstance(piece, Block) for piece in pieces):
-        source, pieces = lines_of_prose(source, pieces)
+    source, pieces = pieces_of(source)
     known = declared(source, places_of(pieces), let, dims)
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
@@ -123,15 +119,35 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     if not any(at < len(networks) for at in cells):
         raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
     skipped = sorted({*found.skipped} - {(span, why) for span, why in found.skipped if span in known.bottoms})
-    starts = {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}
-    above = [max((at for at, start in starts.items() if start < span[0]), default=min(starts)) for span, _ in skipped]
-    unused = tuple(f"`{name}` is declared, and no symbol of the page" for name in known.unused)
-    for at, one in cells.items():
-        passed = tuple(listed(source, span, why) for (span, why), owner in zip(skipped, above, strict=True) if owner == at)
-        notes = (*one.reading.notes, *(unused if at == min(cells) else ()))
-        cells[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
+    cells = with_notes(source, cells, {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}, skipped, known.unused)
     own, parts = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
     return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), parts)
+
+
+def pieces_of(source: Source) -> tuple[Source, list[Piece]]:
+    """(the page, its displays, headings and declarations): a page without displays has its equations in lines of text."""
+    pieces = find_blocks(source)
+    if not any(isinstance(piece, Block) for piece in pieces):
+        return lines_of_prose(source, pieces)
+    return (replace(source, plain=False) if source.plain and has_display(source) else source), pieces
+
+
+def with_notes(
+    source: Source,
+    cells: Mapping[int, PageCell],
+    starts: Mapping[int, int],
+    skipped: Sequence[tuple[Span, str]],
+    unused: Iterable[str],
+) -> dict[int, PageCell]:
+    """The cells with what was passed over behind the start of each, and the first one with the declarations of nothing."""
+    above = [max((at for at, start in starts.items() if start < span[0]), default=min(starts)) for span, _ in skipped]
+    of_nothing = tuple(f"`{name}` is declared, and no symbol of the page" for name in unused)
+    noted = {}
+    for at, one in cells.items():
+        passed = tuple(listed(source, span, why) for (span, why), owner in zip(skipped, above, strict=True) if owner == at)
+        notes = (*one.reading.notes, *(of_nothing if at == min(cells) else ()))
+        noted[at] = replace(one, reading=replace(one.reading, notes=notes, skipped=passed))
+    return noted
 
 
 class Library:
