@@ -48,7 +48,9 @@ class Cell:
     layers: Mapping[str, tuple[str, int]] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def from_equations(cls, name: str, command: str, equations: Iterable[sp.Equality]) -> Cell:
+    def from_equations(
+        cls, name: str, command: str, equations: Iterable[sp.Equality], starts: tuple[tuple[Value, Value], ...] = ()
+    ) -> Cell:
         """A checked cell. Raises CellError that names the equation and what is wrong with it."""
         pairs: list[tuple[Value, sp.MatrixExpr]] = []
         for equation in equations:
@@ -65,7 +67,7 @@ class Cell:
                     f"got {shape_text(right)}."
                 )
             pairs.append((left, right))
-        cell = cls(name, command, tuple(pairs))
+        cell = cls(name, command, tuple(pairs), starts=starts)
         cell.check()
         return cell
 
@@ -98,7 +100,8 @@ class Cell:
             check_columns(value, f"{self.name}: {value.name}")
             check_dimensions(value, f"{self.name}: {value.name}")
         self.check_tokens()
-        ordered(self.equations, self.name)
+        if not any(binds(right) for _, right in self.equations):
+            ordered(self.equations, self.name)
         try:
             stages([Equation(target, (Term(right),)) for target, right in self.equations], starts=self.starts)
         except ScheduleError as error:
@@ -209,11 +212,16 @@ class Cell:
 
     @cached_property
     def losses(self) -> tuple[Value, ...]:
-        """The numbers that equations read in sums of such numbers alone, with weights that are given; no recurrence is made of them."""
+        """The numbers that equations read in sums of such numbers alone, with weights that are given, or that are such sums over all
+        steps; no recurrence is made of them."""
         kept = {*[value.like(lag=0) for value in self.carried], *[start for _, start in self.starts]}
         found = [value for value in self.targets if value.timed and is_scalar(value) and value not in kept]
         given = {*self.parameters, *self.inputs}
-        readers = {one: [(target, right) for target, right in self.equations if one in values_in(right)] for one in found}
+        whole = {target for target, right in self.equations if not target.has_steps and binds(right)}
+        readers = {
+            one: [(target, right) for target, right in self.equations if one in values_in(right) and one not in whole]
+            for one in found
+        }
         while True:
             left = [
                 one for one in found if all(target in found and is_added(one, right, given) for target, right in readers[one])

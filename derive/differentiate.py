@@ -177,6 +177,7 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
     """
     still = {*still, *tokens_of(forward)}
     moving = {*forward.given, *forward.carried()} - still
+    kept = {*forward.results, *[start for _, start in forward.starts]}  # they have a tangent, even where it is 0
     equations = []
     for equation in needed(forward.equations, forward.results, forward.starts):
         terms = []
@@ -191,7 +192,7 @@ def tangent(forward: Program, still: Collection[Value] = ()) -> Program:
         if terms:
             moving.add(equation.target)
             equations.append(Equation(equation.target.marked("tangent"), tuple(terms)))
-        elif equation.target in forward.results:
+        elif equation.target in kept:
             moving.add(equation.target)
             equations.append(Equation(equation.target.marked("tangent"), ()))
     available = [*forward.given, *forward.carried(), *[equation.target for equation in forward.equations]]

@@ -66,3 +66,8 @@ def scripted(names: Names, node: Scripted, core: Core, raised: Callable[[Core, N
                 one.span, what, "Write the index at each symbol inside, or give the bracket a name of its own."
             )
     return core
+
+
+def is_bracketed(node: Node) -> bool:
+    """A bracket, perhaps with an index: what stands behind it, as in `f(x)[0:H]`, is of the function's value."""
+    return isinstance(node.body if isinstance(node, Scripted) else node, Bracket)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sympy as sp
 
+from derive.along import Steps as NumberOfSteps
 from derive.blocks import rows, stack
 from derive.functions import FUNCTIONS
 from derive.language import (
@@ -38,27 +39,29 @@ from derive.pages.core import (
     Ref,
     Several,
     Slice,
+    Steps,
     Turned,
     Unit,
     parts_of,
 )
 from derive.pages.errors import Source
-from derive.pages.reductions import ALONG, TO_A_NUMBER, of_several
+from derive.pages.reductions import ALONG, OVER_STEPS, TO_A_NUMBER, of_several
 from derive.pages.shapes import Shapes
+from derive.schedule import STEPS
 from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
 
 
 class Builder:
-    """Equations in the language. `timed`: the names that depend on inputs or states; `tokens`: those that are whole numbers."""
+    """Equations in the language. `axes`: along which names vary, if along any; `tokens`: those that are whole numbers."""
 
-    def __init__(self, source: Source, shapes: Shapes, timed: set[str], tokens: Collection[str] = ()) -> None:
-        self.source, self.shapes, self.timed, self.tokens = source, shapes, timed, tokens
+    def __init__(self, source: Source, shapes: Shapes, axes: Mapping[str, Axes], tokens: Collection[str] = ()) -> None:
+        self.source, self.shapes, self.axes, self.tokens = source, shapes, axes, tokens
 
     def value(self, name: str, lag: int = 0) -> sp.MatrixExpr:
         count, columns = self.shapes.of(name)
         if name in self.tokens:
-            return one_hot(Value(name, 1, axes=STEPS_AND_EXAMPLES), count)
-        return Value(name, count, columns, axes=STEPS_AND_EXAMPLES if name in self.timed else (), lag=lag)
+            return one_hot(Value(name, 1, axes=self.axes[name]), count)
+        return Value(name, count, columns, axes=self.axes.get(name, ()), lag=lag)
 
     def equation(self, definition: Definition) -> sp.Equality:
         left = self.value(definition.name)
@@ -98,10 +101,14 @@ class Builder:
                 return of_several(node.function, [self.build(part) for part in node.parts])
             case Extent():
                 return self.shapes.size((node.name,))
+            case Steps():
+                return NumberOfSteps(STEPS)
         raise TypeError(node)
 
     def call(self, node: Call) -> sp.Expr:
         body = self.build(node.body)
+        if node.function in OVER_STEPS:
+            return OVER_STEPS[node.function](body if is_matrix(body) else scale(body, Ones(1, 1)))
         if not is_matrix(body):
             return FUNCTIONS[node.function].subs(X, body)
         reduction = TO_A_NUMBER.get(node.function) or ALONG.get(node.function)
@@ -156,14 +163,33 @@ def negative(term: sp.Expr) -> sp.Expr:
     return scale(-1, term) if is_matrix(term) else -term
 
 
-def timed_names(definitions: Sequence[Definition], sources: set[str]) -> set[str]:
-    """The sources and whatever depends on them."""
-    timed = set(sources)
+Axes = tuple[str, ...]
+
+
+def axes_of_names(definitions: Sequence[Definition], given: Mapping[str, Axes], timed: Collection[str]) -> dict[str, Axes]:
+    """Along what names vary, those that vary at all: what is given, and whatever depends on it. timed: names that are written with a
+    time, and so differ from step to step where they vary at all."""
+    found = dict(given)
     while True:
-        more = {one.name for one in definitions if one.name not in timed and any(name in timed for name in read_names(one.body))}
-        if not more:
-            return timed
-        timed |= more
+        before = dict(found)
+        for one in definitions:
+            if one.name in given:
+                continue
+            inside = {*axes_of(one.body, found), *found.get(one.name, ())}
+            whole = inside | {STEPS} if inside and one.name in timed else inside
+            if whole:
+                found[one.name] = tuple(axis for axis in STEPS_AND_EXAMPLES if axis in whole)
+        if found == before:
+            return found
+
+
+def axes_of(node: Core, known: Mapping[str, Axes]) -> set[str]:
+    """Along what a formula varies."""
+    if isinstance(node, Ref):
+        return {*known.get(node.name, ())}
+    inside = {axis for part in parts_of(node) for axis in axes_of(part, known)}
+    binds = isinstance(node, Call) and node.function in OVER_STEPS and node.function != "softmax over steps"
+    return inside - {STEPS} if binds else inside
 
 
 def read_names(node: Core) -> set[str]:

@@ -135,6 +135,13 @@ class Extent:
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """How many steps there are."""
+
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
 class Slice:
     """The rows of a vector from one place to another, each a sum of sizes; the last row where `stop` is None."""
 
@@ -167,7 +174,7 @@ class Over:
 
 Core = (
     Const | Ref | Call | Concat | Add | Product | Inner | Power | Turned | Unit | Part | MatMul | Elementwise
-    | Several | Extent | Slice | At | Over
+    | Several | Extent | Steps | Slice | At | Over
 )  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from derive.pages.errors import PageError, Source, Span
 from derive.shapes import OF_A_CALL
 
 TOKENS, OUTPUT = "tokens", "output"
+EXAMPLE = "example"
+"""The word for an input of which there is one an example, not one at each step."""
 KINDS = ("number", "vector", "matrix", "input", "parameter", "identity", TOKENS, OUTPUT)
 """What a name may be declared to be. An output is one that equations read, too."""
 FORM = (
-    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `w = tokens`, `y = output`, `I = identity`, "
-    "`time = k`, `layer = l` or `dim x = N`"
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `v = example`, `w = tokens`, `y = output`, "
+    "`I = identity`, `time = k`, `layer = l` or `dim x = N`"
 )
 SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
 SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
@@ -48,6 +50,7 @@ class Declared:
     notes: tuple[str, ...] = ()
     bottoms: set[Span] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
+    examples: set[str] = field(default_factory=set)
 
     @property
     def unused(self) -> list[str]:
@@ -71,6 +74,7 @@ class Declared:
         name, value = plain_name(name), value.strip()
         for earlier in (self.functions, self.numbers, self.kinds, self.cells):
             earlier.pop(name, None)
+        self.examples.discard(name)
         if (name.lower(), value.lower()) == ("gelu", "erf"):
             self.functions[name] = "gelu_erf"
             return
@@ -85,6 +89,9 @@ class Declared:
             self.cells[name] = checked_cell(value, wrong)
         elif number:
             self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / Fraction(number[3] or 1)
+        elif value.lower().split() in ([EXAMPLE], [EXAMPLE, TOKENS]):
+            self.kinds[name] = TOKENS if TOKENS in value.lower() else "input"
+            self.examples.add(name)
         elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
             self.kinds[name] = value.lower()
         elif function_name(value.lstrip("\\")) not in (None, "max", "min", "diag"):

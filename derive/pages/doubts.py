@@ -192,7 +192,7 @@ def refuse_ones_in_products(names: Names, kinds: Kinds) -> None:
                     and names.is_free(term.name)
                     and not is_small(term.name)
                 ):
-                    raise open_symbol(names, term.name, term, product.span, frozenset({VECTOR, MATRIX}), ())
+                    raise open_symbol(names, term.name, term, product.span, frozenset({VECTOR, MATRIX}), (), of_examples=False)
 
 
 def ones_or_identity(names: Names, factor: Add, number: Const) -> PageError:

@@ -6,20 +6,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from derive.pages.core import Add, At, Call, Concat, Const, Core, Extent, Over, Product, Several, Slice
+from derive.pages.core import Add, At, Call, Concat, Const, Core, Extent, Over, Product, Several, Slice, Steps
 from derive.pages.errors import Source, Span
 from derive.pages.names import Names
 from derive.pages.numbers import power
 from derive.pages.stacks import grid_of
 from derive.pages.symbols import Reader, spelled, strip
 from derive.pages.tree import (
+    AtEnd,
     Bracket,
     Chain,
     Component,
     Cut,
     Dimension,
+    Length,
     Node,
     Number,
+    OverSteps,
     Raised,
     Reduced,
     Scripted,
@@ -30,9 +33,18 @@ from derive.pages.tree import (
 Resolve = Callable[[Node], Core]
 
 
-def indexed(source: Source, node: Component | Reduced | Raised | Dimension | Cut, resolve: Resolve) -> Core:
-    """What has indices, exponents or ranges."""
+Indexed = Component | Reduced | Raised | Dimension | Cut | OverSteps | AtEnd | Length
+
+
+def indexed(source: Source, node: Indexed, resolve: Resolve) -> Core:
+    """What has indices, exponents or ranges. Of what is taken over all steps the name is that of a function, which keeps the kind."""
     match node:
+        case OverSteps():
+            return Call(f"{node.name} over steps", resolve(node.body), node.span)
+        case AtEnd():
+            return Call(f"{node.end} over steps", resolve(node.body), node.span)
+        case Length():
+            return Steps(node.span)
         case Component():
             return At(resolve(node.body), node.indices, node.span)
         case Reduced():

@@ -39,6 +39,7 @@ from derive.pages.core import (
     Ref,
     Several,
     Slice,
+    Steps,
     Turned,
     Unit,
     every,
@@ -146,7 +147,7 @@ class Kinds:
         match node:
             case Ref():
                 return self.domains[node.name]
-            case Const() | Inner() | Extent():
+            case Const() | Inner() | Extent() | Steps():
                 return frozenset({NUMBER})
             case Unit():
                 return frozenset({MATRIX})

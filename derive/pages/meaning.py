@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from derive.pages.alphabet import function_name
-from derive.pages.brackets import bracket, column, scripted
+from derive.pages.brackets import bracket, column, is_bracketed, scripted
 from derive.pages.calls import (
     OF_SEVERAL,
     applied,
@@ -28,6 +28,7 @@ from derive.pages.products import product_sign, refuse_circled_plus, refuse_divi
 from derive.pages.stacks import cells_of, grid_of
 from derive.pages.symbols import exponent, is_positive_part, is_transposition, take_apart, walk
 from derive.pages.tree import (
+    AtEnd,
     Bracket,
     Chain,
     Component,
@@ -35,9 +36,11 @@ from derive.pages.tree import (
     Decorated,
     Dimension,
     Grid,
+    Length,
     Letter,
     Node,
     Number,
+    OverSteps,
     Picked,
     Raised,
     Ratio,
@@ -112,7 +115,7 @@ class Meaning:
                 return bracket(self.names, node, argument, self.resolve)
             case Grid():
                 return Concat(tuple(self.resolve(cell) for cell in cells_of(column(self.names, node))), node.span)
-            case Component() | Reduced() | Raised() | Dimension() | Cut():
+            case Component() | Reduced() | Raised() | Dimension() | Cut() | OverSteps() | AtEnd() | Length():
                 return indexed(self.names.source, node, lambda part: self.resolve(part, argument))
             case Picked():
                 return self.picked(node)
@@ -393,8 +396,3 @@ class Meaning:
         if isinstance(above, Const) and above.value == 1:
             return inverse
         return folded(Product((above, inverse), ("side" if isinstance(inverse, Const) else "hadamard",), span))
-
-
-def is_bracketed(node: Node) -> bool:
-    """A bracket, perhaps with an index: what stands behind it, as in `f(x)[0:H]`, is of the function's value."""
-    return isinstance(node.body if isinstance(node, Scripted) else node, Bracket)

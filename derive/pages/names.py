@@ -19,7 +19,8 @@ class Entry:
     """One equation as it was parsed: what it defines, several symbols for a stacked one, and its right side.
 
     is_function: it defines a function, `f(a) = ...` or `f = \\tanh`, no value. problem: why it can't be read; then `right` means
-    nothing, and `targets` are those that could be. indices: what it defines is the component that these letters index.
+    nothing, and `targets` are those that could be. indices: what it defines is the component that these letters index. is_start: it
+    says what a recurrence starts with, `h_0 = ...`.
     """
 
     line: Line
@@ -28,6 +29,7 @@ class Entry:
     is_function: bool = False
     problem: PageError | None = None
     indices: tuple[str, ...] = ()
+    is_start: bool = False
 
     @property
     def span(self) -> Span:
@@ -62,7 +64,7 @@ class Names:
         targets = [target for entry in entries for target in entry.targets]
         found = [(node, self.target(node)) for node in targets]
         reads = [one for entry in entries for one in self.occurrences(entry.right)]
-        self.double = self.doubled([*reads, *[one for _, one in found]])
+        self.double = self.doubled([*reads, *[one for _, one in found]], [one for _, one in found])
         self.single = {self.beside(self.target(entry.targets[0])).symbol for entry in entries if len(entry.targets) == 1}
         weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
@@ -129,9 +131,11 @@ class Names:
             return one
         return replace(one, symbol=one.named, time=None)
 
-    def doubled(self, found: Sequence[Occurrence]) -> set[Symbol]:
-        """Symbols that stand with a time and without one, the latter declared as a parameter: `a_t = a^{c r_t}`."""
+    def doubled(self, found: Sequence[Occurrence], targets: Sequence[Occurrence]) -> set[Symbol]:
+        """Symbols that stand with a time and without one, the latter declared as a parameter, `a_t = a^{c r_t}`, or both defined, as J_t
+        and J."""
         plain = {one.symbol for one in found if one.time is None and self.declared.kinds.get(one.symbol.name) in PARAMETERS}
+        plain |= {one.symbol for one in targets if one.time is None} & {one.symbol for one in targets if one.time is not None}
         return plain & {one.symbol for one in found if one.time is not None}
 
     def beside(self, one: Occurrence) -> Occurrence:
@@ -255,8 +259,10 @@ class Names:
         lag = one.time + self.shift - self.steps.get(one.symbol, 0)
         written = self.source.written(one.span)
         if lag > 1 or (lag == 1 and one.symbol not in self.defined):
-            what = f"`{written}` isn't known yet at this step: expected this step or one before."
-            raise self.source.error(one.span, what, "Read it at the time at which it is defined, or one step earlier.")
+            what = (
+                f"`{written}` isn't known yet at this step: expected this step or one before, or the next one of what is defined."
+            )
+            raise self.source.error(one.span, what, "What lies farther ahead is carried: `g_t = h_{t+1}`, read at the next step.")
         if lag and one.symbol in self.defined:
             self.refuse_both_ways(one, lag)
         if lag == 1:

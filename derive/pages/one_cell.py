@@ -10,11 +10,11 @@ from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
 from derive.pages.alphabet import NORMALISED, function_name
-from derive.pages.build import Builder, read_names, timed_names
+from derive.pages.build import Builder, axes_of_names, read_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
-from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, refs
+from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, parts_of, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
 from derive.pages.declarations import OUTPUT, TOKENS, Declared
 from derive.pages.doubts import (
@@ -47,12 +47,17 @@ from derive.pages.numbers import without_numbers
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
+from derive.pages.reductions import OVER_STEPS
 from derive.pages.settling import finish
 from derive.pages.shapes import Shapes
+from derive.pages.starts import Start, refuse_starts
 from derive.pages.symbols import Reader, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Signed
 from derive.pages.turned import refuse_idle_transpositions, refuse_two_meanings
 from derive.pages.vocabulary import of_one_size, refuse_numbers
+from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES
+
+EXAMPLES_ALONE = (EXAMPLES,)
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,11 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     timed = {one.symbol.name for one in (*names.defined.values(), *names.reads) if names.is_timed(one.symbol.name)}
     timed |= {*names.carried}
     definitions = without_declared_numbers(names, definitions, timed)
-    definitions, kinds = told_apart(names, definitions, contraction, timed)
+    refuse_starts(source, ready.starts, definitions)
+    ties = [Definition(one.name, Ref(one.state, 0, one.span), one.span) for one in ready.starts]
+    definitions, kinds = told_apart(names, definitions, ties, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
-    shapes, definitions = sized(names, definitions, kinds, contraction)
+    shapes, definitions = sized(names, definitions, ties, kinds, contraction)
     layers = layers_of(names)
     share_sizes(shapes, layers, [d.name for d in definitions], names.declared.dims)
     tokens = tokens_read(definitions, known, ready.tokens)
@@ -84,13 +91,16 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     of_one_size(shapes, tokens)
     shown = declared_outputs(source, definitions, known)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag}, definitions)
-    steps = timed_names(definitions, {*inputs, *states})
+    given = {name: EXAMPLES_ALONE if name in known.examples else STEPS_AND_EXAMPLES for name in (*inputs, *tokens)}
+    axes = axes_of_names(definitions, given | dict.fromkeys(states, STEPS_AND_EXAMPLES), timed)
+    axes |= {one.name: EXAMPLES_ALONE for one in ready.starts}
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
-    outputs = [d.name for d in definitions if d.name in steps and d.name not in read_anywhere]
+    outputs = [d.name for d in definitions if d.name in axes and d.name not in read_anywhere]
     own = [name for name in states if name not in names.carried]
     shapes.name_all(own, inputs, outputs, {*shapes.shapes}, tokens)
-    builder = Builder(source, shapes, steps, tokens)
-    cell = replace(make(source, naming, builder, definitions), words=written_in_letters(names), layers=layers, shown=shown)
+    builder = Builder(source, shapes, axes, tokens)
+    cell = make(source, naming, builder, definitions, ready.starts)
+    cell = replace(cell, words=written_in_letters(names), layers=layers, shown=shown)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
 
 
@@ -160,18 +170,19 @@ def without_declared_numbers(names: Names, definitions: list[Definition], timed:
 
 
 def told_apart(
-    names: Names, definitions: list[Definition], contraction: Contraction, timed: set[str]
+    names: Names, definitions: list[Definition], ties: Sequence[Definition], contraction: Contraction, timed: set[str]
 ) -> tuple[list[Definition], Kinds]:
-    """(the definitions with identities where a sum of matrices needs them, what is a number, a vector, a matrix)."""
+    """(the definitions with identities where a sum of matrices needs them, what is a number, a vector, a matrix). ties: that what a
+    recurrence starts with is what its state is."""
     said = said_kinds(names, contraction)
     try:
-        kinds = settled_by_what_feeds(names.source, definitions, timed, said)
+        kinds = settled_by_what_feeds(names.source, [*definitions, *ties], timed, said)
     except PageError:
         refuse_capitals_beside_rows(names, definitions)
         raise
     with_units = with_identities(names, definitions, kinds)
     if with_units != definitions:
-        definitions, kinds = with_units, settled_by_what_feeds(names.source, with_units, timed, said)
+        definitions, kinds = with_units, settled_by_what_feeds(names.source, [*with_units, *ties], timed, said)
     return definitions, kinds
 
 
@@ -216,7 +227,9 @@ def judged(
     return inputs
 
 
-def sized(names: Names, definitions: list[Definition], kinds: Kinds, contraction: Contraction) -> tuple[Shapes, list[Definition]]:
+def sized(
+    names: Names, definitions: list[Definition], ties: Sequence[Definition], kinds: Kinds, contraction: Contraction
+) -> tuple[Shapes, list[Definition]]:
     """(the most general shapes, the definitions of columns)."""
     columns = Columns(kinds)
     definitions = columns.definitions()
@@ -224,7 +237,7 @@ def sized(names: Names, definitions: list[Definition], kinds: Kinds, contraction
     contraction.unify(shapes, columns)
     settle_cuts(shapes, definitions)
     refuse_sizes_of_nothing(shapes, definitions)
-    return shapes, definitions
+    return shapes, definitions[: len(definitions) - len(ties)]
 
 
 def with_carried(definitions: list[Definition], names: Names) -> list[Definition]:
@@ -236,15 +249,26 @@ def with_carried(definitions: list[Definition], names: Names) -> list[Definition
     return found
 
 
+def at_this_step(node: Core) -> Iterator[Ref]:
+    """What a formula reads, but for that of which it needs all steps."""
+    if isinstance(node, Ref):
+        yield node
+    for part in parts_of(node) if not (isinstance(node, Call) and node.function in OVER_STEPS) else ():
+        yield from at_this_step(part)
+
+
 def functions_in(node: Core) -> Iterator[str]:
     """The function that a node is, of one thing, or a power of a quantity by a quantity."""
     if isinstance(node, Call) or (isinstance(node, Several) and not isinstance(node.parts[0], Const)):
         yield node.function
 
 
-def make(source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition]) -> Cell:
+def make(
+    source: Source, naming: tuple[str, str], builder: Builder, definitions: Sequence[Definition], starts: Sequence[Start]
+) -> Cell:
+    given = tuple((builder.value(one.state, one.lag), builder.value(one.name)) for one in starts)
     try:
-        return Cell.from_equations(*naming, [builder.equation(definition) for definition in definitions])
+        return Cell.from_equations(*naming, [builder.equation(definition) for definition in definitions], given)
     except (CellError, LanguageError) as error:
         raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
 
@@ -291,7 +315,7 @@ def refuse_shapeless(source: Source, definitions: Sequence[Definition], inputs: 
 
 def refuse_circle(source: Source, definitions: Sequence[Definition]) -> None:
     """Raises PageError where definitions need each other at the same step."""
-    waiting = {d.name: {ref.name for ref in refs(d.body) if ref.lag == 0} for d in definitions}
+    waiting = {d.name: {ref.name for ref in at_this_step(d.body) if ref.lag == 0} for d in definitions}
     while True:
         needed = {name for needs in waiting.values() for name in needs}
         ready = [name for name, needs in waiting.items() if not needs & set(waiting) or name not in needed]

@@ -24,8 +24,10 @@ from derive.pages.core import (
     Ref,
     Several,
     Slice,
+    Steps,
     Turned,
     parts_of,
+    refs,
 )
 from derive.pages.errors import PageError, Span
 from derive.pages.kinds import Kinds, is_small
@@ -55,12 +57,12 @@ class Uses:
         return isinstance(node, Ref) and node.name not in self.given and self.names.is_free(node.name)
 
     def is_number(self, node: Core) -> bool:
-        return isinstance(node, (Const, Extent)) or (isinstance(node, Ref) and node.name in self.numbers)
+        return isinstance(node, (Const, Extent, Steps)) or (isinstance(node, Ref) and node.name in self.numbers)
 
     def like_a_number(self, node: Core) -> bool:
         """Whether a formula could be one number: it holds numbers and open symbols in lower case, and what is divided by."""
         match node:
-            case Const() | Extent():
+            case Const() | Extent() | Steps():
                 return True
             case Ref():
                 return self.is_number(node) or (self.is_open(node) and is_small(node.name))
@@ -154,7 +156,8 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], kinds: 
     name, (node, place, said) = next(iter(found.items()))
     others = [declared_as(one) for one in found if one != name]
     left = kinds.open[name] - (frozenset({MATRIX}) if BESIDE_NUMBERS in said and VECTOR in kinds.open[name] else frozenset())
-    raise open_symbol(names, declared_as(name), node, place, left, others)
+    of_examples = any(ref.name == name for one in definitions if not names.is_timed(one.name) for ref in refs(one.body))
+    raise open_symbol(names, declared_as(name), node, place, left, others, of_examples and names.reader.letter is not None)
 
 
 READINGS = {
@@ -165,12 +168,17 @@ READINGS = {
 """What a symbol may be, and the declaration that says so."""
 
 
-def open_symbol(names: Names, name: str, node: Ref, place: Span, left: frozenset[str], others: Sequence[str]) -> PageError:
+def open_symbol(
+    names: Names, name: str, node: Ref, place: Span, left: frozenset[str], others: Sequence[str], of_examples: bool
+) -> PageError:
     written, shown = names.source.written(node.span), names.source.written(place)[:80]
     written = written[1:-1] if written.startswith("{") else written
     exponential = f" Write \\exp(...) for the exponential function of {name[2:]}." if re.match(r"e\s*\^", written) else ""
     kinds = [kind for kind in READINGS if kind in left]
     listed = " or ".join(filter(None, [", ".join(f"a {kind}" for kind in kinds[:-1]), f"a {kinds[-1]}"]))
     what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {listed}."
-    todo = f"Say {', '.join(READINGS[kind].format(name=name) for kind in kinds)}.{exponential}"
+    readings = [READINGS[kind].format(name=name) for kind in kinds]
+    if of_examples:
+        readings.append(f'--let "{name}=example" for an input, one an example')
+    todo = f"Say {', '.join(readings)}.{exponential}"
     return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))

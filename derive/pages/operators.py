@@ -129,14 +129,16 @@ def unapplied(source: Source, operator: Operator) -> PageError:
 
 
 def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> None:
-    """Raises PageError where a sum runs over steps: its letter is a time, or is counted from one, `\\sum_k w_k x_{t-k}`."""
+    """Raises PageError where a sum runs over some steps: to this one, or its letter is counted from one, `\\sum_k w_k x_{t-k}`."""
     for node in walk(tree):
         if isinstance(node, Reduced):
             letter, above = node.indices[0], node.above
             last = {one.name for one in walk(above) if isinstance(one, Letter)} if above is not None else set()
             scripts = [script for one in walk(node.body) if isinstance(one, Scripted) for script in (*one.sub, *one.sup)]
             counted = any(letter in shifted_letters(one) or is_counted(one, letter, times) for one in scripts)
-            if letter in times or last & {*times, "T"} or counted:
+            whole = above is not None and spelled(strip(above)) in {one.upper() for one in times}
+            partial = bool(last & {*times, "T"}) and not whole
+            if partial or (counted and letter not in times) or (letter in times and not (whole or above is None)):
                 raise over_steps(source, node)
 
 
@@ -154,6 +156,6 @@ def is_counted(script: Node, letter: str, times: Collection[str]) -> bool:
 def over_steps(source: Source, node: Reduced) -> PageError:
     written = source.written((node.span[0], node.body.span[0]))
     sign = "\\sum" if node.name == "sum" else node.name
-    what = f"`{sign}` over steps, `{written}`, isn't read: expected a sum over components."
+    what = f"`{sign}` over steps, `{written}`, isn't read: expected a sum over components, or over all steps."
     todo = "Carry it in a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
     return source.error(node.span, what, todo)

@@ -34,6 +34,7 @@ from derive.pages.named_cells import called_sections, functions_above, without_s
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
 from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
+from derive.pages.prepared import with_steps
 from derive.pages.sections import Outline, Section, cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
 from derive.pages.symbols import Reader
@@ -177,8 +178,19 @@ class Library:
         refuse_unreadable(entries)
         said = declared(self.source, [declarations_for(self.found.root, entries)], self.let, self.dims)
         said = replace(said, time=self.known.time, used=self.known.used, bottoms=self.known.bottoms)
+        entries = self.without_needless(with_steps(self.source, entries, said), said.time)
         known = depth.written_out(self.source, entries, said, self.found.initial)
         return named_cells.written_out(self.source, *known, self.template)
+
+    def without_needless(self, entries: Sequence[Entry], time: str | None) -> list[Entry]:
+        """The equations without those that can't be read and that nothing needs. Raises the error of one that is needed."""
+        unread = [entry for entry in entries if entry.problem is not None]
+        for entry in unread:
+            assert entry.problem is not None
+            if not is_needless(entry, entries, reader_for(self.source, entries, time)):
+                raise entry.problem
+            self.found.skipped.append((entry.span, reason_of(entry, entry.problem)))
+        return [entry for entry in entries if entry.problem is None]
 
     def template(self, word: str) -> Template | None:
         """The cell that stands for a word; None where the page defines none. Raises PageError."""
@@ -238,7 +250,7 @@ def settled_cell(
             functions = {*known.functions, *known.kinds, *functions_of(entries)[0]}
             again = [one for one in entries if said_again(one, entries, reader, functions)]
             blamed = [one for at, _ in error.places for one in entries if one.span[0] <= at < one.span[1]]
-            needless = [one for one in blamed if is_needless(one, entries, reader)]
+            needless = [one for one in blamed if is_needless(one, entries, reader, functions)]
             if not (again or needless):
                 raise
             out = [*again, *needless][0]

@@ -36,12 +36,15 @@ def names_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
         yield from names_in(reader, child)
 
 
-def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader) -> bool:
-    """Whether a line that can't be read may be passed over.
+def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str] = ()) -> bool:
+    """Whether a line that can't be read may be passed over. known: the functions of the page.
 
     A step has a time index: on a page with one, a line whose left side carries none, and whose left side nothing reads, defines nothing
-    of the step: a loss, a count of parameters, an update. A line without `=` defines nothing at all.
+    of the step: a loss, a count of parameters, an update. A line without `=` defines nothing at all. What a recurrence starts with is
+    an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`.
     """
+    if entry.is_start and entry.problem is None and not is_from_somewhere(entry, reader, known):
+        return False
     others = [one for one in entries if one is not entry and one.problem is None and not one.is_function]
     if (
         reader.letter is None
@@ -93,6 +96,17 @@ def is_mere_result(reader: Reader, left: Node, read: set[str], defined: set[str]
         return all(one is not None and one.time is None and one.symbol.name not in defined for one in changed)
     word = [item.name for item in left.items if isinstance(item, Letter)] if isinstance(left, Chain) else []
     return len(word) > 2 and isinstance(left, Chain) and len(word) == len(left.items) and not set(word) & needed
+
+
+def is_from_somewhere(entry: Entry, reader: Reader, known: Collection[str]) -> bool:
+    """Whether a right side is one function of which nothing is known, `f_{init}(v)`."""
+    right = with_call_indices(entry.right, reader.letter)
+    if not (isinstance(right, Chain) and isinstance(right.items[-1], Bracket)):
+        return False
+    one = reader.read(right.items[0]) if len(right.items) == 2 else None
+    if one is not None and one.symbol.base.islower() and one.symbol.name not in known and not function_name(one.symbol.base):
+        return one.time is None or bool(one.weak)
+    return is_general(right.items[:-1], right.items[-1], reader, known)
 
 
 def said_again(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str]) -> bool:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from derive.pages.components import Components
 from derive.pages.declarations import TOKENS, Declared
 from derive.pages.errors import Source
+from derive.pages.layers import letter_of_layers
 from derive.pages.names import Entry
 from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
+from derive.pages.starts import Start, starts_of
+from derive.pages.steps import Steps
 from derive.pages.symbols import Reader
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Letter, Node, with_parts
@@ -20,7 +23,7 @@ from derive.pages.vocabulary import Vocabulary
 @dataclass(frozen=True)
 class Prepared:
     """The equations, those that define functions of the page apart; how their symbols are read; the trees as they are printed; the names
-    of tokens, each with the one that is declared."""
+    of tokens, each with the one that is declared; what recurrences start with."""
 
     forward: list[Entry]
     functions: list[Entry]
@@ -28,6 +31,16 @@ class Prepared:
     printed: list[Node]
     notes: list[str]
     tokens: dict[str, str]
+    starts: list[Start]
+
+
+def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> list[Entry]:
+    """The equations with what is said of all steps together as nodes. Raises PageError."""
+    trees = [tree for entry in entries if not entry.is_function for tree in (*entry.targets, entry.right)]
+    letter = letter_of_layers(source, trees, known)
+    lefts = [target for entry in entries if not entry.is_function for target in entry.targets]
+    reader = reader_of(source, trees, lefts, known.time or ("t" if letter is not None else None))
+    return Steps(source, reader, entries, {*known.kinds, *known.numbers}, letter is not None).entries
 
 
 def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepared:
@@ -39,12 +52,13 @@ def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepa
     reader = reader_of(source, printed, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    tokens = Vocabulary(source, reader, forward, {name for name, kind in known.kinds.items() if kind == TOKENS})
+    tokens = Vocabulary(source, reader, forward, {name for name, kind in known.kinds.items() if kind == TOKENS}, known.examples)
     forward, notes = tokens.entries, [*notes, *tokens.notes]
     quantities = {*known.kinds, *known.numbers}
     whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
     whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
-    return Prepared(whole[: len(forward)], whole[len(forward) :], reader, printed, notes, tokens.names)
+    starts = starts_of(source, reader, forward)
+    return Prepared(whole[: len(forward)], whole[len(forward) :], reader, printed, notes, tokens.names, starts)
 
 
 def with_declared(node: Node, known: Declared) -> Node:

@@ -61,6 +61,7 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
     values = list(dict.fromkeys(value.like(lag=0) for value in (*cell.reads, *cell.targets)))
     order = ("state", "input", "token", "output", "parameter", "internal")
     rows = [Row(value.name, role(cell, value), shape_of(cell, value), defined.get(value.name, "given")) for value in values]
+    once = [str(value.name) for value in cell.once]
     notes = list(names.notes)
     if kinds.row and kinds.row_shapes:
         notes.append("products are written `x W`: each matrix has the shape (in, out)")
@@ -74,7 +75,9 @@ def reading_of(source: Source, cell: Cell, names: Names, shapes: Shapes, kinds: 
         notes.append(
             "indices stand behind their letter without a sign: `Ht-1` is H at t-1, `Wi` is W_i; one letter in front of ( is a function"
         )
-    if not cell.states:
+    if once:
+        notes.append(f"of {', '.join(once)} there is one value an example, not one at each step")
+    if not any(value.lag for value in cell.reads):
         notes.append("nothing is read at the step before: this cell has no state")
     rows.sort(key=lambda row: order.index(row.role))
     return Reading(tuple(rows), tuple(notes), *in_both(cell))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from derive.along import largest_along, mean_along, pick, softmax_along, sum_along
 from derive.comparisons import maximum, minimum
 from derive.language import X, apply, scale
 from derive.reductions import (
@@ -24,6 +25,7 @@ from derive.reductions import (
     total,
     variance,
 )
+from derive.schedule import STEPS
 from derive.shapes import is_matrix
 
 TO_A_NUMBER: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
@@ -46,6 +48,16 @@ ALONG: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
     "cumax": cumax,
 }
 """Of a vector one of its length."""
+OVER_STEPS: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
+    "sum over steps": lambda node: sum_along(node, STEPS),
+    "mean over steps": lambda node: mean_along(node, STEPS),
+    "max over steps": lambda node: largest_along(node, STEPS),
+    "min over steps": lambda node: scale(-1, largest_along(scale(-1, node), STEPS)),
+    "softmax over steps": lambda node: softmax_along(node, STEPS),
+    "last over steps": lambda node: pick(node, STEPS, "last"),
+    "first over steps": lambda node: pick(node, STEPS, "first"),
+}
+"""Of what differs from step to step one value for all of them, of each element; of a softmax as many."""
 NUMBERS = {"max": sp.Max, "min": sp.Min, "power": sp.Pow}
 """Functions of several quantities, where all of them are numbers that are given."""
 

@@ -20,11 +20,13 @@ from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
+from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_layer
+from derive.pages.steps import Steps
 from derive.pages.surface import Line, equations
-from derive.pages.symbols import Reader, children, shifted_letters, strip, take_apart
+from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
-from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Number, Scripted
+from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Reduced, Scripted
 
 MOST = 400
 """Equations of one page."""
@@ -96,7 +98,9 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    refuse_sums_over_steps(source, found.root, {time} if time else set(), layer_of(source, found.root.all(), time, layer))
+    counted = layer_of(source, found.root.all(), time, layer)
+    pass_over_bottoms(found, counted)
+    refuse_sums_over_steps(source, found.root, {time} if time else set(), counted)
     without_needless(source, found, time)
     pass_over_ranges(found, time)
     with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
@@ -138,10 +142,24 @@ def add_line(source: Source, found: Outline, section: Section, line: Line) -> No
         raise source.error(line.span, f"too many equations: expected at most {MOST} on a page.", "Split the page.")
     entry = entry_of(source, line)
     if entry.targets and entry.problem is None and (is_initial(entry.targets[0]) or is_start_of_layer(entry)):
-        found.skipped.append((line.span, "an initial state, which is an argument of the kernel"))
+        if not is_nought(entry.right):
+            section.entries.append(replace(entry, is_start=True))
+            return
+        found.skipped.append((line.span, INITIAL))
         found.initial.append(entry)
     else:
         section.entries.append(entry)
+
+
+def pass_over_bottoms(found: Outline, layer: str | None) -> None:
+    """Take out what says what layer 0 is, `h^{(0)} = x`, on a page with layers."""
+    for section in found.root.sections() if layer is not None else ():
+        for entry in [
+            one for one in section.entries if one.is_start and isinstance(one.targets[0], Scripted) and one.targets[0].sup
+        ]:
+            section.entries.remove(entry)
+            found.skipped.append((entry.span, INITIAL))
+            found.initial.append(entry)
 
 
 def entry_of(source: Source, line: Line) -> Entry:
@@ -201,25 +219,6 @@ def is_differential(tokens: list[Token], at: int) -> bool:
         if depth == 0:
             return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
     return False
-
-
-def is_initial(left: Node) -> bool:
-    """`h_0 = 0`, `c^{(0)} = 0`: the only index is the number 0."""
-    if not isinstance(left, Scripted) or len(left.sub) + len(left.sup) != 1:
-        return False
-    inner = (*left.sub, *left.sup)[0]
-    while isinstance(inner, Bracket) and len(inner.parts) == 1:
-        inner = inner.parts[0]
-    return isinstance(inner, Number) and inner.value == 0
-
-
-def is_start_of_layer(entry: Entry) -> bool:
-    """`h_0^{(l)} = 0`: step 0 below, a name in brackets above, and nought."""
-    left = entry.targets[0]
-    scripts = [strip(one) for one in left.sub] if isinstance(left, Scripted) and len(left.sub) == len(left.sup) == 1 else []
-    values = [one.value for one in (*scripts, entry.right) if isinstance(one, Number)]
-    above = left.sup[0] if isinstance(left, Scripted) and scripts else None
-    return values == [0, 0] and isinstance(above, Bracket) and isinstance(strip(above), Bracket)
 
 
 def pass_over_ranges(found: Outline, time: str | None) -> None:
@@ -287,7 +286,10 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
-    known = [Needs.of(source, part, time, layer) for part in parts]
+    known = [
+        Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])
+        for at, part in enumerate(parts)
+    ]
     for at, one in enumerate(known):
         others = {name for place, other in enumerate(known) if place != at for name in other.defined}
         if (one.read.keys() - one.defined.keys()) & others:
@@ -310,13 +312,14 @@ class Needs:
     unread: bool = False
 
     @classmethod
-    def of(cls, source: Source, entries: list[Entry], time: str | None, layer: str | None) -> Needs:
+    def of(cls, source: Source, entries: list[Entry], time: str | None, layer: str | None, beside: Sequence[Entry] = ()) -> Needs:
         unread = any(entry.problem is not None for entry in entries)
         entries = [entry for entry in entries if not entry.is_function and entry.problem is None]
         if layer is not None:
             entries = [changed(entry, lambda tree: without_layers(tree, layer)) for entry in entries]
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
+        entries = Steps(source, reader, entries, (), layer is not None, beside).entries
         entries, reader, _ = with_primes(entries, reader)
         entries = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in entries]
         entries = without_indices(source, reader, entries)
@@ -350,8 +353,9 @@ def read_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
 
 
 def defines_function(entry: Entry, times: set[str]) -> bool:
-    """`f(a) = ...` with one plain letter that is no time, the f perhaps in a font or under a hat, or `f = \\tanh`."""
-    if entry.problem is not None:
+    """`f(a) = ...` with one plain letter that is no time, the f perhaps in a font or under a hat, or `f = \\tanh`; not `L(\\theta)`, a sum
+    over steps."""
+    if entry.problem is not None or any(isinstance(one, Reduced) and one.indices[0] in times for one in walk(entry.right)):
         return False
     left = entry.targets[0]
     if (

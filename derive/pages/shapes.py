@@ -23,6 +23,7 @@ from derive.pages.core import (
     Ref,
     Several,
     Slice,
+    Steps,
     Turned,
     Unit,
     parts_of,
@@ -123,7 +124,7 @@ class Shapes:
 
     def shape(self, node: Core) -> Shape:
         match node:
-            case Const() | Extent():
+            case Const() | Extent() | Steps():
                 return SCALAR
             case Ref():
                 return self.symbol(node.name, node.span)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from derive.pages.errors import Span
 from derive.pages.tree import (
+    AtEnd,
     Bracket,
     Chain,
     Component,
@@ -19,6 +20,7 @@ from derive.pages.tree import (
     Mark,
     Node,
     Number,
+    OverSteps,
     Picked,
     Raised,
     Ratio,
@@ -74,7 +76,7 @@ class Occurrence:
 
 def children(node: Node) -> tuple[Node, ...]:
     match node:
-        case Decorated() | Root() | Reduced() | Component() | Cut():
+        case Decorated() | Root() | Reduced() | Component() | Cut() | OverSteps() | AtEnd():
             return (node.body,)
         case Raised():
             return node.body, node.exponent

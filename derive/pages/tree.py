@@ -179,6 +179,31 @@ class Picked:
     span: Span
 
 
+@dataclass(frozen=True)
+class OverSteps:
+    """`\\sum_{t=1}^{T}`, `\\max_t` of what stands inside, which is read at each step; name: `sum`, `mean`, `max`, `min`, `softmax`."""
+
+    name: str
+    body: Node
+    span: Span
+
+
+@dataclass(frozen=True)
+class AtEnd:
+    """`h_T`, `h_1`: the value at the `last` or the `first` step of what stands inside, which is written at this one."""
+
+    body: Node
+    end: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Length:
+    """How many steps there are: the T of `1/T`."""
+
+    span: Span
+
+
 Node = (
     Number
     | Letter
@@ -199,6 +224,9 @@ Node = (
     | Dimension
     | Cut
     | Picked
+    | OverSteps
+    | AtEnd
+    | Length
 )
 
 
@@ -211,7 +239,7 @@ def with_parts(node: Node, change: Callable[[Node], Node]) -> Node:
             return replace(node, terms=tuple(map(change, node.terms)))
         case Signed() | Bracket():
             return replace(node, parts=tuple(map(change, node.parts)))
-        case Decorated() | Root() | Reduced() | Component() | Cut():
+        case Decorated() | Root() | Reduced() | Component() | Cut() | OverSteps() | AtEnd():
             return replace(node, body=change(node.body))
         case Raised():
             return replace(node, body=change(node.body), exponent=change(node.exponent))

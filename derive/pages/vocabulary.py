@@ -30,11 +30,13 @@ OTHER_STEPS = {1: "next", -1: "prev"}
 class Vocabulary:
     """The tokens of one cell in its equations. Raises PageError on tokens that are defined, or read at steps that can't be told.
 
-    names: of the tokens, those of other steps too, each with the one that is declared.
+    examples: those of which there is one an example. names: of the tokens, those of other steps too, each with the one that is declared.
     """
 
-    def __init__(self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str]) -> None:
-        self.source, self.reader, self.declared = source, reader, frozenset(declared)
+    def __init__(
+        self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str], examples: Collection[str] = ()
+    ) -> None:
+        self.source, self.reader, self.declared, self.examples = source, reader, frozenset(declared), frozenset(examples)
         self.names: dict[str, str] = {}
         self.notes: dict[str, None] = {}
         self.entries = list(entries)
@@ -87,6 +89,12 @@ class Vocabulary:
         lefts = [self.reader.read(target) for entry in self.entries for target in entry.targets]
         shifted = any(one is not None and (one.time or 0) > 0 for one in lefts)
         found = [one for entry in self.entries for _, one in self.tokens(entry.right)]
+        for one in [one for one in found if self.is_of_example(one)]:
+            if one.time is not None:
+                written = self.source.written(one.span)
+                what = f"the token `{written}` carries a step and is declared as one an example: expected none."
+                raise self.source.error(one.span, what, "Leave the index of time out, or the word `example`.")
+            found.remove(one)
         for one in found:
             written = self.source.written(one.span)
             if one.time is None and self.reader.letter is not None:
@@ -102,6 +110,10 @@ class Vocabulary:
             todo = "Write this step on the left sides; then a token of another step is an input of its own."
             raise self.source.error(other.span, what, todo, (found[0].span, "the other:"))
         self.moves = not shifted
+
+    def is_of_example(self, one: Occurrence) -> bool:
+        bound = tuple(sub for sub in one.symbol.subs if sub not in self.bound)
+        return replace(one.symbol, subs=bound).name in self.examples
 
     # ---- formulas
 

@@ -227,7 +227,7 @@ def test_the_sheet_says_what_crosses_from_one_recurrence_to_the_other() -> None:
     ],
 )
 def test_what_needs_its_own_value_at_all_steps_is_refused_by_name(equations, said: str) -> None:
-    with pytest.raises(CellError, match=f"circular definition: {said} need each other"):
+    with pytest.raises(CellError, match=f"{said}: . is made of all steps of a recurrence and read in it"):
         network("circle", *equations)
 
 

@@ -17,7 +17,6 @@ UNDERSTOOD = ("hₜ = tanh(W xₜ + U hₜ₋₁ + b)",)
 NEEDLESS = [
     r"L = \sum_t \ell_t",
     r"J = -\frac{1}{T} \sum_{t=1}^{T} \log p(y_t | x_t)",
-    r"\mathcal{L} = \sum_t \|h_t\|^2",
     "loss = \\sum_t h_t",
     r"P(y) = \prod_t p(y_t | h_t)",
     r"L(\theta) = \sum_t \ell_t(\theta)",
@@ -186,7 +185,6 @@ SUMS = [
     r"J = \sum_t \sum_k y_{t,k} \log p_{t,k}",
     r"L = -\sum_{k} h_k \log p",
     r"N = \sum_{l=1}^{L} n_l",
-    r"\Omega = \sum_t \left( \max_j h_{t,j} - 1 \right)^2",
 ]
 
 

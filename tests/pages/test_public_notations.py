@@ -13,7 +13,8 @@ import pytest
 
 from derive.pages import PageError, read
 
-TEXT = (Path(__file__).parent / "public_notations.txt").read_text()
+FILES = ("public_notations.txt", "network_notations.txt")
+TEXT = "\n\n".join((Path(__file__).parent / name).read_text() for name in FILES)
 CASES = {
     part.split("\n", 1)[0]: part.split("\n", 1)[1].rstrip("\n").split("\n") for part in re.split(r"^# ", TEXT, flags=re.M)[1:]
 }

@@ -1,0 +1,324 @@
+"""What a page says of all steps together: `\\sum_{t=1}^{T}`, `\\max_t`, `h_T`, `h_1`, `1/T`; and where recurrences start, `h_0 = ...`.
+
+A sum over the letter of time is of all steps. An index that is the letter's capital, or 1, is the last, or the first, value of what
+stands with a time elsewhere. T is a number of steps where the page counts to it. What these leave open is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from derive.pages.errors import PageError, Source
+from derive.pages.names import Entry
+from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, spelled, strip, take_apart, walk
+from derive.pages.tree import (
+    AtEnd,
+    Bracket,
+    Chain,
+    Decorated,
+    Length,
+    Letter,
+    Node,
+    Number,
+    OverSteps,
+    Ratio,
+    Reduced,
+    Scripted,
+    Signed,
+    with_parts,
+)
+
+OPERATIONS = ("sum", "mean", "max", "min", "softmax")
+"""What is read of all steps."""
+
+
+class Steps:
+    """The equations of one cell with what is said of all steps as nodes; where that can be meant otherwise with the reason why they can't
+    be read. Raises PageError on an equation of one step alone.
+
+    declared: names of which a declaration says what they are. layered: the page counts layers, so that symbols are compared without
+    their indices. beside: equations of other parts of the page, of which these may read ends.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        reader: Reader,
+        entries: Sequence[Entry],
+        declared: Collection[str] = (),
+        layered: bool = False,
+        beside: Sequence[Entry] = (),
+    ) -> None:
+        self.source, self.reader, self.declared, self.layered = source, reader, declared, layered
+        self.letter = reader.letter or ""
+        self.capital = self.letter.upper() if len(self.letter) == 1 and self.letter.islower() else ""
+        self.entries = list(entries)
+        if not self.capital:
+            return
+        self.trees = [tree for entry in entries for tree in (*entry.targets, entry.right)]
+        around = [tree for entry in beside if entry.problem is None for tree in (*entry.targets, entry.right)]
+        self.timed = {
+            self.key(one.symbol) for tree in (*self.trees, *around) for one in self.occurrences(tree) if one.time is not None
+        }
+        self.later = {
+            self.key(one.symbol)
+            for entry in entries
+            for left in entry.targets
+            for one in self.occurrences(left)
+            if (one.time or 0) > 0
+        }
+        self.defined = {one.symbol for entry in (*entries, *beside) for left in entry.targets for one in self.occurrences(left)}
+        self.read_by = {entry.span: {one.symbol for one in self.occurrences(entry.right)} for entry in entries}
+        self.numbers = self.find_numbers()
+        self.counts = any(self.counts_steps(node) for tree in self.trees for node in walk(tree))
+        self.entries = [self.entry(entry) for entry in entries]
+
+    def key(self, symbol: Symbol) -> Symbol:
+        return replace(symbol, subs=(), sups=()) if self.layered else symbol
+
+    def occurrences(self, tree: Node) -> Iterator[Occurrence]:
+        one = None if isinstance(tree, Letter) and tree.is_function else self.reader.read(tree)
+        if one is not None:
+            yield one
+            return
+        for child in children(tree):
+            yield from self.occurrences(child)
+
+    # ---- which indices are ends
+
+    def find_numbers(self) -> dict[Symbol, set[Fraction]]:
+        """The numbers that stand as the index of what has a time elsewhere."""
+        found: dict[Symbol, set[Fraction]] = {}
+        for node in (node for tree in self.trees for node in walk(tree) if isinstance(node, Scripted)):
+            for script in node.sub:
+                for part in parts_of_index(script):
+                    if isinstance(part, Number):
+                        one = self.reader.read(self.at_this_step(node, part))
+                        if one is not None:
+                            found.setdefault(self.key(one.symbol), set()).add(part.value)
+        return found
+
+    def end(self, node: Node) -> tuple[Node, str] | None:
+        """(the symbol at this step, which end) for `h_T` and `h_1`; None for any other formula."""
+        if (
+            isinstance(node, Letter)
+            or take_apart(node) is None
+            or (before := self.reader.read(node)) is None
+            or before.time is not None
+        ):
+            return None
+        for place in self.indices(node):
+            which = "last" if spelled(place) == self.capital else "first" if is_number(place, 1) else ""
+            if not which:
+                continue
+            made = self.at_this_step(node, place)
+            one = self.reader.read(made)
+            if one is None or one.time != 0 or self.key(one.symbol) not in self.timed or before.symbol.name in self.declared:
+                continue
+            if which == "first" and self.numbers.get(self.key(one.symbol), set()) - {0, 1}:
+                continue  # `x_1` beside `x_2`: names
+            return made, which
+        return None
+
+    def indices(self, node: Node) -> Iterator[Node]:
+        """The indices below a symbol, and those in round brackets above it."""
+        parts = take_apart(node)
+        assert parts is not None
+        for script in parts.subs:
+            yield from parts_of_index(script)
+        for script in parts.sups:
+            inner = strip(script) if isinstance(script, Bracket) and script.opener == "{" else script
+            if isinstance(inner, Bracket) and inner.opener == "(" and len(inner.parts) == 1 and spelled(inner) == self.capital:
+                yield inner.parts[0]
+
+    def at_this_step(self, node: Node, index: Node) -> Node:
+        """The symbol with the letter of time in the place of an index."""
+        if node is index:
+            return Letter(self.letter, node.span)
+        return with_parts(node, lambda part: self.at_this_step(part, index))
+
+    # ---- equations
+
+    def entry(self, entry: Entry) -> Entry:
+        if entry.is_function or entry.problem is not None:
+            return entry
+        for target in entry.targets:
+            self.refuse_one_step(entry, target)
+        for node in walk(entry.right):
+            self.refuse_shifted_end(node)
+        try:
+            right = self.formula(entry.right)
+            for node in walk(right):
+                if isinstance(node, OverSteps) and node.name != "softmax":
+                    self.refuse_bound(entry, node)
+                    self.refuse_of_nothing(entry, right, node)
+        except PageError as error:
+            return replace(entry, problem=error)
+        return replace(entry, right=right)
+
+    def refuse_one_step(self, entry: Entry, target: Node) -> None:
+        """Raises PageError on `h_1 = ...` beside `h_t = ...`: an equation of one step."""
+        found = None if entry.is_start else self.end(target)
+        if found is not None:
+            written, which = self.source.written(target.span), "first" if found[1] == "first" else "last"
+            what = f"`{written}` is the {which} value of what has a time elsewhere: expected an equation of every step."
+            todo = "Say what a recurrence starts with as `h_0 = ...`; what is made of the last value has a name of its own."
+            raise self.source.error(target.span, what, todo)
+
+    def refuse_bound(self, entry: Entry, node: OverSteps) -> None:
+        """Raises PageError on `y_t = \\sum_t x_t`."""
+        for target in entry.targets:
+            one = self.reader.read(target)
+            if one is not None and one.time is not None:
+                written, left = self.source.written((node.span[0], node.body.span[0])), self.source.written(target.span)
+                what = f"`{written}` runs over all steps, and `{left}` is of one: expected a value without a time."
+                todo = f"Up to this step it is a state, `s_t = s_{{t-1}} + ...`; of all steps it carries no {self.letter}."
+                raise self.source.error(node.span, what, todo)
+
+    def refuse_of_nothing(self, entry: Entry, right: Node, node: OverSteps) -> None:
+        """Raises PageError on `L = \\sum_t \\ell_t` where nothing reads L and nothing defines the summands: no part of the model."""
+        own = {one.symbol for target in entry.targets for one in self.occurrences(target)}
+        read = {one.symbol for one in self.occurrences(right)}
+        if read & self.defined or any(own & self.read_by[other.span] for other in self.entries if other is not entry):
+            return
+        if not {one.name for one in own} & {*self.declared}:
+            written = self.source.written(entry.right.span)
+            what = f"`{written}` is made of nothing that the page defines: expected a quantity of the model."
+            raise self.source.error(node.span, what, "Write the equations of what it is made of.")
+
+    def formula(self, node: Node) -> Node:
+        if isinstance(node, Letter):
+            is_length = self.counts and node.name == self.capital and not node.is_function and node.name not in self.declared
+            return Length(node.span) if is_length and not self.is_defined(node) else node
+        if isinstance(node, Reduced):
+            return self.reduced(node)
+        found = self.end(node)
+        if found is not None:
+            return AtEnd(*found, node.span)
+        if isinstance(node, Scripted):
+            if take_apart(node) is not None and isinstance(strip_all(node.body), Letter) and not self.reader.is_exponential(node):
+                return node
+            above = tuple(one if is_transposition(one) else self.formula(one) for one in node.sup)
+            return replace(node, body=self.formula(node.body), sup=above)
+        return with_parts(node, self.formula)
+
+    def is_defined(self, node: Letter) -> bool:
+        return any(isinstance(target, Letter) and target.name == node.name for entry in self.entries for target in entry.targets)
+
+    def refuse_shifted_end(self, node: Node) -> None:
+        """Raises PageError on `h_T` beside `h_{t+1} = ...`."""
+        made, which = self.end(node) or (node, "")
+        one = self.reader.read(made) if which else None
+        if one is not None and self.key(one.symbol) in self.later:
+            written = self.source.written(node.span)
+            what = f"`{written}` on a page that defines the next step may lie before the {which} step, or behind it: expected to know."
+            todo = f"Write this step on the left sides, `h_{self.letter} = ...`; then `{written}` is the {which} value."
+            raise self.source.error(node.span, what, todo)
+
+    # ---- sums
+
+    def reduced(self, node: Reduced) -> Node:
+        """What is taken over all steps; anything else as it is."""
+        letter = node.indices[0]
+        if letter != self.letter:
+            again = self.renamed(node)
+            if again is None:
+                return replace(node, body=self.formula(node.body))
+            node = again
+        refuse_partial(self.source, node, self.capital)
+        if node.name not in OPERATIONS:
+            what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
+            raise self.source.error(node.span, what, "Write it with sums over the steps.")
+        return OverSteps(node.name, self.formula(node.body), node.span)
+
+    def renamed(self, node: Reduced) -> Reduced | None:
+        """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
+        letter = node.indices[0]
+        if node.above is None or spelled(strip(node.above)) != self.capital:
+            return None
+        symbols = [one for one in walk(node.body) if isinstance(one, Scripted)]
+        if not any(self.is_at_step(one, letter) for one in symbols):
+            return None  # over the components of a vector that is as long
+        letters = {
+            part.name for one in symbols for script in (*one.sub, *one.sup) for part in walk(script) if isinstance(part, Letter)
+        }
+        if self.letter in letters:
+            written = self.source.written((node.span[0], node.body.span[0]))
+            what = f"`{written}` runs over steps beside {self.letter}: expected one letter of time, read at one step at a time."
+            raise self.source.error(node.span, what, "A value of two steps at once isn't read.")
+        return replace(node, indices=(self.letter,), body=with_letter(node.body, letter, self.letter))
+
+    def is_at_step(self, node: Scripted, letter: str) -> bool:
+        """Whether a letter stands alone as the index of what has a time elsewhere."""
+        places = [part for script in (*node.sub, *node.sup) for part in parts_of_index(script) if spelled(part) == letter]
+        if (
+            len(places) != 1
+            or len(node.sub) + len(node.sup) != 1
+            or (node.sub and isinstance(node.sub[0], Bracket) and len(node.sub[0].parts) > 1)
+        ):
+            return False
+        one = self.reader.read(self.at_this_step(node, places[0]))
+        return one is not None and one.time == 0 and self.key(one.symbol) in self.timed
+
+    def counts_steps(self, node: Node) -> bool:
+        """Whether T says how many steps there are: as a limit, as the last index, or as what a sum over steps is divided by."""
+        if isinstance(node, Reduced):
+            over = node.indices[0] == self.letter or self.renamed(node) is not None
+            return node.above is not None and spelled(strip(node.above)) == self.capital and over
+        if isinstance(node, (Chain, Signed)):
+            items = node.items if isinstance(node, Chain) else node.parts
+            summed = [isinstance(item, Reduced) and item.indices[0] == self.letter for item in items]
+            return any(behind and self.is_divided(item) for item, behind in zip(items, summed[1:], strict=False))
+        if isinstance(node, Ratio):
+            sums = any(isinstance(one, Reduced) and one.indices[0] == self.letter for one in walk(node.above))
+            return sums and spelled(node.below) == self.capital
+        found = self.end(node)
+        return found is not None and found[1] == "last"
+
+    def is_divided(self, node: Node) -> bool:
+        return any(isinstance(one, Ratio) and spelled(one.below) == self.capital for one in walk(node))
+
+
+def refuse_partial(source: Source, node: Reduced, capital: str) -> None:
+    """Raises PageError on a sum over some of the steps."""
+    if node.above is not None and spelled(strip(node.above)) != capital:
+        written = source.written((node.span[0], node.body.span[0]))
+        what = f"`{written}` runs over some of the steps: expected all of them, up to {capital}."
+        todo = (
+            "A sum up to this step is a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
+        )
+        raise source.error(node.span, what, todo)
+
+
+def parts_of_index(script: Node) -> Iterator[Node]:
+    """The indices that commas separate in a script."""
+    parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
+    for part in parts:
+        yield from parts_of_index(part) if isinstance(part, Bracket) and part.opener == "{" else (part,)
+
+
+def is_number(node: Node, value: int) -> bool:
+    return isinstance(node, Number) and node.value == value
+
+
+def strip_all(node: Node) -> Node:
+    """What decorations and scripts stand around."""
+    while isinstance(node, (Decorated, Scripted)) or (isinstance(node, Bracket) and node.opener == "{" and len(node.parts) == 1):
+        node = node.parts[0] if isinstance(node, Bracket) else node.body
+    return node
+
+
+def with_letter(node: Node, old: str, new: str) -> Node:
+    """The formula with another letter in its indices."""
+    if isinstance(node, Scripted):
+        below, above = (tuple(with_name(script, old, new) for script in side) for side in (node.sub, node.sup))
+        return Scripted(with_letter(node.body, old, new), below, above, node.span)
+    return with_parts(node, lambda part: with_letter(part, old, new))
+
+
+def with_name(script: Node, old: str, new: str) -> Node:
+    if isinstance(script, Letter):
+        return replace(script, name=new) if script.name == old else script
+    return with_parts(script, lambda part: with_name(part, old, new))
