@@ -12,6 +12,7 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.language import Leaf, Written, X, Zeros, apply, coefficient, hadamard, scale
+from derive.shapes import in_order
 
 Axes = tuple[str, ...]
 
@@ -116,10 +117,10 @@ def binds(expression: sp.Basic) -> frozenset[str]:
     return inner | {expression.axis} if isinstance(expression, AlongAxis) and not isinstance(expression, Spread) else inner
 
 
-def bound_values(expression: sp.Basic) -> set[Any]:
-    """The values of which an expression needs all steps."""
-    inner = {value for part in expression.operands for value in bound_values(part)}
-    if isinstance(expression, AlongAxis) and not isinstance(expression, Spread):
+def bound_values(expression: sp.Basic, axis: str) -> set[Any]:
+    """The values of which an expression needs all steps of an axis."""
+    inner = {value for part in expression.operands for value in bound_values(part, axis)}
+    if isinstance(expression, AlongAxis) and not isinstance(expression, Spread) and expression.axis == axis:
         return inner | leaves(expression)
     return inner
 
@@ -186,8 +187,8 @@ CONSTRUCTORS: dict[type, Any] = {
 
 
 def axes_of(expression: sp.Basic) -> Axes:
-    """The axes along which an expression varies, in the order of reading; the batch last."""
-    return tuple(sorted(dict.fromkeys(varies(expression)), key=lambda axis: axis == "B"))
+    """The axes along which an expression varies, in the order of arrays."""
+    return in_order(varies(expression))
 
 
 def varies(node: sp.Basic) -> Axes:

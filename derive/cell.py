@@ -17,7 +17,7 @@ from derive.language import Hadamard, LanguageError, Plus, Times, Value, X, coef
 from derive.onehot import OneHot, columns_in, tokens_in
 from derive.program import Program
 from derive.schedule import ScheduleError, stages
-from derive.shapes import OF_A_CALL, is_scalar, rank, shape_text
+from derive.shapes import OF_A_CALL, STEPS, in_order, is_scalar, rank, shape_text
 
 
 class CellError(DeriveError):
@@ -98,7 +98,7 @@ class Cell:
                     f"{self.name}: {value.name} stands for two things: {shape_text(known)} and {shape_text(value)}. Rename one."
                 )
             check_columns(value, f"{self.name}: {value.name}")
-            check_dimensions(value, f"{self.name}: {value.name}")
+            check_dimensions(value, f"{self.name}: {value.name}", self.step_axes)
         self.check_tokens()
         if not any(binds(right) for _, right in self.equations):
             ordered(self.equations, self.name)
@@ -113,10 +113,26 @@ class Cell:
             ):
                 raise CellError(f"{self.name}: equation {target.name}: expected values and real numbers, got {odd}. Replace it.")
         self.check_starts()
-        if not any(value.has_steps for value in (*self.inputs, *self.tokens)):
+        self.check_axes()
+
+    def check_axes(self) -> None:
+        """Raises CellError where an axis of steps has no length, or where a value along two of them is read at a neighbour."""
+        given = {axis for value in (*self.inputs, *self.tokens) for axis in value.along}
+        if not given:
             raise CellError(
                 f"{self.name}: no input: expected a value that is read at t and never defined, got none. A cell needs one to have steps."
             )
+        for axis in self.step_axes:
+            if axis not in given:
+                raise CellError(
+                    f"{self.name}: no input along {axis}: expected one that says how many steps there are. Add an input along that axis."
+                )
+        for value in self.carried:
+            if len(value.along) > 1:
+                raise CellError(
+                    f"{self.name}: {value.name} varies along {' and '.join(value.along)} and is read at a neighbour: expected one axis of "
+                    "steps. Let a value of one axis be what the recurrence carries."
+                )
 
     def check_tokens(self) -> None:
         """Raises CellError where a token is anything but an input that is read as one, of one size."""
@@ -192,11 +208,21 @@ class Cell:
         return tuple(value for value in (*self.inputs, *self.outputs) if not value.has_steps)
 
     @cached_property
+    def step_axes(self) -> tuple[str, ...]:
+        """The axes of steps along which anything varies."""
+        return in_order(axis for value in (*self.reads, *self.targets) for axis in value.along)
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """The axes of steps of inputs, tokens, states and outputs that lie otherwise than along T."""
+        found = (*self.inputs, *self.tokens, *self.states, *self.outputs)
+        return {str(value.name): value.along for value in found if value.along != (STEPS,)}
+
+    @cached_property
     def is_chain(self) -> bool:
         """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
-        return not (self.leftward or self.starts or any(binds(right) for _, right in self.equations)) and all(
-            target.has_steps or not target.timed for target in self.targets
-        )
+        plain = not (self.leftward or self.starts or any(binds(right) for _, right in self.equations))
+        return plain and all(value.along in ((), (STEPS,)) for value in (*self.reads, *self.targets)) and not self.axes
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
@@ -259,11 +285,13 @@ def is_added(value: Value, node: sp.MatrixExpr, weights: set[Value]) -> bool:
     return isinstance(rest, Plus | SumAlong) and all(is_added(value, part, weights) for part in parts)
 
 
-def check_dimensions(value: Value, where: str) -> None:
+def check_dimensions(value: Value, where: str, axes: Sequence[str]) -> None:
     """Raises CellError on a dimension that has the name of the steps or of the batch: a kernel would take the two for one size."""
-    for symbol in sorted({symbol.name for size in value.shape for symbol in size.free_symbols} & set(OF_A_CALL)):
+    of_a_call = in_order((*axes, *OF_A_CALL))
+    for symbol in sorted({symbol.name for size in value.shape for symbol in size.free_symbols} & {*of_a_call}):
         raise CellError(
-            f"{where}: a dimension named {symbol}: expected a name other than T and B, which are the steps and the batch, "
+            f"{where}: a dimension named {symbol}: expected a name other than {', '.join(of_a_call[:-1])} and B, which are the steps and "
+            "the batch, "
             f"got {shape_text(value)}. Choose another name."
         )
 

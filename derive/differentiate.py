@@ -33,7 +33,7 @@ from derive.onehot import tokens_in
 from derive.program import Program, check, needed
 from derive.reductions import Cumulative, Total, cumulative
 from derive.rules import JVP, VJP, Rule, operation, told
-from derive.shapes import EXAMPLES, STEPS, is_scalar, rank, shape_text
+from derive.shapes import EXAMPLES, is_scalar, rank, shape_text
 
 GIVEN = "the loss reads it directly"
 STARTED = "what the recurrence starts with"
@@ -102,7 +102,7 @@ def backward(forward: Program) -> Program:
     equations: list[Equation] = []
     ended: dict[Value, list[Term]] = defaultdict(list)
     for read, start in forward.starts:
-        first_step = pick(cotangent_of(read), STEPS, "first" if read.lag < 0 else "last")
+        first_step = pick(cotangent_of(read), read.axis, "first" if read.lag < 0 else "last")
         start_terms[start].append(Term(first_step, Reason(read.like(lag=0), STARTED)))
     for equation in reversed(needed(forward.equations, forward.results, forward.starts)):
         target = equation.target

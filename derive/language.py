@@ -20,7 +20,18 @@ from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
 from derive.interned import Interned
-from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, is_vector, widest
+from derive.shapes import (
+    DIRECTIONS,
+    EXAMPLES,
+    STEPS,
+    STEPS_AND_EXAMPLES,
+    check_chain,
+    exact,
+    is_matrix,
+    is_scalar,
+    is_vector,
+    widest,
+)
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -132,6 +143,16 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     def has_steps(self) -> bool:
         """Whether it differs from step to step, not from example to example alone."""
         return any(axis != EXAMPLES for axis in self.axes)
+
+    @cached_property
+    def along(self) -> tuple[str, ...]:
+        """The axes of steps along which it varies."""
+        return tuple(axis for axis in self.axes if axis not in (EXAMPLES, DIRECTIONS))
+
+    @property
+    def axis(self) -> str:
+        """The axis along which its lag counts: of steps the first."""
+        return self.along[0] if self.along else STEPS
 
     @cached_property
     def kind(self) -> str:

@@ -14,6 +14,7 @@ from derive.along import binds, bound_values
 from derive.equation import Equation
 from derive.errors import DeriveError
 from derive.language import Value
+from derive.shapes import STEPS
 
 PLACES = ("once", "before", "step", "after", "finish")
 """Once from the parameters; for all steps at once in front of the loop; in the loop; for all steps at once behind it; at the end."""
@@ -31,11 +32,13 @@ class ScheduleError(DeriveError):
 class Stage:
     """Equations that are computed together, in their order.
 
-    way: `once` (they vary along no axis), `steps` (for all steps at once), `forwards` or `backwards` (step by step in a loop).
+    way: `once` (they vary along no axis), `steps` (for all steps at once), `forwards` or `backwards` (step by step in a loop). axis: along
+    which a loop runs.
     """
 
     way: str
     equations: tuple[Equation, ...]
+    axis: str = STEPS
 
 
 # ---- the places around one loop
@@ -60,10 +63,6 @@ def places(equations: Sequence[Equation]) -> dict[Value, str]:
             found[target] = "finish" if target in made_of_totals else "once"
     pull(equations, found)
     return found
-
-
-STEPS = "T"
-"""The axis that loops run along."""
 
 
 def is_fat(value: Value) -> bool:
@@ -157,6 +156,7 @@ def stages(equations: Sequence[Equation], fused: bool = True, starts: Sequence[t
     started = dict(starts)
     parts = components(equations, started)
     ways = [way_of(part, defined) for part in parts]
+    axes = [axis_of(part, defined) for part in parts]
     home = {target: k for k, part in enumerate(parts) for target in part}
     needs = [
         {home[read] for target in part for read in reads(defined[target], defined, started)} - {k} for k, part in enumerate(parts)
@@ -164,29 +164,32 @@ def stages(equations: Sequence[Equation], fused: bool = True, starts: Sequence[t
     done: set[int] = set()
     found: list[Stage] = []
     while len(done) < len(parts):
-        chosen = ready(ways, needs, done, fused, [any(is_of_all_steps(defined[target]) for target in part) for part in parts])
+        chosen = ready(ways, axes, needs, done, fused, [[defined[target] for target in part] for part in parts])
         targets = {target for k in chosen for target in parts[k]}
         done |= chosen
         inside = [equation for equation in equations if equation.target in targets]
-        loop = next((ways[k] for k in chosen if ways[k]), "")
-        found += [Stage(loop, tuple(in_order(inside, (0,))))] if loop else apart_from_steps(in_order(inside, (-1, 0, 1)))
+        loop, axis = next(((ways[k], axes[k]) for k in chosen if ways[k]), ("", ""))
+        found += [Stage(loop, tuple(in_order(inside, (0,))), axis)] if loop else apart_from_steps(in_order(inside, (-1, 0, 1)))
     return tuple(found)
 
 
-def bound_in(equation: Equation) -> set[Value]:
-    """The values of which an equation needs all steps."""
-    return {value for term in equation.terms for value in bound_values(term.value)}
+def bound_in(equation: Equation, axis: str) -> set[Value]:
+    """The values of which an equation needs all steps of an axis."""
+    return {value for term in equation.terms for value in bound_values(term.value, axis)}
 
 
-def is_of_all_steps(equation: Equation) -> bool:
-    """Whether an equation needs all steps before it gives anything, so that it can't stand in a loop that makes what it reads."""
-    return not equation.target.has_steps or any(binds(term.value) for term in equation.terms)
+def is_of_all_steps(equation: Equation, axis: str) -> bool:
+    """Whether an equation needs all steps of an axis before it gives anything, so that no loop along it can hold it."""
+    return axis not in equation.target.axes or any(axis in binds(term.value) for term in equation.terms)
 
 
-def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool, apart: list[bool]) -> set[int]:
-    """The components that come next: all outside loops that wait for none, else a loop, or all of one way with what they need.
+def ready(
+    ways: list[str], axes: list[str], needs: list[set[int]], done: set[int], fused: bool, parts: list[list[Equation]]
+) -> set[int]:
+    """The components that come next: all outside loops that wait for none, else a loop, or all of one way along one axis with what they
+    need.
 
-    apart: which components need all steps.
+    parts: the equations of each component.
     """
     chosen: set[int] = set()
     for k, way in enumerate(ways):
@@ -195,14 +198,31 @@ def ready(ways: list[str], needs: list[set[int]], done: set[int], fused: bool, a
     if chosen:
         return chosen
     first = next(k for k in range(len(ways)) if k not in done and ways[k] and needs[k] <= done)
-    way = ways[first]
+    way, axis = ways[first], axes[first]
     if not fused:
         return {first}
-    for k, own in enumerate(ways):
-        behind = ancestors(k, needs) - done if own == way and k not in done else {-1}
-        if all(other >= 0 and ways[other] in ("", way) and not apart[other] for other in behind):
+
+    def is_inside(k: int) -> bool:
+        mine = ways[k] == "" or (ways[k], axes[k]) == (way, axis)
+        return mine and not any(is_of_all_steps(equation, axis) for equation in parts[k])
+
+    for k in range(len(ways)):
+        behind = ancestors(k, needs) - done if (ways[k], axes[k]) == (way, axis) and k not in done else {-1}
+        if all(other >= 0 and is_inside(other) for other in behind):
             chosen |= behind | {k}
     return chosen
+
+
+def axis_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
+    """The axis along which the loop that a component is runs; T where it is none. Raises ScheduleError on a recurrence along two."""
+    inside = set(part)
+    found = {value.axis for target in part for value in defined[target].reads() if value.lag and value.like(lag=0) in inside}
+    if len(found) > 1:
+        names = ", ".join(dict.fromkeys(target.name for target in part))
+        raise ScheduleError(
+            f"{names}: a recurrence along {' and '.join(sorted(found))}: expected one axis of steps. Split it into two recurrences."
+        )
+    return next(iter(found), STEPS)
 
 
 def ancestors(k: int, needs: list[set[int]]) -> set[int]:
@@ -240,7 +260,8 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     inside = set(part)
     lags = {value.lag for target in part for value in defined[target].reads() if value.like(lag=0) in inside}
     names = ", ".join(dict.fromkeys(target.name for target in part))
-    whole = next((target.name for target in part if not target.has_steps or inside & bound_in(defined[target])), None)
+    axis = axis_of(part, defined)
+    whole = next((target.name for target in part if axis not in target.axes or inside & bound_in(defined[target], axis)), None)
     if whole is not None and (len(part) > 1 or lags):
         raise ScheduleError(
             f"{names}: {whole} is made of all steps of a recurrence and read in it: expected a recurrence that reads its neighbours. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +13,25 @@ from derive.letters import dim
 
 STEPS, EXAMPLES = "T", "B"
 STEPS_AND_EXAMPLES = (STEPS, EXAMPLES)
-"""The axes of what differs from step to step and from example to example."""
+"""The axes of what differs from step to step and from example to example. A network may have other axes of steps beside T."""
+
+
+DIRECTIONS = "directions"
+"""The axis of the directions that step Jacobians are made of."""
+
+
+def in_order(axes: Iterable[str]) -> tuple[str, ...]:
+    """Axes in the one order of arrays: directions, T, other steps, examples last."""
+    return tuple(sorted(dict.fromkeys(axes), key=lambda axis: (axis == EXAMPLES, axis != DIRECTIONS, axis != STEPS, axis)))
+
+
 OF_A_CALL = STEPS_AND_EXAMPLES
 """The sizes that a call brings and a cell doesn't have: steps and batch. No dimension of a cell may be named so."""
+
+
+def letter_of(axis: str) -> str:
+    """The letter that counts along an axis of steps: t of T."""
+    return axis[:1].lower() + axis[1:]
 
 
 def dimension(name: str) -> sp.Symbol:

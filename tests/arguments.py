@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray
 Arrays = dict[str, Array]
-SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6, "N": 4}
+SIZES = {"D": 2, "E": 5, "H": 3, "K": 4, "M": 6, "N": 4, "S": 5}
 STEP = 1e-30
 
 
@@ -73,8 +73,9 @@ def draw(kernel: Any, T: int = 4, B: int = 3, seed: int = 0, scale: float = 1.0,
 
 
 def lead_of(kernel: Any, name: str) -> tuple[str, ...]:
-    """The axes of an input or output: steps and examples, or examples alone."""
-    return ("B",) if getattr(kernel, "AXES", {}).get(name, "T") is None else ("T", "B")
+    """The axes of an input or output: those of its steps, if it has any, and the examples."""
+    along = getattr(kernel, "AXES", {}).get(name, "T")
+    return (*(() if along is None else (along,) if isinstance(along, str) else along), "B")
 
 
 def forward(kernel: Any, call: Call) -> tuple[Arrays, Any]:

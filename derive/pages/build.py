@@ -47,8 +47,7 @@ from derive.pages.core import (
 from derive.pages.errors import Source
 from derive.pages.reductions import ALONG, OVER_STEPS, TO_A_NUMBER, of_several
 from derive.pages.shapes import Shapes
-from derive.schedule import STEPS
-from derive.shapes import STEPS_AND_EXAMPLES, is_matrix, rank
+from derive.shapes import STEPS, STEPS_AND_EXAMPLES, is_matrix, rank
 
 
 class Builder:

@@ -25,8 +25,7 @@ from derive.reductions import (
     total,
     variance,
 )
-from derive.schedule import STEPS
-from derive.shapes import is_matrix
+from derive.shapes import STEPS, is_matrix
 
 TO_A_NUMBER: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
     "sum": total,

@@ -39,8 +39,8 @@ from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, copied
 from derive.program import Program
-from derive.schedule import STEPS, is_fat
-from derive.shapes import STEPS_AND_EXAMPLES
+from derive.schedule import is_fat
+from derive.shapes import STEPS, STEPS_AND_EXAMPLES
 
 BLOCK = "m.block"
 """How many steps a block has."""

@@ -39,8 +39,7 @@ from derive.procedures.shaping import sizes
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, array_of, copied, leaves
 from derive.program import Program
-from derive.schedule import STEPS
-from derive.shapes import STEPS_AND_EXAMPLES
+from derive.shapes import STEPS, STEPS_AND_EXAMPLES
 
 START, STOP, COUNT = Position("start"), Position("stop"), Position("n")
 NUMBERS = {sp.S.One: "one", sp.Rational(1, 2): "half", sp.Integer(2): "two"}

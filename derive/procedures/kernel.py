@@ -19,12 +19,12 @@ from derive.procedures.shaping import sizes
 from derive.procedures.stages import stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed
-from derive.schedule import STEPS, Stage
-from derive.shapes import STEPS_AND_EXAMPLES, rank
+from derive.schedule import Stage
+from derive.shapes import DIRECTIONS, EXAMPLES, STEPS, rank
 
 Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
 
-SEEDS = "directions"
+SEEDS = DIRECTIONS
 """The axis of the directions that a step Jacobian is made of: one for each element of each state."""
 
 
@@ -59,7 +59,7 @@ class Kernel:
     @staticmethod
     def before_the_first(holder: str) -> Callable[[Value], Entry]:
         """The initial value of a state in a mapping of the caller's."""
-        return lambda value: Entry(holder, str(value.name), tuple(axis for axis in value.axes if axis != STEPS), sizes(value))
+        return lambda value: Entry(holder, str(value.name), tuple(one for one in value.axes if one != value.axis), sizes(value))
 
     # ---- the functions
 
@@ -77,7 +77,7 @@ class Kernel:
 
     def save(self, value: Value, text: Textbook) -> Array:
         """The array of a value that the tape keeps, its initial value included."""
-        array = text.sequence(value) if STEPS in value.axes else text.constant(value)
+        array = text.sequence(value) if value.has_steps else text.constant(value)
         self.taped[value] = Entry("tape", self.names.of(value), array.axes, array.dims, array.front, array.behind)
         return array
 
@@ -168,9 +168,8 @@ class Kernel:
         for way in ways:
             inside = [k for k, state in enumerate(states) if state in way]
             own = [along(rows[k], spans[inside[0]][0], spans[inside[-1]][1], size) for k in inside]
-            found.append(
-                (str(way[0].name) if way else "", jacobian_of(own, spans[inside[-1]][1] - spans[inside[0]][0] if way else size))
-            )
+            width = spans[inside[-1]][1] - spans[inside[0]][0] if way else size
+            found.append((str(way[0].name) if way else "", jacobian_of(own, width, way[0].axis if way else STEPS)))
         return Procedure("step_jacobian", statements, (("J", tuple(found)),), lengths=((SEEDS, size),))
 
 
@@ -178,9 +177,11 @@ class Kernel:
 
 
 def by_way(cell: Cell) -> list[list[Value]]:
-    """What a step reads of its neighbours, by the way in which the recurrences run: to the right, then to the left."""
-    states = set(cell.states)
-    ways = [[value for value in cell.carried if value.lag == lag and value.like(lag=0) in states] for lag in (-1, 1)]
+    """What a step reads of its neighbours, by the axis and the way in which the recurrences run: to the right, then to the left."""
+    states, kinds = set(cell.states), [(axis, lag) for axis in cell.step_axes for lag in (-1, 1)]
+    ways = [
+        [value for value in cell.carried if (value.axis, value.lag) == kind and value.like(lag=0) in states] for kind in kinds
+    ]
     return [way for way in ways if way] or [[]]
 
 
@@ -211,12 +212,13 @@ def seed(seeds: Array, state: Value, start: sp.Expr, stop: sp.Expr) -> Operand:
     return Call("reshape", (part,), (SEEDS,), sizes(state)) if rank(state) == 2 else part
 
 
-def jacobian_of(rows: list[Operand], size: sp.Expr) -> Operand:
+def jacobian_of(rows: list[Operand], size: sp.Expr, axis: str) -> Operand:
     """(T, B, S, S) from how each state moves along every direction, (S, T, B, n)."""
+    along = (axis, EXAMPLES)
     if not rows:
-        return Call("zeros", (), STEPS_AND_EXAMPLES, (size, size))
+        return Call("zeros", (), along, (size, size))
     whole = Call("concatenate", tuple(rows), rows[0].axes, (size,), (("along", -1),)) if len(rows) > 1 else rows[0]
-    turned = Call("move", (whole,), STEPS_AND_EXAMPLES, (size, size), (("order", (1, 2, 3, 0)),))
+    turned = Call("move", (whole,), along, (size, size), (("order", (1, 2, 3, 0)),))
     return Call("copy", (turned,), turned.axes, turned.dims)
 
 

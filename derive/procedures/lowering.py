@@ -45,10 +45,10 @@ from derive.procedures.procedure import ALL, NEW, At, Call, Cut, Number, Operand
 from derive.procedures.products import chain, column
 from derive.procedures.scalars import scalar_function
 from derive.procedures.shaping import (
-    ORDER,
     Dims,
     elementwise,
     filled,
+    in_place,
     indexed,
     joined_axes,
     sizes,
@@ -80,7 +80,7 @@ class Lowering:
     def axes(self, node: sp.MatrixExpr) -> tuple[str, ...]:
         """The axes along which an expression varies, in the order of the file."""
         along = axes_of(node)
-        return tuple(axis for axis in ORDER if axis in along and axis not in self.looped)
+        return in_place(axis for axis in along if axis not in self.looped)
 
     def __call__(self, node: sp.MatrixExpr) -> Operand:
         """The operand of an expression; sizes that count for all may be 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from derive.language import Value
 
@@ -23,14 +23,18 @@ def wanted(value: Value) -> str:
 class Names:
     """Gives each value a name, the same in every function of a module, and to its array over all steps `NAME_all`.
 
-    reserved: names that the target keeps for itself.
+    reserved: names that the target keeps for itself. axes: of steps, beside T, each with the letter that counts along it.
     """
 
-    def __init__(self, reserved: Iterable[str], dimensions: Iterable[str]) -> None:
+    def __init__(self, reserved: Iterable[str], dimensions: Iterable[str], axes: Mapping[str, str] | None = None) -> None:
         self.taken = set(reserved)
         self.values: dict[Value, str] = {}
         self.sizes: dict[str, str] = {}
         self.own: dict[str, str] = {}
+        self.axes: dict[str, str] = {}
+        for axis, letter in (axes or {}).items():
+            self.axis(axis)
+            self.taken.add(letter)
         for dimension in dimensions:
             self.size(dimension)
 
@@ -57,6 +61,16 @@ class Names:
             name += "_"
         self.taken |= {name, f"{name}_all"}
         return name
+
+    def axis(self, axis: str) -> str:
+        """The local variable of how many steps an axis has."""
+        if axis not in self.axes:
+            name = axis
+            while name in self.taken:
+                name += "_"
+            self.taken.add(name)
+            self.axes[axis] = name
+        return self.axes[axis]
 
     def size(self, dimension: str) -> str:
         """The local variable of a dimension: its own name, unless that is taken or could be made of another one."""

@@ -14,7 +14,7 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, part
 from derive.procedures.shaping import sizes
 from derive.program import Program
-from derive.schedule import STEPS
+from derive.shapes import STEPS
 
 WHOLE = STEPS
 MANY = 24

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sympy as sp
 
 from derive.procedures.procedure import ALL, EACH, NEW, NEW_AXIS, Call, Index, Number, Operand, ProcedureError, View
-from derive.shapes import STEPS_AND_EXAMPLES
-
-ORDER = ("directions", *STEPS_AND_EXAMPLES)
-"""The order of the axes in every array of a file; `directions` are those of step Jacobians."""
+from derive.shapes import DIRECTIONS, EXAMPLES, STEPS
 
 Dims = tuple[sp.Expr, ...]
 
@@ -27,9 +24,15 @@ def joined_axes(operands: Sequence[Operand]) -> tuple[str, ...]:
     return tuple(sorted(found, key=place))
 
 
-def place(axis: str) -> int:
-    """The place of an axis in the order of the file; vectors one behind the other stand between the steps and the examples."""
-    return 2 * ORDER.index(axis) if axis in ORDER else 2 * ORDER.index("T") + 1
+def place(axis: str) -> tuple[int, str]:
+    """The place of an axis in the order of the file: directions, T, other steps, vectors one behind the other, examples."""
+    known = (DIRECTIONS, STEPS, "", "", EXAMPLES)
+    return (3, "") if axis.isdigit() else (known.index(axis), "") if axis in known and axis else (2, axis)
+
+
+def in_place(axes: Iterable[str]) -> tuple[str, ...]:
+    """Axes in the order of the file."""
+    return tuple(sorted(dict.fromkeys(axes), key=place))
 
 
 def indexed(operand: Operand, *index: Index) -> Operand:

@@ -13,7 +13,7 @@ from derive.along import binds
 from derive.equation import Equation
 from derive.language import Value
 from derive.program import Program
-from derive.schedule import LOOPS, STEPS, Stage, in_order, is_fat
+from derive.schedule import LOOPS, Stage, in_order, is_fat
 from derive.schedule import stages as thin_stages
 
 
@@ -32,7 +32,7 @@ def with_home(stage: Stage, k: int, equations: Sequence[Equation], home: dict[Va
     if all(home[equation.target] == k for equation in stage.equations) and len(stage.equations) == [*home.values()].count(k):
         return stage
     inside = [equation for equation in equations if home[equation.target] == k]
-    return Stage(stage.way, tuple(in_order(inside, (0,) if stage.way in LOOPS else (-1, 0, 1))))
+    return Stage(stage.way, tuple(in_order(inside, (0,) if stage.way in LOOPS else (-1, 0, 1))), stage.axis)
 
 
 def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
@@ -45,12 +45,12 @@ def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
     before = -1
     while before != (before := list(home.values()).count(loop)):
         for equation in outside:
-            if reads_fat(equation, loop, home) and is_possible(equation, loop, home):
+            if reads_fat(equation, loop, home) and is_possible(equation, loop, home, found[loop].axis):
                 home[equation.target] = loop
         for equation in reversed(outside):
             places = {(home[reader], lag) for reader, lag in readers[equation.target]}
             only_here = is_fat(equation.target) and places == {(loop, 0)}
-            if only_here and is_possible(equation, loop, home):
+            if only_here and is_possible(equation, loop, home, found[loop].axis):
                 home[equation.target] = loop
 
 
@@ -59,11 +59,11 @@ def reads_fat(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
     return any(home.get(value) == loop and is_fat(value) for value in equation.reads())
 
 
-def is_possible(equation: Equation, loop: int, home: dict[Value, int]) -> bool:
+def is_possible(equation: Equation, loop: int, home: dict[Value, int], axis: str) -> bool:
     """Whether all that an equation reads is there in a loop, at the step of reading, and it is a value of each step or a sum over them."""
-    if any(binds(term.value) for term in equation.terms):
+    if any(axis in binds(term.value) for term in equation.terms):
         return False
     homes = [(value.lag, home.get(value.like(lag=0), -1)) for value in equation.reads()]
     if not equation.terms or any(at > loop or (at == loop and lag) for lag, at in homes):
         return False
-    return STEPS in equation.target.axes or all(equation.is_summed(term.value) for term in equation.terms)
+    return axis in equation.target.axes or all(axis in equation.summed_in(term.value) for term in equation.terms)

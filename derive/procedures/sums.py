@@ -9,7 +9,7 @@ from derive.onehot import OneHot, one_hot_in
 from derive.procedures.lowering import Lowering, summed_up
 from derive.procedures.procedure import Call, Number, Operand
 from derive.procedures.products import chain, product_of
-from derive.procedures.shaping import ORDER, elementwise, filled, sizes, summed_along, turned
+from derive.procedures.shaping import elementwise, filled, in_place, sizes, summed_along, turned
 from derive.procedures.tokens import by_token
 from derive.shapes import is_scalar
 
@@ -38,7 +38,7 @@ def summed(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
 def plain_sum(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
     """The expression at every step and for every example, then the sum."""
     operand = lower(node)
-    axes = tuple(axis for axis in ORDER if axis in {*operand.axes, *over})
+    axes = in_place((*operand.axes, *over))
     return summed_along(filled(operand, axes, sizes(node)), over)
 
 

@@ -35,7 +35,8 @@ from derive.procedures.procedure import (
     is_fresh,
 )
 from derive.procedures.shaping import sizes
-from derive.schedule import LOOPS, STEPS, Stage
+from derive.schedule import LOOPS, Stage
+from derive.shapes import STEPS, letter_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Textbook:
         self.reads = [
             (stage, value) for stage in stages for equation in stage.equations for value in (equation.target, *equation.reads())
         ]
-        self.kept = {value for value in keep if is_along_steps(value)}
+        self.kept = {value for value in keep if value.along}
         self.kept |= {value.like(lag=0) for stage, value in self.reads if self.is_read_elsewhere(stage, value)}
         self.lags: dict[Value, set[int]] = defaultdict(set)
         for _, value in self.reads:
@@ -84,9 +85,9 @@ class Textbook:
 
     def read_given(self) -> None:
         """Names for what the caller gives: what is the same at all steps first."""
-        read = dict.fromkeys(value.like(lag=0) if is_along_steps(value) else value for _, value in self.reads)
+        read = dict.fromkeys(value.like(lag=0) if value.along else value for _, value in self.reads)
         given = [value for value in read if value not in self.made_in]
-        for value in sorted(given, key=is_along_steps):
+        for value in sorted(given, key=lambda value: bool(value.along)):
             self.outside(value)
 
     # ---- where values lie
@@ -109,7 +110,9 @@ class Textbook:
     def is_sequence(self, value: Value) -> bool:
         """Whether a value has an array over all steps."""
         home = self.made_in.get(value.like(lag=0))
-        return is_along_steps(value) and (home is None or home.way not in LOOPS or value.like(lag=0) in self.kept)
+        if not value.along:
+            return False
+        return home is None or home.way not in LOOPS or home.axis not in value.axes or value.like(lag=0) in self.kept
 
     def margins(self, value: Value) -> tuple[int, int]:
         """How many positions an array needs in front of the first step and behind the last one."""
@@ -134,26 +137,27 @@ class Textbook:
         cut = Cut(start or None, -stop or None)
         return array if cut == ALL else View(array, (cut, *[ALL] * (len(array.axes) + len(array.dims) - 1)))
 
-    def at_step(self, value: Value, t: Position) -> View:
-        """A value at one step."""
+    def at_step(self, value: Value, t: Position, axis: str) -> View:
+        """A value at one step of an axis."""
         array = self.sequence(value)
-        return View(array, (At(t + array.front + value.lag), *[ALL] * (len(array.axes) + len(array.dims) - 1)))
+        place = array.axes.index(axis)
+        index = At(t + array.front + value.lag)
+        return View(array, (*[ALL] * place, index, *[ALL] * (len(array.axes) + len(array.dims) - place - 1)))
 
-    def local(self, value: Value) -> Array:
-        """The name of a value at one step, or of one that is the same at all."""
-        axes = tuple(axis for axis in value.axes if axis != STEPS)
-        return Array(self.names.of(value), axes, sizes(value))
+    def local(self, value: Value, axis: str) -> Array:
+        """The name of a value at one step of an axis, or of one that is the same at all."""
+        return Array(self.names.of(value), tuple(one for one in value.axes if one != axis), sizes(value))
 
     def outside(self, value: Value) -> Operand:
         """A value as the statements outside of loops read it."""
-        if is_along_steps(value):
+        if value.along:
             return self.over_steps(value)
         return self.constant(value)
 
     def constant(self, value: Value) -> Array:
         """A value that is the same at all steps."""
         if value not in self.arrays:
-            self.arrays[value] = self.local(value)
+            self.arrays[value] = self.local(value, STEPS)
             if value not in self.made_in:
                 self.statements.append(Assign((self.arrays[value],), self.around.given(value)))
         return self.arrays[value]
@@ -172,8 +176,8 @@ class Textbook:
         target = equation.target
         value = right_side(equation, Lowering(self.outside, end=self.at_end))
         self.statements.append(Comment(self.around.comment(equation)))
-        if not is_along_steps(target):
-            self.arrays[target] = self.local(target)
+        if not target.along:
+            self.arrays[target] = self.local(target, STEPS)
             self.statements.append(Assign((self.arrays[target],), value))
         elif self.margins(target) != (0, 0):
             self.allocate(target)
@@ -220,58 +224,63 @@ class Textbook:
 
     def add_loop(self, stage: Stage) -> None:
         """The arrays that the loop fills, the variables that it hands on, and the loop."""
-        t = Position("t")
+        t, axis = Position(letter_of(stage.axis)), stage.axis
         targets = {equation.target for equation in stage.equations}
         reads = dict.fromkeys(value for equation in stage.equations for value in equation.reads())
         for target in (equation.target for equation in stage.equations):
-            if self.is_sequence(target):
+            if axis not in target.axes:
+                self.start_total(target)
+            elif self.is_sequence(target):
                 self.allocate(target)
-            elif not is_along_steps(target):
-                self.start_variable(target)
-                self.arrays[target] = self.local(target)
-                self.fresh.add(target)
         for value in reads:
             if value.lag and value.like(lag=0) in targets and not self.is_sequence(value):
-                self.start_variable(value)
-        seen = [value for value in reads if is_along_steps(value) and value not in targets and self.is_sequence(value)]
-        bound = tuple((self.local(value), self.at_step(value, t)) for value in seen)
+                self.start_variable(value, axis)
+        seen = [value for value in reads if axis in value.axes and value not in targets and self.is_sequence(value)]
+        bound = tuple((self.local(value, axis), self.at_step(value, t, axis)) for value in seen)
         body: list[Statement] = []
         for equation in stage.equations:
-            body += self.in_loop(equation, t, reads)
-        self.statements.append(Loop(t, STEPS, tuple(body), bound, backwards=stage.way == "backwards"))
+            body += self.in_loop(equation, t, reads, axis)
+        self.statements.append(Loop(t, axis, tuple(body), bound, backwards=stage.way == "backwards"))
 
-    def start_variable(self, value: Value) -> None:
-        """A variable that each step hands to the next one, or adds to."""
-        variable = self.local(value.like(lag=0))
-        start = self.start_of(value.like(lag=0)) if is_along_steps(value) else None
+    def start_total(self, value: Value) -> None:
+        """A variable that each step adds to."""
+        name = self.names.sequence(value) if value.along else self.names.of(value)
+        self.arrays[value] = Array(name, value.axes, sizes(value))
+        self.statements.append(Assign((self.arrays[value],), Call("zeros", (), value.axes, sizes(value))))
+        self.fresh.add(value)
+
+    def start_variable(self, value: Value, axis: str) -> None:
+        """A variable that each step hands to the next one."""
+        variable = self.local(value.like(lag=0), axis)
+        start = self.start_of(value.like(lag=0))
         self.statements.append(Assign((variable,), start or Call("zeros", (), variable.axes, variable.dims)))
 
-    def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value]) -> list[Statement]:
-        """One equation at one step."""
+    def in_loop(self, equation: Equation, t: Position, reads: Iterable[Value], axis: str) -> list[Statement]:
+        """One equation at one step of an axis."""
         target = equation.target
 
         def read(value: Value) -> Operand:
-            if not is_along_steps(value):
-                return self.constant(value)
-            return self.local(value if self.is_sequence(value) else value.like(lag=0))
+            if axis not in value.axes:
+                return self.outside(value)
+            return self.local(value if self.is_sequence(value) else value.like(lag=0), axis)
 
-        value = right_side(equation, Lowering(read, (STEPS,)))
-        if not is_along_steps(target):
-            return [Comment(self.around.comment(equation)), Add(self.constant(target), value)]
+        value = right_side(equation, Lowering(read, (axis,)))
+        if axis not in target.axes:
+            return [Comment(self.around.comment(equation)), Add(self.arrays[target], value)]
         needed = target in reads or not self.is_sequence(target)
-        stored = [self.at_step(target, t)] if self.is_sequence(target) else []
+        stored = [self.at_step(target, t, axis)] if self.is_sequence(target) else []
         if is_fresh(value) or self.is_sequence(target):
             self.fresh.add(target)
         return [
             Comment(self.around.comment(equation)),
-            Assign((*([self.local(target)] if needed else []), *stored), value),
+            Assign((*([self.local(target, axis)] if needed else []), *stored), value),
         ]
 
     # ---- what comes of it
 
     def result(self, value: Value) -> Operand:
         """A value as it is returned: memory of its own."""
-        operand = self.outside(value) if value in self.arrays or self.is_sequence(value) else self.local(value)
+        operand = self.outside(value) if value in self.arrays or self.is_sequence(value) else self.local(value, value.axis)
         if not operand.axes and not operand.dims:
             operand = Call("array", (operand,))
         return operand if value in self.fresh else Call("copy", (operand,), operand.axes, operand.dims)
@@ -282,7 +291,3 @@ class Textbook:
             return self.result(value)
         end = self.end(self.sequence(value), first)
         return Call("copy", (end,), end.axes, end.dims)
-
-
-def is_along_steps(value: Value) -> bool:
-    return STEPS in value.axes

@@ -16,6 +16,7 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.procedures.second_order import SecondOrder
 from derive.second_order import second_order
+from derive.shapes import STEPS, letter_of
 from derive.targets.numpy.functions import CALLED, DEFINITIONS
 from derive.targets.numpy.module import module_text, values_of
 from derive.targets.numpy.statements import UFUNCS
@@ -47,7 +48,7 @@ def fast(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
 def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: type[Kernel]) -> str:
     cell = scheduled.cell
     symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
-    names = Names(RESERVED, sorted(symbols))
+    names = Names(RESERVED, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
     for value in (*values_of(cell), *cell.targets):
         names.of(value)
     kernel = kind(cell, scheduled.notation(), names, tape)

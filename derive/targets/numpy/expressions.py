@@ -27,7 +27,7 @@ from derive.procedures.procedure import (
     Position,
     View,
 )
-from derive.shapes import OF_A_CALL, STEPS
+from derive.shapes import OF_A_CALL
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -88,7 +88,7 @@ class Printer:
         match value:
             case Position():
                 return Word(value.name)
-            case sp.Symbol() if value.name in OF_A_CALL:
+            case sp.Symbol() if value.name in (*OF_A_CALL, *self.names.axes) and value.is_positive is None:
                 return Word(self.axis(value.name))
             case sp.Symbol():
                 self.sizes.setdefault(value.name)
@@ -119,8 +119,8 @@ class Printer:
 
     def power(self, value: sp.Pow) -> Piece:
         base, exponent = value.args
-        if base == sp.Symbol(STEPS):  # the mean over no steps is 0
-            size: Piece = Word(f"max({self.axis(STEPS)}, 1)")
+        if isinstance(base, sp.Symbol) and base.is_positive is None:  # the mean over no steps is 0
+            size: Piece = Word(f"max({self.axis(base.name)}, 1)")
             return Infix(
                 Word("1"), (("/", size if exponent == -1 else Infix(size, (("**", Word(str(-exponent))),), POWER)),), PRODUCT
             )
@@ -144,7 +144,7 @@ class Printer:
         if axis == "T" and self.steps != "T":
             return self.steps
         self.sizes.setdefault(axis)
-        return axis
+        return self.names.axes.get(axis, axis)
 
     def shape(self, axes: tuple[str, ...], dims: tuple[sp.Expr, ...], more: int = 0) -> Piece:
         """A shape; `more` positions along the first axis beside its steps."""

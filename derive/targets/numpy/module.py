@@ -104,7 +104,7 @@ def local_calls(names: Sequence[str]) -> list[str]:
 
 def order_of_sizes(used: Iterable[str], names: Names) -> list[str]:
     """Steps and examples first, then the dimensions of the cell."""
-    return [name for name in ("T", "B", *names.sizes, *used) if name in dict.fromkeys(used)]
+    return [name for name in ("T", *names.axes, "B", *names.sizes, *used) if name in dict.fromkeys(used)]
 
 
 def size_lines(used: Iterable[str], names: Names) -> list[str]:
@@ -112,7 +112,7 @@ def size_lines(used: Iterable[str], names: Names) -> list[str]:
     used = list(dict.fromkeys(used))
     if not used:
         return []
-    targets = ", ".join(names.sizes.get(name, name) for name in used)
+    targets = ", ".join({**names.sizes, **names.axes}.get(name, name) for name in used)
     values = ", ".join(f'sizes["{name}"]' for name in used)
     if len(used) < 4:
         return [f"{STEP}{targets} = {values}"]
@@ -139,7 +139,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
 
 
 def tables(cell: Cell) -> list[str]:
-    """PARAMETERS, INPUTS, STATES, OUTPUTS; AXES where something has one value an example, TOKENS where there are some."""
+    """PARAMETERS, INPUTS, STATES, OUTPUTS; AXES where something lies otherwise than along T, TOKENS where there are some."""
     found: list[str] = []
     for table in ("parameters", "inputs", "states", "outputs"):
         values: tuple[Value, ...] = getattr(cell, table)
@@ -149,10 +149,15 @@ def tables(cell: Cell) -> list[str]:
             found += [f"{table.upper()} = {{", *rows, "}"]
         else:
             found += lines(mapping(entries), "", f"{table.upper()} = ")
-    once = [(str(value.name), Word("None")) for value in cell.once]
-    found += lines(mapping(once), "", "AXES = ") if once else []
+    along = [(name, axes_word(axes)) for name, axes in cell.axes.items()]
+    found += lines(mapping(along), "", "AXES = ") if along else []
     sizes = [(str(value.name), Word(f'"{dim(size)}"')) for value, size in cell.tokens.items()]
     return found + (lines(mapping(sizes), "", "TOKENS = ") if sizes else [])
+
+
+def axes_word(axes: tuple[str, ...]) -> Word:
+    """None, "S" or ("T", "S")."""
+    return Word("None" if not axes else f'"{axes[0]}"' if len(axes) == 1 else "(" + ", ".join(f'"{axis}"' for axis in axes) + ")")
 
 
 def values_of(cell: Cell) -> list[Value]:
@@ -169,7 +174,7 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
     base = (
         runtime.RESULTS,
         runtime.KEPT if buffered else runtime.UNUSED,
-        runtime.with_axes(refusals) if cell.once else refusals,
+        runtime.with_axes(refusals) if cell.axes else refusals,
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
     segments = segments if cell.is_chain else runtime.AGAIN

@@ -200,14 +200,15 @@ def _filled(where, what, given, table, axes, sizes, dtype):
 AXES = '''
 
 def _axes(name):
-    """The axes of an input, state or output in front of its dimensions: steps and examples, or examples alone."""
-    return ("B",) if AXES.get(name, "T") is None else ("T", "B")
+    """The axes of an input, state or output in front of its dimensions: those of its steps, then the examples."""
+    along = AXES.get(name, "T")
+    return (*([] if along is None else [along] if isinstance(along, str) else along), "B")
 '''
-"""Of kernels with values of an example."""
+"""Of kernels whose values lie along other axes than T, or along none."""
 
 
 def with_axes(refusals: str) -> str:
-    """The refusals of a kernel some of whose inputs and outputs have no steps."""
+    """The refusals of a kernel some of whose inputs, states and outputs lie otherwise than along T."""
     found = refusals.replace('("T", "B", *dims)', "(*_axes(name), *dims)")
     return AXES + found.replace("(*axes, *dims)", "(*(_axes(name) if axes is None else axes), *dims)")
 

@@ -22,7 +22,7 @@ class Start:
 
     def along(self, cell: Cell) -> Piece:
         """The piece, where some inputs and outputs have no steps: each by its own axes."""
-        if not cell.once or not isinstance(self.piece, Bracket):
+        if not cell.axes or not isinstance(self.piece, Bracket):
             return self.piece
         items = tuple(Word("None") if one == Word(OVER_STEPS) else one for one in self.piece.items)
         return replace(self.piece, items=items)
@@ -197,7 +197,8 @@ OF_ALL_STEPS = replace(
         "Run all recurrences over all steps.",
         "",
         "parameters {name: array}, inputs {name: (T, B, ...)}, state {name: (B, ...)}, None for zeros; of a recurrence that runs from the "
-        "last step to the first the state after the last step. What AXES names has no steps: (B, ...).",
+        "last step to the first the state after the last step. What AXES names lies along the axes that stand there, None for no steps: "
+        "(B, ...).",
         "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With checkpoint_every=k the "
         "tape keeps the arguments only, whatever k: backward computes all steps again. A workspace is taken and not used.",
         REFUSES,
@@ -208,20 +209,20 @@ OF_ALL_STEPS = replace(
 BOTH_WAYS = replace(
     SIGNATURES["step_jacobian"],
     says=(
-        "d(states after a step) / d(states before it) of each way, {first state of the way: (T, B, S, S)}; the array itself where all run "
-        "one way.",
+        "d(states after a step) / d(states before it) of each way along each axis, {first state of the way: (T, B, S, S)}; the array "
+        "itself where all run one way along one axis.",
         "",
-        "States are in the order of STATES, matrices row by row; those of the other way are held. Each direction of the states before a "
-        "step is a tangent; they are the first axis of the arrays below.",
+        "States are in the order of STATES, matrices row by row; those of another way or axis are held. Each direction of the states before "
+        "a step is a tangent; they are the first axis of the arrays below.",
         "Raises ValueError on a tape that isn't forward's.",
     ),
 )
-"""step_jacobian of a kernel with a recurrence from the last step to the first."""
+"""step_jacobian of a kernel with a recurrence from the last step to the first, or with recurrences along two axes."""
 
 
 def signature_of(function: str, cell: Cell, buffered: bool) -> Signature:
     """The signature of a function; buffered: its arrays are made once."""
-    if function == "step_jacobian" and cell.leftward:
+    if function == "step_jacobian" and (cell.leftward or len(cell.step_axes) > 1):
         return BOTH_WAYS
     if function == "forward" and not cell.is_chain:
         return OF_ALL_STEPS
