@@ -219,6 +219,11 @@ class Cell:
         return {str(value.name): value.along for value in found if value.along != (STEPS,)}
 
     @cached_property
+    def axes_of_states(self) -> dict[str, str]:
+        """The axes of what recurrences carry that don't run along T."""
+        return {str(value.name): value.axis for value in self.carried if value.axis != STEPS}
+
+    @cached_property
     def is_chain(self) -> bool:
         """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
         plain = not (self.leftward or self.starts or any(binds(right) for _, right in self.equations))

@@ -97,13 +97,13 @@ def digest(text: str) -> str:
 
 def equations_text(cell: Cell) -> list[str]:
     """The cell's equations as a person reads them, one a line."""
-    notation = Notation(words=cell.words, leftward=cell.leftward)
+    notation = Notation(words=cell.words, leftward=cell.leftward, axes=cell.axes_of_states)
     return [f"{notation.value(target)} = {notation.formula(right)}" for target, right in cell.equations]
 
 
 def derivation_text(derivation: Derivation) -> str:
     """Every derived equation, one a line: what the digest of the derivation is taken of."""
-    notation = Notation(words=derivation.cell.words, leftward=derivation.cell.leftward)
+    notation = Notation(words=derivation.cell.words, leftward=derivation.cell.leftward, axes=derivation.cell.axes_of_states)
     return "\n".join(notation.equation(equation) for program in derivation.programs() for equation in program.equations)
 
 

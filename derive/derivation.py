@@ -43,7 +43,7 @@ class Derivation:
     def notation(self, kind: type[Notation] = Notation) -> Notation:
         """A notation in which an unnamed function of a value is written as such: tanh(c)."""
         shown = {e.target: e.value for e in self.cell.forward.equations if e.auxiliary and shows_itself(e.target, e.value)}
-        return kind(shown, self.cell.words, self.cell.leftward)
+        return kind(shown, self.cell.words, self.cell.leftward, self.cell.axes_of_states)
 
 
 def shows_itself(target: Value, value: sp.MatrixExpr) -> bool:

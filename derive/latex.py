@@ -10,14 +10,15 @@ import sympy as sp
 from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
 from derive.language import Apply
 from derive.letters import GREEK, MARKS, Part, decimal, dim
-from derive.notation import Notation
+from derive.notation import Along, Notation
 from derive.scalar_notation import SUM
+from derive.shapes import STEPS, letter_of
 
 
 class LaTeX(Notation):
     """LaTeX for amsmath."""
 
-    times, minus, one, each_step, elements, vector_of_ones = r" \circ ", "-", "1", r"\sum_t", r"\sum", r"\mathbf{1}"
+    times, minus, one, elements, vector_of_ones = r" \circ ", "-", "1", r"\sum", r"\mathbf{1}"
     functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
@@ -37,20 +38,24 @@ class LaTeX(Notation):
             text = f"{MARKS[one][1]}{{{text}}}"
         return text
 
-    def time(self, lag: int) -> str:
-        return "t" + (f"{lag:+}" if lag else "")
+    def time(self, lag: int, along: Along = (STEPS,)) -> str:
+        first, *others = map(letter_of, along or (STEPS,))
+        return ", ".join((first + (f"{lag:+}" if lag else ""), *others))
+
+    def each_step(self, axes: Along) -> str:
+        return " ".join(rf"\sum_{letter_of(axis)}" for axis in axes)
 
     def derivative(self, above: str, below: str) -> str:
         return rf"\frac{{\partial {above}}}{{\partial {below}}}"
 
-    def loss(self, once: bool = False) -> str:
-        return r"$L = L_0 + \sum_t L_t$" if once else r"$L = \sum_t L_t$"
+    def equals(self, summands: Sequence[str]) -> str:
+        return f"$L = {' + '.join(summands)}$"
 
     def moving(self) -> str:
         return r"How the gradients move along the tangents: $\dot{L}$ is the derivative of $L$ along them"
 
-    def at(self, text: str, lag: int) -> str:
-        return rf"\left.{text}\right|_{{{self.time(lag)}}}"
+    def at(self, text: str, lag: int, along: Along = (STEPS,)) -> str:
+        return rf"\left.{text}\right|_{{{self.time(lag, along)}}}"
 
     def subscript(self, end: str) -> str:
         return end
@@ -59,8 +64,8 @@ class LaTeX(Notation):
         below = where if "=" in where else rf"\text{{{where}}}"
         return rf"\left.{text}\right|_{{{below}}}"
 
-    def over_steps(self, word: str) -> str:
-        return rf"\operatorname*{{{word}}}_t"
+    def over_steps(self, word: str, axis: str) -> str:
+        return rf"\operatorname*{{{word}}}_{letter_of(axis)}"
 
     def transposed(self, text: str) -> str:
         return rf"{text}^\top" if "^" not in text or text.startswith(r"\left(") else rf"\left({text}\right)^\top"

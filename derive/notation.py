@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sympy as sp
 
@@ -29,8 +29,11 @@ from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, dim, split_na
 from derive.onehot import OneHot
 from derive.reductions import OverElements, Total
 from derive.scalar_notation import ATOM, FACTOR, PRODUCT, SUM, Scalars
-from derive.shapes import STEPS
+from derive.shapes import EXAMPLES, STEPS, in_order, letter_of
 
+Along = tuple[str, ...]
+LOWERED = dict(zip("tsknmijlpruvoeaxh", "ₜₛₖₙₘᵢⱼₗₚᵣᵤᵥₒₑₐₓₕ", strict=True))
+DIGITS = str.maketrans("+-0123456789", "₊₋₀₁₂₃₄₅₆₇₈₉")
 AT_STEPS = {LargestAlong: "max", FirstLargestAlong: "first max", SoftmaxAlong: "softmax"}
 
 
@@ -43,18 +46,20 @@ def divisor(product: Hadamard) -> Apply | None:
 class Notation(Scalars):
     """Unicode text. `LaTeX` overrides the leaves; the walk is the same."""
 
-    dot, one, each_step, elements, vector_of_ones = "\u0307", "1", "Σₜ", "Σ", "1"
+    dot, one, elements, vector_of_ones = "\u0307", "1", "Σ", "1"
 
     def __init__(
         self,
         shown: dict[Value, sp.MatrixExpr] | None = None,
         words: Collection[str] = (),
         leftward: Collection[str] = (),
+        axes: Mapping[str, str] | None = None,
     ) -> None:
         """shown: values that are written as the expression that defines them, such as tanh(c). words: parts of names that spell a
         Greek letter and mean none, such as the `xi` of the weights from x to i. leftward: states that run from the last step to the first.
+        axes: along which states run that don't run along T.
         """
-        self.shown, self.words, self.leftward = shown or {}, words, leftward
+        self.shown, self.words, self.leftward, self.axes = shown or {}, words, leftward, axes or {}
 
     # ---- names
 
@@ -83,11 +88,17 @@ class Notation(Scalars):
         text = GREEK_TEXT.get(plain, GREEK_TEXT.get(plain.lower(), plain).upper() if plain.lower() in GREEK_TEXT else plain)
         return text[:1] + "".join(MARKS[one][0] for one in decorations) + text[1:]
 
-    def time(self, lag: int) -> str:
-        return "ₜ" + (f"{lag:+}".translate(str.maketrans("+-0123456789", "₊₋₀₁₂₃₄₅₆₇₈₉")) if lag else "")
+    def time(self, lag: int, along: Along = (STEPS,)) -> str:
+        """The indices of time, the first of them shifted."""
+        first, *others = [LOWERED.get(letter_of(axis), f"_{letter_of(axis)}") for axis in along or (STEPS,)]
+        return "".join((first, f"{lag:+}".translate(DIGITS) if lag else "", *others))
 
-    def timed(self, name: str, lag: int) -> str:
-        return self.indexed(name, self.time(lag))
+    def timed(self, name: str, lag: int, along: Along = (STEPS,)) -> str:
+        return self.indexed(name, self.time(lag, along))
+
+    def each_step(self, axes: Along) -> str:
+        """The sign of a sum over steps."""
+        return "".join(f"Σ{self.time(0, (axis,))}" for axis in axes)
 
     def before(self, name: str) -> int:
         """The lag of the step from which a state comes."""
@@ -103,7 +114,7 @@ class Notation(Scalars):
         if plain in self.shown:
             primal = self.formula(self.shown[plain], lag)
         else:
-            primal = self.timed(value.name, lag) if value.has_steps else self.name(value.name)
+            primal = self.timed(value.name, lag, value.along) if value.has_steps else self.name(value.name)
         loss = self.letter("L", ["dot"] * (value.marks.count("tangent")))
         match [mark.split(":") for mark in value.marks[:1]]:
             case [["cotangent"]] if value.kind == "whole":
@@ -111,37 +122,42 @@ class Notation(Scalars):
             case [["cotangent"]]:
                 return self.derivative(loss, primal)
             case [["carry"]] if "end" in value.marks:
-                return self.derivative(loss, self.indexed(str(value.name), self.subscript("T" if before < 0 else "1")))
+                last = self.axes.get(str(value.name), STEPS)
+                return self.derivative(loss, self.indexed(str(value.name), self.subscript(last if before < 0 else "1")))
             case [["given"]]:
-                return self.derivative(self.timed("L", shift) if value.has_steps else self.name("L_0"), primal)
+                return self.derivative(self.timed("L", shift, value.along) if value.has_steps else self.name("L_0"), primal)
             case [["carry"]]:
-                return self.at(self.derivative(loss, primal), lag - before)
+                return self.at(self.derivative(loss, primal), lag - before, value.along)
             case [["summed"]]:
-                return f"{self.each_step} {self.at(self.derivative(loss, primal), 0)}"
+                return f"{self.each_step(value.along or (STEPS,))} {self.at(self.derivative(loss, primal), 0)}"
             case [["tangent"]]:
                 return self.tangent(value, lag)
             case [["jacobian", wrt]]:
-                return self.derivative(primal, self.timed(wrt, lag + self.before(wrt)))
+                return self.derivative(primal, self.timed(wrt, lag + self.before(wrt), value.along))
         return primal
 
     def derivative(self, above: str, below: str) -> str:
         return f"∂{above}/∂{below}"
 
-    def loss(self, once: bool = False) -> str:
-        """What L is; once: whether it reads what isn't there at each step, too."""
-        return "L = L_0 + Σₜ Lₜ" if once else "L = Σₜ Lₜ"
+    def loss(self, once: bool = False, axes: Along = (STEPS,)) -> str:
+        """What L is; once: whether it reads what isn't there at each step, too. axes: those along which it reads something."""
+        sums = [f"{self.each_step((axis,))} {self.timed('L', 0, (axis,))}" for axis in axes]
+        return self.equals([self.name("L_0")] * once + sums)
+
+    def equals(self, summands: Sequence[str]) -> str:
+        return f"L = {' + '.join(summands)}"
 
     def moving(self) -> str:
         """What a dot on L is."""
         return "how the gradients move along the tangents: L̇ is the derivative of L along them"
 
-    def at(self, text: str, lag: int) -> str:
+    def at(self, text: str, lag: int, along: Along = (STEPS,)) -> str:
         """A derivative through one step only."""
-        return f"{text}|{self.time(lag)}"
+        return f"{text}|{self.time(lag, along)}"
 
     def tangent(self, value: Value, lag: int) -> str:
         (letter, decorations), subscripts = self.split(value.name)
-        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag) if value.has_steps else "")
+        return self.written((letter, [*decorations, "dot"]), subscripts, self.time(lag, value.along) if value.has_steps else "")
 
     # ---- the walk
 
@@ -185,7 +201,8 @@ class Notation(Scalars):
                 return self.scalar(rest.scalar, self.walk(rest.expr, shift))
             case SumAlong():
                 summand = rest.args[0]
-                return f"{self.each_step} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
+                sign = self.each_step((rest.axis,))
+                return f"{sign} {self.within(summand, shift, FACTOR if isinstance(summand, Apply) else ATOM)}", PRODUCT
             case Spread():
                 return self.walk(rest.args[0], shift)
             case Total():
@@ -201,7 +218,7 @@ class Notation(Scalars):
             case Place():
                 return f"[{self.end_of(node.axis, node.end)}] {self.within(node.args[0], shift, FACTOR)}"
             case AlongAxis():
-                return f"{self.over_steps(AT_STEPS[type(node)])}{self.parentheses(self.formula(node.args[0], shift))}"
+                return f"{self.over_steps(AT_STEPS[type(node)], node.axis)}{self.parentheses(self.formula(node.args[0], shift))}"
             case Steps():
                 return node.axis
             case OverElements():
@@ -244,7 +261,7 @@ class Notation(Scalars):
 
     def end_of(self, axis: str, end: str) -> str:
         """`t = T`."""
-        return f"{axis.lower()} = {axis if end == 'last' else 1}"
+        return f"{letter_of(axis)} = {axis if end == 'last' else 1}"
 
     def evaluated(self, text: str, where: str) -> str:
         return f"{text}|{where.replace(' = ', '=')}"
@@ -253,8 +270,8 @@ class Notation(Scalars):
         """The last step, or the first."""
         return f"_{end}"
 
-    def over_steps(self, word: str) -> str:
-        return f"{word}ₜ"
+    def over_steps(self, word: str, axis: str) -> str:
+        return f"{word}{self.time(0, (axis,))}"
 
     def scaled_by_numbers(self, factors: list[sp.MatrixExpr], shift: int) -> tuple[str, int]:
         """Numbers of each step in front of what they scale; alone where they fill it."""
@@ -313,7 +330,7 @@ class Notation(Scalars):
     def equation(self, equation: Equation) -> str:
         """target = right side, on one line; a sum over examples alone isn't written."""
         right = self.right(equation)
-        return f"{self.left(equation)} = {self.sum_over_steps(right, equation) if STEPS in equation.summed else right}"
+        return f"{self.left(equation)} = {self.sum_over_steps(right, equation)}"
 
     def right(self, equation: Equation) -> str:
         if not equation.terms:
@@ -329,19 +346,26 @@ class Notation(Scalars):
         return self.times if is_wide else " "
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
-        return f"{self.each_step} {text if len(equation.terms) == 1 else self.parentheses(text)}"
+        axes = steps_in(equation.summed)
+        return f"{self.each_step(axes)} {text if len(equation.terms) == 1 else self.parentheses(text)}" if axes else text
 
-    def term(self, node: sp.MatrixExpr, shift: int = 0, summed: bool = False) -> str:
-        """A term of an equation, its sum over the steps behind its sign."""
-        if not summed:
+    def term(self, node: sp.MatrixExpr, shift: int = 0, summed: Along = ()) -> str:
+        """A term of an equation, its sum over the steps of some axes behind its sign."""
+        if not (summed := steps_in(summed)):
             return self.formula(node, shift)
         text = self.within(node, shift, PRODUCT) if isinstance(node, Plus) else self.formula(node, shift)
         sign = self.minus if text.startswith(self.minus) else ""
-        return f"{sign}{self.each_step} {text.removeprefix(sign)}"
+        return f"{sign}{self.each_step(summed)} {text.removeprefix(sign)}"
 
-    def front(self, factor: sp.MatrixExpr, summed: bool) -> str:
+    def front(self, factor: sp.MatrixExpr, summed: Along) -> str:
         """The common factor of an equation, its sum over the steps in front."""
-        return f"{self.each_step} " * summed + self.within(factor, 0, PRODUCT)
+        summed = steps_in(summed)
+        return (f"{self.each_step(summed)} " if summed else "") + self.within(factor, 0, PRODUCT)
+
+
+def steps_in(axes: Iterable[str]) -> Along:
+    """The axes of steps among some."""
+    return in_order(axis for axis in axes if axis != EXAMPLES)
 
 
 __all__ = ["Notation", "dim", "split_name", "width"]

@@ -20,7 +20,7 @@ from derive.latex import LaTeX, latex_rule
 from derive.notation import Notation, dim, width
 from derive.program import Program
 from derive.recurrence import LEFT, shift_of, spelled_out
-from derive.shapes import STEPS
+from derive.shapes import STEPS, in_order, letter_of
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -116,13 +116,23 @@ class Sheet:
     def way(self) -> str:
         """In which order the backward pass takes the steps."""
         cell = self.derivation.cell
-        leftward = ", ".join(self.notation.name(str(state.name)) for state in cell.states if state.name in cell.leftward)
-        loss = self.notation.loss(any(not value.has_steps for value in cell.outputs))
+        seen = (*cell.states, *cell.outputs)
+        along = in_order(axis for value in seen if len(value.along) == 1 for axis in value.along) or (STEPS,)
+        loss = self.notation.loss(any(not value.has_steps for value in cell.outputs), along)
+        walks, ends = zip(*[self.walk(axis) for axis in cell.step_axes], strict=True)
+        return f"{'; '.join(walks)}; {loss}; at {', or '.join(ends)} all is 0"
+
+    def walk(self, axis: str) -> tuple[str, str]:
+        """(in which order the backward pass takes the steps of an axis, the step behind them)."""
+        cell, t = self.derivation.cell, letter_of(axis)
+        names = [str(value.name) for value in cell.carried if value.axis == axis]
+        leftward = [name for name in names if name in cell.leftward]
+        right, left = f"from {t} = {axis} to 1", f"from {t} = 1 to {axis}"
         if not leftward:
-            return f"from t = T to 1; {loss}; at t = T+1 all is 0"
-        if len(cell.leftward) == len(cell.states):
-            return f"from t = 1 to T; {loss}; at t = 0 all is 0"
-        return f"from t = T to 1, that of {leftward} from t = 1 to T; {loss}; at t = T+1, or t = 0, all is 0"
+            return right, f"{t} = {axis}+1"
+        if len(leftward) == len(names):
+            return left, f"{t} = 0"
+        return f"{right}, that of {', '.join(map(self.notation.name, leftward))} {left}", f"{t} = {axis}+1, or {t} = 0,"
 
     def second_order(self) -> Section:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""
@@ -137,7 +147,7 @@ class Sheet:
         whole = spelled_out(equation, {e.target.like(lag=lag): e for e, lag in carries if e.target.has_steps})
         started = dict(program.starts)
         ends = [(value, started[value]) for value in equation.reads() if value in started]
-        at_ends = [Term(place(end, STEPS, "last" if value.lag > 0 else "first"), Reason(None, LEFT)) for value, end in ends]
+        at_ends = [Term(place(end, value.axis, "last" if value.lag > 0 else "first"), Reason(None, LEFT)) for value, end in ends]
         return replace(whole, terms=(*whole.terms, *at_ends))
 
     def given(self, target: Value, right: MatrixExpr) -> Line:
@@ -156,10 +166,9 @@ class Sheet:
         """An equation as formulas and reasons; a sum over the steps stands in front of each term, or in front of the factor."""
         n, alone = self.notation, equation.factor is None
         terms = [
-            (n.term(t.value, shift_of(t), alone and STEPS in equation.summed_in(t.value)), self.credits(t))
-            for t in equation.terms
+            (n.term(t.value, shift_of(t), equation.summed_in(t.value) if alone else ()), self.credits(t)) for t in equation.terms
         ]
-        factor = "" if equation.factor is None else n.front(equation.factor, STEPS in equation.summed)
+        factor = "" if equation.factor is None else n.front(equation.factor, equation.summed)
         return Line(n.left(equation), terms or [("0", ())], factor, between=n.between(equation))
 
     def credits(self, term: Term) -> tuple[Credit, ...]:

@@ -189,7 +189,7 @@ class Model:
 
     def latex(self) -> str:
         """The cell as a page that can be derived."""
-        notation = LaTeX(words=self.cell.words, leftward=self.cell.leftward)
+        notation = LaTeX(words=self.cell.words, leftward=self.cell.leftward, axes=self.cell.axes_of_states)
         lines = [rf"{notation.value(target)} &= {notation.formula(right)}" for target, right in self.cell.equations]
         return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
 

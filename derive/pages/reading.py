@@ -93,7 +93,7 @@ def written_in_letters(names: Names) -> frozenset[str]:
 
 def in_both(cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The cell's equations as text and as LaTeX."""
-    text, latex = (kind(words=cell.words, leftward=cell.leftward) for kind in (Notation, LaTeX))
+    text, latex = (kind(words=cell.words, leftward=cell.leftward, axes=cell.axes_of_states) for kind in (Notation, LaTeX))
     return printed(cell, text), printed(cell, latex)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from derive.equation import Equation
 from derive.language import Value
 from derive.notation import Notation
+from derive.shapes import STEPS
 from verify.edits.edit import Edit
 from verify.edits.elsewhere import LAST, LAST_OF_STEP
 
@@ -13,7 +14,6 @@ WEIGHTS = {
     "mean over steps": "1/T", "mean over examples": "1/B", "mean over steps and examples": "1/(T B)",
 }  # fmt: skip
 INDICES = {"first": "_first", "final": "_last"}
-NEAR = {0: "ₜ", -1: "ₜ₋₁", 1: "ₜ₊₁", -2: "ₜ₋₂", 2: "ₜ₊₂"}
 SHOWN = 3
 """How many equations of an edit are written out."""
 
@@ -40,9 +40,6 @@ class EditNotation(Notation):
         if moved is not None:
             return super().value(plain, shift + moved)
         return self.name(value.name) + INDICES[value.kind] if value.kind in INDICES else super().value(value, shift)
-
-    def time(self, lag: int) -> str:
-        return NEAR[lag]
 
 
 def shown(edit: Edit, notation: Notation) -> list[tuple[Equation, Equation]]:
@@ -82,5 +79,5 @@ def left_out(right: Equation, wrong: Equation, notation: Notation) -> str:
         one = notation.formula(term.value)
         sign, bare = (" − ", one.removeprefix("−")) if one.startswith("−") else (" + ", one)
         text += (sign if text else sign.strip(" +")) + (bare if term in wrong.terms else f"~~{bare}~~")
-    total = f"{notation.each_step} " if right.accumulate else ""
+    total = f"{notation.each_step((STEPS,))} " if right.accumulate else ""
     return f"{notation.left(right)} = {total}{text}"

@@ -212,8 +212,8 @@ BOTH_WAYS = replace(
         "d(states after a step) / d(states before it) of each way along each axis, {first state of the way: (T, B, S, S)}; the array "
         "itself where all run one way along one axis.",
         "",
-        "States are in the order of STATES, matrices row by row; those of another way or axis are held. Each direction of the states before "
-        "a step is a tangent; they are the first axis of the arrays below.",
+        "States are in the order of STATES, matrices row by row; those of another way or axis are held. Each direction of the states "
+        "before a step is a tangent; they are the first axis of the arrays below.",
         "Raises ValueError on a tape that isn't forward's.",
     ),
 )
