@@ -250,9 +250,10 @@ def jacobian(forward: Program) -> Program:
 
     The tangent of a value with respect to one state becomes a matrix, `u ∘ v̇` becomes diag(u) V̇. Each term keeps its reason, so that a
     path through the step can be followed. Results: the blocks d(state)/d(previous state), row by row; blocks that are 0 have no terms.
-    A program without equations where a matrix or a row differs from step to step: its derivative is no matrix.
+    A program without equations where a matrix or a row differs from step to step: its derivative is no matrix. So where something varies
+    along two axes of steps: what it gives to one is a sum over the other.
     """
-    if any(value.timed and rank(value) == 2 for value in (*forward.given, *forward.defined())):
+    if any((value.timed and rank(value) == 2) or len(value.along) > 1 for value in (*forward.given, *forward.defined())):
         return Program("jacobian", (), forward.given, ())
     before, states = forward.carried(), [written for _, written in forward.carries]
     known: dict[tuple[Value, Value], sp.MatrixExpr] = {

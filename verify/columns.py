@@ -48,4 +48,5 @@ def initial(cell: Cell, state: Mapping[str, Array], cast: Callable[[Array], Arra
 def given_once(cell: Cell, inputs: Mapping[str, Array], cast: Callable[[Array], Array] = np.asarray) -> dict[Any, Array]:
     """The inputs that have one value an example: the first step of their array, zeros where there is none."""
     found = {v: cast(inputs[str(v.name)]) for v in cell.inputs if not v.has_steps}
+    found |= {v: inputs[str(v.name)] for v in cell.tokens if not v.has_steps}
     return {v: standing(v, a[0] if len(a) else np.zeros(a.shape[1:], a.dtype)) for v, a in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from verify.axes import given, taken
 
 TABLES = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS", "TOKENS")
 
@@ -124,16 +126,16 @@ def passed(arrays: Any) -> Iterator[Any]:
         arrays.update({name: array for name, array in given.items() if name not in kept})
 
 
-class AtOneStep:
-    """A module some of whose inputs and outputs have one value an example, by its AXES, as one that has them at each step: of such an
-    input the first step is read, of such an output the last step is the value and the others are zero."""
+class AlongT:
+    """A module whose inputs and outputs lie along other axes than T, or along none, by its AXES, as one that has all of them at each step
+    of T: see `axes`."""
 
-    def __init__(self, module: Any, once: Set[str]) -> None:
-        self.module, self.once = module, once
+    def __init__(self, module: Any, along: Mapping[str, tuple[str, ...]]) -> None:
+        self.module, self.along = module, along
         self.__dict__.update({name: getattr(module, name) for name in TABLES})
         for name in ("jvp", "hvp"):
             if hasattr(module, name):
-                setattr(self, name, getattr(self, f"once_{name}"))
+                setattr(self, name, getattr(self, f"along_{name}"))
         if hasattr(module, "Workspace"):
             self.Workspace = module.Workspace
         if hasattr(module, "step_jacobian"):
@@ -146,23 +148,19 @@ class AtOneStep:
         if not isinstance(arrays, Mapping):
             return arrays
         found = dict(arrays)
-        for name in self.once & found.keys():
+        for name in self.along.keys() & found.keys():
             array = found[name]
             if isinstance(array, np.ndarray) and array.ndim:
-                found[name] = array[at] if len(array) else np.zeros(array.shape[1:], array.dtype)
+                found[name] = taken(array, self.along[name], at)
         return found
 
     def given(self, arrays: Any, at: int, steps: int) -> Any:
         """What came, at each step."""
         if not isinstance(arrays, Mapping):
             return arrays
-        found = dict(arrays)
-        for name in self.once & found.keys():
-            array = np.asarray(found[name])
-            found[name] = np.zeros((steps, *array.shape), array.dtype)
-            if steps:
-                found[name][at] = array
-        return found
+        return {
+            name: given(array, self.along[name], at, steps) if name in self.along else array for name, array in arrays.items()
+        }
 
     def forward(self, parameters: Any, inputs: Any, state: Any = None, **options: Any) -> Any:
         result = self.module.forward(parameters, self.taken(inputs, 0), state, **options)
@@ -183,13 +181,13 @@ class AtOneStep:
         parts = {name: getattr(found, name, None) for name in ("parameters", "inputs", "state")}
         return SimpleNamespace(**{**parts, "inputs": self.given(parts["inputs"], 0, steps)})
 
-    def once_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
+    def along_jvp(self, parameters: Any, inputs: Any, state: Any, moved: Any, moved_inputs: Any, moved_state: Any) -> Any:
         found = self.module.jvp(parameters, self.taken(inputs, 0), state, moved, self.taken(moved_inputs, 0), moved_state)
         return self.given(found, -1, self.steps_of(inputs))
 
-    def once_hvp(
+    def along_hvp(
         self, parameters: Any, inputs: Any, state: Any, cotangents: Any, moved: Any, moved_inputs: Any, moved_state: Any
     ) -> Any:
-        given, held, tangents = self.taken(inputs, 0), self.taken(cotangents, -1), self.taken(moved_inputs, 0)
-        found = self.module.hvp(parameters, given, state, held, moved, tangents, moved_state)
+        held, tangents = self.taken(cotangents, -1), self.taken(moved_inputs, 0)
+        found = self.module.hvp(parameters, self.taken(inputs, 0), state, held, moved, tangents, moved_state)
         return self.gradients(found, self.steps_of(inputs))

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derive.shapes import rank
+from verify.axes import given, lengths_of, taken
 from verify.columns import given_once, initial, lying, standing
 from verify.data import Data
 from verify.differences import COMPLEX_STEP
 from verify.interpreter import Environment, Evaluator, floats
-from verify.sweeps import forward
+from verify.sweeps import Sweeps
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -34,18 +35,22 @@ class Equations:
         self.evaluate = Evaluator(floats(), sizes)
 
     def outputs(self, data: Data) -> dict[str, Array]:
-        """{state or output: (T, B, ...)}; what has one value an example stands at the last step, and is read at the first one, as
-        `dressed.AtOneStep` has it. Parameters may have examples in front, (B, n, m): each example its own."""
+        """{state or output: (T, B, ...)}; what lies along other axes, or along none, as `axes` has it. Parameters may have examples in
+        front, (B, n, m): each example its own."""
         cell = self.cell
         known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
         known |= given_once(cell, data.inputs) | initial(cell, data.state)
-        inputs = {v: [*standing(v, data.inputs[v.name])] for v in (*cell.inputs, *cell.tokens) if v.has_steps}
-        steps = forward(cell.equations, self.evaluate, known, inputs, data.steps, dict(cell.starts))
+        timed = [v for v in (*cell.inputs, *cell.tokens) if v.has_steps]
+        inputs = {v: [*standing(v, taken(data.inputs[str(v.name)], v.along, 0))] for v in timed}
+        sweeps = Sweeps(cell.equations, self.evaluate, known, inputs, lengths_of(cell.step_axes, data.steps), dict(cell.starts))
+        sweeps.run()
         found: dict[str, Array] = {}
         for v in (*cell.states, *cell.outputs):
-            array = found[str(v.name)] = np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype())
-            for t in range(data.steps) if v.has_steps else range(data.steps)[-1:]:
-                array[t] = lying(v, steps[t][v])
+            whole = np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype())
+            if data.steps:
+                array = np.stack([env[v] for env in sweeps.found[v.axis]]) if v.has_steps else sweeps.once[v]
+                whole[:] = given(lying(v, array), v.along, -1, data.steps)
+            found[str(v.name)] = whole
         return found
 
     def shape(self, value: Value) -> tuple[int, ...]:

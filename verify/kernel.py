@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.axes import along_of
 from verify.data import Data, Dims
-from verify.dressed import AtOneStep, BatchFirst, Isolated
+from verify.dressed import AlongT, BatchFirst, Isolated
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -135,20 +136,19 @@ def checked(module: Any, where: str) -> Any:
 
 
 def check_axes(module: Any, where: str) -> None:
-    """Raises KernelError on quantities that lie along other axes than the steps, which aren't verified yet, and on a table of tokens that
-    is none."""
+    """Raises KernelError on a table of axes, or of tokens, that is none."""
     axes = getattr(module, "AXES", None) or {}
-    other = {name: axis for name, axis in axes.items() if axis not in ("T", ("T",), None)} if isinstance(axes, Mapping) else axes
-    if other:
+    wrong = {name: axis for name, axis in axes.items() if not is_along(axis)} if isinstance(axes, Mapping) else axes
+    if wrong:
         raise KernelError(
-            f"verify: {where}: AXES: networks along several axes can't be verified yet: expected every input, state and output along "
-            f"'T' or None, got {other!r}. Verify what lies along one axis as a kernel of its own."
+            f"verify: {where}: AXES: expected name -> an axis such as 'S', a tuple of two, or None for one value an example, got "
+            f"{wrong!r}. Mend the table."
         )
-    states = sorted(once_of(module) & set(module.STATES))
+    states = sorted(name for name, along in along_of(module).items() if name in module.STATES and len(along) != 1)
     if states:
         raise KernelError(
-            f"verify: {where}: AXES: {', '.join(states)}: one value an example, of a state: networks along several axes can't be "
-            "verified yet: expected every state along 'T'. Mend the table."
+            f"verify: {where}: AXES: {', '.join(states)}: a recurrence runs along one axis: expected its name, got "
+            f"{axes[states[0]]!r}. Mend the table."
         )
     tokens = getattr(module, "TOKENS", None) or {}
     is_table = isinstance(tokens, Mapping) and all(isinstance(key, str) for key in tokens)
@@ -162,6 +162,12 @@ def check_axes(module: Any, where: str) -> None:
         raise KernelError(
             f"verify: {where}: TOKENS: {both[0]} is an input of INPUTS too: expected one of the two. Mend the tables."
         )
+
+
+def is_along(axis: Any) -> bool:
+    """Whether an entry of AXES is one: an axis, two of them, or None."""
+    names = (axis,) if isinstance(axis, str) else axis if isinstance(axis, (tuple, list)) else ()
+    return axis is None or (0 < len(names) <= 2 and all(isinstance(name, str) and name.isidentifier() for name in names))
 
 
 def check_table(table: Any, name: str, where: str) -> None:
@@ -200,12 +206,6 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def once_of(module: Any) -> frozenset[str]:
-    """The inputs and outputs that have one value an example, by the table AXES."""
-    axes = getattr(module, "AXES", None) or {}
-    return frozenset(name for name, axis in axes.items() if axis is None)
-
-
 FUNCTIONS = ("forward", "backward", "jvp", "hvp", "step_jacobian")
 
 
@@ -236,13 +236,13 @@ class Kernel:
 
     def dressed(self, module: Any) -> Any:
         """The functions of a module as they are called here: guarded, time first."""
-        once = once_of(module)
-        if once and self.batch_first:
+        along = along_of(module)
+        if along and self.batch_first:
             raise KernelError(
-                f"verify: {self.name}: AXES: {', '.join(sorted(once))}: one value an example: expected arrays with time first, got "
+                f"verify: {self.name}: AXES: {', '.join(sorted(along))}: of axes of their own: expected arrays with time first, got "
                 "--batch-first. Drop it."
             )
-        plain = AtOneStep(Guarded(module), once) if once else Guarded(module)
+        plain = AlongT(Guarded(module), along) if along else Guarded(module)
         return BatchFirst(plain) if self.batch_first else plain
 
     def turned(self) -> Kernel:

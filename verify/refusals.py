@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from derive.shapes import STEPS
+from verify.axes import along_of
 from verify.contract import REFUSALS, broken
 from verify.data import Data, words_of
 from verify.evidence import Array
 from verify.findings import CONTRACT, PASS, Finding
-from verify.kernel import Kernel, once_of
+from verify.kernel import Kernel
 
 Call = Callable[[], Any]
 
@@ -93,11 +95,13 @@ def of_tokens(kernel: Kernel, data: Data) -> Iterator[Case]:
             return lambda: kernel.module.forward(wrong.parameters, wrong.inputs, wrong.state)
 
         over, under = array.copy(), array.copy()
-        over[-1, -1], under[-1, -1] = size, -1
+        over[:, -1], under[:, -1] = size, -1
         yield Case(f"{label} with a token beyond the last", forward(over), "tokens")
         yield Case(f"{label} with a negative token", forward(under), "tokens")
         yield Case(f"{label} of floats", forward(array.astype(float)), "tokens")
-        if any(other not in (name, *once_of(kernel.raw)) for other in data.inputs):
+        along = along_of(kernel.raw)
+        own = along.get(name, (STEPS,))
+        if own and any(along.get(other, (STEPS,)) == own for other in data.inputs if other != name):
             yield Case(f"{label} of one step less", forward(array[1:]), "wrong shapes")
         yield Case(f"{label} of one example too many axes", forward(array[..., None]), "wrong shapes")
 

@@ -14,7 +14,7 @@ from derive.expressions import substitute, values_in
 from derive.language import Value
 from derive.shapes import EXAMPLES, STEPS
 from verify.along import number_of
-from verify.interpreter import Environment, Evaluator
+from verify.interpreter import Environment, Evaluator, Run
 
 Array = NDArray[Any]
 
@@ -35,7 +35,9 @@ def forward(
     with. What is computed when follows from what is there: sweeps over the steps, forwards and backwards in turn, take what they can.
     Raises ValueError where equations need each other at one step.
     """
-    return Sweeps(pairs, evaluate, known, inputs, steps, starts or {}).run()
+    sweeps = Sweeps(pairs, evaluate, known, inputs, {STEPS: steps}, starts or {})
+    sweeps.run()
+    return sweeps.found[STEPS] or [sweeps.once]
 
 
 def taken_apart(target: Value, right: sp.MatrixExpr) -> list[tuple[Value, sp.MatrixExpr]]:
@@ -48,12 +50,17 @@ def taken_apart(target: Value, right: sp.MatrixExpr) -> list[tuple[Value, sp.Mat
         name = f"{target.name}: {len(inner) + 1}"
         return inner.setdefault(node, Value(name, *node.shape, axes=axes_of(node)))
 
-    rest = right if isinstance(right, AlongAxis) else substitute(right, named)
-    return [*[(value, node) for node, value in inner.items()], (target, rest)]
+    outermost = isinstance(right, AlongAxis) and not isinstance(right, Spread)
+    rest = right.over(*[substitute(part, named) for part in right.operands]) if outermost else substitute(right, named)
+    return [*[pair for node, value in inner.items() for pair in taken_apart(value, node)], (target, rest)]
 
 
 class Sweeps:
-    """One run of `forward`."""
+    """One run of `forward`. lengths: of each axis of steps; found: the environments along each.
+
+    A value is computed step by step along its own axis, the first of those of steps along which it varies; along another one it is read as
+    a whole, with that axis in front: (S, B, n, m).
+    """
 
     def __init__(
         self,
@@ -61,68 +68,100 @@ class Sweeps:
         evaluate: Evaluator,
         known: Environment,
         inputs: Mapping[Value, Sequence[Array]],
-        steps: int,
+        lengths: Mapping[str, int],
         starts: Mapping[Value, Value],
     ) -> None:
-        self.steps, self.named = steps, dict(starts)
+        self.lengths, self.named = dict(lengths), dict(starts)
         self.starts = {value: array for value, array in known.items() if value.lag}
         batches = [array.shape[0] for array in self.starts.values()]
         batches += [array.shape[0] for value, array in known.items() if EXAMPLES in value.axes and not value.lag]
+        batches += [array.shape[0] for arrays in inputs.values() for array in arrays[:1]]
         self.lead = (batches[0] if batches else 1,)
         self.once: Environment = {value: array for value, array in known.items() if not value.lag}
-        self.once[number_of(STEPS)] = np.full((1, 1), steps)
-        self.found: list[Environment] = [
-            {**self.once, **{value: arrays[t] for value, arrays in inputs.items()}} for t in range(steps)
-        ]
+        self.once |= {number_of(axis): np.full((1, 1), steps) for axis, steps in lengths.items()}
+        self.found: dict[str, list[Environment]] = {
+            axis: [
+                {**self.once, **{value: arrays[t] for value, arrays in inputs.items() if value.axis == axis}}
+                for t in range(steps)
+            ]
+            for axis, steps in lengths.items()
+        }
         pairs = [part for target, right in pairs for part in taken_apart(target, right)]
         self.along = {*inputs, *[target for target, _ in pairs if target.has_steps]}
-        whole = {target: bool(binds(right)) or not target.has_steps for target, right in pairs}
         reads = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
-        self.at_once = [one for one in reads if whole[one[0]]]
-        self.by_steps = [one for one in reads if not whole[one[0]]]
+        whole = {target: not target.has_steps or target.axis in binds(right) for target, right in pairs}
+        self.at_once: list[tuple[Value, Run, list[Value]]] = [one for one in reads if whole[one[0]]]
+        self.by_steps: list[tuple[Value, Run, list[Value]]] = [one for one in reads if not whole[one[0]]]
 
-    def run(self) -> list[Environment]:
+    def run(self) -> None:
         turn = 0
         idle = 0
         while (self.at_once or self.by_steps) and idle < 2:
-            before = len(self.once) + sum(map(len, self.found))
+            before = self.count()
             self.take_wholes()
-            for t in range(self.steps) if turn % 2 == 0 else reversed(range(self.steps)):
-                for target, run, read in self.by_steps:
-                    if target not in self.found[t] and all(self.is_there(value, t) for value in read):
-                        self.found[t][target] = self.filled(target, run(self.found[t]))
-            self.by_steps = [one for one in self.by_steps if any(one[0] not in env for env in self.found)]
-            idle = 0 if len(self.once) + sum(map(len, self.found)) > before else idle + 1
+            for axis, steps in self.lengths.items():
+                own = [one for one in self.by_steps if one[0].axis == axis]
+                for t in range(steps) if turn % 2 == 0 else reversed(range(steps)):
+                    here = self.found[axis][t]
+                    for target, run, read in own:
+                        if target not in here and all(self.is_there(value, axis, t) for value in read):
+                            here[target] = self.filled(target, run(here))
+            self.by_steps = [one for one in self.by_steps if any(one[0] not in env for env in self.found[one[0].axis])]
+            idle = 0 if self.count() > before else idle + 1
             turn += 1
         left = [*self.at_once, *self.by_steps]
-        if left and self.steps:
+        if left and all(self.lengths.values()):
             raise ValueError(f"{', '.join(str(target.name) for target, *_ in left)} need each other at one step")
-        return self.found or [self.once]
+
+    def count(self) -> int:
+        """How much is known."""
+        return len(self.once) + sum(len(env) for envs in self.found.values() for env in envs)
 
     def filled(self, target: Value, value: Array) -> Array:
-        """The same for every example, as a zero is."""
-        return np.broadcast_to(value, self.lead + value.shape) if target.timed and value.ndim == 2 else value
+        """A value of one step along its other axes, and for every example: the same for all of them, as a zero is."""
+        if not target.timed:
+            return value
+        lead = (*[self.lengths[axis] for axis in target.along if axis != target.axis], *self.lead)
+        if value.ndim == 2 + len(lead):
+            return value
+        return np.broadcast_to(value, lead + value.shape[-2:])
 
-    def is_there(self, value: Value, t: int) -> bool:
-        """Whether a value that step t reads is known; one of a neighbour is put into the environment of step t."""
-        here = self.found[t]
+    def is_there(self, value: Value, axis: str, t: int) -> bool:
+        """Whether a value that step t of an axis reads is known; one of a neighbour, or of all steps of another axis, is put into the
+        environment of step t."""
+        here = self.found[axis][t]
         if value in here:
+            return True
+        if value.has_steps and value.axis != axis:
+            whole = self.stacked(value)
+            if whole is None:
+                return False
+            here[value] = whole.take(t, value.along.index(axis)) if axis in value.along else whole
             return True
         at, plain = t + value.lag, value.like(lag=0)
         if not value.lag:
             return False
-        if 0 <= at < self.steps:
-            if plain not in self.found[at]:
+        if 0 <= at < self.lengths[axis]:
+            if plain not in self.found[axis][at]:
                 return False
-            here[value] = self.found[at][plain]
+            here[value] = self.found[axis][at][plain]
             return True
         if value in self.named and self.named[value] not in self.once:
             return False
         here[value] = self.once[self.named[value]] if value in self.named else self.starts[value]
         return True
 
+    def stacked(self, value: Value) -> Array | None:
+        """A value at all steps of its axis, that in front; None where some aren't known."""
+        steps = self.lengths[value.axis]
+        if not all(self.is_there(value, value.axis, t) for t in range(steps)):
+            return None
+        if not steps:
+            return np.zeros((0, *[self.lengths[axis] for axis in value.along[1:]], *self.lead, 1, 1))
+        return np.stack([here[value] for here in self.found[value.axis]])
+
     def take_wholes(self) -> None:
-        """The values that all steps together make, as far as these are there."""
+        """The values that all steps of an axis together make, as far as these are there."""
         for one in list(self.at_once):
             target, run, read = one
             env: Environment = dict(self.once)
@@ -130,11 +169,11 @@ class Sweeps:
                 continue
             value = run(env)
             if target.has_steps:
-                for t, here in enumerate(self.found):
-                    here[target] = self.filled(target, value[t] if value.ndim == 4 else value)
+                for t, here in enumerate(self.found[target.axis]):
+                    here[target] = self.filled(target, value[t] if value.ndim == 3 + len(target.along) else value)
             else:
                 self.once[target] = self.filled(target, value)
-                for here in self.found:
+                for here in (here for envs in self.found.values() for here in envs):
                     here[target] = self.once[target]
             self.at_once.remove(one)
 
@@ -142,16 +181,16 @@ class Sweeps:
         """Whether a value is known at all steps; it is put into the environment then, as (T, B, n, m)."""
         if value in self.once:
             return True
-        if value.like(lag=0) not in self.along or not all(self.is_there(value, t) for t in range(self.steps)):
+        if value.like(lag=0) not in self.along:
             return False
-        if self.steps:
-            env[value] = np.stack([here[value] for here in self.found])
-            return True
-        before = value.like(lag=-1), value.like(lag=1)
-        for read in before:
-            if read in self.named and self.named[read] in self.once:
-                env[read] = self.once[self.named[read]]
-            elif read in self.starts:
-                env[read] = self.starts[read]
-        env[value] = np.zeros((0, *self.lead, *[1, 1]))
+        whole = self.stacked(value)
+        if whole is None:
+            return False
+        env[value] = whole
+        if not len(whole):
+            for read in (value.like(lag=-1), value.like(lag=1)):
+                if read in self.named and self.named[read] in self.once:
+                    env[read] = self.once[self.named[read]]
+                elif read in self.starts:
+                    env[read] = self.starts[read]
         return True
