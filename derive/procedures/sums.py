@@ -32,7 +32,19 @@ def summed(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
         found = (summed_chain if isinstance(rest, Times) else summed_multiples)(rest, over, lower)
         if found is not None:
             return found
-    return plain_sum(rest, over, lower)
+    return outside(rest, over, lower) or plain_sum(rest, over, lower)
+
+
+def outside(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand | None:
+    """Σ A x = A Σ x where A doesn't vary along these axes, a product fewer for each; None for anything else."""
+    if not isinstance(node, Times) or node.shape[1] != 1 or set(lower.axes(node)) == set(over):
+        return None
+    *before, last = node.args
+    if any(isinstance(factor, Ones | Diagonal) or set(lower.axes(factor)) & set(over) for factor in before):
+        return None
+    if isinstance(last, OneHot) or not set(over) <= set(lower.axes(last)):
+        return None
+    return product_of(chain(before, lower), plain_sum(last, over, lower), before[0].shape[0], last.shape[0], sp.S.One)
 
 
 def plain_sum(node: sp.MatrixExpr, over: Axes, lower: Lowering) -> Operand:
@@ -92,10 +104,13 @@ def core_sum(core: list[sp.MatrixExpr], over: Axes, lower: Lowering) -> Operand 
 
 
 def contraction(a: Operand, b: Operand, inner: sp.Expr, over: Axes) -> Operand | None:
-    """One product that sums over axes and over a size that ends `a` and begins `b`; None where one of them doesn't vary so."""
-    if a.axes != over or b.axes != over or sp.S.One in (*a.dims, *b.dims):
+    """One product that sums over axes and over a size that ends `a` and begins `b`; None where one of them doesn't vary so. What one of
+    them alone varies along is summed before."""
+    common = tuple(axis for axis in a.axes if axis in b.axes)
+    if in_place((*a.axes, *b.axes)) != over or not common or sp.S.One in (*a.dims, *b.dims):
         return None
-    count, size = len(over), int(inner != 1)
+    a, b = (summed_along(one, left) if (left := tuple(x for x in one.axes if x not in common)) else one for one in (a, b))
+    count, size = len(common), int(inner != 1)
     places = tuple(range(count))
     dims = (*a.dims[: len(a.dims) - size], *b.dims[size:])
     left = (*places, len(a.axes) + len(a.dims) - 1)[: count + size]
