@@ -109,7 +109,9 @@ def contraction(a: Operand, b: Operand, inner: sp.Expr, over: Axes) -> Operand |
     common = tuple(axis for axis in a.axes if axis in b.axes)
     if in_place((*a.axes, *b.axes)) != over or not common or sp.S.One in (*a.dims, *b.dims):
         return None
-    a, b = (summed_along(one, left) if (left := tuple(x for x in one.axes if x not in common)) else one for one in (a, b))
+    a, b = (
+        summed_along(one, alone) if (alone := tuple(axis for axis in one.axes if axis not in common)) else one for one in (a, b)
+    )
     count, size = len(common), int(inner != 1)
     places = tuple(range(count))
     dims = (*a.dims[: len(a.dims) - size], *b.dims[size:])
