@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import sympy as sp
 
@@ -45,16 +45,19 @@ from derive.pages.core import (
     parts_of,
 )
 from derive.pages.errors import Source
-from derive.pages.reductions import ALONG, OVER_STEPS, TO_A_NUMBER, of_several
+from derive.pages.lying import Along, Axes
+from derive.pages.reductions import ALONG, OVER_STEPS, TO_A_NUMBER, of_several, over_steps
 from derive.pages.shapes import Shapes
-from derive.shapes import STEPS, STEPS_AND_EXAMPLES, is_matrix, rank
+from derive.shapes import is_matrix, rank
 
 
 class Builder:
     """Equations in the language. `axes`: along which names vary, if along any; `tokens`: those that are whole numbers."""
 
-    def __init__(self, source: Source, shapes: Shapes, axes: Mapping[str, Axes], tokens: Collection[str] = ()) -> None:
-        self.source, self.shapes, self.axes, self.tokens = source, shapes, axes, tokens
+    def __init__(
+        self, source: Source, shapes: Shapes, axes: Mapping[str, Axes], along: Along, tokens: Collection[str] = ()
+    ) -> None:
+        self.source, self.shapes, self.axes, self.along, self.tokens = source, shapes, axes, along, tokens
 
     def value(self, name: str, lag: int = 0) -> sp.MatrixExpr:
         count, columns = self.shapes.of(name)
@@ -101,13 +104,17 @@ class Builder:
             case Extent():
                 return self.shapes.size((node.name,))
             case Steps():
-                return NumberOfSteps(STEPS)
+                return NumberOfSteps(node.axis)
         raise TypeError(node)
 
     def call(self, node: Call) -> sp.Expr:
         body = self.build(node.body)
-        if node.function in OVER_STEPS:
-            return OVER_STEPS[node.function](body if is_matrix(body) else scale(body, Ones(1, 1)))
+        found = over_steps(node.function)
+        if found is not None:
+            operation, axis = found
+            return OVER_STEPS[operation](
+                body if is_matrix(body) else scale(body, Ones(1, 1)), self.along.axis(axis, node.body, self.axes)
+            )
         if not is_matrix(body):
             return FUNCTIONS[node.function].subs(X, body)
         reduction = TO_A_NUMBER.get(node.function) or ALONG.get(node.function)
@@ -160,35 +167,6 @@ def number_or_vector(node: Core) -> str:
 
 def negative(term: sp.Expr) -> sp.Expr:
     return scale(-1, term) if is_matrix(term) else -term
-
-
-Axes = tuple[str, ...]
-
-
-def axes_of_names(definitions: Sequence[Definition], given: Mapping[str, Axes], timed: Collection[str]) -> dict[str, Axes]:
-    """Along what names vary, those that vary at all: what is given, and whatever depends on it. timed: names that are written with a
-    time, and so differ from step to step where they vary at all."""
-    found = dict(given)
-    while True:
-        before = dict(found)
-        for one in definitions:
-            if one.name in given:
-                continue
-            inside = {*axes_of(one.body, found), *found.get(one.name, ())}
-            whole = inside | {STEPS} if inside and one.name in timed else inside
-            if whole:
-                found[one.name] = tuple(axis for axis in STEPS_AND_EXAMPLES if axis in whole)
-        if found == before:
-            return found
-
-
-def axes_of(node: Core, known: Mapping[str, Axes]) -> set[str]:
-    """Along what a formula varies."""
-    if isinstance(node, Ref):
-        return {*known.get(node.name, ())}
-    inside = {axis for part in parts_of(node) for axis in axes_of(part, known)}
-    binds = isinstance(node, Call) and node.function in OVER_STEPS and node.function != "softmax over steps"
-    return inside - {STEPS} if binds else inside
 
 
 def read_names(node: Core) -> set[str]:

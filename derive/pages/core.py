@@ -136,8 +136,9 @@ class Extent:
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """How many steps there are."""
+    """How many steps an axis has."""
 
+    axis: str
     span: Span
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from derive.cells.registry import OptionError, build, declarations
 from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.symbols import Symbol
 from derive.shapes import OF_A_CALL
 
 TOKENS, OUTPUT = "tokens", "output"
@@ -33,9 +34,10 @@ Wrong = Callable[[str, str], PageError]
 class Declared:
     """Names as the naming rule makes them -> what is said of them.
 
-    layer: the letter that counts layers. cells: words that stand for a built-in cell, `LSTM = lstm --peephole`; shared: those whose uses
-    have one set of parameters. depth: to how many layers the page was written out, 0 for none; notes: how; bottoms: where
-    lines that look like a start say what layer 0 is.
+    times: the letters of time, where there are several; lying: what lies along another axis, as `axis x, h = S` says; axes: the
+    axes of steps of symbols that are written along others than T. layer: the letter that counts layers. cells: words that stand for
+    a built-in cell, `LSTM = lstm --peephole`; shared: those whose uses have one set of parameters. depth: to how many layers the
+    page was written out, 0 for none; notes: how; bottoms: where lines that look like a start say what layer 0 is.
     """
 
     functions: dict[str, str] = field(default_factory=dict)
@@ -49,6 +51,9 @@ class Declared:
     depth: int = 0
     notes: tuple[str, ...] = ()
     bottoms: set[Span] = field(default_factory=set)
+    times: tuple[str, ...] = ()
+    lying: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    axes: dict[Symbol, tuple[str, ...]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     examples: set[str] = field(default_factory=set)
 
@@ -81,7 +86,12 @@ class Declared:
         number = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+)(?:e([+-]?[0-9]{1,2}))?(?:/([0-9]*\.?[0-9]+))?", value)
         if number and number[3] and not Fraction(number[3]):
             raise wrong(f"`{written}` divides by zero: expected a number.", "Check the denominator.")
-        if name in ("time", "layer"):
+        if name == "time" and "," in value:
+            self.times = tuple(plain_name(one) for one in value.split(","))
+            self.time = "t" if "t" in self.times else self.times[-1]
+        elif name.startswith("axis"):
+            self.lie(name.removeprefix("axis"), value, wrong)
+        elif name in ("time", "layer"):
             setattr(self, name, plain_name(value))
         elif name == "share":
             self.shared.add(value)
@@ -98,6 +108,19 @@ class Declared:
             self.functions[name] = function_name(value.lstrip("\\")) or value
         else:
             raise wrong(f"`{written}` declares nothing: expected {FORM}, got `{value[:30]}`.", "Write one of these.")
+
+    def lie(self, names: str, value: str, wrong: Wrong) -> None:
+        """`axis x, h = S`."""
+        value = value.strip()
+        if not re.fullmatch(r"[A-Z][a-z0-9]?", value) or value == "B":
+            raise wrong(f"`axis {names} = {value[:30]}`: expected an axis of steps such as `S`.", "Name it by a capital.")
+        for name in names.split(","):
+            self.lying[plain_name(name)] = (value,)
+
+    @property
+    def has_one_letter(self) -> bool:
+        """Whether a declaration says what lies along another axis, rather than a letter of its own."""
+        return bool(self.lying)
 
     def dim(self, name: str, value: str, wrong: Wrong) -> None:
         # the size of a layer, H_{l}, and of the one below, H_{l-1}

@@ -31,6 +31,8 @@ from derive.pages.tree import (
 )
 
 Resolve = Callable[[Node], Core]
+OWN = "its steps"
+"""The axis of what lies along one, whichever it is."""
 
 
 Indexed = Component | Reduced | Raised | Dimension | Cut | OverSteps | AtEnd | Length
@@ -40,11 +42,11 @@ def indexed(source: Source, node: Indexed, resolve: Resolve) -> Core:
     """What has indices, exponents or ranges. Of what is taken over all steps the name is that of a function, which keeps the kind."""
     match node:
         case OverSteps():
-            return Call(f"{node.name} over steps", resolve(node.body), node.span)
+            return Call(f"{node.name} over {node.axis}", resolve(node.body), node.span)
         case AtEnd():
-            return Call(f"{node.end} over steps", resolve(node.body), node.span)
+            return Call(f"{node.end} over {OWN}", resolve(node.body), node.span)
         case Length():
-            return Steps(node.span)
+            return Steps(node.axis, node.span)
         case Component():
             return At(resolve(node.body), node.indices, node.span)
         case Reduced():

@@ -10,7 +10,7 @@ from derive.cell import Cell, CellError
 from derive.functions import CHOSEN
 from derive.language import LanguageError
 from derive.pages.alphabet import NORMALISED, function_name
-from derive.pages.build import Builder, axes_of_names, read_names
+from derive.pages.build import Builder, read_names
 from derive.pages.calls import refuse_capitals
 from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
@@ -40,6 +40,7 @@ from derive.pages.kinds import Kinds
 from derive.pages.layers import layers_of, refuse_layers, refuse_two_counters, share_sizes
 from derive.pages.left import definitions_of
 from derive.pages.lengths import refuse_lengths
+from derive.pages.lying import Along, axes_said
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
@@ -47,7 +48,7 @@ from derive.pages.numbers import without_numbers
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
-from derive.pages.reductions import OVER_STEPS
+from derive.pages.reductions import over_steps
 from derive.pages.settling import finish
 from derive.pages.shapes import Shapes
 from derive.pages.starts import Start, refuse_starts
@@ -92,13 +93,13 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     shown = declared_outputs(source, definitions, known)
     states = ordered({node.name for d in definitions for node in refs(d.body) if node.lag}, definitions)
     given = {name: EXAMPLES_ALONE if name in known.examples else STEPS_AND_EXAMPLES for name in (*inputs, *tokens)}
-    axes = axes_of_names(definitions, given | dict.fromkeys(states, STEPS_AND_EXAMPLES), timed)
-    axes |= {one.name: EXAMPLES_ALONE for one in ready.starts}
+    along = Along(axes_said(names), timed, known.has_one_letter)
+    axes = along.of_names(definitions, given, states) | {one.name: EXAMPLES_ALONE for one in ready.starts}
     read_anywhere = {name for d in definitions for name in read_names(d.body)}
     outputs = [d.name for d in definitions if d.name in axes and d.name not in read_anywhere]
     own = [name for name in states if name not in names.carried]
     shapes.name_all(own, inputs, outputs, {*shapes.shapes}, tokens)
-    builder = Builder(source, shapes, axes, tokens)
+    builder = Builder(source, shapes, axes, along, tokens)
     cell = make(source, naming, builder, definitions, ready.starts)
     cell = replace(cell, words=written_in_letters(names), layers=layers, shown=shown)
     return PageCell(title, cell, reading_of(source, cell, names, shapes, kinds))
@@ -253,7 +254,7 @@ def at_this_step(node: Core) -> Iterator[Ref]:
     """What a formula reads, but for that of which it needs all steps."""
     if isinstance(node, Ref):
         yield node
-    for part in parts_of(node) if not (isinstance(node, Call) and node.function in OVER_STEPS) else ():
+    for part in parts_of(node) if not (isinstance(node, Call) and over_steps(node.function)) else ():
         yield from at_this_step(part)
 
 

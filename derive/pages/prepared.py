@@ -12,9 +12,11 @@ from derive.pages.layers import letter_of_layers
 from derive.pages.names import Entry
 from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
+from derive.pages.several import Several, lying_along
 from derive.pages.starts import Start, starts_of
 from derive.pages.steps import Steps
 from derive.pages.symbols import Reader
+from derive.pages.times import times_of
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Letter, Node, with_parts
 from derive.pages.vocabulary import Vocabulary
@@ -36,11 +38,20 @@ class Prepared:
 
 def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> list[Entry]:
     """The equations with what is said of all steps together as nodes. Raises PageError."""
+    times = times_of(entries, known.times)
+    if times is not None:
+        several = Several(source, entries, times)
+        entries = several.entries
+        known.time = times.main
+        known.axes |= several.axes
     trees = [tree for entry in entries if not entry.is_function for tree in (*entry.targets, entry.right)]
     letter = letter_of_layers(source, trees, known)
     lefts = [target for entry in entries if not entry.is_function for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time or ("t" if letter is not None else None))
-    return Steps(source, reader, entries, {*known.kinds, *known.numbers}, letter is not None).entries
+    known.axes |= lying_along(entries, known.lying, reader)
+    return Steps(
+        source, reader, entries, {*known.kinds, *known.numbers}, letter is not None, times=times, axes=known.axes
+    ).entries
 
 
 def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepared:

@@ -25,7 +25,7 @@ from derive.reductions import (
     total,
     variance,
 )
-from derive.shapes import STEPS, is_matrix
+from derive.shapes import is_matrix
 
 TO_A_NUMBER: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
     "sum": total,
@@ -47,16 +47,24 @@ ALONG: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
     "cumax": cumax,
 }
 """Of a vector one of its length."""
-OVER_STEPS: dict[str, Callable[[sp.MatrixExpr], sp.MatrixExpr]] = {
-    "sum over steps": lambda node: sum_along(node, STEPS),
-    "mean over steps": lambda node: mean_along(node, STEPS),
-    "max over steps": lambda node: largest_along(node, STEPS),
-    "min over steps": lambda node: scale(-1, largest_along(scale(-1, node), STEPS)),
-    "softmax over steps": lambda node: softmax_along(node, STEPS),
-    "last over steps": lambda node: pick(node, STEPS, "last"),
-    "first over steps": lambda node: pick(node, STEPS, "first"),
+OVER_STEPS: dict[str, Callable[[sp.MatrixExpr, str], sp.MatrixExpr]] = {
+    "sum": sum_along,
+    "mean": mean_along,
+    "max": largest_along,
+    "min": lambda node, axis: scale(-1, largest_along(scale(-1, node), axis)),
+    "softmax": softmax_along,
+    "last": lambda node, axis: pick(node, axis, "last"),
+    "first": lambda node, axis: pick(node, axis, "first"),
 }
 """Of what differs from step to step one value for all of them, of each element; of a softmax as many."""
+
+
+def over_steps(function: str) -> tuple[str, str] | None:
+    """(operation, axis) of `sum over T`; None for a function of one step."""
+    operation, _, axis = function.partition(" over ")
+    return (operation, axis) if axis else None
+
+
 NUMBERS = {"max": sp.Max, "min": sp.Min, "power": sp.Pow}
 """Functions of several quantities, where all of them are numbers that are given."""
 

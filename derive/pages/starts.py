@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from derive.pages.core import Definition, refs
 from derive.pages.errors import Source, Span
 from derive.pages.names import Entry
-from derive.pages.steps import is_number, parts_of_index
+from derive.pages.steps import is_number
 from derive.pages.symbols import Reader, strip
+from derive.pages.times import parts_of_index
 from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Scripted, Sum, with_parts
 
 INITIAL = "an initial state, which is an argument of the kernel"

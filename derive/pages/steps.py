@@ -6,13 +6,14 @@ stands with a time elsewhere. T is a number of steps where the page counts to it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, spelled, strip, take_apart, walk
+from derive.pages.times import Times, parts_of_index
 from derive.pages.tree import (
     AtEnd,
     Bracket,
@@ -29,6 +30,7 @@ from derive.pages.tree import (
     Signed,
     with_parts,
 )
+from derive.shapes import STEPS
 
 OPERATIONS = ("sum", "mean", "max", "min", "softmax")
 """What is read of all steps."""
@@ -50,10 +52,15 @@ class Steps:
         declared: Collection[str] = (),
         layered: bool = False,
         beside: Sequence[Entry] = (),
+        times: Times | None = None,
+        axes: Mapping[Symbol, tuple[str, ...]] | None = None,
     ) -> None:
         self.source, self.reader, self.declared, self.layered = source, reader, declared, layered
         self.letter = reader.letter or ""
         self.capital = self.letter.upper() if len(self.letter) == 1 and self.letter.islower() else ""
+        self.axes, self.letters = dict(axes or {}), {self.letter: STEPS} | (times.others if times else {})
+        self.capitals = {letter.upper(): axis for letter, axis in self.letters.items()}
+        self.is_several = times is not None
         self.entries = list(entries)
         if not self.capital:
             return
@@ -72,7 +79,11 @@ class Steps:
         self.defined = {one.symbol for entry in (*entries, *beside) for left in entry.targets for one in self.occurrences(left)}
         self.read_by = {entry.span: {one.symbol for one in self.occurrences(entry.right)} for entry in entries}
         self.numbers = self.find_numbers()
-        self.counts = any(self.counts_steps(node) for tree in self.trees for node in walk(tree))
+        self.counts = {
+            capital
+            for capital in self.capitals
+            if any(self.counts_steps(node, capital) for tree in self.trees for node in walk(tree))
+        }
         self.entries = [self.entry(entry) for entry in entries]
 
     def key(self, symbol: Symbol) -> Symbol:
@@ -110,17 +121,23 @@ class Steps:
         ):
             return None
         for place in self.indices(node):
-            which = "last" if spelled(place) == self.capital else "first" if is_number(place, 1) else ""
+            which = "last" if spelled(place) in self.capitals else "first" if is_number(place, 1) else ""
             if not which:
                 continue
             made = self.at_this_step(node, place)
             one = self.reader.read(made)
             if one is None or one.time != 0 or self.key(one.symbol) not in self.timed or before.symbol.name in self.declared:
                 continue
+            if which == "last" and self.is_several and self.capitals[spelled(place) or ""] not in self.along(one):
+                continue
             if which == "first" and self.numbers.get(self.key(one.symbol), set()) - {0, 1}:
                 continue  # `x_1` beside `x_2`: names
             return made, which
         return None
+
+    def along(self, one: Occurrence) -> tuple[str, ...]:
+        """The axes of steps of a symbol with a time."""
+        return self.axes.get(one.symbol, (STEPS,))
 
     def indices(self, node: Node) -> Iterator[Node]:
         """The indices below a symbol, and those in round brackets above it."""
@@ -130,7 +147,7 @@ class Steps:
             yield from parts_of_index(script)
         for script in parts.sups:
             inner = strip(script) if isinstance(script, Bracket) and script.opener == "{" else script
-            if isinstance(inner, Bracket) and inner.opener == "(" and len(inner.parts) == 1 and spelled(inner) == self.capital:
+            if isinstance(inner, Bracket) and inner.opener == "(" and len(inner.parts) == 1 and spelled(inner) in self.capitals:
                 yield inner.parts[0]
 
     def at_this_step(self, node: Node, index: Node) -> Node:
@@ -171,7 +188,7 @@ class Steps:
         """Raises PageError on `y_t = \\sum_t x_t`."""
         for target in entry.targets:
             one = self.reader.read(target)
-            if one is not None and one.time is not None:
+            if one is not None and one.time is not None and node.axis in self.along(one):
                 written, left = self.source.written((node.span[0], node.body.span[0])), self.source.written(target.span)
                 what = f"`{written}` runs over all steps, and `{left}` is of one: expected a value without a time."
                 todo = f"Up to this step it is a state, `s_t = s_{{t-1}} + ...`; of all steps it carries no {self.letter}."
@@ -180,8 +197,10 @@ class Steps:
     def refuse_of_nothing(self, entry: Entry, right: Node, node: OverSteps) -> None:
         """Raises PageError on `L = \\sum_t \\ell_t` where nothing reads L and nothing defines the summands: no part of the model."""
         own = {one.symbol for target in entry.targets for one in self.occurrences(target)}
-        read = {one.symbol for one in self.occurrences(right)}
-        if read & self.defined or any(own & self.read_by[other.span] for other in self.entries if other is not entry):
+        read = {one.symbol.base for one in self.occurrences(right)}  # with whatever index of a component
+        if read & {one.base for one in self.defined} or any(
+            own & self.read_by[other.span] for other in self.entries if other is not entry
+        ):
             return
         if not {one.name for one in own} & {*self.declared}:
             written = self.source.written(entry.right.span)
@@ -190,8 +209,8 @@ class Steps:
 
     def formula(self, node: Node) -> Node:
         if isinstance(node, Letter):
-            is_length = self.counts and node.name == self.capital and not node.is_function and node.name not in self.declared
-            return Length(node.span) if is_length and not self.is_defined(node) else node
+            is_length = node.name in self.counts and not node.is_function and node.name not in self.declared
+            return Length(self.capitals[node.name], node.span) if is_length and not self.is_defined(node) else node
         if isinstance(node, Reduced):
             return self.reduced(node)
         found = self.end(node)
@@ -222,24 +241,26 @@ class Steps:
     def reduced(self, node: Reduced) -> Node:
         """What is taken over all steps; anything else as it is."""
         letter = node.indices[0]
-        if letter != self.letter:
+        if letter not in self.letters:
             again = self.renamed(node)
             if again is None:
                 return replace(node, body=self.formula(node.body))
             node = again
-        refuse_partial(self.source, node, self.capital)
+            letter = node.indices[0]
+        refuse_partial(self.source, node, letter.upper())
         if node.name not in OPERATIONS:
             what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
-        return OverSteps(node.name, self.formula(node.body), node.span)
+        return OverSteps(node.name, self.formula(node.body), self.letters[letter], node.span)
 
     def renamed(self, node: Reduced) -> Reduced | None:
         """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
         letter = node.indices[0]
-        if node.above is None or spelled(strip(node.above)) != self.capital:
+        own = next((one for one in self.letters if node.above is not None and spelled(strip(node.above)) == one.upper()), None)
+        if own is None:
             return None
         symbols = [one for one in walk(node.body) if isinstance(one, Scripted)]
-        if not any(self.is_at_step(one, letter) for one in symbols):
+        if not any(self.is_at_step(one, letter, self.letters[own]) for one in symbols):
             return None  # over the components of a vector that is as long
         letters = {
             part.name for one in symbols for script in (*one.sub, *one.sup) for part in walk(script) if isinstance(part, Letter)
@@ -248,10 +269,10 @@ class Steps:
             written = self.source.written((node.span[0], node.body.span[0]))
             what = f"`{written}` runs over steps beside {self.letter}: expected one letter of time, read at one step at a time."
             raise self.source.error(node.span, what, "A value of two steps at once isn't read.")
-        return replace(node, indices=(self.letter,), body=with_letter(node.body, letter, self.letter))
+        return replace(node, indices=(own,), body=with_letter(node.body, letter, self.letter))
 
-    def is_at_step(self, node: Scripted, letter: str) -> bool:
-        """Whether a letter stands alone as the index of what has a time elsewhere."""
+    def is_at_step(self, node: Scripted, letter: str, axis: str) -> bool:
+        """Whether a letter stands alone as the index of what has a time elsewhere, along an axis."""
         places = [part for script in (*node.sub, *node.sup) for part in parts_of_index(script) if spelled(part) == letter]
         if (
             len(places) != 1
@@ -260,25 +281,27 @@ class Steps:
         ):
             return False
         one = self.reader.read(self.at_this_step(node, places[0]))
-        return one is not None and one.time == 0 and self.key(one.symbol) in self.timed
+        return one is not None and one.time == 0 and self.key(one.symbol) in self.timed and axis in self.along(one)
 
-    def counts_steps(self, node: Node) -> bool:
+    def counts_steps(self, node: Node, capital: str) -> bool:
         """Whether T says how many steps there are: as a limit, as the last index, or as what a sum over steps is divided by."""
+        letter = next(one for one in self.letters if one.upper() == capital)
         if isinstance(node, Reduced):
-            over = node.indices[0] == self.letter or self.renamed(node) is not None
-            return node.above is not None and spelled(strip(node.above)) == self.capital and over
+            over = node.indices[0] in self.letters or self.renamed(node) is not None
+            return node.above is not None and spelled(strip(node.above)) == capital and over
         if isinstance(node, (Chain, Signed)):
             items = node.items if isinstance(node, Chain) else node.parts
-            summed = [isinstance(item, Reduced) and item.indices[0] == self.letter for item in items]
-            return any(behind and self.is_divided(item) for item, behind in zip(items, summed[1:], strict=False))
+            summed = [isinstance(item, Reduced) and item.indices[0] == letter for item in items]
+            return any(behind and is_divided(item, capital) for item, behind in zip(items, summed[1:], strict=False))
         if isinstance(node, Ratio):
-            sums = any(isinstance(one, Reduced) and one.indices[0] == self.letter for one in walk(node.above))
-            return sums and spelled(node.below) == self.capital
+            sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in walk(node.above))
+            return sums and spelled(node.below) == capital
         found = self.end(node)
-        return found is not None and found[1] == "last"
+        return found is not None and found[1] == "last" and any(spelled(place) == capital for place in self.indices(node))
 
-    def is_divided(self, node: Node) -> bool:
-        return any(isinstance(one, Ratio) and spelled(one.below) == self.capital for one in walk(node))
+
+def is_divided(node: Node, capital: str) -> bool:
+    return any(isinstance(one, Ratio) and spelled(one.below) == capital for one in walk(node))
 
 
 def refuse_partial(source: Source, node: Reduced, capital: str) -> None:
@@ -290,13 +313,6 @@ def refuse_partial(source: Source, node: Reduced, capital: str) -> None:
             "A sum up to this step is a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
         )
         raise source.error(node.span, what, todo)
-
-
-def parts_of_index(script: Node) -> Iterator[Node]:
-    """The indices that commas separate in a script."""
-    parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
-    for part in parts:
-        yield from parts_of_index(part) if isinstance(part, Bracket) and part.opener == "{" else (part,)
 
 
 def is_number(node: Node, value: int) -> bool:

@@ -181,10 +181,12 @@ class Picked:
 
 @dataclass(frozen=True)
 class OverSteps:
-    """`\\sum_{t=1}^{T}`, `\\max_t` of what stands inside, which is read at each step; name: `sum`, `mean`, `max`, `min`, `softmax`."""
+    """`\\sum_{t=1}^{T}`, `\\max_t` of what stands inside, which is read at each step; name: `sum`, `mean`, `max`, `min`, `softmax`; axis:
+    of the steps."""
 
     name: str
     body: Node
+    axis: str
     span: Span
 
 
@@ -199,8 +201,9 @@ class AtEnd:
 
 @dataclass(frozen=True)
 class Length:
-    """How many steps there are: the T of `1/T`."""
+    """How many steps an axis has: the T of `1/T`."""
 
+    axis: str
     span: Span
 
 

@@ -1,0 +1,85 @@
+"""Which letters of a page are times, where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from derive.pages.names import Entry
+from derive.pages.symbols import offset, take_apart, walk
+from derive.pages.tree import Bracket, Letter, Node, Scripted
+from derive.shapes import STEPS
+
+MAIN = "t"
+"""The letter that is the main one where it is among them."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """The letters of time of a cell: the main one, whose axis is T, and the others, each with its axis."""
+
+    main: str
+    others: dict[str, str]
+
+    @property
+    def letters(self) -> list[str]:
+        return [self.main, *self.others]
+
+    def axis(self, letter: str) -> str:
+        return STEPS if letter == self.main else self.others[letter]
+
+    def capital(self, letter: str) -> str:
+        return letter.upper()
+
+
+def times_of(entries: Sequence[Entry], declared: Sequence[str]) -> Times | None:
+    """The letters of time of some equations, where there are several: those that are declared, or along which recurrences run."""
+    letters = list(declared) if declared else recurrent(entries)
+    if len(letters) < 2:
+        return None
+    main = MAIN if MAIN in letters else letters[-1]
+    return Times(main, {letter: letter.upper() for letter in letters if letter != main})
+
+
+def recurrent(entries: Sequence[Entry]) -> list[str]:
+    """The letters that index a left side alone and are shifted by one in the same symbol on a right side."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        if entry.is_function or entry.problem is not None:
+            continue
+        for target in entry.targets:
+            letter = letter_alone(target)
+            carried = carrier_of(target)
+            if letter is not None and any(is_neighbour(node, carried, letter) for node in walk(entry.right)):
+                found[letter] = None
+    return list(found)
+
+
+def letter_alone(node: Node) -> str | None:
+    """The s of `h_s`, where that is the only index below."""
+    parts = take_apart(node)
+    below = [part for script in (parts.subs if parts else ()) for part in parts_of_index(script)]
+    one = below[0] if len(below) == 1 else None
+    return one.name if isinstance(one, Letter) and len(one.name) == 1 and one.name.islower() and not one.glyph else None
+
+
+def carrier_of(node: Node) -> tuple[object, ...] | None:
+    """A letter with its decorations."""
+    parts = take_apart(node)
+    return (parts.letter.name, parts.letter.glyph, parts.decorations) if parts else None
+
+
+def is_neighbour(node: Node, carried: tuple[object, ...] | None, letter: str) -> bool:
+    """Whether a symbol is the one of a left side, one step away along a letter."""
+    if not isinstance(node, Scripted) or carrier_of(node) != carried:
+        return False
+    parts = take_apart(node)
+    assert parts is not None
+    return any(offset(part, letter) in (-1, 1) for script in parts.subs for part in parts_of_index(script))
+
+
+def parts_of_index(script: Node) -> Iterator[Node]:
+    """The indices that commas separate in a script."""
+    parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
+    for part in parts:
+        yield from parts_of_index(part) if isinstance(part, Bracket) and part.opener == "{" else (part,)
