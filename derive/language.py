@@ -20,18 +20,7 @@ from sympy.matrices.expressions.hadamard import HadamardProduct
 
 from derive.errors import LanguageError as LanguageError
 from derive.interned import Interned
-from derive.shapes import (
-    DIRECTIONS,
-    EXAMPLES,
-    STEPS,
-    STEPS_AND_EXAMPLES,
-    check_chain,
-    exact,
-    is_matrix,
-    is_scalar,
-    is_vector,
-    widest,
-)
+from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, check_chain, exact, is_matrix, is_scalar, steps_in, widest
 from derive.shapes import dimension as dimension
 
 X = sp.Symbol("X")
@@ -147,12 +136,12 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     @cached_property
     def along(self) -> tuple[str, ...]:
         """The axes of steps along which it varies."""
-        return tuple(axis for axis in self.axes if axis not in (EXAMPLES, DIRECTIONS))
+        return steps_in(self.axes)
 
     @property
     def axis(self) -> str:
         """The axis along which its lag counts: of steps the first."""
-        return self.along[0] if self.along else STEPS
+        return (*self.along, "T")[0]
 
     @cached_property
     def kind(self) -> str:
@@ -179,10 +168,6 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
     def marked(self, mark: str) -> Value:
         """The value that a derivation makes of this one."""
         return self.like(marks=(*self.marks, mark))
-
-    @property
-    def is_vector(self) -> bool:
-        return is_vector(self)
 
 
 class Plus(Written, sp.MatAdd):  # type: ignore[misc]
@@ -280,11 +265,9 @@ def scale(number: Any, expression: Any, like: Any = None) -> sp.MatrixExpr:
         expression = Ones(*like.shape) if expression == 1 else scale(expression, Ones(*like.shape))
     factor, rest = coefficient(expression)
     factor = exact(number) * factor
-    if factor == 1:
-        return rest
     if factor == 0 or isinstance(rest, Zeros):
         return Zeros(*expression.shape)
-    return Times(factor, *(rest.args if isinstance(rest, Times) else (rest,)), evaluate=False)
+    return rest if factor == 1 else Times(factor, *(rest.args if isinstance(rest, Times) else (rest,)), evaluate=False)
 
 
 def add(*terms: Any) -> sp.MatrixExpr:
@@ -393,9 +376,6 @@ def diagonal(vector: sp.MatrixExpr) -> sp.MatrixExpr:
     return scale(number, Identity(rest.shape[0]) if isinstance(rest, Ones) else Diagonal(rest))
 
 
-# ---- what cells are written with
-
-
 def sequence(name: str, rows: Any = 1, cols: Any = 1) -> Value:
     """What differs from step to step, an input, a state, a gate: a vector, a matrix with `cols`, a number without sizes."""
     return Value(name, rows, cols)
@@ -411,8 +391,7 @@ def vector(name: str, rows: Any = 1) -> Value:
     return Value(name, rows, axes=())
 
 
-number = vector
-"""A learned number, a parameter of shape `()`: `number("alpha")`."""
+number = vector  # a learned number, a parameter of shape `()`: `number("alpha")`
 
 
 def Eq(left: Value, right: sp.MatrixExpr) -> sp.Equality:

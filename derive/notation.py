@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sympy as sp
 
@@ -29,7 +29,7 @@ from derive.letters import ARROWS, GREEK, GREEK_TEXT, MARKS, Part, dim, split_na
 from derive.onehot import OneHot
 from derive.reductions import OverElements, Total
 from derive.scalar_notation import ATOM, FACTOR, PRODUCT, SUM, Scalars
-from derive.shapes import EXAMPLES, STEPS, in_order, letter_of
+from derive.shapes import STEPS, in_order, letter_of, steps_in
 
 Along = tuple[str, ...]
 LOWERED = dict(zip("tsknmijlpruvoeaxh", "ₜₛₖₙₘᵢⱼₗₚᵣᵤᵥₒₑₐₓₕ", strict=True))
@@ -346,12 +346,12 @@ class Notation(Scalars):
         return self.times if is_wide else " "
 
     def sum_over_steps(self, text: str, equation: Equation) -> str:
-        axes = steps_in(equation.summed)
+        axes = in_order(steps_in(equation.summed))
         return f"{self.each_step(axes)} {text if len(equation.terms) == 1 else self.parentheses(text)}" if axes else text
 
     def term(self, node: sp.MatrixExpr, shift: int = 0, summed: Along = ()) -> str:
         """A term of an equation, its sum over the steps of some axes behind its sign."""
-        if not (summed := steps_in(summed)):
+        if not (summed := in_order(steps_in(summed))):
             return self.formula(node, shift)
         text = self.within(node, shift, PRODUCT) if isinstance(node, Plus) else self.formula(node, shift)
         sign = self.minus if text.startswith(self.minus) else ""
@@ -359,13 +359,8 @@ class Notation(Scalars):
 
     def front(self, factor: sp.MatrixExpr, summed: Along) -> str:
         """The common factor of an equation, its sum over the steps in front."""
-        summed = steps_in(summed)
+        summed = in_order(steps_in(summed))
         return (f"{self.each_step(summed)} " if summed else "") + self.within(factor, 0, PRODUCT)
-
-
-def steps_in(axes: Iterable[str]) -> Along:
-    """The axes of steps among some."""
-    return in_order(axis for axis in axes if axis != EXAMPLES)
 
 
 __all__ = ["Notation", "dim", "split_name", "width"]

@@ -20,6 +20,11 @@ DIRECTIONS = "directions"
 """The axis of the directions that step Jacobians are made of."""
 
 
+def steps_in(axes: Iterable[str]) -> tuple[str, ...]:
+    """The axes of steps among some."""
+    return tuple(axis for axis in axes if axis not in (EXAMPLES, DIRECTIONS))
+
+
 def in_order(axes: Iterable[str]) -> tuple[str, ...]:
     """Axes in the one order of arrays: directions, T, other steps, examples last."""
     return tuple(sorted(dict.fromkeys(axes), key=lambda axis: (axis == EXAMPLES, axis != DIRECTIONS, axis != STEPS, axis)))

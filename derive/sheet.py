@@ -19,8 +19,7 @@ from derive.language import Value
 from derive.latex import LaTeX, latex_rule
 from derive.notation import Notation, dim, width
 from derive.program import Program
-from derive.recurrence import LEFT, shift_of, spelled_out
-from derive.shapes import STEPS, in_order, letter_of
+from derive.recurrence import LEFT, order_of_walk, shift_of, spelled_out
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -88,7 +87,7 @@ class Sheet:
             Section("Forward", "step t, as declared", forward),
             Section("Names", "for what the equations leave unnamed", self.lines(named)),
             Section("Stable forms", "computed so; equal to what is declared", self.lines(stable)),
-            Section("Backward", self.way(), self.folded([one for e in steps for one in self.backward(e)])),
+            Section("Backward", order_of_walk(d.cell, n), self.folded([one for e in steps for one in self.backward(e)])),
             Section("Parameters", "summed over the steps", self.lines(weights)),
             Section(
                 "Initial states",
@@ -112,27 +111,6 @@ class Sheet:
         line, said = self.line(equation), ", ".join(f"{self.notation.formula(one)} = 1" for one in sums)
         why = (Credit("", f"for targets that sum to one, {said}"),)
         return replace(line, terms=[(text, why) for text, _ in line.terms])
-
-    def way(self) -> str:
-        """In which order the backward pass takes the steps."""
-        cell = self.derivation.cell
-        seen = (*cell.states, *cell.outputs)
-        along = in_order(axis for value in seen if len(value.along) == 1 for axis in value.along) or (STEPS,)
-        loss = self.notation.loss(any(not value.has_steps for value in cell.outputs), along)
-        walks, ends = zip(*[self.walk(axis) for axis in cell.step_axes], strict=True)
-        return f"{'; '.join(walks)}; {loss}; at {', or '.join(ends)} all is 0"
-
-    def walk(self, axis: str) -> tuple[str, str]:
-        """(in which order the backward pass takes the steps of an axis, the step behind them)."""
-        cell, t = self.derivation.cell, letter_of(axis)
-        names = [str(value.name) for value in cell.carried if value.axis == axis]
-        leftward = [name for name in names if name in cell.leftward]
-        right, left = f"from {t} = {axis} to 1", f"from {t} = 1 to {axis}"
-        if not leftward:
-            return right, f"{t} = {axis}+1"
-        if len(leftward) == len(names):
-            return left, f"{t} = 0"
-        return f"{right}, that of {', '.join(map(self.notation.name, leftward))} {left}", f"{t} = {axis}+1, or {t} = 0,"
 
     def second_order(self) -> Section:
         """How the gradients move along the tangents, and the gradients that this reads and the backward section doesn't name."""

@@ -13,6 +13,7 @@ from derive.comparisons import clip, maximum, minimum
 from derive.functions import function
 from derive.language import Eq, Value, dimension, matrix, sequence, vector
 from derive.reductions import softmax
+from derive.shapes import is_vector
 
 DIMENSIONS = {name: dimension(name) for name in "DEHKM"}
 INNER = [DIMENSIONS[name] for name in "HKM"]
@@ -40,7 +41,7 @@ class Draw:
     def matrix(self, rows: Any, columns: Any) -> sp.MatrixExpr:
         """A matrix of that shape: a new one, one that is there, or the transpose of one."""
         old = [p for p in self.parameters if p.shape == (rows, columns)]
-        turned = [p.T for p in self.parameters if p.shape == (columns, rows) and not p.is_vector]
+        turned = [p.T for p in self.parameters if p.shape == (columns, rows) and not is_vector(p)]
         if (old or turned) and self.chance(0.4):
             return self.random.choice([*old, *turned])
         name = f"W_{len(self.parameters)}"

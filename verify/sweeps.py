@@ -88,10 +88,15 @@ class Sweeps:
         }
         pairs = [part for target, right in pairs for part in taken_apart(target, right)]
         self.along = {*inputs, *[target for target, _ in pairs if target.has_steps]}
+        self.homes = homes_of(pairs)
         reads = [(target, evaluate.run(right), values_in(right)) for target, right in pairs]
-        whole = {target: not target.has_steps or target.axis in binds(right) for target, right in pairs}
+        whole = {target: not target.has_steps or self.home(target) in binds(right) for target, right in pairs}
         self.at_once: list[tuple[Value, Run, list[Value]]] = [one for one in reads if whole[one[0]]]
         self.by_steps: list[tuple[Value, Run, list[Value]]] = [one for one in reads if not whole[one[0]]]
+
+    def home(self, value: Value) -> str:
+        """The axis step by step along which a value is computed."""
+        return self.homes.get(value.like(lag=0), value.axis)
 
     def run(self) -> None:
         turn = 0
@@ -100,13 +105,13 @@ class Sweeps:
             before = self.count()
             self.take_wholes()
             for axis, steps in self.lengths.items():
-                own = [one for one in self.by_steps if one[0].axis == axis]
+                own = [one for one in self.by_steps if self.home(one[0]) == axis]
                 for t in range(steps) if turn % 2 == 0 else reversed(range(steps)):
                     here = self.found[axis][t]
                     for target, run, read in own:
                         if target not in here and all(self.is_there(value, axis, t) for value in read):
                             here[target] = self.filled(target, run(here))
-            self.by_steps = [one for one in self.by_steps if any(one[0] not in env for env in self.found[one[0].axis])]
+            self.by_steps = [one for one in self.by_steps if any(one[0] not in env for env in self.found[self.home(one[0])])]
             idle = 0 if self.count() > before else idle + 1
             turn += 1
         left = [*self.at_once, *self.by_steps]
@@ -121,7 +126,7 @@ class Sweeps:
         """A value of one step along its other axes, and for every example: the same for all of them, as a zero is."""
         if not target.timed:
             return value
-        lead = (*[self.lengths[axis] for axis in target.along if axis != target.axis], *self.lead)
+        lead = (*[self.lengths[axis] for axis in target.along if axis != self.home(target)], *self.lead)
         if value.ndim == 2 + len(lead):
             return value
         return np.broadcast_to(value, lead + value.shape[-2:])
@@ -132,11 +137,12 @@ class Sweeps:
         here = self.found[axis][t]
         if value in here:
             return True
-        if value.has_steps and value.axis != axis:
+        if value.has_steps and self.home(value) != axis:
             whole = self.stacked(value)
             if whole is None:
                 return False
-            here[value] = whole.take(t, value.along.index(axis)) if axis in value.along else whole
+            order = [self.home(value), *[one for one in value.along if one != self.home(value)]]
+            here[value] = whole.take(t, order.index(axis)) if axis in value.along else whole
             return True
         at, plain = t + value.lag, value.like(lag=0)
         if not value.lag:
@@ -153,12 +159,13 @@ class Sweeps:
 
     def stacked(self, value: Value) -> Array | None:
         """A value at all steps of its axis, that in front; None where some aren't known."""
-        steps = self.lengths[value.axis]
-        if not all(self.is_there(value, value.axis, t) for t in range(steps)):
+        home = self.home(value)
+        steps = self.lengths[home]
+        if not all(self.is_there(value, home, t) for t in range(steps)):
             return None
         if not steps:
-            return np.zeros((0, *[self.lengths[axis] for axis in value.along[1:]], *self.lead, 1, 1))
-        return np.stack([here[value] for here in self.found[value.axis]])
+            return np.zeros((0, *[self.lengths[axis] for axis in value.along if axis != home], *self.lead, 1, 1))
+        return np.stack([here[value] for here in self.found[home]])
 
     def take_wholes(self) -> None:
         """The values that all steps of an axis together make, as far as these are there."""
@@ -169,7 +176,7 @@ class Sweeps:
                 continue
             value = run(env)
             if target.has_steps:
-                for t, here in enumerate(self.found[target.axis]):
+                for t, here in enumerate(self.found[self.home(target)]):
                     here[target] = self.filled(target, value[t] if value.ndim == 3 + len(target.along) else value)
             else:
                 self.once[target] = self.filled(target, value)
@@ -194,3 +201,21 @@ class Sweeps:
                 elif read in self.starts:
                     env[read] = self.starts[read]
         return True
+
+
+def homes_of(pairs: Sequence[tuple[Value, sp.MatrixExpr]]) -> dict[Value, str]:
+    """Values along two axes of steps that a recurrence along the second of them needs -> that axis."""
+    reads = {target: {value.like(lag=0) for value in values_in(right)} for target, right in pairs}
+    while True:
+        more = {target: found.union(*[reads.get(value, set()) for value in found]) for target, found in reads.items()}
+        if more == reads:
+            break
+        reads = more
+    found: dict[Value, str] = {}
+    for _, right in pairs:
+        for read in (value for value in values_in(right) if value.lag):
+            plain = read.like(lag=0)
+            for target, own in reads.items():
+                if len(target.along) > 1 and read.axis in target.along and plain in own and target in reads.get(plain, set()):
+                    found[target] = read.axis
+    return found

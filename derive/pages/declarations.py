@@ -11,7 +11,7 @@ from derive.cells.registry import OptionError, build, declarations
 from derive.pages.alphabet import GREEK_COMMANDS, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.symbols import Symbol
-from derive.shapes import OF_A_CALL
+from derive.shapes import EXAMPLES, OF_A_CALL
 
 TOKENS, OUTPUT = "tokens", "output"
 EXAMPLE = "example"
@@ -112,7 +112,7 @@ class Declared:
     def lie(self, names: str, value: str, wrong: Wrong) -> None:
         """`axis x, h = S`."""
         value = value.strip()
-        if not re.fullmatch(r"[A-Z][a-z0-9]?", value) or value == "B":
+        if not re.fullmatch(r"[A-Z][a-z0-9]?", value) or value == EXAMPLES:
             raise wrong(f"`axis {names} = {value[:30]}`: expected an axis of steps such as `S`.", "Name it by a capital.")
         for name in names.split(","):
             self.lying[plain_name(name)] = (value,)

@@ -209,9 +209,11 @@ class Layers(Layered):
             raise self.source.error(node.span, what, "Define layer 0, `h_t^{(0)} = ...`.", (other.span, "nothing reads this:"))
 
     def declared(self) -> Declared:
-        return replace(
-            each_layer(self.known, self.letter, self.count), depth=self.count, notes=(*self.known.notes, *self.notes())
-        )
+        said = {(one.base, one.decorations): axes for one, axes in self.known.axes.items()}
+        below = {Symbol(self.input_name(one)): said.get((one.base, one.decorations)) for one in self.bottoms}
+        axes = self.known.axes | {one: axes for one, axes in below.items() if axes is not None}
+        known = replace(each_layer(self.known, self.letter, self.count), axes=axes)
+        return replace(known, depth=self.count, notes=(*self.known.notes, *self.notes()))
 
     def notes(self) -> Iterator[str]:
         yield f"the layers {self.letter} = 1, ..., {self.count} are written out; the number of a layer comes last in a name"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from derive.pages.errors import Source, Span
 from derive.pages.names import Entry
@@ -41,7 +42,22 @@ class Several:
             return self.symbol(node)
         if isinstance(node, Scripted):
             return replace(node, body=self.read(node.body))
+        if isinstance(node, Chain):
+            self.refuse_softmax(node.items)
         return with_parts(node, self.read)
+
+    def refuse_softmax(self, items: Sequence[Node]) -> None:
+        """Raises PageError on `\\operatorname{softmax}(e_{t,s})`: over the steps of which letter, or over features."""
+        for function, behind in pairwise(items):
+            inside = behind.parts[0] if isinstance(behind, Bracket) and len(behind.parts) == 1 else behind
+            if not (isinstance(function, Letter) and function.name == "softmax" and take_apart(inside) is not None):
+                continue
+            letters = [one for part in self.indices(inside) for one in self.times.letters if offset(part, one) is not None]
+            if len(letters) > 1:
+                written = self.source.written((function.span[0], behind.span[1]))
+                what = f"`{written}` doesn't say over what: expected the letter of one axis of time, {' or '.join(letters)}."
+                todo = f"Write `\\operatorname{{softmax}}_{letters[-1]}`; over the elements of a vector with the index of an element."
+                raise self.source.error((function.span[0], behind.span[1]), what, todo)
 
     def symbol(self, node: Scripted) -> Node:
         """`h_s` as `h_t`, `\\alpha_{t,s}` as `\\alpha_t`."""

@@ -61,6 +61,7 @@ class Steps:
         self.axes, self.letters = dict(axes or {}), {self.letter: STEPS} | (times.others if times else {})
         self.capitals = {letter.upper(): axis for letter, axis in self.letters.items()}
         self.is_several = times is not None
+        self.axes_of_layers = {(one.base, one.decorations): found for one, found in self.axes.items()} if layered else {}
         self.entries = list(entries)
         if not self.capital:
             return
@@ -137,7 +138,7 @@ class Steps:
 
     def along(self, one: Occurrence) -> tuple[str, ...]:
         """The axes of steps of a symbol with a time."""
-        return self.axes.get(one.symbol, (STEPS,))
+        return self.axes.get(one.symbol) or (self.axes_of_layers.get((one.symbol.base, one.symbol.decorations)) or (STEPS,))
 
     def indices(self, node: Node) -> Iterator[Node]:
         """The indices below a symbol, and those in round brackets above it."""
@@ -165,6 +166,7 @@ class Steps:
             self.refuse_one_step(entry, target)
         for node in walk(entry.right):
             self.refuse_shifted_end(node)
+            self.refuse_end_of_another(node)
         try:
             right = self.formula(entry.right)
             for node in walk(right):
@@ -225,6 +227,21 @@ class Steps:
 
     def is_defined(self, node: Letter) -> bool:
         return any(isinstance(target, Letter) and target.name == node.name for entry in self.entries for target in entry.targets)
+
+    def refuse_end_of_another(self, node: Node) -> None:
+        """Raises PageError on `h_T` beside `h_s`, whose last value is `h_S`."""
+        if not self.is_several or isinstance(node, Letter) or take_apart(node) is None:
+            return
+        before = self.reader.read(node)
+        for place in self.indices(node) if before is not None and before.time is None else ():
+            one = self.reader.read(self.at_this_step(node, place)) if spelled(place) in self.capitals else None
+            if one is None or self.key(one.symbol) not in self.timed or before is None or before.symbol.name in self.declared:
+                continue
+            if self.capitals[spelled(place) or ""] not in self.along(one):
+                letters = [letter for letter, axis in self.letters.items() if axis in self.along(one)]
+                written, right = self.source.written(node.span), " or ".join(letter.upper() for letter in letters)
+                what = f"`{written}` ends along another axis than its quantity, which lies along {', '.join(letters)}: expected {right}."
+                raise self.source.error(node.span, what, "Correct the index.")
 
     def refuse_shifted_end(self, node: Node) -> None:
         """Raises PageError on `h_T` beside `h_{t+1} = ...`."""

@@ -37,8 +37,18 @@ def times_of(entries: Sequence[Entry], declared: Sequence[str]) -> Times | None:
     letters = list(declared) if declared else recurrent(entries)
     if len(letters) < 2:
         return None
-    main = MAIN if MAIN in letters else letters[-1]
+    main = MAIN if MAIN in letters else first_of_two(entries, letters) or letters[-1]
     return Times(main, {letter: letter.upper() for letter in letters if letter != main})
+
+
+def first_of_two(entries: Sequence[Entry], letters: Sequence[str]) -> str | None:
+    """The first of the letters of a quantity that has two, the i of `\\alpha_{ij}`: the step that looks at the other ones."""
+    for tree in (tree for entry in entries if entry.problem is None for tree in (*entry.targets, entry.right)):
+        for node in (node for node in walk(tree) if isinstance(node, Scripted)):
+            found = [name for name in names_of_indices(node) if name in letters]
+            if len(found) == len(set(found)) == 2:
+                return found[0]
+    return None
 
 
 def recurrent(entries: Sequence[Entry]) -> list[str]:
@@ -83,3 +93,23 @@ def parts_of_index(script: Node) -> Iterator[Node]:
     parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
     for part in parts:
         yield from parts_of_index(part) if isinstance(part, Bracket) and part.opener == "{" else (part,)
+
+
+def reads_other_times(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
+    """Whether a part of a page reads what another one defines along a letter of time of its own: `h_s`, or its last value `h_S`."""
+    letters = [letter for letter in recurrent(other) if letter not in recurrent(part)]
+    if not letters or not recurrent(part):
+        return False
+    sound = [entry for entry in other if not entry.is_function and entry.problem is None]
+    defined = {carrier_of(target) for entry in sound for target in entry.targets if letter_alone(target) in letters}
+    indices = {*letters, *[letter.upper() for letter in letters]}
+    reads = (node for entry in part if entry.problem is None for node in walk(entry.right) if isinstance(node, Scripted))
+    return any(carrier_of(node) in defined and indices & set(names_of_indices(node)) for node in reads)
+
+
+def names_of_indices(node: Node) -> Iterator[str]:
+    """The single letters among the indices below a symbol."""
+    parts = take_apart(node)
+    for script in parts.subs if parts else ():
+        for part in parts_of_index(script):
+            yield from (one.name for one in walk(part) if isinstance(one, Letter))

@@ -11,7 +11,7 @@ from derive.equation import Equation, Term
 from derive.expressions import summands
 from derive.language import Hadamard, Ones, Value, add, coefficient, hadamard, scale
 from derive.program import Program
-from derive.shapes import is_scalar
+from derive.shapes import is_scalar, is_vector
 
 
 def factor(program: Program, forward: Program) -> Program:
@@ -26,7 +26,7 @@ def factors(term: Term) -> list[sp.MatrixExpr]:
 
 
 def factored(equation: Equation) -> Equation:
-    if equation.factor is not None or not equation.target.is_vector:
+    if equation.factor is not None or not is_vector(equation.target):
         return equation
     equation = with_summands(equation)
     if len(equation.terms) < 2:

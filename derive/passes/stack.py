@@ -25,7 +25,7 @@ from derive.expressions import substitute, summands
 from derive.fresh import Fresh
 from derive.language import Apply, Hadamard, Times, Transposed, Value, add, coefficient, transpose
 from derive.program import Program
-from derive.shapes import is_matrix
+from derive.shapes import is_matrix, is_vector
 
 Span = Callable[[list[Value]], Matrix | None]
 """From values to the rows of the stacked block that hold them, None where they don't lie side by side."""
@@ -108,7 +108,7 @@ def products_of(equation: Equation) -> dict[Value | None, Matrix]:
 def largest_group(equations: Sequence[Equation], functions: dict[Matrix, str]) -> Group | None:
     """The largest set of equations that multiply one vector, with everything else that all of them multiply."""
     position = {equation.target: k for k, equation in enumerate(equations)}
-    products = [products_of(e) if e.target.timed and e.target.is_vector else {} for e in equations]
+    products = [products_of(e) if e.target.timed and is_vector(e.target) else {} for e in equations]
     stacks = {equation.target for equation in equations if isinstance(equation.value, Stack)}
     readers: dict[Value, list[int]] = defaultdict(list)
     for k, found in enumerate(products):
@@ -174,7 +174,7 @@ def inline_rows(program: Program) -> Program:
 
 def stack_reverse(program: Program) -> Program:
     names = Names(program)
-    sums = {e.target: dict(reversed_products(e)) if e.target.is_vector else {} for e in program.equations}
+    sums = {e.target: dict(reversed_products(e)) if is_vector(e.target) else {} for e in program.equations}
     groups = {target: set(found) for target, found in sums.items() if len(found) > 1}
     if not groups:
         return program

@@ -66,7 +66,7 @@ def groups_of(program: Program) -> list[list[Equation]]:
 
 def joinable(equation: Equation, carried: set[Value]) -> bool:
     """Whether an equation may become rows of another: a carry stays where it is, between its readers and the next step's."""
-    return bool(equation.terms) and equation.target.is_vector and not equation.accumulate and equation.target not in carried
+    return bool(equation.terms) and is_vector(equation.target) and not equation.accumulate and equation.target not in carried
 
 
 def signature(node: Matrix, before: set[Value]) -> tuple[object, ...]:

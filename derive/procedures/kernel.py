@@ -20,7 +20,7 @@ from derive.procedures.stages import stages
 from derive.procedures.textbook import Surroundings, Textbook
 from derive.program import Program, needed
 from derive.schedule import Stage
-from derive.shapes import DIRECTIONS, EXAMPLES, STEPS, rank
+from derive.shapes import DIRECTIONS, EXAMPLES, STEPS, is_vector, rank
 
 Results = tuple[tuple[str, tuple[tuple[str, Operand], ...]], ...]
 
@@ -224,7 +224,7 @@ def jacobian_of(rows: list[Operand], size: sp.Expr, axis: str) -> Operand:
 
 def as_rows(operand: Operand, value: Value) -> Operand:
     """A state as a vector, row by row."""
-    if value.is_vector:
+    if is_vector(value):
         return operand
     return Call("reshape", (operand,), operand.axes, (value.shape[0] * value.shape[1],))
 

@@ -42,7 +42,7 @@ from derive.reductions import (
     total,
     variance,
 )
-from derive.shapes import is_scalar
+from derive.shapes import is_scalar, is_vector
 from tests.verify.random_cells import D, H, K
 
 Expression = sp.MatrixExpr
@@ -145,7 +145,7 @@ class Shapes:
                 return self.choose(maximum, minimum)(self.vector(size, 0), self.vector(size, 0))
             case "power":
                 return power(sigma(self.vector(size, 0)), self.choose(self.learned(1), softplus(self.vector(size, 0))))
-        read = self.choose(*[value for value in self.readable if value.is_vector])
+        read = self.choose(*[value for value in self.readable if is_vector(value)])
         return self.learned(size, read.shape[0]) @ read
 
     # ---- matrices (H, K)
@@ -180,7 +180,7 @@ class Shapes:
 
     def of(self, value: Value) -> Expression:
         """An expression of a value's shape that differs from step to step."""
-        found = self.number() if is_scalar(value) else self.vector(value.shape[0]) if value.is_vector else self.matrix()
+        found = self.number() if is_scalar(value) else self.vector(value.shape[0]) if is_vector(value) else self.matrix()
         return found if axes_of(found) else self.number(0) * found + transpose(self.learned(D)) @ self.readable[0]
 
     def updated(self, state: Value) -> Expression:

@@ -11,7 +11,7 @@ import numpy as np
 from derive.blocks import Stack
 from derive.expressions import is_timed, matrix_parts, summands, values_in
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient, transpose
-from derive.shapes import is_scalar, rank
+from derive.shapes import is_scalar, is_vector, rank
 from verify.jacobian.opening import CannotOpen, Opened, dimension_sizes, opened
 from verify.jacobian.run import Array, RunError
 
@@ -141,9 +141,9 @@ def roles(forward: Any) -> tuple[set[str], set[str]]:
             still = [part for part in parts if isinstance(part, Value) and not part.timed]
             alone = not any(is_timed(other) for other in terms if other is not term)
             if isinstance(term, Times):
-                in_products |= {part.name for part in still if part.is_vector}
+                in_products |= {part.name for part in still if is_vector(part)}
             elif isinstance(term, Hadamard):
-                factors |= {part.name for part in still if is_scalar(part) or (part.is_vector and alone)}
+                factors |= {part.name for part in still if is_scalar(part) or (is_vector(part) and alone)}
     return in_products, factors
 
 

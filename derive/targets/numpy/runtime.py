@@ -208,7 +208,6 @@ def _axes(name):
 
 
 def with_axes(refusals: str) -> str:
-    """The refusals of a kernel some of whose inputs, states and outputs lie otherwise than along T."""
     found = refusals.replace('("T", "B", *dims)', "(*_axes(name), *dims)")
     return AXES + found.replace("(*axes, *dims)", "(*(_axes(name) if axes is None else axes), *dims)")
 
