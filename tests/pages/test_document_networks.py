@@ -155,6 +155,13 @@ def gru_001(p, x, s):
 # ---- document 002
 
 
+def forward_002(p, x, s):
+    h = x["X"]
+    for k in (1, 2, 3):
+        h = torch.tanh(h @ p[f"W_{k}"].T)
+    return {"h_3": h}
+
+
 def cell_step_002(p, x, s, mark=""):
     """The pseudocode: peepholes into the gates and into the candidate."""
 
@@ -354,6 +361,7 @@ MODELS = {
     ("001_networks.md", "RNN language model"): rnn_001,
     ("001_networks.md", "LSTM language model"): lstm_001,
     ("001_networks.md", "GRU language model"): gru_001,
+    ("002_networks.md", "Feed-forward network, slide 'Exploding/Vanishing gradients'"): forward_002,
     ("002_networks.md", "LSTM_cell"): cell_002,
     ("002_networks.md", "LSTM network forward"): network_002,
     ("002_networks.md", "Constant error carousel"): carousel_002,
