@@ -1,6 +1,6 @@
 """The networks of the five documents, read from their pages, against PyTorch in float64: every output and every gradient.
 
-Each cell has a model of its own in torch, after the document: `torch.nn` where it has the network, a plain loop over the steps else.
+Each cell has a model of its own in torch, after the document: `torch.nn` where it has the network, a loop over the steps else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEPS, BATCH = 9, 3  # 27 tokens of at most 8: each is repeated
 POSITIVE = {"Y_target"}
 """Inputs whose logarithm is taken."""
 
-# both sides are float64 and differ in the order of their sums and the last bits of exp, log and tanh; three layers, two directions
+# Both sides are float64 and differ in the order of their sums and the last bits of exp, log and tanh; three layers, both ways.
 TOLERANCE = bounds.rounded(bounds.of_recurrence(steps=6 * STEPS, batch=BATCH, fan_in=12 * 2 * 8))
 assert TOLERANCE < 1e-11
 
@@ -52,9 +52,10 @@ def rnn(x, h, W, U, b, left=False):
 
 
 def lstm(x, *layers, left=False):
-    """[(h, c)], a pair for each layer, of torch.nn.LSTM; of a layer (h, c, {gate: weights of what is below}, {gate: of h}, {gate: biases}).
+    """[(h, c)], a pair for each layer, of torch.nn.LSTM.
 
-    Step by step, because over a whole sequence it shows only the last c.
+    A layer is (h, c, {gate: weights of what is below}, {gate: weights of h}, {gate: biases}). Step by step, because over a whole
+    sequence it shows only the last c.
     """
     module = torch.nn.LSTM(x.shape[-1], layers[0][0].shape[-1], num_layers=len(layers)).double()
     weights = {}
@@ -390,7 +391,7 @@ MODELS = {
 
 
 def drawn(kernel):
-    """(parameters, inputs, state), random and signed; no two sizes are equal, and none is that of the steps or of the examples."""
+    """(parameters, inputs, state), random and signed; no two sizes are equal, those of steps and examples included."""
     rng = np.random.default_rng(5)
     tables = (kernel.PARAMETERS, kernel.INPUTS, kernel.STATES, kernel.OUTPUTS)
     names = {atom for table in tables for shape in table.values() for size in shape for atom in atoms(size)}
