@@ -60,7 +60,8 @@ class Several:
                 raise self.source.error((function.span[0], behind.span[1]), what, todo)
 
     def symbol(self, node: Scripted) -> Node:
-        """`h_s` as `h_t`, `\\alpha_{t,s}` as `\\alpha_t`."""
+        """`h_s` as `h_t`, `\\alpha_{t,s}` as `\\alpha_t`; what stands in an index, as a token does, too."""
+        node = replace(node, sub=tuple(map(self.inside_index, node.sub)), sup=tuple(map(self.inside_index, node.sup)))
         found = [
             (letter, part) for part in self.indices(node) for letter in self.times.letters if offset(part, letter) is not None
         ]
@@ -87,6 +88,12 @@ class Several:
             raise self.source.error(node.span, what, todo, (self.places[one.symbol], "the other:"))
         self.places.setdefault(one.symbol, node.span)
         return made
+
+    def inside_index(self, script: Node) -> Node:
+        """An index with the symbols that stand in it read: `E_{w_s}`."""
+        if isinstance(script, Scripted):
+            return self.read(script)
+        return with_parts(script, self.inside_index) if isinstance(script, Bracket) else script
 
     def indices(self, node: Node) -> Iterator[Node]:
         parts = take_apart(node)

@@ -20,6 +20,7 @@ from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, flat, lines
 from derive.targets.numpy.signatures import signature_of
 from derive.targets.numpy.statements import body, mapping
+from derive.targets.numpy.token_refusals import with_tokens
 
 
 def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> str:
@@ -184,7 +185,7 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
     )
     end += [f"_FIXED = {{{', '.join(fixed)}}}", ""]
     text = "".join(base) + (runtime.SOLVE if compound else "") + segments
-    return "\n" + (runtime.with_tokens(text) if cell.tokens else text) + "\n".join(end)
+    return "\n" + (with_tokens(text, bool(cell.axes)) if cell.tokens else text) + "\n".join(end)
 
 
 def parts_of(size: sp.Expr) -> Piece:
