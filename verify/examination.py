@@ -358,9 +358,9 @@ class Examination:
         if not any(f.verdict == FAIL and f.block for f in found):
             return found
         self.progress("causes")
-        explaining = Explaining(
-            self.kernel, self.evidences, self.asked or self.recognised, self.method, comparisons, self.progress, self.seed
-        )
+        model = self.asked or self.recognised
+        model = model if model is None or model.is_along_t else None  # its programs are run along one axis of steps
+        explaining = Explaining(self.kernel, self.evidences, model, self.method, comparisons, self.progress, self.seed)
         result, self.diagnosis = explaining.explained(found)
         return result
 
@@ -374,7 +374,7 @@ class Examination:
             farthest = reach_of(evidence)
             seen: int | None = None
             unseen: tuple[str, ...] = ()
-            if self.model is not None:
+            if self.model is not None and self.model.is_along_t:
                 data = first_steps(evidence.data, 6)
                 with np.errstate(all="ignore"):
                     shares = self.model.seen(evidence.kernel.dims, data)

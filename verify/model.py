@@ -18,6 +18,7 @@ from derive.language import Value
 from derive.latex import LaTeX
 from derive.notation import Notation
 from derive.program import Program
+from derive.shapes import STEPS
 from verify import interpreter, programs
 from verify.columns import given_once, initial, lying, standing
 from verify.correspondence import Correspondence
@@ -73,6 +74,11 @@ class Model:
     def sizes(self, dims: Dims, where: str = "kernel") -> dict[str, int]:
         """The size of each of the cell's dimensions, from the kernel's tables; raises KernelError where they don't agree."""
         return self.names.at(dims, where).sizes
+
+    @property
+    def is_along_t(self) -> bool:
+        """Whether all steps are along T: programs with other axes aren't run here, so that no cause is looked for in them."""
+        return set(self.cell.step_axes) <= {STEPS}
 
     # ---- running it
 

@@ -23,6 +23,9 @@ from tests import arguments as args
 from tests import bounds
 from tests.arguments import Arrays, Call, draw
 from tests.kernels import module_of
+from verify.__main__ import main
+from verify.examination import check
+from verify.kernel import load_text
 
 D, E, H, K, M = (dimension(name) for name in "DEHKM")
 SOURCE, BOTH = ("S", "B"), ("T", "S", "B")
@@ -222,3 +225,40 @@ def test_a_recurrence_along_two_axes_is_refused() -> None:
     grid = Value("g", K, axes=BOTH)
     with pytest.raises(CellError, match="g varies along T and S and is read at a neighbour"):
         network(ENCODER, (grid, tanh(grid.prev + matrix("V", K, H) @ h + matrix("Q", K, E) @ y)))
+
+
+# ---- the verifier
+
+
+@every
+def test_a_network_is_verified(name: str) -> None:
+    kernel = load_text(compile_cell(NETWORKS[name]), f"{name}.py")
+    assert check(kernel, name=name, formula=NETWORKS[name], contract=True, quick=True).passed
+
+
+FAULTS = [
+    ("encoder_decoder", "u_d_0 = h_all[-1]", "u_d_0 = h_all[1]"),
+    ("encoder_decoder", "d_all[0] = d_0", "d_all[0] = 0 * d_0"),
+    ("encoder_decoder", "carry_h = end_carry_h", "carry_h = 0 * end_carry_h"),
+    ("context_everywhere", "1 / max(S, 1)", "1 / max(T, 1)"),
+    ("context_everywhere", "for s in reversed(range(S)):", "for s in range(S):"),
+    ("bahdanau", "softmax_along(e, 0)", "softmax_along(e, 1)"),
+    ("bahdanau", "sum_carry_d = d_a_e", "sum_carry_d = 0 * d_a_e"),
+    ("bahdanau", "alpha * (d_alpha - (alpha * d_alpha).sum(axis=0))", "alpha * d_alpha"),
+    ("luong", "alpha_all.copy()", "alpha_all.copy() * np.linspace(1, 1.1, S)[:, None]"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), FAULTS)
+def test_a_planted_fault_is_seen(name: str, right: str, wrong: str) -> None:
+    whole = compile_cell(NETWORKS[name])
+    assert right in whole
+    kernel = load_text(whole.replace(right, wrong), f"{name}.py")
+    assert not check(kernel, name=name, formula=NETWORKS[name], quick=True).passed
+
+
+def test_the_jacobian_analysis_refuses_a_file_of_several_axes(tmp_path, capsys) -> None:
+    path = tmp_path / "network.py"
+    path.write_text(compile_cell(NETWORKS["context_everywhere"]))
+    assert main(["jacobian", str(path)]) == 2
+    assert "AXES: h, x: not along the steps of one recurrence" in capsys.readouterr().err

@@ -144,6 +144,7 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
 
 def refuse_networks(name: str, kernel: Any, derivation: Any) -> None:
     """Raises RunError where the states aren't all that one step hands to the next one, from the first step to the last."""
+    from verify.axes import along_of
     from verify.data import ORDINARY, draw
     from verify.kernel import Kernel
     from verify.ways import leftward_of
@@ -152,6 +153,12 @@ def refuse_networks(name: str, kernel: Any, derivation: Any) -> None:
         raise RunError(
             f"jacobian: {name}: a value of all steps, or a start that is computed: expected states that are all that one step hands to the "
             "next. Analyse the recurrence as a cell of its own."
+        )
+    along = along_of(kernel)
+    if along:
+        raise RunError(
+            f"jacobian: {name}: AXES: {', '.join(sorted(along))}: not along the steps of one recurrence: expected inputs, states and "
+            "outputs at each of them. Analyse the recurrence as a cell of its own."
         )
     wrapped = Kernel(kernel, name)
     leftward = derivation.cell.leftward if derivation else leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
