@@ -79,6 +79,13 @@ def are_symbols(tokens: list[Token]) -> bool:
     return begun and commas > 0
 
 
+def is_bare(tokens: list[Token]) -> bool:
+    """Whether a side of an equation is nothing, a number, or one symbol."""
+    if all(token.kind == "NUMBER" for token in tokens):
+        return True
+    return are_symbols([*tokens, Token("COMMA", ",", tokens[-1].span), *tokens])
+
+
 def is_script(token: Token | None) -> bool:
     """Whether what follows belongs to a symbol that has begun."""
     return token is not None and token.kind in ("SUB", "SUP")

@@ -136,7 +136,7 @@ def named(source: Source, entries: Sequence[Entry], ready: Prepared, known: Decl
     macros, aliases = functions_of(ready.functions)
     known = replace(known, functions=aliases | known.functions)
     names = Names(source, ready.reader, ready.forward, known, set(macros))
-    names.notes |= dict.fromkeys([*known.notes, *ready.notes])
+    names.notes |= dict.fromkeys([*known.notes, *ready.notes, *notes_on_members(source, ready.forward)])
     if known.time is None:
         refuse_two_counters(source, ready.reader, ready.printed)
     read_often = Counter(one.symbol.name for one in names.reads)
@@ -147,6 +147,13 @@ def named(source: Source, entries: Sequence[Entry], ready: Prepared, known: Decl
     known.used |= {one.symbol.name for one in (*names.defined.values(), *names.reads, *names.functions)}
     known.used |= {node.name for entry in entries for node in walk(entry.right) if isinstance(node, Letter)}
     return names, macros
+
+
+def notes_on_members(source: Source, entries: Sequence[Entry]) -> Iterator[str]:
+    """`a = b = c`: the last member is read."""
+    for entry in entries:
+        if entry.line.again is not None:
+            yield f"`{source.written(entry.line.again)[:60]}` is said again behind it: of an equation of several members the last is read"
 
 
 def meant(names: Names, macros: dict[str, Macro], ready: Prepared, signs: frozenset[str]) -> tuple[Contraction, list[Definition]]:

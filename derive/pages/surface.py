@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from derive.pages.bars import with_absolute_values
-from derive.pages.errors import PageError, Source
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.layer_ranges import CONDITION
-from derive.pages.limits import with_limits, with_several_targets
+from derive.pages.limits import is_bare, with_limits, with_several_targets
 from derive.pages.ranges import unconditional, without_ranges
 from derive.pages.tokens import DEEPEST, Token
 
@@ -24,12 +24,14 @@ ARGUED = {"SUB", "SUP", "FRAC", "ROOT", "DECORATION", "FONT", "END_GROUP"}
 
 @dataclass(frozen=True)
 class Line:
-    """One equation: the tokens of its left and its right side; `left` is empty where there is none. problem: why it can't be read."""
+    """One equation: the tokens of its left and its right side; `left` is empty where there is none. problem: why it can't be read. again:
+    where the same is written in another way in front of the right side, `a = b = c`."""
 
     left: list[Token]
     right: list[Token]
     equals: Token | None
     problem: PageError | None = None
+    again: Span | None = None
 
     @property
     def tokens(self) -> list[Token]:
@@ -386,14 +388,13 @@ def one_line(source: Source, part: list[Token]) -> Line | None:
         raise source.error((part[0].span[0], part[-1].span[1]), what, "Write what it defines, or take it out of the display.")
     if at == 0:
         raise source.error(part[0].span, "an equation without a left side: expected a symbol, got `=`.", "Write what it defines.")
-    second = top_level(part[at + 1 :], "EQUALS")
-    if second is not None:
-        place = part[at + 1 + second]
-        raise source.error(
-            place.span, "a second `=` in one equation: expected one.", "Write two equations.", (part[at].span, "the first:")
-        )
+    members = split_at(part[at + 1 :], {"EQUALS"})
+    if len(members) > 1 and not any(map(is_bare, members)):
+        return Line(part[:at], members[-1], part[at], again=(members[0][0].span[0], members[-2][-1].span[1]))
+    if len(members) > 1:
+        what, place = "a second `=` in one equation: expected one.", next(t for t in part[at + 1 :] if t.kind == "EQUALS")
+        raise source.error(place.span, what, "Write two equations.", (part[at].span, "the first:"))
     if at == len(part) - 1:
-        raise source.error(
-            part[at].span, "an equation without a right side: expected a formula, got nothing.", "Write what it equals."
-        )
+        what = "an equation without a right side: expected a formula, got nothing."
+        raise source.error(part[at].span, what, "Write what it equals.")
     return Line(part[:at], part[at + 1 :], part[at])

@@ -15,7 +15,7 @@ from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.primes import changed
 from derive.pages.shapes import Shapes
-from derive.pages.symbols import Occurrence, Reader, children, strip, take_apart, walk
+from derive.pages.symbols import Occurrence, Reader, children, spelled, strip, take_apart, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Picked, Reduced, Scripted, with_parts
 
 EMBEDDINGS = ("embed", "embedding", "emb")
@@ -44,6 +44,13 @@ class Vocabulary:
             return
         trees = [node for entry in entries for node in walk(entry.right)]
         self.bound = {letter for node in trees if isinstance(node, Reduced) for letter in node.indices}
+        self.indices_of: dict[str, set[str]] = {}
+        for node in trees:
+            parts = take_apart(node) if isinstance(node, Scripted) else None
+            for script in parts.subs if parts is not None and not parts.sups else ():
+                word = spelled(script)
+                if word and self.reader.time(script) is None:
+                    self.indices_of.setdefault(parts.letter.name, set()).add(word)  # type: ignore[union-attr]
         self.refuse_defined()
         self.refuse_steps()
         self.entries = [changed(entry, self.read) for entry in entries]
@@ -56,8 +63,9 @@ class Vocabulary:
         if found is not None:
             yield node, found
             return
+        named = self.is_one_of_several(node)
         for part in self.inside(node):
-            yield from self.tokens(part)
+            yield from ((place, one) for place, one in self.tokens(part) if not named or self.is_picking(one))
 
     def inside(self, node: Node) -> Sequence[Node]:
         """What may hold tokens: the parts of a formula, the scripts of a symbol."""
@@ -110,6 +118,15 @@ class Vocabulary:
             todo = "Write this step on the left sides; then a token of another step is an input of its own."
             raise self.source.error(other.span, what, todo, (found[0].span, "the other:"))
         self.moves = not shifted
+
+    def is_picking(self, one: Occurrence) -> bool:
+        """Whether a token among the indices of a symbol picks something, as it does with its step."""
+        return self.reader.letter is None or one.time is not None or self.is_of_example(one)
+
+    def is_one_of_several(self, node: Node) -> bool:
+        """Whether a symbol stands beside others of its letter that are told apart by an index: in `W_x` beside `W_h` the x is a name."""
+        parts = take_apart(node) if self.is_symbol(node) else None
+        return parts is not None and len(self.indices_of.get(parts.letter.name, ())) > 1
 
     def is_of_example(self, one: Occurrence) -> bool:
         bound = tuple(sub for sub in one.symbol.subs if sub not in self.bound)
@@ -165,7 +182,9 @@ class Vocabulary:
         """(a symbol without the token among its indices, the token); None where there is none."""
         for script in node.sub:
             parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
-            token = next((part for part in parts if self.token(part) is not None), None)
+            named = self.is_one_of_several(node)
+            found = [(part, self.token(part)) for part in parts]
+            token = next((part for part, one in found if one is not None and (not named or self.is_picking(one))), None)
             if token is None:
                 continue
             left = tuple(part for part in parts if part is not token)
