@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
+from derive.pages.arguments import mere_arguments, without_arguments
 from derive.pages.blocks import Block, Declarations, Definitions, Heading, Piece, Skip
 from derive.pages.components import without_indices
 from derive.pages.declarations import Declared, Place
@@ -104,7 +105,11 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
     refuse_sums_over_steps(source, found.root, {time} if time else set(), counted)
     without_needless(source, found, time)
     pass_over_ranges(found, time)
-    with_functions(found.root, time_letters(found.root.all()) | ({time} if time else set()))
+    times = time_letters(found.root.all()) | ({time} if time else set())
+    names = mere_arguments(found.root.all(), times)
+    for part in found.root.sections() if names else ():
+        part.entries = without_arguments(part.entries, names)
+    with_functions(found.root, times)
     return found
 
 
