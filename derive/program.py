@@ -96,7 +96,7 @@ class Program:
     def with_equations(self, equations: Iterable[Equation]) -> Program:
         """The same program with other equations, what the loop doesn't need in front, totals and what is made of them last, checked."""
         kept = tuple(equations)
-        if self.starts or any(one.target.timed and STEPS_AND_EXAMPLES != one.target.axes for one in kept):
+        if self.starts or any(one.target.timed and one.target.axes != STEPS_AND_EXAMPLES for one in kept):
             found = [one for stage in stages(kept, starts=self.starts) for one in stage.equations]
             return check(replace(self, equations=tuple(found)))
         where = places(kept)

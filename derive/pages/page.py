@@ -37,6 +37,7 @@ from derive.pages.passed import is_needless, may_define, reader_for, reason_of, 
 from derive.pages.prepared import with_steps
 from derive.pages.sections import Outline, Section, cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
+from derive.pages.starts import INITIAL, is_nought
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
 from derive.pages.use import Template
@@ -179,6 +180,9 @@ class Library:
         said = declared(self.source, [declarations_for(self.found.root, entries)], self.let, self.dims)
         said = replace(said, time=self.known.time, used=self.known.used, bottoms=self.known.bottoms)
         entries = self.without_needless(with_steps(self.source, entries, said), said.time)
+        nought = [entry for entry in entries if entry.is_start and is_nought(entry.right)]
+        self.found.skipped += [(entry.span, INITIAL) for entry in nought]
+        entries = [entry for entry in entries if entry not in nought]
         known = depth.written_out(self.source, entries, said, self.found.initial)
         return named_cells.written_out(self.source, *known, self.template)
 

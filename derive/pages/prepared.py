@@ -49,9 +49,9 @@ def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> lis
     lefts = [target for entry in entries if not entry.is_function for target in entry.targets]
     reader = reader_of(source, trees, lefts, known.time or ("t" if letter is not None else None))
     known.axes |= lying_along(entries, known.lying, reader)
-    return Steps(
-        source, reader, entries, {*known.kinds, *known.numbers}, letter is not None, times=times, axes=known.axes
-    ).entries
+    said, one_letter = {*known.kinds, *known.numbers}, known.has_one_letter
+    steps = Steps(source, reader, entries, said, letter is not None, times=times, axes=known.axes, has_one_letter=one_letter)
+    return steps.entries
 
 
 def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from derive.pages.alphabet import function_name
@@ -327,7 +328,8 @@ class Needs:
             entries = [changed(entry, lambda tree: without_layers(tree, layer)) for entry in entries]
         lefts = [target for entry in entries for target in entry.targets]
         reader = reader_of(source, [*lefts, *[entry.right for entry in entries]], lefts, time)
-        entries = Steps(source, reader, entries, (), layer is not None, beside).entries
+        with suppress(PageError):  # which is said when the cell is read
+            entries = Steps(source, reader, entries, (), layer is not None, beside).entries
         entries, reader, _ = with_primes(entries, reader)
         entries = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in entries]
         entries = without_indices(source, reader, entries)

@@ -99,7 +99,7 @@ class Several:
         parts = take_apart(node)
         for script in (*parts.subs, *parts.sups) if parts else ():
             inner = script.parts[0] if isinstance(script, Bracket) and len(script.parts) == 1 and script.opener == "{" else script
-            if isinstance(inner, Bracket) and inner.opener == "(" and len(inner.parts) == 1:
+            if isinstance(inner, Bracket) and inner.opener in "(<[" and len(inner.parts) == 1:
                 yield inner.parts[0]
             elif isinstance(inner, Chain) and all(isinstance(one, Letter) for one in inner.items):
                 yield from inner.items if self.are_times(inner) else (inner,)

@@ -9,7 +9,7 @@ from derive.pages.core import Definition, refs
 from derive.pages.errors import Source, Span
 from derive.pages.names import Entry
 from derive.pages.steps import is_number
-from derive.pages.symbols import Reader, strip
+from derive.pages.symbols import Reader, strip, take_apart
 from derive.pages.times import parts_of_index
 from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Scripted, Sum, with_parts
 
@@ -28,9 +28,8 @@ class Start:
 
 def is_start(left: Node) -> int:
     """-1 for `h_0`, `c^{(0)}`; 1 for `h_{T+1}`, behind the last step; 0 for anything else. Another index stands beside it."""
-    if not isinstance(left, Scripted):
-        return 0
-    for script in (*left.sub, *left.sup):
+    parts = take_apart(left)
+    for script in (*parts.subs, *parts.sups) if parts else ():
         for part in parts_of_index(script):
             if is_number(strip_round(part), 0):
                 return -1

@@ -12,7 +12,19 @@ from fractions import Fraction
 
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
-from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, spelled, strip, take_apart, walk
+from derive.pages.step_doubts import refuse_before, refuse_behind, refuse_lengths
+from derive.pages.symbols import (
+    Occurrence,
+    Reader,
+    Symbol,
+    children,
+    exponent,
+    is_transposition,
+    spelled,
+    strip,
+    take_apart,
+    walk,
+)
 from derive.pages.times import Times, parts_of_index
 from derive.pages.tree import (
     AtEnd,
@@ -54,17 +66,20 @@ class Steps:
         beside: Sequence[Entry] = (),
         times: Times | None = None,
         axes: Mapping[Symbol, tuple[str, ...]] | None = None,
+        has_one_letter: bool = False,
     ) -> None:
         self.source, self.reader, self.declared, self.layered = source, reader, declared, layered
         self.letter = reader.letter or ""
         self.capital = self.letter.upper() if len(self.letter) == 1 and self.letter.islower() else ""
         self.axes, self.letters = dict(axes or {}), {self.letter: STEPS} | (times.others if times else {})
         self.capitals = {letter.upper(): axis for letter, axis in self.letters.items()}
-        self.is_several = times is not None
+        self.is_several, self.has_one_letter = times is not None, has_one_letter
         self.axes_of_layers = {(one.base, one.decorations): found for one, found in self.axes.items()} if layered else {}
         self.entries = list(entries)
         if not self.capital:
             return
+        self.reads = [one for entry in entries if entry.problem is None for one in self.occurrences(entry.right)]
+        self.entries = entries = [self.with_start(entry) for entry in entries]
         self.trees = [tree for entry in entries for tree in (*entry.targets, entry.right)]
         around = [tree for entry in beside if entry.problem is None for tree in (*entry.targets, entry.right)]
         self.timed = {
@@ -80,12 +95,48 @@ class Steps:
         self.defined = {one.symbol for entry in (*entries, *beside) for left in entry.targets for one in self.occurrences(left)}
         self.read_by = {entry.span: {one.symbol for one in self.occurrences(entry.right)} for entry in entries}
         self.numbers = self.find_numbers()
+        self.starts = {
+            one.symbol for entry in entries if entry.is_start for left in entry.targets for one in self.occurrences(left)
+        }
         self.counts = {
             capital
             for capital in self.capitals
             if any(self.counts_steps(node, capital) for tree in self.trees for node in walk(tree))
         }
+        refuse_lengths(self)
         self.entries = [self.entry(entry) for entry in entries]
+
+    def with_start(self, entry: Entry) -> Entry:
+        """The equation marked as a start where its left side is at step 0 of what is read at a neighbour, `h_0^{dec} = ...`."""
+        if entry.is_start or entry.is_function or entry.problem is not None:
+            return entry
+        return replace(entry, is_start=all(self.is_at_nought(target) for target in entry.targets))
+
+    def is_at_nought(self, target: Node) -> bool:
+        for place in self.indices(target) if take_apart(target) is not None else ():
+            if is_number(place, 0):
+                one = self.reader.read(self.at_this_step(target, place))
+                if one is not None and one.time == 0:
+                    return any(read.time and self.key(read.symbol) == self.key(one.symbol) for read in self.reads)
+        return False
+
+    def is_timed(self, symbol: Symbol) -> bool:
+        """Whether a symbol stands with a time elsewhere, perhaps without the index of a component."""
+        return self.key(symbol) in self.timed or (bool(symbol.subs) and replace(self.key(symbol), subs=()) in self.timed)
+
+    def is_at_time(self, node: Node, place: Node) -> bool:
+        """Whether a symbol with the letter of time in the place of an index is one that stands so elsewhere."""
+        one = self.reader.read(self.at_this_step(node, place))
+        return one is not None and one.time == 0 and self.is_timed(one.symbol)
+
+    def is_timeless(self, node: Node) -> bool:
+        one = self.reader.read(node)
+        return one is not None and one.time is None
+
+    def axes_of(self, node: Node) -> tuple[str, ...]:
+        """The axes of steps of a symbol as it is written here."""
+        one = None if isinstance(node, Letter) and node.is_function else self.reader.read(node)
+        return self.along(one) if one is not None and one.time is not None else ()
 
     def key(self, symbol: Symbol) -> Symbol:
         return replace(symbol, subs=(), sups=()) if self.layered else symbol
@@ -127,7 +178,7 @@ class Steps:
                 continue
             made = self.at_this_step(node, place)
             one = self.reader.read(made)
-            if one is None or one.time != 0 or self.key(one.symbol) not in self.timed or before.symbol.name in self.declared:
+            if one is None or one.time != 0 or not self.is_timed(one.symbol) or before.symbol.name in self.declared:
                 continue
             if which == "last" and self.is_several and self.capitals[spelled(place) or ""] not in self.along(one):
                 continue
@@ -148,7 +199,12 @@ class Steps:
             yield from parts_of_index(script)
         for script in parts.sups:
             inner = strip(script) if isinstance(script, Bracket) and script.opener == "{" else script
-            if isinstance(inner, Bracket) and inner.opener == "(" and len(inner.parts) == 1 and spelled(inner) in self.capitals:
+            if (
+                isinstance(inner, Bracket)
+                and inner.opener in "(<["
+                and len(inner.parts) == 1
+                and spelled(inner.parts[0]) in self.capitals
+            ):
                 yield inner.parts[0]
 
     def at_this_step(self, node: Node, index: Node) -> Node:
@@ -162,29 +218,18 @@ class Steps:
     def entry(self, entry: Entry) -> Entry:
         if entry.is_function or entry.problem is not None:
             return entry
-        for target in entry.targets:
-            self.refuse_one_step(entry, target)
-        for node in walk(entry.right):
-            self.refuse_shifted_end(node)
-            self.refuse_end_of_another(node)
+        refuse_before(self, entry)
         try:
             right = self.formula(entry.right)
+            refuse_behind(self, entry, right)
             for node in walk(right):
                 if isinstance(node, OverSteps) and node.name != "softmax":
                     self.refuse_bound(entry, node)
-                    self.refuse_of_nothing(entry, right, node)
+                    if not entry.is_start:
+                        self.refuse_of_nothing(entry, right, node)
         except PageError as error:
             return replace(entry, problem=error)
         return replace(entry, right=right)
-
-    def refuse_one_step(self, entry: Entry, target: Node) -> None:
-        """Raises PageError on `h_1 = ...` beside `h_t = ...`: an equation of one step."""
-        found = None if entry.is_start else self.end(target)
-        if found is not None:
-            written, which = self.source.written(target.span), "first" if found[1] == "first" else "last"
-            what = f"`{written}` is the {which} value of what has a time elsewhere: expected an equation of every step."
-            todo = "Say what a recurrence starts with as `h_0 = ...`; what is made of the last value has a name of its own."
-            raise self.source.error(target.span, what, todo)
 
     def refuse_bound(self, entry: Entry, node: OverSteps) -> None:
         """Raises PageError on `y_t = \\sum_t x_t`."""
@@ -219,39 +264,21 @@ class Steps:
         if found is not None:
             return AtEnd(*found, node.span)
         if isinstance(node, Scripted):
+            if self.is_power_of_length(node):
+                return replace(node, body=self.formula(node.body))
             if take_apart(node) is not None and isinstance(strip_all(node.body), Letter) and not self.reader.is_exponential(node):
                 return node
             above = tuple(one if is_transposition(one) else self.formula(one) for one in node.sup)
             return replace(node, body=self.formula(node.body), sup=above)
         return with_parts(node, self.formula)
 
+    def is_power_of_length(self, node: Scripted) -> bool:
+        """`T^{-1}`, `T^2`."""
+        plain = isinstance(node.body, Letter) and node.body.name in self.counts and not node.sub
+        return plain and len(node.sup) == 1 and exponent(node.sup[0]) is not None
+
     def is_defined(self, node: Letter) -> bool:
         return any(isinstance(target, Letter) and target.name == node.name for entry in self.entries for target in entry.targets)
-
-    def refuse_end_of_another(self, node: Node) -> None:
-        """Raises PageError on `h_T` beside `h_s`, whose last value is `h_S`."""
-        if not self.is_several or isinstance(node, Letter) or take_apart(node) is None:
-            return
-        before = self.reader.read(node)
-        for place in self.indices(node) if before is not None and before.time is None else ():
-            one = self.reader.read(self.at_this_step(node, place)) if spelled(place) in self.capitals else None
-            if one is None or self.key(one.symbol) not in self.timed or before is None or before.symbol.name in self.declared:
-                continue
-            if self.capitals[spelled(place) or ""] not in self.along(one):
-                letters = [letter for letter, axis in self.letters.items() if axis in self.along(one)]
-                written, right = self.source.written(node.span), " or ".join(letter.upper() for letter in letters)
-                what = f"`{written}` ends along another axis than its quantity, which lies along {', '.join(letters)}: expected {right}."
-                raise self.source.error(node.span, what, "Correct the index.")
-
-    def refuse_shifted_end(self, node: Node) -> None:
-        """Raises PageError on `h_T` beside `h_{t+1} = ...`."""
-        made, which = self.end(node) or (node, "")
-        one = self.reader.read(made) if which else None
-        if one is not None and self.key(one.symbol) in self.later:
-            written = self.source.written(node.span)
-            what = f"`{written}` on a page that defines the next step may lie before the {which} step, or behind it: expected to know."
-            todo = f"Write this step on the left sides, `h_{self.letter} = ...`; then `{written}` is the {which} value."
-            raise self.source.error(node.span, what, todo)
 
     # ---- sums
 
@@ -298,7 +325,7 @@ class Steps:
         ):
             return False
         one = self.reader.read(self.at_this_step(node, places[0]))
-        return one is not None and one.time == 0 and self.key(one.symbol) in self.timed and axis in self.along(one)
+        return one is not None and one.time == 0 and self.is_timed(one.symbol) and axis in self.along(one)
 
     def counts_steps(self, node: Node, capital: str) -> bool:
         """Whether T says how many steps there are: as a limit, as the last index, or as what a sum over steps is divided by."""
@@ -318,7 +345,13 @@ class Steps:
 
 
 def is_divided(node: Node, capital: str) -> bool:
-    return any(isinstance(one, Ratio) and spelled(one.below) == capital for one in walk(node))
+    """Whether a factor is 1/T, perhaps in a product or a power, or `T^{-1}`."""
+    for one in walk(node):
+        if isinstance(one, Ratio) and any(isinstance(part, Letter) and part.name == capital for part in walk(one.below)):
+            return True
+        if isinstance(one, Scripted) and isinstance(one.body, Letter) and one.body.name == capital and not one.sub:
+            return any(exponent(above) is not None for above in one.sup)
+    return False
 
 
 def refuse_partial(source: Source, node: Reduced, capital: str) -> None:

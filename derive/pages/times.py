@@ -67,8 +67,7 @@ def recurrent(entries: Sequence[Entry]) -> list[str]:
 
 def letter_alone(node: Node) -> str | None:
     """The s of `h_s`, where that is the only index below."""
-    parts = take_apart(node)
-    below = [part for script in (parts.subs if parts else ()) for part in parts_of_index(script)]
+    below = indices_of(node)
     one = below[0] if len(below) == 1 else None
     return one.name if isinstance(one, Letter) and len(one.name) == 1 and one.name.islower() and not one.glyph else None
 
@@ -83,9 +82,18 @@ def is_neighbour(node: Node, carried: tuple[object, ...] | None, letter: str) ->
     """Whether a symbol is the one of a left side, one step away along a letter."""
     if not isinstance(node, Scripted) or carrier_of(node) != carried:
         return False
+    return any(offset(part, letter) in (-1, 1) for part in indices_of(node))
+
+
+def indices_of(node: Node) -> list[Node]:
+    """The indices below a symbol; where there are none what stands above it in brackets."""
     parts = take_apart(node)
-    assert parts is not None
-    return any(offset(part, letter) in (-1, 1) for script in parts.subs for part in parts_of_index(script))
+    found = [part for script in (parts.subs if parts else ()) for part in parts_of_index(script)]
+    for script in parts.sups if parts and not found else ():
+        inner = script.parts[0] if isinstance(script, Bracket) and len(script.parts) == 1 and script.opener == "{" else script
+        if isinstance(inner, Bracket) and inner.opener in "(<[" and len(inner.parts) == 1:
+            found.append(inner.parts[0])
+    return found
 
 
 def parts_of_index(script: Node) -> Iterator[Node]:

@@ -1,0 +1,144 @@
+"""What a page may mean otherwise where it speaks of all steps together: refused, each with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from derive.pages.names import Entry
+from derive.pages.symbols import children, spelled, take_apart, walk
+from derive.pages.tree import AtEnd, Letter, Node, Number, OverSteps, Reduced, Scripted, Sum
+
+if TYPE_CHECKING:
+    from derive.pages.steps import Steps
+
+
+def refuse_before(steps: Steps, entry: Entry) -> None:
+    """Raises PageError on what an equation says of single steps: before anything of it is read."""
+    for target in entry.targets:
+        refuse_one_step(steps, entry, target)
+        refuse_older_start(steps, target)
+    for node in walk(entry.right):
+        refuse_shifted(steps, node)
+        refuse_end_of_another(steps, node)
+    if all(steps.is_timeless(target) for target in entry.targets):
+        for node in symbols_in(entry.right):
+            refuse_other_index(steps, entry, node)
+
+
+def symbols_in(tree: Node) -> Iterator[Node]:
+    return (node for node in walk(tree) if isinstance(node, Scripted) and take_apart(node) is not None)
+
+
+def refuse_one_step(steps: Steps, entry: Entry, target: Node) -> None:
+    """`h_1 = ...` beside `h_t = ...`: an equation of one step."""
+    found = None if entry.is_start else steps.end(target)
+    if found is not None:
+        written, which = steps.source.written(target.span), "first" if found[1] == "first" else "last"
+        what = f"`{written}` is the {which} value of what has a time elsewhere: expected an equation of every step."
+        todo = "Say what a recurrence starts with as `h_0 = ...`; behind the last step, of one to the left, as `h_{T+1} = ...`."
+        raise steps.source.error(target.span, what, todo)
+
+
+def refuse_older_start(steps: Steps, target: Node) -> None:
+    """`h_{-1} = ...`: steps counted from 0, or a start of what is delayed."""
+    for place in steps.indices(target) if take_apart(target) is not None else ():
+        negative = isinstance(place, Sum) and place.factors == (-1,) and isinstance(place.terms[0], Number)
+        if negative and steps.is_at_time(target, place):
+            written = steps.source.written(target.span)
+            what = f"`{written}` lies before the step 0: expected steps that are counted from 1, with `h_0` in front of them."
+            raise steps.source.error(
+                target.span, what, "Write the start as `h_0 = ...`; an older one is an argument of the kernel."
+            )
+
+
+def refuse_shifted(steps: Steps, node: Node) -> None:
+    """`h_T` and `\\sum_t` beside `h_{t+1} = ...`: which steps there are can be read in two ways."""
+    made, which = steps.end(node) or (node, "")
+    over = isinstance(node, Reduced) and node.indices[0] in steps.letters
+    one = steps.reader.read(made) if which else None
+    if (which and one is not None and steps.later) or (over and steps.later):
+        written = steps.source.written((node.span[0], node.body.span[0]) if isinstance(node, Reduced) else node.span)
+        what = f"`{written}` on a page that defines the next step can be counted from two steps: expected to know the first one."
+        raise steps.source.error(node.span, what, f"Write this step on the left sides, `h_{steps.letter} = ...`.")
+
+
+def refuse_end_of_another(steps: Steps, node: Node) -> None:
+    """`h_T` beside `h_s`, whose last value is `h_S`."""
+    if not steps.is_several or isinstance(node, Letter) or take_apart(node) is None:
+        return
+    before = steps.reader.read(node)
+    for place in steps.indices(node) if before is not None and before.time is None else ():
+        one = steps.reader.read(steps.at_this_step(node, place)) if spelled(place) in steps.capitals else None
+        if one is None or not steps.is_timed(one.symbol) or before is None or before.symbol.name in steps.declared:
+            continue
+        if steps.capitals[spelled(place) or ""] not in steps.along(one):
+            letters = [letter for letter, axis in steps.letters.items() if axis in steps.along(one)]
+            written, right = steps.source.written(node.span), " or ".join(letter.upper() for letter in letters)
+            what = (
+                f"`{written}` ends along another axis than its quantity, which lies along {', '.join(letters)}: expected {right}."
+            )
+            raise steps.source.error(node.span, what, "Correct the index.")
+
+
+def refuse_other_index(steps: Steps, entry: Entry, node: Node) -> None:
+    """`d_0 = h_N`, `h_n`, `h_{T_x}`, `x_0` of what has a time elsewhere: neither its last value nor its first, or a name."""
+    one = steps.reader.read(node)
+    if one is None or one.time is not None or one.symbol.name in steps.declared or steps.end(node) is not None:
+        return
+    places = list(steps.indices(node))
+    place = places[0] if len(places) == 1 else None
+    letter = isinstance(place, Letter) and len(place.name) == 1 and (place.name.isupper() or entry.is_start)
+    odd = isinstance(place, (Scripted, Number)) or letter
+    if place is None or not odd or one.symbol in steps.defined or not steps.is_at_time(node, place):
+        return
+    if isinstance(place, Number) and (place.value == 1 or one.symbol in steps.starts):
+        return
+    written, letters = steps.source.written(node.span), " or ".join(f"_{capital}" for capital in steps.capitals)
+    what = f"`{written}` is at no known step of what has a time elsewhere: expected its last value, {letters}, or its first, _1."
+    todo = f'Write one of these; --let "{one.symbol.name}=vector" makes it a parameter of its own.'
+    raise steps.source.error(node.span, what, todo)
+
+
+def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
+    """`J = \\sum_t a_t + b_t`, `z_t = d_t + h_s`: what varies along steps that the left side hasn't. Raises PageError."""
+    free = {axis for node in outside(right) for axis in steps.axes_of(node)}
+    taken = {node.axis for node in walk(right) if isinstance(node, OverSteps) and node.name != "softmax"}
+    targets = [steps.axes_of(target) for target in entry.targets]
+    for node in outside(right):
+        for axis in steps.axes_of(node):
+            beside_a_sum = any(not own for own in targets) and axis in taken
+            of_two = len(free) > 1 and any(axis not in own for own in targets)
+            if beside_a_sum or of_two:
+                written, left = steps.source.written(node.span), steps.source.written(entry.targets[0].span)
+                what = (
+                    f"`{written}` differs from step to step outside of a sum, and `{left}` doesn't: expected brackets, or a sum."
+                )
+                raise steps.source.error(node.span, what, "Put all that a sum is taken over into brackets.")
+
+
+def outside(node: Node) -> Iterator[Node]:
+    """The symbols of a formula that no operation on all steps holds."""
+    if isinstance(node, AtEnd) or (isinstance(node, OverSteps) and node.name != "softmax"):
+        return
+    if isinstance(node, (Scripted, Letter)) and take_apart(node) is not None:
+        yield node
+        return
+    for part in children(node):
+        yield from outside(part)
+
+
+def refuse_lengths(steps: Steps) -> None:
+    """A capital that counts steps and is a quantity, a declared number, or that of an axis that a declaration adds. Raises PageError."""
+    for capital in steps.counts:
+        for tree in steps.trees:
+            for node in walk(tree):
+                if not (isinstance(node, Letter) and node.name == capital):
+                    continue
+                written = steps.source.written(node.span)
+                what = f"`{written}` is how many steps there are, and something else: expected one of the two."
+                if steps.is_defined(node) or capital in steps.declared:
+                    raise steps.source.error(node.span, what, "Give the other one another letter, or take its declaration back.")
+                if steps.has_one_letter:
+                    what = f"`{written}` may be the number of steps of any axis: expected a letter of time for each."
+                    raise steps.source.error(node.span, what, f"Write `\\operatorname{{mean}}_{steps.letter}` for a mean.")
