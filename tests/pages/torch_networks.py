@@ -98,7 +98,7 @@ def drawn(kernel, positive=()):
     def normal(lead, shape):
         return np.asarray(rng.standard_normal([*lead, *[length(size, sizes) for size in shape]]))
 
-    parameters = {name: normal((), shape) / np.sqrt(len(shape) * 3) for name, shape in kernel.PARAMETERS.items()}
+    parameters = {name: normal((), shape) / np.sqrt(3 * max(1, len(shape))) for name, shape in kernel.PARAMETERS.items()}
     inputs = {name: normal(lead(name), shape) for name, shape in kernel.INPUTS.items()}
     inputs |= {name: 0.1 + np.abs(inputs[name]) for name in {*positive} & {*inputs}}
     inputs |= {name: rng.integers(0, sizes[size], lead(name)) for name, size in tokens.items()}
