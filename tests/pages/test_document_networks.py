@@ -176,8 +176,8 @@ def captioned_002(p, x, s):
 
 
 def sequences_002(p, x, s):
-    h = rnn(x["X"], s["h"], p["W_x"], p["W_h"], p["b"])
-    g = rnn(embedding(x["w"], p["P"].T), h[-1], p["U_x"], p["U_h"], p["a"])
+    h = rnn(embedding(x["v"], p["P"].T), s["h"], p["W_x"], p["W_h"], p["b"])
+    g = rnn(embedding(x["w"], p["Q"].T), h[-1], p["U_x"], p["U_h"], p["a"])
     z = read_out_002(p, x, g)
     return {"h": h, "g": g, "Y": softmax(z, -1), "Div": cross_entropy(z, x["w_next"]).sum(0)}
 

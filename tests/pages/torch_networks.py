@@ -78,8 +78,10 @@ def divergence(target, logits):
 
 
 def drawn(kernel, positive=()):
-    """(parameters, inputs, state), random and signed; no two sizes are equal, those of examples and of steps included, and there are
-    more steps than words, so that some word comes twice. positive: inputs whose logarithm is taken."""
+    """(parameters, inputs, state), random and signed. positive: inputs whose logarithm is taken.
+
+    No two sizes are equal, those of examples and of steps included, and there are more steps than words: some word comes twice.
+    """
     rng = np.random.default_rng(5)
     tables = (kernel.PARAMETERS, kernel.INPUTS, kernel.STATES, kernel.OUTPUTS)
     tokens, lying = getattr(kernel, "TOKENS", {}), getattr(kernel, "AXES", {})
