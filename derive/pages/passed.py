@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from derive.pages.alphabet import function_name, greek_letter
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
 from derive.pages.surface import CLOSERS, JOINING, OPENERS
 from derive.pages.symbols import Reader, children, take_apart
+from derive.pages.times import recurrent
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Letter, Node
@@ -44,6 +46,8 @@ def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: C
     an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`.
     """
     if entry.is_start and entry.problem is None and not is_from_somewhere(entry, reader, known):
+        return False
+    if recurrent([replace(entry, problem=None)]):
         return False
     others = [one for one in entries if one is not entry and one.problem is None and not one.is_function]
     if (

@@ -14,12 +14,14 @@ from derive.pages.powers import powers_in
 from derive.pages.primes import changed, with_primes
 from derive.pages.several import Several, lying_along
 from derive.pages.starts import Start, starts_of
+from derive.pages.step_softmax import with_softmax
 from derive.pages.steps import Steps
 from derive.pages.symbols import Reader
 from derive.pages.times import times_of
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Letter, Node, with_parts
 from derive.pages.vocabulary import Vocabulary
+from derive.shapes import STEPS
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Prepared:
 def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> list[Entry]:
     """The equations with what is said of all steps together as nodes. Raises PageError."""
     times = times_of(entries, known.times)
+    letters = {letter: times.axis(letter) for letter in times.letters} if times is not None else {known.time or "t": STEPS}
+    entries = [entry if entry.is_function else changed(entry, lambda tree: with_softmax(tree, letters)) for entry in entries]
     if times is not None:
         several = Several(source, entries, times)
         entries = several.entries

@@ -26,7 +26,7 @@ from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_laye
 from derive.pages.steps import Steps
 from derive.pages.surface import Line, equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
-from derive.pages.times import reads_other_times
+from derive.pages.times import reads_other_times, reads_results
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Reduced, Scripted
@@ -293,7 +293,8 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
 
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
-    if any(reads_other_times(part, other) for part in parts for other in parts if other is not part):
+    pairs = [(part, other) for part in parts for other in parts if other is not part]
+    if any(reads_other_times(*pair) or reads_results(*pair, of_two=len(parts) == 2) for pair in pairs):
         return False
     known = [
         Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])

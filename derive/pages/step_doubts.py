@@ -21,8 +21,9 @@ def refuse_before(steps: Steps, entry: Entry) -> None:
     for node in walk(entry.right):
         refuse_shifted(steps, node)
         refuse_end_of_another(steps, node)
-    if all(steps.is_timeless(target) for target in entry.targets):
-        for node in symbols_in(entry.right):
+    timeless = all(steps.is_timeless(target) for target in entry.targets)
+    for node in symbols_in(entry.right):
+        if timeless or any(isinstance(place, Sum) and ends(steps, place) for place in steps.indices(node)):
             refuse_other_index(steps, entry, node)
 
 
@@ -89,7 +90,7 @@ def refuse_other_index(steps: Steps, entry: Entry, node: Node) -> None:
     places = list(steps.indices(node))
     place = places[0] if len(places) == 1 else None
     letter = isinstance(place, Letter) and len(place.name) == 1 and (place.name.isupper() or entry.is_start)
-    odd = isinstance(place, (Scripted, Number)) or letter
+    odd = isinstance(place, (Scripted, Number, Sum)) or letter
     if place is None or not odd or one.symbol in steps.defined or not steps.is_at_time(node, place):
         return
     if isinstance(place, Number) and (place.value == 1 or one.symbol in steps.starts):
@@ -98,6 +99,11 @@ def refuse_other_index(steps: Steps, entry: Entry, node: Node) -> None:
     what = f"`{written}` is at no known step of what has a time elsewhere: expected its last value, {letters}, or its first, _1."
     todo = f'Write one of these; --let "{one.symbol.name}=vector" makes it a parameter of its own.'
     raise steps.source.error(node.span, what, todo)
+
+
+def ends(steps: Steps, place: Sum) -> bool:
+    """`S-1`."""
+    return any(isinstance(one, Letter) and one.name in steps.capitals for one in place.terms)
 
 
 def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
@@ -128,12 +134,20 @@ def outside(node: Node) -> Iterator[Node]:
         yield from outside(part)
 
 
+def letters_in(node: Node) -> Iterator[Letter]:
+    """The letters of a formula that stand alone, not those in indices."""
+    if isinstance(node, Letter):
+        yield node
+    for part in (node.body,) if isinstance(node, Scripted) else children(node):
+        yield from letters_in(part) if not (isinstance(node, Scripted) and isinstance(part, Letter) and node.sub) else ()
+
+
 def refuse_lengths(steps: Steps) -> None:
     """A capital that counts steps and is a quantity, a declared number, or that of an axis that a declaration adds. Raises PageError."""
     for capital in steps.counts:
-        for tree in steps.trees:
-            for node in walk(tree):
-                if not (isinstance(node, Letter) and node.name == capital):
+        for tree in steps.rights:
+            for node in letters_in(tree):
+                if node.name != capital:
                     continue
                 written = steps.source.written(node.span)
                 what = f"`{written}` is how many steps there are, and something else: expected one of the two."

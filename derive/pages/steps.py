@@ -80,6 +80,7 @@ class Steps:
             return
         self.reads = [one for entry in entries if entry.problem is None for one in self.occurrences(entry.right)]
         self.entries = entries = [self.with_start(entry) for entry in entries]
+        self.rights = [entry.right for entry in entries if entry.problem is None and not entry.is_function]
         self.trees = [tree for entry in entries for tree in (*entry.targets, entry.right)]
         around = [tree for entry in beside if entry.problem is None for tree in (*entry.targets, entry.right)]
         self.timed = {
@@ -219,6 +220,7 @@ class Steps:
         if entry.is_function or entry.problem is not None:
             return entry
         refuse_before(self, entry)
+        self.counting = any(isinstance(node, Reduced) and node.indices[0] in self.letters for node in walk(entry.right))
         try:
             right = self.formula(entry.right)
             refuse_behind(self, entry, right)
@@ -256,10 +258,16 @@ class Steps:
 
     def formula(self, node: Node) -> Node:
         if isinstance(node, Letter):
-            is_length = node.name in self.counts and not node.is_function and node.name not in self.declared
+            is_length = node.name in self.counts and self.counting and not node.is_function and node.name not in self.declared
             return Length(self.capitals[node.name], node.span) if is_length and not self.is_defined(node) else node
         if isinstance(node, Reduced):
             return self.reduced(node)
+        if isinstance(node, Ratio):
+            before, upper = self.counting, self.formula(node.above)
+            self.counting = True  # what is divided by
+            lower = self.formula(node.below)
+            self.counting = before
+            return replace(node, above=upper, below=lower)
         found = self.end(node)
         if found is not None:
             return AtEnd(*found, node.span)

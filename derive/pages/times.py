@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from derive.pages.names import Entry
 from derive.pages.symbols import offset, take_apart, walk
-from derive.pages.tree import Bracket, Letter, Node, Scripted
+from derive.pages.tree import Bracket, Decorated, Letter, Node, Reduced, Scripted
 from derive.shapes import STEPS
 
 MAIN = "t"
@@ -58,18 +58,20 @@ def recurrent(entries: Sequence[Entry]) -> list[str]:
         if entry.is_function or entry.problem is not None:
             continue
         for target in entry.targets:
-            letter = letter_alone(target)
-            carried = carrier_of(target)
-            if letter is not None and any(is_neighbour(node, carried, letter) for node in walk(entry.right)):
-                found[letter] = None
+            shifted = [
+                letter
+                for letter in letters_of(target)
+                if any(is_neighbour(node, carrier_of(target), letter) for node in walk(entry.right))
+            ]
+            if len(shifted) == 1:  # of two, one counts layers
+                found[shifted[0]] = None
     return list(found)
 
 
-def letter_alone(node: Node) -> str | None:
-    """The s of `h_s`, where that is the only index below."""
-    below = indices_of(node)
-    one = below[0] if len(below) == 1 else None
-    return one.name if isinstance(one, Letter) and len(one.name) == 1 and one.name.islower() and not one.glyph else None
+def letters_of(node: Node) -> list[str]:
+    """The single letters in lower case among the indices of a symbol: the s of `h_s`, e and s of `h_{e,s}`."""
+    letters = [one for one in indices_of(node) if isinstance(one, Letter)]
+    return [one.name for one in letters if len(one.name) == 1 and one.name.islower() and not one.glyph]
 
 
 def carrier_of(node: Node) -> tuple[object, ...] | None:
@@ -109,10 +111,41 @@ def reads_other_times(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
     if not letters or not recurrent(part):
         return False
     sound = [entry for entry in other if not entry.is_function and entry.problem is None]
-    defined = {carrier_of(target) for entry in sound for target in entry.targets if letter_alone(target) in letters}
-    indices = {*letters, *[letter.upper() for letter in letters]}
-    reads = (node for entry in part if entry.problem is None for node in walk(entry.right) if isinstance(node, Scripted))
+    defined = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}}
+    defined -= {carrier_of(target) for entry in part for target in entry.targets}
+    nodes = [node for entry in part if entry.problem is None for node in walk(entry.right)]
+    bound = {letter for node in nodes if isinstance(node, Reduced) for letter in node.indices}
+    indices = {letter.upper() for letter in letters} | (bound & {*letters})
+    reads = (node for node in nodes if isinstance(node, Scripted))
     return any(carrier_of(node) in defined and indices & set(names_of_indices(node)) for node in reads)
+
+
+def reads_results(part: Sequence[Entry], other: Sequence[Entry], of_two: bool) -> bool:
+    """Whether a part of a page without a recurrence along the same letter reads the end of what another one defines, `h_T`; of two parts
+    also a plain symbol that the other one makes of its steps, `c = h_S`."""
+    letters = [] if {*recurrent(part)} & {*recurrent(other)} else recurrent(other)
+    capitals = {letter.upper() for letter in letters}
+    own_letters = of_two and bool(recurrent(part))
+    own = {carrier_of(target) for entry in part for target in entry.targets}
+    sound = [entry for entry in other if not entry.is_function and entry.problem is None]
+    steps = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}} - own
+
+    def is_end(node: Node) -> bool:
+        ends = (isinstance(one, Letter) and one.name in capitals for one in indices_of(node))
+        return isinstance(node, Scripted) and carrier_of(node) in steps and any(ends)
+
+    made = [
+        entry
+        for entry in sound
+        if any(is_end(node) or (isinstance(node, Reduced) and {*node.indices} & {*letters}) for node in walk(entry.right))
+    ]
+    plain = {carrier_of(target) for entry in made for target in entry.targets if not isinstance(target, Scripted)} - own - {None}
+    for tree in (entry.right for entry in part if entry.problem is None):
+        for node in walk(tree):
+            bare = own_letters and isinstance(node, Letter | Decorated) and carrier_of(node) in plain
+            if bare or is_end(node):
+                return True
+    return False
 
 
 def names_of_indices(node: Node) -> Iterator[str]:
