@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from typing import Protocol
 
+from derive.pages.errors import Source
 from derive.pages.names import Entry
-from derive.pages.symbols import children, spelled, take_apart, walk
+from derive.pages.symbols import Occurrence, Reader, Symbol, children, spelled, take_apart, walk
 from derive.pages.tree import AtEnd, Letter, Node, Number, OverSteps, Reduced, Scripted, Sum
 
-if TYPE_CHECKING:
-    from derive.pages.steps import Steps
+
+class Steps(Protocol):
+    """What of the equations of a cell is known: see `steps.Steps`."""
+
+    source: Source
+    reader: Reader
+    letter: str
+    letters: dict[str, str]
+    capitals: dict[str, str]
+    declared: Collection[str]
+    later: set[Symbol]
+    defined: set[Symbol]
+    starts: set[Symbol]
+    counts: set[str]
+    rights: list[Node]
+    is_several: bool
+    has_one_letter: bool
+
+    def end(self, node: Node) -> tuple[Node, str] | None: ...
+    def indices(self, node: Node) -> Iterator[Node]: ...
+    def at_this_step(self, node: Node, index: Node) -> Node: ...
+    def along(self, one: Occurrence) -> tuple[str, ...]: ...
+    def axes_of(self, node: Node) -> tuple[str, ...]: ...
+    def is_timed(self, symbol: Symbol) -> bool: ...
+    def is_at_time(self, node: Node, place: Node) -> bool: ...
+    def is_timeless(self, node: Node) -> bool: ...
+    def is_defined(self, node: Letter) -> bool: ...
 
 
 def refuse_before(steps: Steps, entry: Entry) -> None:

@@ -32,9 +32,17 @@ def test_a_number_has_no_dimension_and_three_are_refused() -> None:
         checked(module(INPUTS={"x": ("D",), "m": ("A", "B", "C"), "A": ("N", "K")}), "memory")
 
 
-@pytest.mark.parametrize("axes", [{"x": "S"}, {"C": None}, {"A": ("T", "S")}])
-def test_networks_along_other_axes_are_refused(axes: dict[str, Any]) -> None:
-    with pytest.raises(KernelError, match="networks along several axes can't be verified yet: expected every"):
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ({"x": 3}, "expected name -> an axis such as 'S'"),
+        ({"A": ("T", "S", "U")}, "expected name -> an axis such as 'S'"),
+        ({"C": None}, "C: a recurrence runs along one axis: expected its name, got None"),
+        ({"C": ("T", "S")}, "C: a recurrence runs along one axis"),
+    ],
+)
+def test_axes_that_are_none_are_refused(axes: dict[str, Any], said: str) -> None:
+    with pytest.raises(KernelError, match=said):
         checked(module(AXES=axes), "memory")
 
 
