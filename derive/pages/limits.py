@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from derive.pages.alphabet import REDUCING
 from derive.pages.scripts import without_whole_axes
@@ -84,6 +85,24 @@ def is_bare(tokens: list[Token]) -> bool:
     if all(token.kind == "NUMBER" for token in tokens):
         return True
     return are_symbols([*tokens, Token("COMMA", ",", tokens[-1].span), *tokens])
+
+
+def say_the_same(members: list[list[Token]], text: str) -> bool:
+    """Whether the right sides of `s = a = b` are formulas, none of which is a symbol alone or runs into another equation."""
+    return not any(map(is_bare, members)) and not any(begins_another(*pair, text) for pair in pairwise(members))
+
+
+def begins_another(member: list[Token], following: list[Token], text: str) -> bool:
+    """Whether the last symbol of a member may be the left side of another equation, whose break is missing: it has an index, nothing joins
+    it to what is before it, and it stands on a line of its own or isn't in the member that follows."""
+    starts = (at for at in range(1, len(member)) if member[at].kind in ("SYMBOL", "GREEK", "VARIANT", "DECORATION", "FONT"))
+    last = next((at for at in starts if is_bare(member[at:])), None)
+    if last is None or member[last - 1].kind not in ENDS | {"SUP", "PRIME", "NUMBER", "STOP"}:
+        return False
+    symbol = [token.value for token in member[last:]]
+    recurs = any([token.value for token in following[at : at + len(symbol)]] == symbol for at in range(len(following)))
+    on_a_new_line = "\n" in text[member[last - 1].span[1] : member[last].span[0]]
+    return any(token.kind == "SUB" for token in member[last:]) and (on_a_new_line or not recurs)
 
 
 def is_script(token: Token | None) -> bool:

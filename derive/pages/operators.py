@@ -78,7 +78,7 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
         raise source.error(operator.span, what, FORM)
     span = (operator.span[0], body.span[1])
     for letter in reversed(letters):
-        body = Reduced(operator.name, (str(letter),), above, body, span)
+        body = Reduced(operator.name, (str(letter),), above, body, span, start == "0")
     return body
 
 

@@ -25,6 +25,8 @@ class Steps(Protocol):
     starts: set[Symbol]
     counts: set[str]
     rights: list[Node]
+    trees: list[Node]
+    entries: list[Entry]
     is_several: bool
     has_one_letter: bool
 
@@ -125,6 +127,30 @@ def refuse_other_index(steps: Steps, entry: Entry, node: Node) -> None:
     what = f"`{written}` is at no known step of what has a time elsewhere: expected its last value, {letters}, or its first, _1."
     todo = f'Write one of these; --let "{one.symbol.name}=vector" makes it a parameter of its own.'
     raise steps.source.error(node.span, what, todo)
+
+
+def refuse_from_zero(steps: Steps, node: Reduced) -> None:
+    """`\\sum_{t=0}^{T-1}` beside `h_0 = ...` or `h_T`: all steps, or those from the start on. Raises PageError."""
+    if node.from_zero and (steps.starts or any(steps.end(one) for tree in steps.trees for one in walk(tree))):
+        written = steps.source.written((node.span[0], node.body.span[0]))
+        what = (
+            f"`{written}` is counted from 0, and the page has a value of step 0, or of the last one: expected steps from 1 to T."
+        )
+        raise steps.source.error(
+            node.span, what, "Write the sum from 1 to T, and what is special at an end as a term of its own."
+        )
+
+
+def refuse_defined_by(steps: Steps, letter: str, node: Reduced) -> None:
+    """`\\alpha_k = ...` beside `\\sum_{k=1}^{T} \\alpha_k`: an equation of every step in a letter that is no time. Raises PageError."""
+    for target in (target for entry in steps.entries for target in entry.targets):
+        places = list(steps.indices(target)) if take_apart(target) is not None else []
+        if len(places) == 1 and spelled(places[0]) == letter:
+            written = steps.source.written(target.span)
+            what = (
+                f"`{written}` is defined by the letter {letter}, which a sum over steps binds elsewhere: expected {steps.letter}."
+            )
+            raise steps.source.error(target.span, what, f"Write its equation with {steps.letter}.", (node.span, "the sum:"))
 
 
 def ends(steps: Steps, place: Sum) -> bool:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
-from derive.pages.step_doubts import refuse_before, refuse_behind, refuse_lengths
+from derive.pages.step_doubts import refuse_before, refuse_behind, refuse_defined_by, refuse_from_zero, refuse_lengths
 from derive.pages.symbols import (
     Occurrence,
     Reader,
@@ -300,6 +300,7 @@ class Steps:
             node = again
             letter = node.indices[0]
         refuse_partial(self.source, node, letter.upper())
+        refuse_from_zero(self, node)
         if node.name not in OPERATIONS:
             what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
@@ -314,6 +315,7 @@ class Steps:
         symbols = [one for one in walk(node.body) if isinstance(one, Scripted)]
         if not any(self.is_at_step(one, letter, self.letters[own]) for one in symbols):
             return None  # over the components of a vector that is as long
+        refuse_defined_by(self, letter, node)
         letters = {
             part.name for one in symbols for script in (*one.sub, *one.sup) for part in walk(script) if isinstance(part, Letter)
         }

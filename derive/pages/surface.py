@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.bars import with_absolute_values
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.layer_ranges import CONDITION
-from derive.pages.limits import is_bare, with_limits, with_several_targets
+from derive.pages.limits import say_the_same, with_limits, with_several_targets
 from derive.pages.ranges import unconditional, without_ranges
 from derive.pages.tokens import DEEPEST, Token
 
@@ -389,7 +389,7 @@ def one_line(source: Source, part: list[Token]) -> Line | None:
     if at == 0:
         raise source.error(part[0].span, "an equation without a left side: expected a symbol, got `=`.", "Write what it defines.")
     members = split_at(part[at + 1 :], {"EQUALS"})
-    if len(members) > 1 and not any(map(is_bare, members)):
+    if len(members) > 1 and say_the_same(members, source.text):
         return Line(part[:at], members[-1], part[at], again=(members[0][0].span[0], members[-2][-1].span[1]))
     if len(members) > 1:
         what, place = "a second `=` in one equation: expected one.", next(t for t in part[at + 1 :] if t.kind == "EQUALS")

@@ -124,13 +124,14 @@ class Operator:
 
 @dataclass(frozen=True)
 class Reduced:
-    """An operator and the formula that it is applied to, over the components that `indices` name."""
+    """An operator and the formula that it is applied to, over the components that `indices` name; from_zero: counted from 0."""
 
     name: str
     indices: tuple[str, ...]
     above: Node | None
     body: Node
     span: Span
+    from_zero: bool = False
 
 
 @dataclass(frozen=True)
