@@ -69,7 +69,7 @@ def are_symbols(tokens: list[Token]) -> bool:
             if not begun:
                 return False
             begun, commas = False, commas + 1
-        elif depth == 0 and token.kind not in NAMING:
+        elif depth == 0 and token.kind not in NAMING and not (token.kind == "NUMBER" and is_script(before)):
             return False
         elif depth == 0 and token.kind in ("SYMBOL", "GREEK", "VARIANT") and not is_script(before):
             if begun:
@@ -93,8 +93,8 @@ def say_the_same(members: list[list[Token]], text: str) -> bool:
 
 
 def begins_another(member: list[Token], following: list[Token], text: str) -> bool:
-    """Whether the last symbol of a member may be the left side of another equation, whose break is missing: it has an index, nothing joins
-    it to what is before it, and it stands on a line of its own or isn't in the member that follows."""
+    """Whether the last symbol of a member may be the left side of another equation, whose break is missing: nothing joins it to
+    what is before it, and it stands on a line of its own, or has an index and isn't in the member that follows."""
     starts = (at for at in range(1, len(member)) if member[at].kind in ("SYMBOL", "GREEK", "VARIANT", "DECORATION", "FONT"))
     last = next((at for at in starts if is_bare(member[at:])), None)
     if last is None or member[last - 1].kind not in ENDS | {"SUP", "PRIME", "NUMBER", "STOP"}:
@@ -102,7 +102,7 @@ def begins_another(member: list[Token], following: list[Token], text: str) -> bo
     symbol = [token.value for token in member[last:]]
     recurs = any([token.value for token in following[at : at + len(symbol)]] == symbol for at in range(len(following)))
     on_a_new_line = "\n" in text[member[last - 1].span[1] : member[last].span[0]]
-    return any(token.kind == "SUB" for token in member[last:]) and (on_a_new_line or not recurs)
+    return on_a_new_line or (any(token.kind == "SUB" for token in member[last:]) and not recurs)
 
 
 def is_script(token: Token | None) -> bool:
