@@ -41,17 +41,21 @@ def test_a_built_in_cell_comes_back_from_its_unicode(words):
 @pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
 def test_a_page_comes_back_from_its_own_reading(page):
     for one in read(str(PAGES / page)).cells:
-        if any(word in "".join(one.reading.latex) for word in (":", r"\mathrm{", r"\sum", r"\sqrt{d}")):
-            continue  # rows of a stacked product, sums over all elements, and sizes beside them, are our own notation
+        if any(word in "".join(one.reading.latex) for word in (":", r"\mathrm{", r"\sum", r"\sqrt{d}", r"\overrightarrow{W}_")):
+            continue  # rows of a stacked product, sums over all elements, sizes beside them, arrows over indexed letters are our own
         text = "\n\n".join(f"$${line}$$" for line in one.reading.latex)
-        again = read("page.md", text=text, let={"I": "identity"} | kinds_of(one.reading)).cells[0].cell
+        again = read("page.md", text=text, let={"I": "identity"} | kinds_of(one)).cells[0].cell
         assert again.equations == one.cell.equations or same_numbers(again, one.cell), one.heading
 
 
-def kinds_of(reading):
-    """What the equations alone leave open: which symbols are numbers or tokens, and which quantities of a step are matrices."""
+def kinds_of(one):
+    """What the equations alone leave open: which symbols are numbers, tokens or one an example, and which quantities of a step are
+    matrices."""
+    reading, axes = one.reading, one.cell.axes
     numbers = {row.symbol: "number" for row in reading.rows if row.shape == ()}
+    numbers |= {row.symbol: "example" for row in reading.rows if row.role == "input" and axes.get(row.symbol) == ()}
     numbers |= {row.symbol: "tokens" for row in reading.rows if row.role == "token"}
+    numbers |= {row.symbol: "example tokens" for row in reading.rows if row.role == "token" and axes.get(row.symbol) == ()}
     return numbers | {row.symbol: "matrix" for row in reading.rows if len(row.shape) == 2 and row.role != "parameter"}
 
 
