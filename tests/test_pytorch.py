@@ -14,6 +14,7 @@ from derive.cells.registry import build
 from derive.compiler import FAST
 from tests import bounds
 from tests.kernels import kernel_of, kernel_of_cell
+from tests.torch_threads import one_torch_thread  # noqa: F401 - pytest finds the fixture here
 
 torch = pytest.importorskip("torch")
 
@@ -192,14 +193,6 @@ def assert_kernel_agrees(words, step):
     differences = {n: np.linalg.norm(got[n] - expected[n]) / np.linalg.norm(expected[n]) for n in expected}
     beyond = {name: f"{difference:.1e}" for name, difference in differences.items() if not difference <= TOLERANCE}
     assert not beyond, f"{words}: kernel differs from torch: expected at most {TOLERANCE} per block, got {beyond}"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_enumeration_holds_every_legal_combination_once():

@@ -12,6 +12,7 @@ from tests import bounds
 from tests.kernels import kernel_of
 from tests.profiles import thorough
 from tests.test_pytorch import EQUATIONS, SIZES, STATES, leaves
+from tests.torch_threads import one_torch_thread  # noqa: F401 - pytest finds the fixture here
 
 torch = pytest.importorskip("torch")
 
@@ -156,14 +157,6 @@ def assert_kernel_agrees(words, network):
     limit = tolerance(asked(words)[0], len(asked(words)[1]))
     beyond = {name: f"{difference:.1e}" for name, difference in differences.items() if not difference <= limit}
     assert not beyond, f"{words}: kernel differs from torch: expected at most {limit:.1e} per block, got {beyond}"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ stands with a time elsewhere. T is a number of steps where the page counts to it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -76,8 +76,14 @@ class Steps:
         self.is_several, self.has_one_letter = times is not None, has_one_letter
         self.axes_of_layers = {(one.base, one.decorations): found for one, found in self.axes.items()} if layered else {}
         self.entries = list(entries)
-        if not self.capital:
-            return
+        if self.capital:
+            self.find(beside)
+            refuse_lengths(self)
+            self.entries = [self.entry(entry) for entry in self.entries]
+
+    def find(self, beside: Sequence[Entry]) -> None:
+        """What the equations say of their symbols: which are read, timed, defined, at which step, and which sizes are numbers of steps."""
+        entries = self.entries
         self.reads = [one for entry in entries if entry.problem is None for one in self.occurrences(entry.right)]
         self.entries = entries = [self.with_start(entry) for entry in entries]
         self.rights = [entry.right for entry in entries if entry.problem is None and not entry.is_function]
@@ -86,26 +92,16 @@ class Steps:
         self.timed = {
             self.key(one.symbol) for tree in (*self.trees, *around) for one in self.occurrences(tree) if one.time is not None
         }
-        self.later = {
-            self.key(one.symbol)
-            for entry in entries
-            for left in entry.targets
-            for one in self.occurrences(left)
-            if (one.time or 0) > 0
-        }
-        self.defined = {one.symbol for entry in (*entries, *beside) for left in entry.targets for one in self.occurrences(left)}
+        self.later = {self.key(one.symbol) for one in self.lefts(entries) if (one.time or 0) > 0}
+        self.defined = {one.symbol for one in self.lefts([*entries, *beside])}
         self.read_by = {entry.span: {one.symbol for one in self.occurrences(entry.right)} for entry in entries}
         self.numbers = self.find_numbers()
-        self.starts = {
-            one.symbol for entry in entries if entry.is_start for left in entry.targets for one in self.occurrences(left)
-        }
+        self.starts = {one.symbol for one in self.lefts(entry for entry in entries if entry.is_start)}
         self.counts = {
             capital
             for capital in self.capitals
             if any(self.counts_steps(node, capital) for tree in self.trees for node in walk(tree))
         }
-        refuse_lengths(self)
-        self.entries = [self.entry(entry) for entry in entries]
 
     def with_start(self, entry: Entry) -> Entry:
         """The equation marked as a start where its left side is at step 0 of what is read at a neighbour, `h_0^{dec} = ...`."""
@@ -141,6 +137,10 @@ class Steps:
 
     def key(self, symbol: Symbol) -> Symbol:
         return replace(symbol, subs=(), sups=()) if self.layered else symbol
+
+    def lefts(self, entries: Iterable[Entry]) -> Iterator[Occurrence]:
+        """The symbols on the left sides."""
+        return (one for entry in entries for left in entry.targets for one in self.occurrences(left))
 
     def occurrences(self, tree: Node) -> Iterator[Occurrence]:
         one = None if isinstance(tree, Letter) and tree.is_function else self.reader.read(tree)

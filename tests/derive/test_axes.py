@@ -22,10 +22,8 @@ from derive.reductions import softmax
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import Arrays, Call, draw
-from tests.kernels import module_of
+from tests.kernels import module_of, verdict
 from verify.__main__ import main
-from verify.examination import check
-from verify.kernel import load_text
 
 D, E, H, K, M = (dimension(name) for name in "DEHKM")
 SOURCE, BOTH = ("S", "B"), ("T", "S", "B")
@@ -232,8 +230,7 @@ def test_a_recurrence_along_two_axes_is_refused() -> None:
 
 @every
 def test_a_network_is_verified(name: str) -> None:
-    kernel = load_text(compile_cell(NETWORKS[name]), f"{name}.py")
-    assert check(kernel, name=name, formula=NETWORKS[name], contract=True, quick=True).passed
+    assert verdict(NETWORKS[name], contract=True)
 
 
 FAULTS = [
@@ -251,10 +248,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "right", "wrong"), FAULTS)
 def test_a_planted_fault_is_seen(name: str, right: str, wrong: str) -> None:
-    whole = compile_cell(NETWORKS[name])
-    assert right in whole
-    kernel = load_text(whole.replace(right, wrong), f"{name}.py")
-    assert not check(kernel, name=name, formula=NETWORKS[name], quick=True).passed
+    assert not verdict(NETWORKS[name], right, wrong)
 
 
 def test_the_jacobian_analysis_refuses_a_file_of_several_axes(tmp_path, capsys) -> None:

@@ -24,9 +24,7 @@ from derive.sheet import text
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import Arrays, Call, draw
-from tests.kernels import module_of
-from verify.examination import check
-from verify.kernel import load_text
+from tests.kernels import module_of, verdict
 
 D, H, K, E = (dimension(name) for name in "DHKE")
 x, h, y, e, alpha = Value("x", D), Value("h", H), Value("y", K), Value("e", 1), Value("alpha", 1)
@@ -241,8 +239,7 @@ def test_a_start_is_one_value_an_example_of_the_shape_of_the_state() -> None:
 
 @every
 def test_a_network_is_verified(name: str) -> None:
-    kernel = load_text(compile_cell(NETWORKS[name]), f"{name}.py")
-    assert check(kernel, name=name, formula=NETWORKS[name], contract=True, quick=True).passed
+    assert verdict(NETWORKS[name], contract=True)
 
 
 FAULTS = [
@@ -257,7 +254,4 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "right", "wrong"), FAULTS)
 def test_a_planted_fault_is_seen(name: str, right: str, wrong: str) -> None:
-    whole = compile_cell(NETWORKS[name])
-    assert right in whole
-    kernel = load_text(whole.replace(right, wrong), f"{name}.py")
-    assert not check(kernel, name=name, formula=NETWORKS[name], quick=True).passed
+    assert not verdict(NETWORKS[name], right, wrong)

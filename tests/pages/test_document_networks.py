@@ -11,6 +11,7 @@ import pytest
 
 from derive.pages import read
 from tests.pages.torch_networks import TOLERANCE, beyond, cross_entropy, divergence, embedding, loop, lstm, rnn, softmax, torch
+from tests.torch_threads import one_torch_thread  # noqa: F401 - pytest finds the fixture here
 
 PAGES = {
     path.name: read(str(path)) for path in sorted((Path(__file__).parents[2] / "examples" / "pages").glob("00?_networks.md"))
@@ -405,14 +406,6 @@ MODELS = {
     ("004_networks.md", "Translation, extension IV"): extension_4_004,
     ("004_networks.md", "Translation, extension V"): extension_5_004,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("page", "heading"), MODELS)

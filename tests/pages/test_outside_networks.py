@@ -13,6 +13,7 @@ import pytest
 
 from derive.pages import read
 from tests.pages.torch_networks import TOLERANCE, beyond, cross_entropy, embedding, loop, lstm, rnn, softmax, torch
+from tests.torch_threads import one_torch_thread  # noqa: F401 - pytest finds the fixture here
 
 
 @functools.cache
@@ -292,14 +293,6 @@ MODELS = {
     ("networks.md", "Tags and the words beside them"): multitask,
     ("networks.md", "Attention over words"): words_attended,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("page", "heading"), MODELS)
