@@ -1,7 +1,7 @@
 """Networks of papers and tutorials, read from their pages, against PyTorch in float64: every output and every gradient.
 
-Each cell has a model of its own in torch, after its source as remembered: `torch.nn` where it has the network, a loop over the steps else. The
-source's axis has another length than the target's.
+Each cell has a model of its own in torch, after its source as remembered: `torch.nn` where it has the network, a loop over the steps
+else. The source's axis has another length than the target's.
 """
 
 from __future__ import annotations
