@@ -21,11 +21,13 @@ from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
 from derive.language import Value
 from derive.notation import Notation
-from derive.passes import SCHEDULE, run
+from derive.passes import SCHEDULE, Pass, run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
+from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
+from derive.recurrences import joined, parts
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -43,18 +45,30 @@ def tape_values(forward: Program, readers: Iterable[Program]) -> list[Value]:
     return list(dict.fromkeys(value for value in known if value in read))
 
 
-def schedule(derivation: Derivation, passes: Iterable[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
+def schedule(derivation: Derivation, passes: Sequence[str] = tuple(SCHEDULE)) -> tuple[Derivation, list[Value]]:
     """(the derivation with its programs scheduled, the values on the tape)."""
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    readers = [run([apart, *chosen], derivation.backward, plain).live(), run(lean, derivation.tangent, plain).live()]
+    gradients = run([apart], derivation.backward, plain)
+    if len(parts(gradients)) > 1 and "hoist" in passes:
+        gradients = hoist(gradients, plain)  # what a recurrence hands to another is one value, made where the first one ends
+    readers = [scheduled_by_recurrence(chosen, gradients, plain).live(), run(lean, derivation.tangent, plain).live()]
     backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
-    forward = run(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain)
+    forward = scheduled_by_recurrence(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain)
     forward = replace(forward, results=plain.results)
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
+
+
+def scheduled_by_recurrence(passes: Sequence[Pass], program: Program, forward: Program) -> Program:
+    """A program of which each recurrence is scheduled by itself, with names that none before it has."""
+    done: list[Program] = []
+    for part in parts(program):
+        taken = [target for one in done for target in one.defined()]
+        done.append(run(passes, replace(part, given=(*part.given, *taken)), forward))
+    return done[0] if len(done) == 1 else joined(program, done)
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:

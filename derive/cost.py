@@ -13,6 +13,7 @@ from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Valu
 from derive.onehot import one_hot_in
 from derive.procedures.stages import stages
 from derive.program import Program
+from derive.recurrences import parts
 from derive.reductions import OverElements
 from derive.schedule import LOOPS
 
@@ -115,7 +116,7 @@ def in_loops(program: Program, is_plain: bool) -> int:
     """How many equations are computed step by step."""
     if is_plain:
         return sum(len(stage.equations) for stage in stages(program) if stage.way in LOOPS)
-    return len(program.at("step"))
+    return sum(len(part.at("step")) for part in parts(program))
 
 
 def polynomial(size: sp.Expr) -> str:

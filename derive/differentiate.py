@@ -116,7 +116,8 @@ def backward(forward: Program) -> Program:
     ends_of_loops = [(read, read.like(lag=0, axes=(EXAMPLES,)).marked("end")) for read in ended]
     equations += [Equation(start, tuple(ended[read])) for read, start in ends_of_loops]
     before = forward.carried()
-    given_values = [value for value in forward.given if value not in tokens_of(forward)]
+    tokens = tokens_of(forward)
+    given_values = [value for value in forward.given if value not in tokens]
     ends = [*before, *[value for value in given_values if value.timed], *[value for value in given_values if not value.timed]]
     equations += [Equation(cotangent_of(value), tuple(contributions(value))) for value in ends]
 
@@ -237,7 +238,8 @@ def second(forward: Program, first: Program) -> Program:
     still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
     moved = tangent(first, still)
     equations = (*tangents.equations, *first.equations, *moved.equations)
-    given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in {e.target for e in equations})
+    defined = {equation.target for equation in equations}
+    given = dict.fromkeys(value for value in (*first.given, *tangents.given) if value not in defined)
     starts = (*tangents.starts, *first.starts, *moved.starts)
     return Program("second", (), tuple(given), moved.results, starts).with_equations(equations)
 

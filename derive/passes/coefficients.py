@@ -7,7 +7,7 @@ for many steps at once, before the loop; each step is left with the linear recur
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import sympy as sp
@@ -52,29 +52,47 @@ def is_linear(program: Program) -> bool:
 def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
     """Coefficients made of others, and of products on the tape: where k = a ∘ b is there, l = a ∘ b ∘ c + d is k ∘ c + d."""
     read = {value.like(lag=0) for equation in equations for value in equation.reads()}
-    known: list[Factors] = [
-        (Counter(e.value.args), e.target) for e in forward.equations if e.target in read and isinstance(e.value, Hadamard)
-    ]
+    known = Known([(e.value.args, e.target) for e in forward.equations if e.target in read and isinstance(e.value, Hadamard)])
     still = {equation.target for equation in equations if equation.target.timed} - linear_in(equations)
     made: dict[Value, Equation] = {}
     products = [equation for equation in equations if equation.target in still and is_product(equation)]
     for equation in sorted(products, key=lambda e: len(e.value.args)):
         made[equation.target] = equation.with_value(shorter(equation.value, known))
-        known.append((Counter(equation.value.args), equation.target))
+        known.add(equation.value.args, equation.target)
     for equation in equations:
         if equation.target in still and len(equation.terms) == 1 and isinstance(equation.value, Plus):
             made[equation.target] = equation.with_value(add(*[shorter(term, known) for term in equation.value.args]))
     return in_order_of_reading([made.get(equation.target, equation) for equation in equations], still)
 
 
-def shorter(term: sp.MatrixExpr, known: list[Factors]) -> sp.MatrixExpr:
-    """A product with the products in it that are known, the last of the list first."""
+class Known:
+    """Products that have a name: their factors and the name, found by any one of their factors."""
+
+    def __init__(self, products: Iterable[tuple[Sequence[sp.MatrixExpr], Value]]) -> None:
+        self.all: list[Factors] = []
+        self.having: dict[sp.MatrixExpr, list[int]] = defaultdict(list)
+        for factors, value in products:
+            self.add(factors, value)
+
+    def add(self, factors: Sequence[sp.MatrixExpr], value: Value) -> None:
+        for factor in dict.fromkeys(factors):
+            self.having[factor].append(len(self.all))
+        self.all.append((Counter(factors), value))
+
+    def within(self, factors: Iterable[sp.MatrixExpr]) -> list[Factors]:
+        """Those that share a factor with some, the last that was named first."""
+        places = {place for factor in factors for place in self.having.get(factor, ())}
+        return [self.all[place] for place in sorted(places, reverse=True)]
+
+
+def shorter(term: sp.MatrixExpr, known: Known) -> sp.MatrixExpr:
+    """A product with the products in it that are known, the last that was named first."""
     number, rest = coefficient(term)
     if not isinstance(rest, Hadamard):
         return term
     left: Counter[sp.MatrixExpr] = Counter(rest.args)
     parts = []
-    for factors, value in reversed(known):
+    for factors, value in known.within(left):
         if factors <= left:
             left -= factors
             parts.append(value)
@@ -87,10 +105,14 @@ def in_order_of_reading(equations: list[Equation], still: set[Value]) -> list[Eq
     out: dict[Value, Equation] = {}
 
     def put(equation: Equation) -> None:
-        for value in equation.reads():
-            if value in before and value not in out:
-                put(before[value])
-        out.setdefault(equation.target, equation)
+        waiting = [equation]
+        while waiting:
+            first = [before[value] for value in waiting[-1].reads() if value in before and value not in out]
+            if first:
+                waiting.append(first[0])
+            else:
+                made = waiting.pop()
+                out.setdefault(made.target, made)
 
     for equation in equations:
         put(equation)

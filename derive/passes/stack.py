@@ -308,9 +308,15 @@ def stack_outer(equations: list[Equation], place: dict[Value, int], span: Span, 
         gone = {equation.target for equation in members}
         left = [e for e in equations if e.target not in gone]
         # what is made of totals may read the rows, so that those come first
-        last = [e for e in left if not e.target.timed and not e.accumulate and e.terms]
-        equations = [*[e for e in left if e not in last], Equation(block, (Term(whole),)), *cut, *last]
+        last = [is_made_of_totals(e) for e in left]
+        ahead = [e for e, behind in zip(left, last, strict=True) if not behind]
+        equations = [*ahead, Equation(block, (Term(whole),)), *cut, *[e for e, behind in zip(left, last, strict=True) if behind]]
     return equations
+
+
+def is_made_of_totals(equation: Equation) -> bool:
+    """Whether an equation comes behind the sums over steps: it is one for all steps, and no such sum itself."""
+    return not equation.target.timed and not equation.accumulate and bool(equation.terms)
 
 
 def outer(node: Matrix) -> tuple[Matrix, Matrix | None]:

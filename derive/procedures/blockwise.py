@@ -68,7 +68,7 @@ class Forward(Fast):
     def from_outside(self, value: Value) -> Operand:
         if value not in self.outside:
             source = self.around.given(value)
-            self.outside[value] = Array(self.names.sequence(value), source.axes, source.dims)
+            self.outside[value] = Array(f"{self.names.of(value)}_all", source.axes, source.dims)
         array = self.outside[value]
         return steps(array, START, STOP) if self.in_block else array
 
@@ -118,8 +118,10 @@ class Backward(Fast):
 
     backwards = True
 
-    def __init__(self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value]) -> None:
-        super().__init__(program, names, around, keep, PIECE)
+    def __init__(
+        self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], behind: Fast | None = None
+    ) -> None:
+        super().__init__(program, names, around, keep, PIECE, behind=behind)
         self.results = set(program.results)
         self.flats: dict[Operand, Array] = {}
         self.cotangents: dict[Value, Array] = {}
@@ -300,7 +302,7 @@ class Backward(Fast):
         last = [equation for equation in self.program.at("after") if equation.target in self.program.readers]
         for equation in (*self.program.at("before", "step"), *last):
             target = equation.target
-            if target in self.results and "cotangent" in target.marks and target.timed:
+            if target in self.results and "carry" not in target.marks and target.timed:
                 out = steps(self.result(target), START, STOP)
                 found.append(copied(self.at_hand(target), out))
         return found

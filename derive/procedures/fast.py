@@ -48,7 +48,7 @@ NUMBERS = {sp.S.One: "one", sp.Rational(1, 2): "half", sp.Integer(2): "two"}
 class Fast(Places):
     """The statements of one function.
 
-    around: what is there already. blocks: the name of the number of steps of a block, empty where all steps are taken at once.
+    around: what is there already. behind: the part of the function that stands in front of this one, whose memory is there.
     """
 
     backwards = False
@@ -61,9 +61,11 @@ class Fast(Places):
         keep: Iterable[Value],
         length: str,
         shifted: Iterable[Value] = (),
+        behind: Fast | None = None,
     ) -> None:
-        super().__init__(program, names, keep, length, shifted)
+        super().__init__(program, names, keep, length, shifted, behind)
         self.around = around
+        self.nth: int = behind.nth + 1 if behind else 1
         self.fixed: dict[Array, Operand] = {}
         """Names that the loop reads and that are the same at every step."""
         self.by_operand: dict[Operand, Array] = {}
@@ -130,7 +132,8 @@ class Fast(Places):
         """Names for what the caller gives and more than the equations over parameters read."""
         reads = {v: None for e in self.program.equations if self.program.place(e) not in ("once", "finish") for v in e.reads()}
         found = [v for v in self.program.given if not v.timed and v in reads and v not in self.plan.defined]
-        return [Assign((Array(self.names.of(value), (), sizes(value)),), self.given(value)) for value in found]
+        named = [(Array(self.names.of(value), (), sizes(value)), self.given(value)) for value in found]
+        return [Assign((array,), operand) for array, operand in named if operand != array]
 
     # ---- memory
 
@@ -217,12 +220,9 @@ class Fast(Places):
         """A name for something made before the loop: the same for the same."""
         if operand in self.by_operand:
             return self.by_operand[operand]
-        taken = {array.name for array in self.by_operand.values()}
-        name = self.names.made(wanted)
-        k = 2
-        while name in taken:
-            name = self.names.made(f"{wanted}_{k}")
-            k += 1
+        taken, name = {array.name for array in self.by_operand.values()}, self.names.made(wanted)
+        for k in range(2, len(taken) + 3):
+            name = self.names.made(f"{wanted}_{k}") if name in taken else name
         array = Array(name, operand.axes, operand.dims)
         self.fixed[array] = operand
         self.by_operand[operand] = array
@@ -351,8 +351,9 @@ class Fast(Places):
         body = self.body()
         if not body:
             return []
+        number = f"_{self.nth}" if self.nth > 1 else ""
         first = "steps" if self.length == PIECE else "ahead"
-        pieces = ((PIECE, first, Cut(None, COUNT)), (WHOLE, "steps", part))
+        pieces = ((PIECE, first + number, Cut(None, COUNT)), (WHOLE, f"steps{number}", part))
         walks = tuple((Walk(name, tuple(self.views[of].items()), of), cut) for of, name, cut in pieces if self.views[of])
         loop = Loop(Position("t"), STEPS, tuple(body), backwards=self.backwards, walks=walks, along=tuple(self.along.items()))
         return [loop]
@@ -376,6 +377,7 @@ class Fast(Places):
         return self.rows_of(self.steps_of(key.root, value.lag), key)
 
     def from_outside(self, value: Value) -> Operand:
+        """The array of a value that no equation defines, over the steps at hand."""
         raise NotImplementedError
 
     def steps_of(self, root: Value, lag: int) -> Operand:

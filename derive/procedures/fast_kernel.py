@@ -1,16 +1,24 @@
-"""The functions of a kernel whose forward and backward are the fast policy's; the others are the textbook's, in the same axes."""
+"""The functions of a kernel whose forward and backward are the fast policy's; the others are the textbook's, in the same axes.
+
+A function is one part behind the other, each with one recurrence (`derive.recurrences`); what a later part reads of an earlier one lies in
+that one's arrays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from derive.language import Value
 from derive.procedures.blockwise import Backward, Forward
 from derive.procedures.fast import Fast
 from derive.procedures.kernel import Kernel, Results
 from derive.procedures.places import WHOLE
-from derive.procedures.procedure import Array, Entry, Operand, Procedure, Statement
+from derive.procedures.procedure import Array, Assign, Entry, Operand, Procedure, Statement
 from derive.program import Program
+from derive.recurrences import parts
+
+Part = TypeVar("Part", bound=Fast)
 
 
 class FastKernel(Kernel):
@@ -22,18 +30,24 @@ class FastKernel(Kernel):
         def given(value: Value) -> Operand:
             return self.entry("inputs" if value.timed else "parameters", value)
 
-        around = self.around(given, self.before_the_first("state"))
-        text = Forward(program, self.names, around, self.tape, WHOLE)
-        statements = text.everything()
-        copies = [text.output(value) for value in program.results]
+        texts: list[Forward] = []
+        statements: list[Statement] = []
+        programs = parts(program, self.tape)
+        for k, part in enumerate(programs):
+            around = self.around(after(texts, Forward.at_hand, given), self.before_the_first("state"))
+            shifted = read_shifted(part, programs[k + 1 :])
+            texts.append(Forward(part, self.names, around, self.tape, WHOLE, shifted, behind=texts[-1] if texts else None))
+            statements += texts[-1].everything()
+        copies = [of(texts, value).output(value) for value in program.results]
         outputs = [(str(value.name), out) for value, (_, out) in zip(program.results, copies, strict=True)]
-        saved = [(self.names.of(value), text.taped(value)) for value in self.tape]
+        saved = [(self.names.of(value), of(texts, value).taped(value)) for value in self.tape]
         for value, (name, operand) in zip(self.tape, saved, strict=True):
             front = operand.front if isinstance(operand, Array | Entry) else 0
             self.taped[value] = Entry("tape", name, operand.axes, operand.dims, front)
-        everything: tuple[Statement, ...] = (*statements, *[copy for copy, _ in copies])
+        everything = (*once_each(statements), *[copy for copy, _ in copies])
         results = (("outputs", tuple(outputs)), ("tape", tuple(saved)))
-        return Procedure("forward", everything, results, buffers_of(text), is_blockwise=text.is_blockwise)
+        is_blockwise = any(text.is_blockwise for text in texts)
+        return Procedure("forward", everything, results, buffers_of(texts[-1]), is_blockwise=is_blockwise)
 
     def backward(self, program: Program) -> Procedure:
         """Gradients."""
@@ -41,18 +55,67 @@ class FastKernel(Kernel):
         def given(value: Value) -> Operand:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
-        text = Backward(program, self.names, self.around(given), program.results)
-        statements = text.everything()
-        return Procedure("backward", tuple(statements), self.gradients_of(text), buffers_of(text), is_blockwise=True)
+        texts: list[Backward] = []
+        statements: list[Statement] = []
+        for part in parts(program):
+            around = self.around(after(texts, Backward.gradient_of, given))
+            texts.append(Backward(part, self.names, around, part.results, texts[-1] if texts else None))
+            statements += texts[-1].everything()
+        return Procedure("backward", once_each(statements), self.gradients_of(texts), buffers_of(texts[-1]), is_blockwise=True)
 
-    def gradients_of(self, text: Backward, *more: str) -> Results:
+    def gradients_of(self, texts: Sequence[Backward], *more: str) -> Results:
         """Gradients of parameters, inputs and initial states; more: marks behind those of a gradient."""
 
+        def gradient(value: Value) -> Operand:
+            return of(texts, value).gradient_of(value)
+
         def found(values: Iterable[Value], mark: str) -> tuple[tuple[str, Operand], ...]:
-            return tuple((str(v.name), text.gradient_of(v.like(marks=(*v.marks, mark, *more)))) for v in values)
+            return tuple((str(v.name), gradient(v.like(marks=(*v.marks, mark, *more)))) for v in values)
 
         parameters, inputs = found(self.cell.parameters, "cotangent"), found(self.cell.inputs, "cotangent")
         return ("parameters", parameters), ("inputs", inputs), ("state", found(self.cell.states, "carry"))
+
+
+# ---- parts of a function
+
+
+def of(texts: Sequence[Part], value: Value) -> Part:
+    """The part that has a value: that defines it, or else reads it of the caller."""
+    making = [text for text in texts if value.like(lag=0) in text.plan.defined]
+    return (making or [text for text in texts if value in text.outside] or [texts[-1]])[0]
+
+
+def after(
+    texts: Sequence[Part], there: Callable[[Part, Value], Operand], given: Callable[[Value], Operand]
+) -> Callable[[Value], Operand]:
+    """Where a part finds what it doesn't compute: where an earlier part has it for all steps, or with the caller or the tape."""
+    before = [*texts]
+
+    def found(value: Value) -> Operand:
+        making = [text for text in before if value.like(lag=0) in text.plan.defined]
+        return there(making[0], value) if making else given(value)
+
+    return found
+
+
+def read_shifted(part: Program, later: Iterable[Program]) -> list[Value]:
+    """The values of a part that later ones read of another step."""
+    read = {value.like(lag=0) for one in later for equation in one.equations for value in equation.reads() if value.lag}
+    return [value for value in part.defined() if value in read]
+
+
+def once_each(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """The statements without those that give a name what it has."""
+    bound: dict[Array, Operand] = {}
+    found: list[Statement] = []
+    for statement in statements:
+        match statement:
+            case Assign(targets=(Array() as name,), value=value):
+                if bound.get(name) == value:
+                    continue
+                bound[name] = value
+        found.append(statement)
+    return tuple(found)
 
 
 def buffers_of(text: Fast) -> tuple[Array, ...]:

@@ -35,20 +35,28 @@ class Key:
 
 
 class Places:
-    """The arrays of one function.
+    """The arrays of one function, or of a part of one behind another.
 
     length: the axis of arrays over steps that aren't only the loop's: all steps, or those of one block. shifted: what somebody outside
     reads at an earlier step.
     """
 
-    def __init__(self, program: Program, names: Names, keep: Iterable[Value], length: str, shifted: Iterable[Value] = ()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        names: Names,
+        keep: Iterable[Value],
+        length: str,
+        shifted: Iterable[Value] = (),
+        behind: Places | None = None,
+    ) -> None:
         self.program, self.names, self.length = program, names, length
         self.plan = Memory(program, keep, shifted)
-        self.buffers: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = behind.buffers if behind else {}
         self.labels = self.last_names()
         self.array_names: dict[Value, str] = {}
         self.parts: dict[str, int] = {}
-        self.free: dict[tuple[object, ...], list[Entry]] = {}
+        self.free: dict[tuple[object, ...], list[Entry]] = behind.free if behind else {}
         self.busy: list[Entry] = []
 
     # ---- names

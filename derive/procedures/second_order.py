@@ -45,8 +45,8 @@ class SecondOrder:
         self.handed: dict[Value, Entry] = {}
 
     def procedures(self, second: Second) -> list[Procedure]:
-        later = (second.backward, second.moved)
-        shifted = [v for v in second.tangent.results if any(one.lag and one.like(lag=0) == v for p in later for one in p.given)]
+        later = {one.like(lag=0) for program in (second.backward, second.moved) for one in program.given if one.lag}
+        shifted = [value for value in second.tangent.results if value in later]
         return [self.tangents(second.tangent, shifted), self.gradients(second.backward), self.hvp(second.moved)]
 
     def given(self, value: Value) -> Operand:
@@ -85,7 +85,7 @@ class SecondOrder:
     def hvp(self, program: Program) -> Procedure:
         """Tangents of the gradients."""
         text = Backward(program, self.names, self.kernel.around(self.given), program.results)
-        return procedure("hvp", text.everything(), self.kernel.gradients_of(text, "tangent"), text, True)
+        return procedure("hvp", text.everything(), self.kernel.gradients_of([text], "tangent"), text, True)
 
 
 def procedure(name: str, statements: Iterable[Statement], results: Results, text: Fast, is_blockwise: bool) -> Procedure:

@@ -16,6 +16,7 @@ import sympy as sp
 from derive.equation import Equation
 from derive.language import Value
 from derive.procedures.equations import right_side
+from derive.procedures.long_sums import assigned
 from derive.procedures.lowering import Lowering
 from derive.procedures.names import Names
 from derive.procedures.procedure import (
@@ -178,13 +179,13 @@ class Textbook:
         self.statements.append(Comment(self.around.comment(equation)))
         if not target.along:
             self.arrays[target] = self.local(target, STEPS)
-            self.statements.append(Assign((self.arrays[target],), value))
+            self.statements += assigned((self.arrays[target],), value)
         elif self.margins(target) != (0, 0):
             self.allocate(target)
-            self.statements.append(Assign((self.as_view(target),), value))
+            self.statements += assigned((self.as_view(target),), value)
         else:
             self.arrays[target] = Array(self.names.sequence(target), target.axes, sizes(target))
-            self.statements.append(Assign((self.arrays[target],), value))
+            self.statements += assigned((self.arrays[target],), value)
         if is_fresh(value) or self.margins(target) != (0, 0):
             self.fresh.add(target)
 
@@ -273,7 +274,7 @@ class Textbook:
             self.fresh.add(target)
         return [
             Comment(self.around.comment(equation)),
-            Assign((*([self.local(target, axis)] if needed else []), *stored), value),
+            *assigned((*([self.local(target, axis)] if needed else []), *stored), value),
         ]
 
     # ---- what comes of it

@@ -1,0 +1,81 @@
+"""The kept kernels against those of an earlier revision: forward + backward in one process, taking turns.
+
+    python -m benchmarks.revisions REVISION [--rounds 9] [--kernels lstm,gru] [--out benchmarks/results]
+
+One thread, processor time, medians; every kernel with a workspace of its own. Writes a Markdown table of the ratios now / then, with the
+median and the largest of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def text_at(revision: str, name: str) -> str:
+    """The text of a kept kernel at a revision. Raises CalledProcessError where git has none."""
+    command = ["git", "-C", str(ROOT), "show", f"{revision}:generated/{name}.py"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def ratio(kernels: list[Any], shape: tuple[int, ...], dtype: str, rounds: int) -> float:
+    """Time of the first kernel over that of the second."""
+    from benchmarks.kernels import arguments
+
+    parameters, inputs, state, cotangents = arguments(kernels[0], shape, dtype)
+    spaces = [kernel.Workspace() for kernel in kernels]
+    times: list[list[float]] = [[], []]
+    for turn in range(rounds + 1):
+        for k in (0, 1) if turn % 2 else (1, 0):
+            start = time.process_time()
+            _, tape = kernels[k].forward(parameters, inputs, state, workspace=spaces[k])
+            kernels[k].backward(parameters, tape, cotangents, workspace=spaces[k])
+            times[k] += [time.process_time() - start] if turn else []
+    return statistics.median(times[0]) / statistics.median(times[1])
+
+
+def table(revision: str, names: list[str], rounds: int) -> str:
+    from benchmarks.kernels import SHAPES
+    from verify.kernel import load_text
+
+    heads = [", ".join(map(str, shape)) for shape in SHAPES]
+    out = [f"| kernel | dtype | {' | '.join(heads)} |", "|---|---|" + "---|" * len(SHAPES)]
+    found: list[float] = []
+    for name in names:
+        texts = [(ROOT / "generated" / f"{name}.py").read_text(), text_at(revision, name)]
+        kernels = [load_text(text, f"{name}.py") for text in texts]
+        for dtype in ("float64", "float32"):
+            row = [ratio(kernels, shape, dtype, rounds) for shape in SHAPES]
+            found += row
+            out.append(f"| {name} | {dtype} | {' | '.join(f'{one:.3f}' for one in row)} |")
+            print(out[-1], flush=True)
+    return "\n".join([*out, "", f"Median {statistics.median(found):.3f}, largest {max(found):.3f}, of {len(found)}."]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("revision", help="what git calls it: a tag, a branch, a commit")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--kernels", default="", help="comma-separated names in generated/; all without it")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    names = [name for name in options.kernels.split(",") if name] or sorted(
+        path.stem for path in (ROOT / "generated").glob("*.py")
+    )
+    text = table(options.revision, names, options.rounds)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "revisions.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

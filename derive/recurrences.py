@@ -1,0 +1,76 @@
+"""A program cut where one recurrence ends and the next begins.
+
+The layers of a network are recurrences that wait for each other: what one hands to the next is there for all steps before the next one
+starts, so that the products between them are one for all steps, and each recurrence has the schedule of a cell by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from derive.equation import Equation
+from derive.language import Value
+from derive.program import Program
+from derive.schedule import LOOPS, stages
+
+
+def parts(program: Program, keep: Collection[Value] = ()) -> list[Program]:
+    """A program for each recurrence, in the order in which they are computed; the results of each are those that later ones read, too.
+
+    keep: values that are kept for all steps anyway. What stands between two recurrences goes with the earlier one, unless all that it reads
+    is kept; what needs none goes with the first that reads it. A program is left whole where a recurrence from the last step to the first
+    reads a neighbour in another one, which has nothing behind the last step.
+    """
+    in_order = stages(program.equations, fused=False, starts=program.starts)
+    loops = [stage for stage in in_order if stage.way in LOOPS]
+    if len(loops) < 2:
+        return [program]
+    ordered = [equation for stage in in_order for equation in stage.equations]
+    home = homes(ordered, [{equation.target for equation in stage.equations} for stage in loops], {*keep, *program.results})
+    if program.reverse and any(value.lag and home.get(value.like(lag=0), k) != k for value, k in reads_of(ordered, home)):
+        return [program]
+    crossing = {value.like(lag=0) for value, k in reads_of(ordered, home) if home.get(value.like(lag=0), k) != k}
+    found = []
+    for k in range(len(loops)):
+        own = [equation for equation in program.equations if home[equation.target] == k]
+        defined = {equation.target for equation in own}
+        read = [value for equation in own for value in equation.reads() if value.like(lag=0) not in defined]
+        results = [value for value in program.results if value in defined]
+        results += [equation.target for equation in own if equation.target in crossing and equation.target not in results]
+        given = dict.fromkeys([*program.given, *read])
+        found.append(replace(program, given=tuple(given), results=tuple(results), equations=()).with_equations(own))
+    return found
+
+
+def joined(program: Program, found: Sequence[Program]) -> Program:
+    """One program again of those that its parts have become."""
+    return program.with_equations([equation for one in found for equation in one.equations])
+
+
+def reads_of(equations: Sequence[Equation], home: dict[Value, int]) -> list[tuple[Value, int]]:
+    """What is read, with the part that reads it."""
+    return [(value, home[equation.target]) for equation in equations for value in equation.reads()]
+
+
+def homes(ordered: Sequence[Equation], loops: Sequence[set[Value]], keep: set[Value]) -> dict[Value, int]:
+    """Target -> the part that it belongs to."""
+    inside = {target: k for k, loop in enumerate(loops) for target in loop}
+    home = dict(inside)
+    for equation in ordered:
+        behind = [home.get(value.like(lag=0), -1) for value in equation.reads()]
+        home.setdefault(equation.target, max(behind, default=-1))
+    readers: dict[Value, list[Value]] = {}
+    for equation in ordered:
+        for value in equation.reads():
+            readers.setdefault(value.like(lag=0), []).append(equation.target)
+    for equation in reversed(ordered):
+        target = equation.target
+        if target in inside:
+            continue
+        first = min((home[reader] for reader in readers.get(target, ())), default=max(home[target], 0))
+        read = [value.like(lag=0) for value in equation.reads()]
+        is_free = target not in keep and all(value in keep or value not in home or not value.along for value in read)
+        if home[target] < 0 or is_free:
+            home[target] = first
+    return home
