@@ -77,6 +77,20 @@ class softsign(sp.Function):  # type: ignore[misc]
         return (1 + absolute(self.args[0])) ** -2
 
 
+class log_or_zero(sp.Function):  # type: ignore[misc]
+    """log x, and 0 where x is 0: what p log p is made of, which is 0 where the share p is."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return inverse_or_zero(self.args[0])
+
+
+class inverse_or_zero(sp.Function):  # type: ignore[misc]
+    """1/x, and 0 where x is 0."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return -(self**2)
+
+
 LEAK = sp.Rational(1, 100)
 """The slope of LeakyReLU below 0, and at 0."""
 SELU_SCALE, SELU_ALPHA = sp.Rational("1.0507009873554804934193349852946"), sp.Rational("1.6732632423543772848170429916717")
@@ -138,6 +152,8 @@ NUMPY: dict[type[Any], str] = {
     sign: "sign({})",
     hardtanh: "hardtanh({})",
     softsign: "softsign({})",
+    log_or_zero: "log_or_zero({})",
+    inverse_or_zero: "inverse_or_zero({})",
     sp.atan: "np.arctan({})",
     sp.erf: "erf({})",
     sp.sinh: "np.sinh({})",
@@ -194,6 +210,16 @@ def hardtanh(z):
 def softsign(z):
     """z/(1 + |z|), the sign taken from the real part."""
     return z / (1 + np.where(z.real < 0, -z, z))
+''',
+    "log_or_zero": '''
+def log_or_zero(z):
+    """log z, and 0 where z is 0."""
+    return np.where(z == 0, 0, np.log(np.where(z == 0, 1, z)))
+''',
+    "inverse_or_zero": '''
+def inverse_or_zero(z):
+    """1/z, and 0 where z is 0."""
+    return np.where(z == 0, 0, 1 / np.where(z == 0, 1, z))
 ''',
     "erf": '''
 def erf(z):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import sympy as sp
 
-from derive.functions import absolute, elu, relu, sigma, sign, softplus, step
+from derive.functions import absolute, elu, log_or_zero, relu, sigma, sign, softplus, step
 from derive.language import Apply
 from derive.letters import GREEK, MARKS, Part, decimal, dim
 from derive.notation import Along, Notation
@@ -22,7 +22,7 @@ class LaTeX(Notation):
     functions: ClassVar = {
         sp.tanh: r"\tanh", sigma: r"\sigma", relu: r"\operatorname{ReLU}", step: r"\operatorname{step}",
         softplus: r"\operatorname{softplus}", elu: r"\operatorname{ELU}",
-        sp.exp: r"\exp", sp.log: r"\log", sp.sin: r"\sin", sp.cos: r"\cos", absolute: r"\operatorname{abs}",
+        sp.exp: r"\exp", sp.log: r"\log", log_or_zero: r"\log", sp.sin: r"\sin", sp.cos: r"\cos", absolute: r"\operatorname{abs}",
         sign: r"\operatorname{sgn}", sp.atan: r"\arctan", sp.sinh: r"\sinh", sp.cosh: r"\cosh",
     }  # fmt: skip
 

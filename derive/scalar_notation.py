@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import sympy as sp
 
-from derive.functions import absolute, elu, relu, sigma, softplus, step
+from derive.functions import absolute, elu, inverse_or_zero, log_or_zero, relu, sigma, softplus, step
 from derive.language import X
 from derive.letters import decimal
 
@@ -23,6 +23,7 @@ class Scalars:
     functions: ClassVar = {
         sp.tanh: "tanh", sigma: "σ", relu: "relu", step: "step", softplus: "softplus", elu: "elu",
         sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", absolute: "abs", sp.atan: "arctan",
+        log_or_zero: "log",
     }  # fmt: skip
 
     def plus(self, terms: list[str]) -> str:
@@ -62,6 +63,8 @@ class Scalars:
                 return self.times.join(t if own > PRODUCT else self.parentheses(t) for t, own in parts), PRODUCT
             case sp.Pow():
                 return self.power(scalar, operand)
+            case inverse_or_zero():
+                return self.power(1 / scalar.args[0], operand)
             case sp.Function():
                 name = self.functions.get(scalar.func, self.function(scalar.func.__name__))
                 return f"{name}{self.parentheses(self.scalar(scalar.args[0], operand)[0])}", ATOM

@@ -13,13 +13,14 @@ import sympy as sp
 from derive.blocks import Rows, rows
 from derive.equation import Reason
 from derive.expressions import substitute
-from derive.functions import sigma, softplus
+from derive.functions import log_or_zero, sigma, softplus
 from derive.language import (
     Apply,
     Hadamard,
     Ones,
     Plus,
     Times,
+    Transposed,
     Value,
     X,
     add,
@@ -45,9 +46,22 @@ def stable(pairs: Sequence[Pair]) -> Iterator[tuple[Value, sp.MatrixExpr, Reason
     defined = dict(pairs)
     for target, right in pairs:
         log = Logarithm(defined)
-        new = substitute(right, log.rewritten)
+        new = substitute(substitute(right, log.rewritten), shared)
         rule = "; ".join(dict.fromkeys(log.rules))
         yield target, new, Reason(target, rule) if rule else None
+
+
+def shared(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+    """p ∘ (log p + ...), pᵀ (log p + ...) with a log that is 0 where p is, since p log p is; None for anything else."""
+    number, rest = coefficient(node)
+    if not isinstance(rest, (Hadamard, Times)):
+        return None
+    shares = [factor.args[0] if isinstance(factor, Transposed) else factor for factor in rest.args]
+    logs = {apply(sp.log(X), share): apply(log_or_zero(X), share) for share in shares if isinstance(share, Value)}
+    factors = [factor if isinstance(factor, Value) else substitute(factor, logs.get) for factor in rest.args]
+    if factors == list(rest.args):
+        return None
+    return scale(number, hadamard(*factors) if isinstance(rest, Hadamard) else matmul(*factors))
 
 
 class Logarithm:

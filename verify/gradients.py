@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from verify.data import REACH, Data
 from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
-from verify.rounding import lost
+from verify.rounding import left_without, lost
 from verify.tolerances import COARSE, RESOLUTION, UNDERFLOW, VANISHED, Tolerance, rounding
 
 BELOW = "below the resolution of the route"
@@ -20,6 +21,8 @@ GROWS = "derivatives grow beyond what float64 holds"
 
 
 BY_LAG = "cotangent at one step only"
+NEARBY = 1e-3
+"""How far data are moved to see whether a difference is rounding, relative to themselves."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,18 @@ def of_cotangents(
 ) -> Iterator[Comparison]:
     """Every block for one of the cotangents."""
     primal = evidence.data.flat()
-    digits = lost(kernel.gradients, replace(evidence.data, cotangents=cotangents)) if evidence.shaken else {}
+
+    def parts(block: str, at: Evidence) -> tuple[Array, Array]:
+        got = found[block] if at is evidence else kernel.gradients(replace(at.data, cotangents=cotangents))[block]
+        expected = expected_gradient(block, at, cotangents)[0]
+        return (got if block in evidence.data.parameters else crop(got, block, evidence)), expected
+
+    data = replace(evidence.data, cotangents=cotangents)
+    digits = lost(kernel.gradients, data) if evidence.shaken else {}
+    for block, blind in (left_without(kernel.gradients, data) if evidence.shaken else {}).items():
+        if blind.any() and block in digits and found[block].shape == digits[block].shape:
+            shown = blind if block in evidence.data.parameters else crop(blind, block, evidence)
+            digits[block] = np.maximum(norm(digits[block]), norm(np.where(shown, unsteady(partial(parts, block), evidence), 0.0)))
     for block in primal:
         taken = norm(digits[block]) if block in digits else 0.0
         if block not in found or found[block].shape != primal[block].shape:
@@ -140,6 +154,22 @@ def of_cotangents(
             yield whole(block, name, found[block], evidence, cotangents, taken)
         else:
             yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised, taken)
+
+
+def unsteady(parts: Callable[[Evidence], tuple[Array, Array]], evidence: Evidence, times: int = 8) -> Array:
+    """What of the difference between a gradient and the evidence is another at data nearby, element by element: rounding.
+
+    A wrong term moves with the data as the gradient does, a thousandth of them by a few per cent; what lost digits leave is another number
+    at each. parts: evidence -> (the gradient, what it should be).
+    """
+    rng = np.random.default_rng([evidence.seed, 41])
+    got, expected = parts(evidence)
+    spread = np.zeros(np.shape(expected))
+    for _ in range(times):
+        near = replace(evidence, data=evidence.data.moved(NEARBY, rng), shaken=(), known={}, digits=False)
+        other, wanted = parts(near)
+        spread = np.maximum(spread, np.abs((other - wanted) - (got - expected)))
+    return np.nan_to_num(spread, posinf=0.0)
 
 
 def crop(array: Array, block: str, evidence: Evidence) -> Array:
@@ -264,7 +294,17 @@ def within(evidence: Evidence, lag: int, allowed: float) -> Tolerance:
 
 def lags(kernel: Kernel, evidence: Evidence) -> Iterator[Comparison]:
     """Every input and initial state, for a cotangent at one step only, at every earlier step."""
-    digits = lost(lambda data: step_gradients(kernel, evidence, data), evidence.data) if evidence.shaken else {}
+
+    def run(data: Data) -> dict[str, Array]:
+        return step_gradients(kernel, evidence, data)
+
+    def parts(block: str, at: Evidence) -> tuple[Array, Array]:
+        return run(at.data)[block], at.per_step(block, at.data.cotangents)
+
+    digits = lost(run, evidence.data) if evidence.shaken else {}
+    for block, blind in (left_without(run, evidence.data) if evidence.shaken else {}).items():
+        if blind.any() and block in digits:
+            digits[block] = np.maximum(digits[block], np.where(blind, unsteady(partial(parts, block), evidence), 0.0))
     for block, got in step_gradients(kernel, evidence).items():
         cotangents = evidence.data.cotangents
         own, terms = evidence.per_step(block, cotangents, error=True), evidence.per_step(block, cotangents, absolute=True)

@@ -133,6 +133,15 @@ class Columns:
             what = f"ambiguous product: `{self.source.written(node.span)}` can be read in two ways: "
             what += "expected brackets or an elementwise sign."
             todo = "Write which vectors are multiplied first: `U (r \\odot h)` or `(U r) \\odot h`."
+            capitals = [
+                one.name
+                for one, known in zip(items, vectors, strict=True)
+                if known and isinstance(one, Ref) and one.name.isupper()
+            ]
+            if capitals:
+                todo += (
+                    f" For a product of matrices declare `{'; '.join(f'{name} = matrix' for name in dict.fromkeys(capitals))}`."
+                )
             raise self.source.error(node.span, what, todo)
         return split(items, vectors, self.row)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from derive.cell import Cell, CellError
+from derive.compiler import FAST
 from derive.derivation import derive
 from derive.functions import function
 from derive.language import Eq, apply, dimension, matrix, sequence
@@ -14,6 +15,8 @@ from derive.onehot import one_hot
 from derive.reductions import softmax, total
 from derive.sheet import Sheet, text
 from derive.stable import OF_SIGMA, OF_SOFTMAX
+from tests import bounds
+from tests.arguments import draw
 from tests.kernels import kernel_of_cell
 from verify.interpreter import Evaluator, floats
 
@@ -158,3 +161,39 @@ def test_a_function_of_a_softmax_keeps_its_scalar():
     """log of another base is a multiple of log, which is rewritten."""
     cell = cell_of(SOFT, Eq(J, -(q.T @ apply(function("log")(z).scalar / 2 + 0 * placeholder, y))))
     assert [term.reason.rule for term in forward_of(cell).terms] == [OF_SOFTMAX]
+
+
+SHARES = {
+    "divergence": [SOFT, Eq(J, q.T @ log(q / y))],
+    "divergence of a sum": [SOFT, Eq(J, total(q * log(q / y)))],
+    "entropy": [SOFT, Eq(m, total(y)), Eq(J, -(q.T @ log(q)))],
+}
+
+
+def softmax_of(call):
+    """y by the equations."""
+    state, found = call.state["h"], []
+    for one in call.inputs["x"]:
+        state = np.tanh(one @ call.parameters["W"].T + state @ call.parameters["U"].T)
+        scores = np.exp(state @ call.parameters["S"].T)
+        found.append(scores / scores.sum(-1, keepdims=True))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("schedule", [(), FAST])
+@pytest.mark.parametrize("name", SHARES)
+def test_a_share_of_zero_adds_nothing_and_makes_nothing_infinite(name, schedule):
+    kernel = kernel_of_cell(cell_of(*SHARES[name]), schedule)
+    call, direction = draw(kernel, sizes={"V": 4}), draw(kernel, seed=1, sizes={"V": 4})
+    call.inputs["q"] = np.abs(call.inputs["q"])
+    call.inputs["q"][..., 1] = 0
+    with np.errstate(all="raise"):
+        outputs, tape = kernel.forward(*call.groups())
+        gradients = kernel.backward(call.parameters, tape, call.cotangents)
+        moved = kernel.hvp(*call.groups(), call.cotangents, *direction.groups())
+    for table in (outputs, gradients.parameters, gradients.inputs, moved.parameters, moved.inputs):
+        assert all(np.isfinite(array).all() for array in table.values())
+    shares = np.delete(call.inputs["q"], 1, axis=-1)
+    others = -2 * np.log(shares) if name == "entropy" else -np.log(np.delete(softmax_of(call), 1, axis=-1))
+    expected = (shares * (np.log(shares) + others)).sum(-1)
+    assert np.abs(outputs["J"] - expected).max() < bounds.of_call(call) * (np.abs(expected).max() + 1)

@@ -33,7 +33,7 @@ from verify.model import Model
 Array = NDArray[Any]
 NAMES = (
     *("tanh", "exp", "log", "sin", "cos", "sqrt", "sigma", "step", "relu", "softplus", "elu", "absolute", "sign", "hardtanh"),
-    *("softsign", "atan", "erf", "sinh", "cosh"),
+    *("softsign", "log_or_zero", "inverse_or_zero", "atan", "erf", "sinh", "cosh"),
 )
 
 OF_TWO: dict[str, Callable[[Any, Any], Any]] = {
