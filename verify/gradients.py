@@ -21,6 +21,7 @@ GROWS = "derivatives grow beyond what float64 holds"
 
 
 BY_LAG = "cotangent at one step only"
+NOTHING = np.zeros(())
 NEARBY = 1e-3
 """How far data are moved to see whether a difference is rounding, relative to themselves."""
 
@@ -142,10 +143,10 @@ def of_cotangents(
     digits = lost(kernel.gradients, data) if evidence.shaken else {}
     for block, blind in (left_without(kernel.gradients, data) if evidence.shaken else {}).items():
         if blind.any() and block in digits and found[block].shape == digits[block].shape:
-            shown = blind if block in evidence.data.parameters else crop(blind, block, evidence)
-            digits[block] = np.maximum(norm(digits[block]), norm(np.where(shown, unsteady(partial(parts, block), evidence), 0.0)))
+            shown = [one if block in evidence.data.parameters else crop(one, block, evidence) for one in (blind, digits[block])]
+            digits[block] = np.maximum(shown[1], np.where(shown[0], unsteady(partial(parts, block), evidence), 0.0))
     for block in primal:
-        taken = norm(digits[block]) if block in digits else 0.0
+        taken = digits.get(block, NOTHING)
         if block not in found or found[block].shape != primal[block].shape:
             continue  # said by the check of shapes
         if block not in evidence.data.parameters:
@@ -185,11 +186,12 @@ def expected_gradient(block: str, evidence: Evidence, cotangents: Mapping[str, A
 
 
 def whole(
-    block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array], taken: float = 0.0
+    block: str, name: str, got: Array, evidence: Evidence, cotangents: Mapping[str, Array], taken: Array = NOTHING
 ) -> Comparison:
     """A block compared element by element, relative to the norm of the block. taken: what rounding takes of it, as measured."""
     expected, error = expected_gradient(block, evidence, cotangents)
-    allowed, decided, why = judged(norm(error) + taken, norm(expected), bound(evidence))
+    lacking = norm(error) + norm(taken)
+    allowed, decided, why = judged(lacking, norm(expected), bound(evidence))
     worst = np.unravel_index(worst_element(got, expected), expected.shape) if expected.size else ()
     where = f"element {tuple(int(k) for k in worst)}" if worst else ""
     had, wanted = (float(got[worst].real), float(expected[worst])) if expected.size else (None, None)
@@ -198,7 +200,7 @@ def whole(
     apart = norm(got - expected) if got.shape == expected.shape else np.inf
     return Comparison(
         block, evidence.regime.name, name, relative(got, expected), allowed, where, had, wanted, decided, why, spot,
-        size=norm(expected), apart=apart, doubt=4 * (norm(error) + taken),
+        size=norm(expected), apart=apart, doubt=4 * lacking,
     )  # fmt: skip
 
 
@@ -233,7 +235,7 @@ def screened(
     cotangents: Mapping[str, Array],
     directions: int,
     localise: bool,
-    taken: float = 0.0,
+    taken: Array = NOTHING,
 ) -> Comparison:
     """A parameter along random directions; element by element where that fails."""
     worst = Comparison(block, evidence.regime.name, name, 0.0, bound(evidence))
@@ -243,8 +245,9 @@ def screened(
         along = float((got * evidence.direction(block, k)).sum().real)
         size = max(norm(got), abs(expected)) if np.isfinite(norm(got)) else abs(expected)
         error = abs(along - expected) / size if size else abs(along - expected)
-        allowed, decided, why = judged(own + taken, size, bound(evidence))
-        sizes: Any = {"size": abs(expected), "apart": abs(along - expected), "doubt": 4 * (own + taken)}
+        lacking = own + norm(taken * evidence.direction(block, k))
+        allowed, decided, why = judged(lacking, size, bound(evidence))
+        sizes: Any = {"size": abs(expected), "apart": abs(along - expected), "doubt": 4 * lacking}
         if not decided:
             undecided += 1
             worst = worst if k else Comparison(block, evidence.regime.name, name, error, allowed, decided=False, why=why, **sizes)

@@ -85,9 +85,14 @@ def whole(
 ) -> Environment:
     """Every value of a backward program that is no walk: stage by stage, each recurrence the way in which it has to run."""
     known: Environment = {value: array for value, array in steps[0].items() if not value.has_steps}
-    known |= {value: np.stack([env[value] for env in steps]) for value in steps[0] if value.has_steps}
+    known |= {value: for_each_example(np.stack([env[value] for env in steps])) for value in steps[0] if value.has_steps}
     known |= {value: np.stack([*arrays]) if value.has_steps else arrays[-1] for value, arrays in given.items()}
     return run(program.equations, evaluate, known, {}, record, dict(program.starts))
+
+
+def for_each_example(array: Array) -> Array:
+    """A matrix of each step, (T, n, m), as the same one for every example, (T, 1, n, m)."""
+    return array[:, None] if array.ndim == 3 else array
 
 
 def filled(environments: list[Environment], equations: Sequence[Equation], evaluate: Evaluator) -> list[Environment]:

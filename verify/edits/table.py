@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from derive.program import Program
 from verify.edits import forward as of_forward
 from verify.edits.edit import Edit, identity
+from verify.edits.networks import wrong_ends, wrong_ways
 from verify.edits.reads import cotangents, exchanges, gates, old_for_new, other_steps, parameters, transposes
 from verify.edits.slopes import arguments, branches, slopes
 from verify.edits.sums import cuts, ends, sums
@@ -18,7 +19,7 @@ Class = Callable[[Program, Program], Iterator[Edit]]
 
 BACKWARD: tuple[Class, ...] = (
     carries, dropped, signs, factors, slopes, branches, arguments, stale, old_for_new, transposes, sums, ends, cuts, other_steps,
-    parameters, gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten,
+    parameters, gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten, wrong_ends, wrong_ways,
 )  # fmt: skip
 """In the order in which they are preferred where two explain a fault equally well in as many places."""
 
