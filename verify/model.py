@@ -20,6 +20,7 @@ from derive.notation import Notation
 from derive.program import Program
 from derive.shapes import STEPS
 from verify import interpreter, programs
+from verify.axes import given as at_first
 from verify.columns import given_once, initial, lying, standing
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
@@ -135,7 +136,9 @@ class Model:
         given = self.given(program, dims, data, cotangents, environments, evaluate)
         environments = filled(read_elsewhere(program.equations), environments, evaluate)
         found = programs.backward(program, evaluate, environments, given, record)
-        return self.names.at(dims).gradients({block_of(value): self.shaped(value, array) for value, array in found.items()})
+        return self.names.at(dims).gradients(
+            {block_of(value): self.shaped(value, array, data.steps) for value, array in found.items()}
+        )
 
     def given(
         self, program: Program, dims: Dims, data: Data, cotangents: Mapping[str, Array], environments: list[Environment],
@@ -152,12 +155,13 @@ class Model:
                 given[value] = whole if value.has_steps else whole[-1:]
         return given
 
-    def shaped(self, value: Value, array: Array) -> Array:
-        """A result as the contract has it: of the initial state the carry that the first step hands back, or the last one to the left."""
+    def shaped(self, value: Value, array: Array, steps: int) -> Array:
+        """A result as the data have it: of the initial state the carry that the first step hands back, or the last one to the left; what
+        has one value an example lies at the first of so many steps."""
         if not value.timed:
             return lying(value, array)
         if not value.has_steps:
-            return lying(value, array)[None]
+            return at_first(lying(value, array), (), 0, steps)
         end = -1 if value.name in self.cell.leftward else 0
         return lying(value, array[end] if value.lag or value.kind == "carry" else array)
 

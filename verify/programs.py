@@ -141,6 +141,10 @@ def finish(final: Environment, equation: Equation, evaluate: Evaluator, record: 
 def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
     """The value of a right side; a timed one over the whole batch."""
     values = [evaluate(term.value, env) for term in equation.terms]
+    if equation.target.has_steps and all(
+        env[value].ndim < 4 for value in equation.reads()
+    ):  # at one step: what is the same at all of them
+        values = [value[t] if value.ndim == 4 else value for value in values]
     if record is not None:
         record(equation, values, t)
     total = sum(values[1:], start=values[0]) if values else evaluate.constant(0, *equation.target.shape)

@@ -273,7 +273,7 @@ class Components:
         for one, uses in self.uses.items():
             self.refuse_missing_times(one, [node for node, *_ in uses])
             alone = all(len(indices) == 1 and not free for _, indices, free in uses)
-            if self.times[one] or not alone or one in self.plain or one.name in self.declared:
+            if self.times[one] or not alone or one in self.plain | self.targets or one.name in self.declared:
                 continue
             node, indices, _ = uses[0]
             written, letter = self.source.written(node.span), indices[0]

@@ -31,9 +31,10 @@ from derive.pages.core import (
 )
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_lower, is_quotient, is_small, runs
+from derive.pages.losses import is_loss, of_losses
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, SIGNATURES, VECTOR, VECTORS, Kind
 
-ONE_VECTOR, ONE_MATRIX = frozenset({VECTOR}), frozenset({MATRIX})
+ONE_NUMBER, ONE_VECTOR, ONE_MATRIX = (frozenset({kind}) for kind in (NUMBER, VECTOR, MATRIX))
 
 
 def settled(source: Source, definitions: Sequence[Definition], timed: Collection[str], declared: Mapping[str, str]) -> Kinds:
@@ -82,11 +83,14 @@ def oddities(kinds: Kinds) -> int:
 
 def use(kinds: Kinds) -> None:
     """What uses say, until they say no more; `open` is what they leave before anything that is defined is taken for a vector."""
-    once(kinds, arguments, transposed, given)
+    held = of_losses(kinds)
+    once(kinds, arguments, transposed, lambda all_: given(all_, held))
     again(kinds)
-    kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1}
+    kinds.open = {name: found for name, found in kinds.domains.items() if len(found) > 1 and name not in held}
     kinds.tensors = frozenset(node for node in nodes(kinds) if is_open_tensor(kinds, node))
-    for step in (lambda all_: defined(all_, all_.timed), signed, lambda all_: defined(all_, all_.defined)):
+    others = kinds.defined - (losses := {one.name for one in kinds.definitions if is_loss(one)})
+    ways = (lambda all_: defined(all_, all_.timed & others), signed, lambda all_: defined(all_, others))
+    for step in (*ways, lambda all_: defined(all_, losses, ONE_NUMBER), given, lambda all_: defined(all_, losses)):
         once(kinds, step)
         again(kinds)
 
@@ -167,7 +171,7 @@ def transposed(kinds: Kinds) -> None:
                 prefer(kinds, partner, ONE_VECTOR, node.span)
 
 
-def given(kinds: Kinds) -> None:
+def given(kinds: Kinds, but: Collection[str] = ()) -> None:
     """What is given at a step is a vector, unless a use says otherwise; a number in front of a vector in an outer product."""
     for node in nodes(kinds):
         outer = isinstance(node, Product) and "tensor" in node.signs and kinds.kinds(node) == ONE_MATRIX
@@ -175,7 +179,7 @@ def given(kinds: Kinds) -> None:
             if kinds.is_given(item):
                 prefer(kinds, item, frozenset({NUMBER}), node.span)
     for ref in (node for node in nodes(kinds) if isinstance(node, Ref)):
-        if ref.name not in kinds.defined and not kinds.is_parameter(ref.name):
+        if ref.name not in kinds.defined | {*but} and not kinds.is_parameter(ref.name):
             prefer(kinds, ref, ONE_VECTOR, ref.span)
 
 
@@ -231,11 +235,11 @@ def elementwise(kinds: Kinds, wanted: Callable[[str], bool]) -> None:
                         prefer(kinds, item, ONE_VECTOR, node.span)
 
 
-def defined(kinds: Kinds, names: Collection[str]) -> None:
-    """What is defined is a vector, as long as nothing says otherwise."""
+def defined(kinds: Kinds, names: Collection[str], wanted: Kind = ONE_VECTOR) -> None:
+    """What is defined is a vector, a loss a number, as long as nothing says otherwise."""
     for definition in kinds.definitions:
         if definition.name in names:
-            prefer(kinds, Ref(definition.name, 0, definition.span), ONE_VECTOR, definition.span)
+            prefer(kinds, Ref(definition.name, 0, definition.span), wanted, definition.span)
             kinds.settle()
 
 

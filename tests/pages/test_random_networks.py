@@ -2,7 +2,8 @@
 
 Outputs are held against the equations' own values, gradients against the complex step of these, along a direction of each argument,
 and hvp against the complex step of `backward`. Either side may be off by the roundings of the programs (`bounds.of_program`), of the
-size of the terms: of an output its largest element, of a gradient |gradient| |direction| summed and what the outputs move by.
+size of the terms: of an output its largest element, of a gradient |gradient| |direction| summed and what the outputs move by, or the
+largest of what the loss gives where less is left of it, as behind a softmax that is nearly 0 or 1.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Trial:
         (page,) = read("random.md", text=self.network.page).cells
         self.derivation: Derivation = derive(page.cell)
         self.kernel = module_of(emit(self.derivation, passes))
+        assert {"J", "J_t"} & self.network.rules.keys() <= self.kernel.OUTPUTS.keys(), "a loss was passed over"
         self.sizes = sizes_of(self.kernel, LENGTHS)
         self.call, self.direction = (drawn(self.kernel, self.sizes, seed=k) for k in (0, 1))
 
@@ -65,12 +67,14 @@ class Trial:
     def wrong_gradients(self) -> list[str]:
         """Of every argument, along its direction."""
         wrong, gradients = [], args.backward(self.kernel, self.call)
+        given = max(np.abs(array).max(initial=0) for array in self.call.cotangents.values())
         for (group, name), gradient in gradients.items():
             move = self.direction.all()[group, name]
             along = gradient * move
             outputs = self.written(self.moved((group, name)))
             loss = [self.call.cotangents[one] * array.imag / STEP for one, array in outputs.items()]
             size = np.abs(along).sum() + sum(np.abs(part).sum() for part in loss)
+            size = max(size, np.abs(move).max(initial=0) * given)
             if not abs(along.sum() - sum(part.sum() for part in loss)) <= self.limit() * size:
                 wrong.append(name)
         return wrong

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy as sp
 
-from derive.along import Pick, Place, Steps, SumAlong
+from derive.along import Pick, Place, Spread, Steps, SumAlong
 from derive.language import X, apply, hadamard
 from derive.program import Program
 from derive.schedule import LOOPS, stages
@@ -21,8 +21,8 @@ def other_end(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
 
 
 def mean_of_steps(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
-    """The mean over the steps; None for what is no sum over them."""
-    return hadamard(apply(1 / X, Steps(node.axis)), node) if isinstance(node, SumAlong) else None
+    """The mean over the steps, or what it hands back; None for what is no sum over them."""
+    return hadamard(apply(1 / X, Steps(node.axis)), node) if isinstance(node, (SumAlong, Spread)) else None
 
 
 def wrong_ends(program: Program, forward: Program) -> Iterator[Edit]:

@@ -41,7 +41,7 @@ class Trial:
         self.program = program or model.derivation.backward
         environments = environments or model.filled(dims, data)
         elsewhere = read_elsewhere(self.program.equations)
-        self.at, self.dims = model.names.at(dims), dims
+        self.at, self.dims, self.count = model.names.at(dims), dims, data.steps
         self.given = model.given(self.program, dims, data, cotangents, environments, self.evaluate)
         self.environments = filled(elsewhere, environments, self.evaluate)
         self.examples = max(array.shape[0] for value, array in environments[0].items() if value.timed)
@@ -145,7 +145,7 @@ class Run:
         found = {}
         for value in values:
             array = np.stack([step[value] for step in self.steps]) if value.timed else self.final[value]
-            found[block_of(value)] = self.trial.model.shaped(value, array)
+            found[block_of(value)] = self.trial.model.shaped(value, array, self.trial.count)
         return found
 
 
@@ -159,7 +159,7 @@ class Whole(Run):
         self.found = whole(program, trial.evaluate, environments, trial.given)
 
     def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
-        return {block_of(value): self.trial.model.shaped(value, self.found[value]) for value in values}
+        return {block_of(value): self.trial.model.shaped(value, self.found[value], self.trial.count) for value in values}
 
 
 def gradients_of(edit: Edit, model: Model, dims: Dims, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:

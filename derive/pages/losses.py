@@ -1,0 +1,20 @@
+"""Losses by their names: numbers, whatever they are made of."""
+
+from __future__ import annotations
+
+from derive.pages.core import Definition, refs
+from derive.pages.kinds import Kinds
+
+LOSSES = ("J", "L", "mathcal_L", "ell", "Loss", "loss")
+"""What a loss is called; behind it an index may stand, `J_t` beside `J`."""
+
+
+def is_loss(definition: Definition) -> bool:
+    """Whether a definition is that of a loss, by its name."""
+    return any(definition.name == name or definition.name.startswith(f"{name}_") for name in LOSSES)
+
+
+def of_losses(kinds: Kinds) -> set[str]:
+    """What is given and read by losses alone."""
+    elsewhere = {ref.name for one in kinds.definitions if not is_loss(one) for ref in refs(one.body)}
+    return {ref.name for one in kinds.definitions if is_loss(one) for ref in refs(one.body)} - elsewhere - kinds.defined

@@ -1,0 +1,67 @@
+"""Slips of what a network has beside its steps, made in a kernel's text: each is caught, and the cause that is named is the slip."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from derive.cell import Cell
+from derive.cells.registry import build
+from derive.compiler import compile_cell
+from derive.pages import read
+from verify.examination import compare_text
+
+PAGE = r"""
+<!-- derive: v = example -->
+
+$$h_t = \tanh(W x_t + U h_{t-1} + b)$$
+
+$$c = h_T$$
+
+$$s = \sum_t h_t$$
+
+$$\hat{y} = \operatorname{softmax}(V c + R s)$$
+
+$$J = -\sum_j v_j \log \hat{y}_j$$
+"""
+TOKENS = r"""
+<!-- derive: w = tokens -->
+
+$$h_t = \tanh(W E w_t + U h_{t-1} + b)$$
+
+$$\hat{y}_t = \operatorname{softmax}(S h_t + c)$$
+
+$$J_t = -\log \hat{y}_{t, w_{t+1}}$$
+"""
+FAULTS = {
+    "a recurrence to the right walked to the right": (
+        "rnn --bidirectional", "for t in reversed(range(T)):", "for t in range(T):", "the recurrence of h_right is walked the wrong way"
+    ),
+    "a recurrence to the left walked to the left": (
+        "rnn --bidirectional", "for t in range(T):", "for t in reversed(range(T)):", "the recurrence of h_left is walked the wrong way"
+    ),
+    "the parameters of the other direction": (
+        "rnn --bidirectional", 'U_left = parameters["U_left"]', 'U_left = parameters["U_right"]', "U_right for U_left"
+    ),
+    "the last value's gradient left out": (PAGE, "carry_h = end_carry_h", "carry_h = np.zeros_like(end_carry_h)", "∂L/∂c"),
+    "a mean for the sum": (PAGE, "cotangent_h + d_s + carry_h", "cotangent_h + d_s / T + carry_h", "mean instead of sum over steps"),
+    "the sum's gradient left out": (PAGE, "cotangent_h + d_s + carry_h", "cotangent_h + carry_h", "∂L/∂s, seen first in d_x"),
+    "the token of this step for the next one": (TOKENS, "w_next_all = tape.w_next", "w_next_all = tape.w", "w for w_next"),
+}  # fmt: skip
+
+
+@functools.cache
+def network(said: str) -> Cell:
+    return read("page.md", text=said).cells[0].cell if "$$" in said else build(said)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_slip_in_a_network_is_caught_and_named(fault: str) -> None:
+    said, old, new, cause = FAULTS[fault]
+    head, backward = compile_cell(network(said), ()).split("def backward", 1)
+    backward, rest = backward.split("def jvp", 1)
+    assert old in backward, backward
+    report = compare_text(f"{head}def backward{backward.replace(old, new, 1)}def jvp{rest}", network(said))
+    assert not report.passed
+    assert cause in report.verdict()
