@@ -15,6 +15,7 @@ def is_loss(definition: Definition) -> bool:
 
 
 def of_losses(kinds: Kinds) -> set[str]:
-    """What is given and read by losses alone."""
+    """The inputs that losses alone read; what could be a parameter is no such, so that a page is asked about it."""
     elsewhere = {ref.name for one in kinds.definitions if not is_loss(one) for ref in refs(one.body)}
-    return {ref.name for one in kinds.definitions if is_loss(one) for ref in refs(one.body)} - elsewhere - kinds.defined
+    read = {ref.name for one in kinds.definitions if is_loss(one) for ref in refs(one.body)}
+    return {name for name in read - elsewhere - kinds.defined if not kinds.is_parameter(name)}
