@@ -138,12 +138,12 @@ def finish(final: Environment, equation: Equation, evaluate: Evaluator, record: 
         final[equation.target] = final[equation.target] + right_side(rest, evaluate, final, record, 0)
 
 
-def right_side(equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int) -> Array:
-    """The value of a right side; a timed one over the whole batch."""
+def right_side(
+    equation: Equation, evaluate: Evaluator, env: Mapping[Value, Array], record: Record | None, t: int, in_loop: bool = False
+) -> Array:
+    """The value of a right side; a timed one over the whole batch. in_loop: at step t of a loop, also of what is spread over all steps."""
     values = [evaluate(term.value, env) for term in equation.terms]
-    if equation.target.has_steps and all(
-        env[value].ndim < 4 for value in equation.reads()
-    ):  # at one step: what is the same at all of them
+    if in_loop:
         values = [value[t] if value.ndim == 4 else value for value in values]
     if record is not None:
         record(equation, values, t)
@@ -188,7 +188,7 @@ def run(
                 for read in equation.reads():
                     if read.lag and read not in known:
                         here[read] = read_from(read, t, env, edges, last, evaluate, examples)
-                value = right_side(equation, evaluate, here, record, t)
+                value = right_side(equation, evaluate, here, record, t, in_loop=True)
                 here[equation.target] = np.broadcast_to(value, (examples, *value.shape[-2:]))
             last = {target: here[target] for target in series}
             for target, arrays in series.items():

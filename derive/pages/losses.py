@@ -5,7 +5,7 @@ from __future__ import annotations
 from derive.pages.core import Definition, refs
 from derive.pages.kinds import Kinds
 
-LOSSES = ("J", "L", "mathcal_L", "ell", "Loss", "loss")
+LOSSES = ("J", "L", "Loss", "loss")
 """What a loss is called; behind it an index may stand, `J_t` beside `J`."""
 
 

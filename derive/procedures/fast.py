@@ -6,6 +6,7 @@ What needs no recurrence is computed for blocks of steps, in front of the loop o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 import sympy as sp
 
@@ -220,12 +221,11 @@ class Fast(Places):
         """A name for something made before the loop: the same for the same."""
         if operand in self.by_operand:
             return self.by_operand[operand]
-        taken, name = {array.name for array in self.by_operand.values()}, self.names.made(wanted)
-        for k in range(2, len(taken) + 3):
-            name = self.names.made(f"{wanted}_{k}") if name in taken else name
-        array = Array(name, operand.axes, operand.dims)
+        taken = {array.name for array in self.by_operand.values()}
+        names = (self.names.made(f"{wanted}_{k}" if k > 1 else wanted) for k in count(1))
+        name = next(one for one in names if one not in taken)
+        array = self.by_operand[operand] = Array(name, operand.axes, operand.dims)
         self.fixed[array] = operand
-        self.by_operand[operand] = array
         return array
 
     def split(self, operand: Operand, node: sp.MatrixExpr, by: int) -> Operand:

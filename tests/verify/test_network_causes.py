@@ -10,7 +10,12 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import compile_cell
 from derive.pages import read
+from tests import bounds
+from verify.data import ORDINARY, draw
 from verify.examination import compare_text
+from verify.gradients import relative
+from verify.kernel import Kernel, load_text
+from verify.model import model_of
 
 PAGE = r"""
 <!-- derive: v = example -->
@@ -65,3 +70,15 @@ def test_a_slip_in_a_network_is_caught_and_named(fault: str) -> None:
     report = compare_text(f"{head}def backward{backward.replace(old, new, 1)}def jvp{rest}", network(said))
     assert not report.passed
     assert cause in report.verdict()
+
+
+@pytest.mark.parametrize("end", ["T", "1"])
+def test_an_end_of_what_no_recurrence_makes_is_interpreted_as_the_kernel_has_it(end: str) -> None:
+    """Its gradient is 0 at all steps but one: no value that is the same at each of them."""
+    text = PAGE.replace("$$c = h_T$$", f"$$u_t = \\tanh(A x_t)$$\n\n$$c = u_{end}$$")
+    model = model_of(network(text))
+    kernel = Kernel(load_text(compile_cell(model.cell), "page.py"), "page")
+    data = draw(kernel.dims, ORDINARY, 0)
+    found, expected = kernel.gradients(data), model.gradients(kernel.dims, data, data.cotangents)
+    tolerance = bounds.rounded(bounds.of_recurrence(data.steps, data.batch, kernel.dims.fan_in()))
+    assert max(relative(found[block], array) for block, array in expected.items()) < tolerance
