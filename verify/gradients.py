@@ -22,6 +22,7 @@ GROWS = "derivatives grow beyond what float64 holds"
 
 BY_LAG = "cotangent at one step only"
 NOTHING = np.zeros(())
+"""What rounding takes where nothing was measured."""
 NEARBY = 1e-3
 """How far data are moved to see whether a difference is rounding, relative to themselves."""
 
@@ -134,17 +135,18 @@ def of_cotangents(
     """Every block for one of the cotangents."""
     primal = evidence.data.flat()
 
-    def parts(block: str, at: Evidence) -> tuple[Array, Array]:
-        got = found[block] if at is evidence else kernel.gradients(replace(at.data, cotangents=cotangents))[block]
-        expected = expected_gradient(block, at, cotangents)[0]
-        return (got if block in evidence.data.parameters else crop(got, block, evidence)), expected
+    def run(data: Data) -> dict[str, Array]:
+        fitting = kernel.gradients(data)
+        return {block: array for block, array in fitting.items() if block in primal and array.shape == primal[block].shape}
 
-    data = replace(evidence.data, cotangents=cotangents)
-    digits = lost(kernel.gradients, data) if evidence.shaken else {}
-    for block, blind in (left_without(kernel.gradients, data) if evidence.shaken else {}).items():
-        if blind.any() and block in digits and found[block].shape == digits[block].shape:
-            shown = [one if block in evidence.data.parameters else crop(one, block, evidence) for one in (blind, digits[block])]
-            digits[block] = np.maximum(shown[1], np.where(shown[0], unsteady(partial(parts, block), evidence), 0.0))
+    def seen(block: str, array: Array) -> Array:
+        return array if block in evidence.data.parameters else crop(array, block, evidence)
+
+    def parts(block: str, at: Evidence) -> tuple[Array, Array]:
+        got = run(replace(at.data, cotangents=cotangents))[block]
+        return seen(block, got), expected_gradient(block, at, cotangents)[0]
+
+    digits = digits_lost(run, replace(evidence.data, cotangents=cotangents), evidence, parts, seen)
     for block in primal:
         taken = digits.get(block, NOTHING)
         if block not in found or found[block].shape != primal[block].shape:
@@ -157,11 +159,35 @@ def of_cotangents(
             yield screened(block, name, found[block], evidence, cotangents, directions, block not in localised, taken)
 
 
+Parts = Callable[[str, Evidence], tuple[Array, Array]]
+"""(block, evidence) -> (its gradient, what it should be)."""
+
+
+def digits_lost(
+    run: Callable[[Data], dict[str, Array]],
+    data: Data,
+    evidence: Evidence,
+    parts: Parts,
+    seen: Callable[[str, Array], Array] = lambda block, array: array,
+) -> dict[str, Array]:
+    """What rounding takes of each block of a run, as measured, where the evidence is shaken: of what float32 has nothing left, what is
+    another number at data nearby. seen: what of a block the evidence looks at.
+    """
+    digits = lost(run, data) if evidence.shaken else {}
+    for block, blind in (left_without(run, data) if digits else {}).items():
+        if blind.any() and block in digits:
+            other = np.where(seen(block, blind), unsteady(partial(parts, block), evidence), 0.0)
+            digits[block] = np.maximum(seen(block, digits[block]), other)
+    return digits
+
+
 def unsteady(parts: Callable[[Evidence], tuple[Array, Array]], evidence: Evidence, times: int = 8) -> Array:
     """What of the difference between a gradient and the evidence is another at data nearby, element by element: rounding.
 
     A wrong term moves with the data as the gradient does, a thousandth of them by a few per cent; what lost digits leave is another number
-    at each. parts: evidence -> (the gradient, what it should be).
+    at each. Four times the spread covers it unless all eight lie within a quarter of its size of it: a chance of 4**-8 = 2e-5 where they
+    are evenly spread.
+    parts: evidence -> (the gradient, what it should be).
     """
     rng = np.random.default_rng([evidence.seed, 41])
     got, expected = parts(evidence)
@@ -304,10 +330,7 @@ def lags(kernel: Kernel, evidence: Evidence) -> Iterator[Comparison]:
     def parts(block: str, at: Evidence) -> tuple[Array, Array]:
         return run(at.data)[block], at.per_step(block, at.data.cotangents)
 
-    digits = lost(run, evidence.data) if evidence.shaken else {}
-    for block, blind in (left_without(run, evidence.data) if evidence.shaken else {}).items():
-        if blind.any() and block in digits:
-            digits[block] = np.maximum(digits[block], np.where(blind, unsteady(partial(parts, block), evidence), 0.0))
+    digits = digits_lost(run, evidence.data, evidence, parts)
     for block, got in step_gradients(kernel, evidence).items():
         cotangents = evidence.data.cotangents
         own, terms = evidence.per_step(block, cotangents, error=True), evidence.per_step(block, cotangents, absolute=True)
