@@ -52,7 +52,8 @@ def test_one_recurrence_is_left_whole() -> None:
 def test_products_between_layers_stand_outside_of_loops() -> None:
     text = emit(derive(build("rnn --layers 2"))).split("def backward")[0]
     (between,) = [line for line in text.splitlines() if "m.h_1_all[1:][start:stop]" in line or "h_1_all[start:stop]" in line]
-    assert between.startswith(" " * 8) and not between.startswith(" " * 12)
+    assert between.startswith(" " * 8)
+    assert not between.startswith(" " * 12)
 
 
 DELAYED = {
