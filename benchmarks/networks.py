@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels import Run
+from benchmarks.kernels import Run, arguments, medians
 
 SHAPES = ((100, 1, 64, 64), (100, 16, 64, 64), (100, 32, 128, 128), (100, 64, 256, 256))
 VOCABULARIES = (1_000, 10_000, 100_000)
@@ -36,28 +35,6 @@ $$h_t = \tanh(W E w_t + U h_{t-1} + b)$$
 """
 
 
-def medians(candidates: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Seconds of processor time of each candidate: the median over rounds in which all take turns, one way and the other."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 2):
-        for name, run in list(candidates.items())[:: 1 if turn % 2 else -1]:
-            start = time.process_time()
-            run()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(seconds[2:]) for name, seconds in times.items()}
-
-
-def drawn(kernel: Any, sizes: dict[str, int], batch: int, dtype: str) -> tuple[Any, Any]:
-    """Parameters and initial state."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    scale = np.asarray(1 / np.sqrt(sizes["H"]), dtype)
-    parameters = {n: rng.standard_normal([sizes[d] for d in dims]).astype(dtype) * scale for n, dims in kernel.PARAMETERS.items()}
-    state = {n: rng.standard_normal((batch, *[sizes[d] for d in dims])).astype(dtype) for n, dims in kernel.STATES.items()}
-    return parameters, state
-
-
 def two_layers(shape: tuple[int, ...], dtype: str, rounds: int) -> dict[str, float]:
     """Seconds of the network's kernel, of the single kernel called twice, of `torch.nn.LSTM`."""
     import numpy as np
@@ -66,28 +43,27 @@ def two_layers(shape: tuple[int, ...], dtype: str, rounds: int) -> dict[str, flo
     from derive.compiler import compile_cell
     from verify.kernel import load_text
 
-    T, B, D, H = shape
+    T, B, _, H = shape
     single, network = (load_text(compile_cell(build(words)), "kernel.py") for words in ("lstm", "lstm --layers 2"))
-    rng = np.random.default_rng(1)
-    x, given = (rng.standard_normal((T, B, size)).astype(dtype) for size in (D, H))
-    whole, below, above = (
-        drawn(network, {"D": D, "H": H}, B, dtype), drawn(single, {"D": D, "H": H}, B, dtype), drawn(single, {"D": H, "H": H}, B, dtype),
-    )  # fmt: skip
+    given = np.random.default_rng(1).standard_normal((T, B, H)).astype(dtype)
+    whole, inputs, state, _ = arguments(network, shape, dtype)
+    below, _, first_state, _ = arguments(single, shape, dtype)
+    above, _, second_state, _ = arguments(single, (T, B, H, H), dtype)
     space, first, second = network.Workspace(), single.Workspace(), single.Workspace()
 
     def of_network() -> Any:
-        _, tape = network.forward(whole[0], {"x": x}, whole[1], workspace=space)
-        return network.backward(whole[0], tape, {"h_2": given}, workspace=space)
+        _, tape = network.forward(whole, inputs, state, workspace=space)
+        return network.backward(whole, tape, {"h_2": given}, workspace=space)
 
     def by_hand() -> Any:
-        outputs, lower = single.forward(below[0], {"x": x}, below[1], workspace=first)
-        _, upper = single.forward(above[0], {"x": outputs["h"]}, above[1], workspace=second)
-        gradients = single.backward(above[0], upper, {"h": given}, workspace=second)
-        return gradients, single.backward(below[0], lower, {"h": gradients.inputs["x"]}, workspace=first)
+        outputs, lower = single.forward(below, inputs, first_state, workspace=first)
+        _, upper = single.forward(above, {"x": outputs["h"]}, second_state, workspace=second)
+        gradients = single.backward(above, upper, {"h": given}, workspace=second)
+        return gradients, single.backward(below, lower, {"h": gradients.inputs["x"]}, workspace=first)
 
     candidates: dict[str, Run] = {"network": of_network, "by hand": by_hand}
-    torch_run = torch_layers(x, given, H, dtype)
-    return medians(candidates | ({"torch": torch_run} if torch_run else {}), rounds)
+    torch_run = torch_layers(inputs["x"], given, H, dtype)
+    return medians(candidates | ({"torch": torch_run} if torch_run else {}), rounds, time.process_time)
 
 
 def torch_layers(x: Any, given: Any, size: int, dtype: str) -> Run | None:
@@ -119,10 +95,9 @@ def of_tokens(text: str, vocabulary: int, shape: tuple[int, int, int], cotangent
     (page,) = read("page.md", text=text).cells
     kernel = load_text(compile_cell(page.cell), "kernel.py")
     T, B, H = shape
-    tables = [*kernel.PARAMETERS.values(), *kernel.STATES.values()]
-    sizes = {dim: H for dims in tables for dim in dims} | dict.fromkeys(kernel.TOKENS.values(), vocabulary)
-    parameters, state = drawn(kernel, sizes | {"H": H}, B, "float64")
-    rng = np.random.default_rng(2)
+    rng, sizes = np.random.default_rng(2), dict.fromkeys(kernel.TOKENS.values(), vocabulary)
+    parameters = {n: rng.standard_normal([sizes.get(d, H) for d in dims]) / np.sqrt(H) for n, dims in kernel.PARAMETERS.items()}
+    state = {n: rng.standard_normal((B, *[sizes.get(d, H) for d in dims])) for n, dims in kernel.STATES.items()}
     tokens = {name: rng.integers(0, vocabulary, (T, B)) for name in kernel.TOKENS}
     given = {cotangent: np.ones((T, B) if cotangent.startswith("J") else (T, B, H))}
 
@@ -130,7 +105,7 @@ def of_tokens(text: str, vocabulary: int, shape: tuple[int, int, int], cotangent
         _, tape = kernel.forward(parameters, tokens, state)
         kernel.backward(parameters, tape, given)
 
-    seconds = medians({"run": run}, rounds)["run"]
+    seconds = medians({"run": run}, rounds, time.process_time)["run"]
     tracemalloc.start()
     run()
     peak = tracemalloc.get_traced_memory()[1]

@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,18 @@ def text_at(revision: str, name: str) -> str:
 
 def ratio(kernels: list[Any], shape: tuple[int, ...], dtype: str, rounds: int) -> float:
     """Time of the first kernel over that of the second."""
-    from benchmarks.kernels import arguments
+    from benchmarks.kernels import arguments, medians
 
     parameters, inputs, state, cotangents = arguments(kernels[0], shape, dtype)
     spaces = [kernel.Workspace() for kernel in kernels]
-    times: list[list[float]] = [[], []]
-    for turn in range(rounds + 1):
-        for k in (0, 1) if turn % 2 else (1, 0):
-            start = time.process_time()
-            _, tape = kernels[k].forward(parameters, inputs, state, workspace=spaces[k])
-            kernels[k].backward(parameters, tape, cotangents, workspace=spaces[k])
-            times[k] += [time.process_time() - start] if turn else []
-    return statistics.median(times[0]) / statistics.median(times[1])
+
+    def run(kernel: Any, space: Any) -> None:
+        _, tape = kernel.forward(parameters, inputs, state, workspace=space)
+        kernel.backward(parameters, tape, cotangents, workspace=space)
+
+    now, then = (partial(run, kernel, space) for kernel, space in zip(kernels, spaces, strict=True))
+    found = medians({"now": now, "then": then}, rounds, time.process_time)
+    return found["now"] / found["then"]
 
 
 def table(revision: str, names: list[str], rounds: int) -> str:
