@@ -2,8 +2,8 @@
 
     python -m benchmarks.revisions REVISION [--rounds 9] [--kernels lstm,gru] [--out benchmarks/results]
 
-One thread, processor time, medians; every kernel with a workspace of its own. Writes a Markdown table of the ratios now / then, with the
-median and the largest of them.
+REVISION may be a folder that holds kernels, too. One thread, processor time, medians; every kernel with a workspace of its own. Writes a
+Markdown table of the ratios now / then, with the median and the largest of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def text_at(revision: str, name: str) -> str:
-    """The text of a kept kernel at a revision. Raises CalledProcessError where git has none."""
+    """The text of a kept kernel at a revision or in a folder. Raises CalledProcessError or OSError where there is none."""
+    if Path(revision).is_dir():
+        return (Path(revision) / f"{name}.py").read_text()
     command = ["git", "-C", str(ROOT), "show", f"{revision}:generated/{name}.py"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -62,7 +64,7 @@ def table(revision: str, names: list[str], rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("revision", help="what git calls it: a tag, a branch, a commit")
+    parser.add_argument("revision", help="what git calls it (a tag, a branch, a commit), or a folder of kernels")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--kernels", default="", help="comma-separated names in generated/; all without it")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")

@@ -114,7 +114,7 @@ def torch_nn(words, p, x, start, steps):
     before = tuple(torch.stack([start[state + name] for name in names]) for state in STATES[cell])
     given = x
     if masked:
-        given = torch.nn.utils.rnn.pack_padded_sequence(x, steps.sum(0).long(), enforce_sorted=False)
+        given = torch.nn.utils.rnn.pack_padded_sequence(x, steps.sum(0).long().cpu(), enforce_sorted=False)
     arguments = (given, before if cell == "lstm" else before[0])
     output, after = torch.func.functional_call(module, weights, arguments, strict=True)
     if masked:
