@@ -7,6 +7,7 @@ gradients, right-to-left recurrences follow from that.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -295,6 +296,45 @@ def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equat
         else:
             placed.setdefault(equation.target, waiting.pop())
     return list(placed.values())
+
+
+def handed_on_last(equations: Sequence[Equation], carried: Collection[Value]) -> tuple[list[Equation], list[Value]]:
+    """(equations of one step of a loop, ordered so that what hands on a value stands behind what reads the one handed on before; those of
+    the carried values that no order puts there, since they hand on to each other), otherwise as they stand.
+
+    carried: what a step hands on, read with a shift by the next one.
+    """
+    place = {equation.target: k for k, equation in enumerate(equations)}
+    first: list[set[int]] = [set() for _ in equations]
+    later: list[set[int]] = [set() for _ in equations]
+    for k, equation in enumerate(equations):
+        for value in equation.reads():
+            other = place.get(value.like(lag=0), k)
+            if other != k and not value.lag:
+                first[k].add(other)
+            elif other != k and value.like(lag=0) in carried:
+                later[other].add(k)
+    waiting = dict.fromkeys(range(len(equations)))
+    readers: list[list[int]] = [[] for _ in equations]
+    for k, needed in enumerate(first):
+        for other in needed | later[k]:
+            readers[other].append(k)
+    ready = [k for k in waiting if not first[k] | later[k]]
+    found: list[Equation] = []
+    crossed: list[Value] = []
+    while waiting:
+        if not ready:
+            ready = [next(k for k in waiting if not first[k])]
+            crossed.append(equations[ready[0]].target)
+        k = heapq.heappop(ready)
+        del waiting[k]
+        found.append(equations[k])
+        for other in readers[k]:
+            first[other].discard(k)
+            later[other].discard(k)
+            if other in waiting and other not in ready and not first[other] | later[other]:
+                heapq.heappush(ready, other)
+    return found, crossed
 
 
 def components(equations: Sequence[Equation], started: Mapping[Value, Value]) -> list[list[Value]]:

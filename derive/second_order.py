@@ -41,8 +41,8 @@ class Second:
 
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
-    """The programs of second order over what the tape holds; None where an earlier one has nothing to hand over, so that one program is as
-    good. Raises ProgramError where one of them reads what nobody hands over.
+    """The programs of second order over what the tape holds; None where an earlier one has nothing of the steps to hand over, so that one
+    program is as good. Raises ProgramError where one of them reads what nobody hands over.
     """
     plain = derivation.forward
     if any(is_fat(value) for value in plain.defined()):
@@ -67,7 +67,7 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
 
     ways = ((LEAN, first), ([*SCHEDULE.values()], middle), (MOVED, last))
     found = Second(*[run(way, one, plain).live() for way, one in ways])
-    if not found.tangent.results or not found.backward.results:
+    if not any(value.timed for value in found.tangent.results) or not found.backward.results:
         return None
     check_handed(found, {*tape, *plain.given, *derivation.tangent.given, *derivation.backward.given})
     return found

@@ -39,7 +39,7 @@ from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, copied
 from derive.program import Program
-from derive.schedule import is_fat
+from derive.schedule import handed_on_last, is_fat
 from derive.shapes import STEPS, STEPS_AND_EXAMPLES
 
 BLOCK = "m.block"
@@ -113,6 +113,16 @@ class Forward(Fast):
         return self.sequence(value) if value in self.plan.states else self.at_hand(value)
 
 
+def in_turn(program: Program) -> tuple[Program, list[Value]]:
+    """(the program with what hands on a value behind what reads the one handed on before, as one memory serves both; the values that hand
+    on to each other, which take two)."""
+    step = program.at("step")
+    ordered, crossed = handed_on_last(step, [written for _, written in program.carries])
+    if ordered == step:
+        return program, crossed
+    return program.with_equations([*program.at("once", "before"), *ordered, *program.at("after", "finish")]), crossed
+
+
 class Backward(Fast):
     """Blocks of steps, the last first: coefficients of the block, the recurrence, what only accumulates."""
 
@@ -121,7 +131,9 @@ class Backward(Fast):
     def __init__(
         self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], behind: Fast | None = None
     ) -> None:
-        super().__init__(program, names, around, keep, PIECE, behind=behind)
+        ordered, crossed = in_turn(program)
+        super().__init__(ordered, names, around, keep, PIECE, behind=behind)
+        self.crossed = crossed
         self.results = set(program.results)
         self.flats: dict[Operand, Array] = {}
         self.cotangents: dict[Value, Array] = {}
@@ -337,4 +349,7 @@ class Backward(Fast):
         if "carry" in value.marks:
             buffer = self.buffer(value)
             return Call("copy", (buffer,), buffer.axes, buffer.dims)
-        return self.result(value) if value.timed else self.final(value)
+        if value.timed:
+            return self.result(value)
+        found = self.final(value)
+        return Call("array", (found,)) if not (found.axes or found.dims or isinstance(found, Entry)) else found

@@ -77,6 +77,8 @@ class Fast(Places):
         self.scattered: set[Operand] = set()
         self.outside: dict[Value, Array] = {}
         """Arrays of the caller, or of the tape, over the steps at hand."""
+        self.crossed: list[Value] = []
+        """What is handed on and can't be written yet where it is computed."""
         self.by, self.rows = 0, sp.S.Zero
         """How many blocks the equation at hand, of so many rows, is computed in; 0 for none."""
 
@@ -164,7 +166,7 @@ class Fast(Places):
         """A matrix product: of all steps and examples at once, or of one step, where `dot` begins sooner than `matmul`."""
         left, right = call.arguments
         plain = len(left.axes) + len(left.dims) == 2 and len(right.axes) + len(right.dims) == 2
-        if plain and self.is_one_piece(out):
+        if plain and out.axes == call.axes and self.is_one_piece(out):
             return Do(Call("dot", call.arguments, call.axes, call.dims, out=out))
         if left.axes == STEPS_AND_EXAMPLES and not right.axes and len(right.dims) == 2 and self.is_one_piece(out):
             return Do(Call("matmul", (self.flat(left), right), (), (), out=self.flat(out)))
@@ -192,18 +194,11 @@ class Fast(Places):
         if not value.timed:
             return self.constant(node, by)
         if "carry" in value.marks:
-            return self.split(self.cut(self.fixed_buffer(value.like(lag=0)), node), node, by)
+            handed = self.fixed_buffer(value.like(lag=0)) if value.lag or value not in self.crossed else self.handed_next(value)
+            return self.split(self.cut(handed, node), node, by)
         if value.like(lag=0) in self.plan.homes:
             return self.made(node, by)
         return self.split(self.cut(self.walked(value), node), node, by)
-
-    def cut(self, operand: Operand, node: sp.MatrixExpr) -> Operand:
-        """The rows of an operand that a node reads."""
-        value, start = base_of(node)
-        if node == value:
-            return operand
-        index = of_rows(start, node.shape[0], value.shape[0])
-        return View(operand, (*[ALL] * len(operand.axes), index, *[ALL] * (len(operand.dims) - 1)))
 
     def constant(self, node: sp.MatrixExpr, by: int) -> Operand:
         """A parameter, or what is made of such."""
@@ -217,6 +212,11 @@ class Fast(Places):
         self.fixed[local] = buffer
         return local
 
+    def handed_next(self, value: Value) -> Operand:
+        """Where a value waits that is handed on, while the one handed on before is still read."""
+        buffer = self.allocated(f"{self.names.made(self.names.of(value))}_next", *self.layout(value))
+        return self.named(buffer.name, buffer)
+
     def named(self, wanted: str, operand: Operand) -> Array:
         """A name for something made before the loop: the same for the same."""
         if operand in self.by_operand:
@@ -227,10 +227,6 @@ class Fast(Places):
         array = self.by_operand[operand] = Array(name, operand.axes, operand.dims)
         self.fixed[array] = operand
         return array
-
-    def split(self, operand: Operand, node: sp.MatrixExpr, by: int) -> Operand:
-        """An array of one step, rows of one piece, seen block by block."""
-        return in_blocks(operand, by, node.shape[0]) if by else operand
 
     def made(self, node: sp.MatrixExpr, by: int) -> Operand:
         """A value that the program computes."""
@@ -286,7 +282,8 @@ class Fast(Places):
 
     def body(self) -> list[Statement]:
         """The body of the loop."""
-        return [statement for equation in self.program.at("step") for statement in self.in_loop(equation)]
+        found = [statement for equation in self.program.at("step") for statement in self.in_loop(equation)]
+        return [*found, *[copied(self.handed_next(value), self.fixed_buffer(value)) for value in self.crossed]]
 
     def in_loop(self, equation: Equation) -> list[Statement]:
         target, value = equation.target, equation.value

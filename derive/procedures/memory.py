@@ -44,7 +44,7 @@ class Memory:
                 self.readers[value].append(k)
         self.members: dict[Value, list[Value]] = defaultdict(list)
         for equation in self.order:
-            if isinstance(equation.value, Stack):
+            if isinstance(equation.value, Stack) and "carry" not in equation.target.marks:  # the one before may be read still
                 self.place_parts(equation)
         self.sizes = block_sizes(program, self.homes, self.keep)
         for k, equation in enumerate(self.all):

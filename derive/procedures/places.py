@@ -11,7 +11,7 @@ from derive.blocks import Rows
 from derive.language import Value
 from derive.procedures.memory import Memory, at_most
 from derive.procedures.names import Names
-from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, part
+from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, View, part
 from derive.procedures.shaping import sizes
 from derive.program import Program
 from derive.shapes import STEPS
@@ -152,6 +152,18 @@ class Places:
         first, many = sp.cancel(key.start / size), sp.cancel(key.rows / size)
         lead[-2] = At(first) if many == 1 else Cut(first or None, None if first + many == int(operand.axes[-2]) else first + many)
         return part(operand, (*lead, ALL))
+
+    def cut(self, operand: Operand, node: sp.MatrixExpr) -> Operand:
+        """The rows of an operand that a node reads."""
+        value, start = base_of(node)
+        if node == value:
+            return operand
+        index = of_rows(start, node.shape[0], value.shape[0])
+        return View(operand, (*[ALL] * len(operand.axes), index, *[ALL] * (len(operand.dims) - 1)))
+
+    def split(self, operand: Operand, node: sp.MatrixExpr, by: int) -> Operand:
+        """An array of one step, rows of one piece, seen block by block."""
+        return in_blocks(operand, by, node.shape[0]) if by else operand
 
     # ---- memory for parts of an equation
 

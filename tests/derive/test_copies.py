@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from keyword import iskeyword
 from pathlib import Path
 
 import numpy as np
@@ -443,7 +444,8 @@ def test_two_layers_are_the_cell_called_twice(cell: Cell, made: Cell, output: st
     parameters, inputs, state, cotangents = draw(two)
 
     def of(layer: int, arrays: dict) -> dict:
-        return {name.removesuffix(f"_{layer}"): array for name, array in arrays.items() if name.endswith(f"_{layer}")}
+        mine = {name.removesuffix(f"_{layer}"): array for name, array in arrays.items() if name.endswith(f"_{layer}")}
+        return {f"{name}_" if iskeyword(name) else name: array for name, array in mine.items()}
 
     first, tape_1 = one.forward(of(1, parameters), inputs, of(1, state))
     second, tape_2 = one.forward(of(2, parameters), {**inputs, read_: first[given_]}, of(2, state))

@@ -11,7 +11,7 @@ from derive.compiler import derive
 from derive.equation import Equation, Term
 from derive.functions import function
 from derive.language import Eq, Value, matmul, matrix, sequence, transpose, vector
-from derive.schedule import ScheduleError, Stage, places, stages
+from derive.schedule import ScheduleError, Stage, handed_on_last, places, stages
 from tests.odd_cells import H, U, W, b, cell_of, h, x
 
 tanh, sigma = function("tanh"), function("sigma")
@@ -39,6 +39,22 @@ def later(value: Value) -> Value:
 RECURRENCE = equation(h, tanh(A @ h.prev + g))
 INPUT = equation(g, W @ x)
 OUTPUT = equation(y, sigma(V @ h))
+
+
+# ---- what is handed on
+
+
+def test_what_hands_on_a_value_stands_behind_what_reads_the_one_before() -> None:
+    """c reads the h handed on before, though it stands behind h; what g reads of c at the step keeps its place behind c."""
+    equations = [equation(h, tanh(s)), equation(c, sigma(later(h))), equation(g, c * c)]
+    found, crossed = handed_on_last(equations, [h, c])
+    assert ([one.target for one in found], crossed) == ([c, h, g], [])
+
+
+def test_what_hands_on_to_each_other_has_no_such_order() -> None:
+    equations = [equation(h, tanh(later(c))), equation(c, sigma(later(h)))]
+    found, crossed = handed_on_last(equations, [h, c])
+    assert ([one.target for one in found], crossed) == ([h, c], [h])
 
 
 # ---- what is outside a loop

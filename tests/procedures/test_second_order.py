@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from derive.cell import Cell
-from derive.compiler import FAST, derive, scheduled
+from derive.compiler import FAST, derive, emit, scheduled
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
+from derive.passes.share import SHARED
+from derive.procedures import blockwise
 from derive.procedures.second_order import TANGENTS
 from derive.second_order import second_order
 from tests import bounds, random_cells, shaped_cells
@@ -138,10 +140,11 @@ def read_late() -> Cell:
     ])  # fmt: skip
 
 
-WRONG_ONCE = (5, 15, 18, 23, 32, 53, 90, 92)
+WRONG_ONCE = (5, 15, 18, 23, 32, 53, 90, 92, 262, 279, 384, 479)
 """Random cells whose numbers were wrong, or that couldn't run, while something was wrong: in turn a carry read twice where it was written,
-a product of known values that read what its program didn't have, memory taken over from what is read behind the loop."""
-SEEDS = [*WRONG_ONCE, *(range(200, 700) if THOROUGH else ())]
+a product of known values that read what its program didn't have, memory taken over from what is read behind the loop, a carry written
+before another equation read the one before, tangents of parameters alone."""
+SEEDS = [*WRONG_ONCE, *([seed for seed in range(200, 700) if seed not in WRONG_ONCE] if THOROUGH else ())]
 DESIGNED = {cell.__name__: cell for cell in (ahead, behind, both_ends, read_late)}
 
 
@@ -153,9 +156,11 @@ def outside(which: str | int) -> Cell:
 def test_what_stands_outside_of_the_recurrence_moves_as_in_the_textbook(which: str | int) -> None:
     own = outside(which)
     fast, textbook = kernel_of_cell(own), kernel_of_cell(own, ())
-    assert hasattr(fast, f"_{TANGENTS}")
+    if isinstance(which, str):
+        assert hasattr(fast, f"_{TANGENTS}")
     call, direction = (draw(fast, T=7, B=40, seed=seed, scale=0.5) for seed in (0, 1))
-    got, expected = (blocks(one.hvp(*call.groups(), call.cotangents, *direction.groups())) for one in (fast, textbook))
+    with np.errstate(all="ignore"):  # some of these cells grow beyond all bounds
+        got, expected = (blocks(one.hvp(*call.groups(), call.cotangents, *direction.groups())) for one in (fast, textbook))
     finite = {name for name, block in expected.items() if np.isfinite(block).all()}
     assert_same({name: got[name] for name in finite}, {name: expected[name] for name in finite}, TOLERANCE)
 
@@ -165,6 +170,8 @@ def test_every_value_of_the_three_programs_is_that_of_the_one(which: str | int) 
     derivation = derive(outside(which))
     _, tape, _ = scheduled(derivation, FAST)
     second = second_order(derivation, tape)
+    if second is None and not isinstance(which, str):
+        pytest.skip("one program does it")
     assert second is not None
     evaluate, rng, (T, B) = Evaluator(floats(), SIZES), np.random.default_rng(0), (5, 3)
     own = derivation.cell
@@ -182,7 +189,25 @@ def test_every_value_of_the_three_programs_is_that_of_the_one(which: str | int) 
     for program in (second.tangent, second.backward, second.moved):
         found = programs.run(program.equations, evaluate, there, edges)
         there |= {value: found[value] for value in program.results}
-        for value in (one.target for one in program.equations if one.target in whole):
+        # what stands more than once has a number for a name, which is another value in another program
+        named = (
+            one.target
+            for one in program.equations
+            if not any(term.reason is not None and term.reason.rule == SHARED for term in one.terms)
+        )
+        for value in (target for target in named if target in whole):
             if np.isfinite(whole[value]).all() and whole[value].shape == found[value].shape:
                 size = max(np.abs(whole[value]).max(initial=0), 1e-3)
                 assert np.abs(whole[value] - found[value]).max(initial=0) <= TOLERANCE * size, value
+
+
+@pytest.mark.parametrize("which", ["read_late", 262, 279, 384])
+def test_what_is_handed_on_may_wait_where_all_of_it_is_read_still(which: str | int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no order put what hands on a value behind what reads the one before."""
+    monkeypatch.setattr(blockwise, "handed_on_last", lambda equations, carried: (equations, [*carried]))
+    own = outside(which)
+    fast, textbook = kernel_of_cell(own), kernel_of_cell(own, ())
+    call, direction = (draw(fast, T=7, B=40, seed=seed, scale=0.5) for seed in (0, 1))
+    assert re.search(r"carry_\w+\[\.\.\.\] = \w+_next", emit(derive(own)))
+    got, expected = (blocks(one.hvp(*call.groups(), call.cotangents, *direction.groups())) for one in (fast, textbook))
+    assert_same(got, expected, TOLERANCE)
