@@ -226,7 +226,12 @@ class Cell:
     @cached_property
     def is_chain(self) -> bool:
         """Whether the states are all that one step hands to the next, and nothing else is handed on: what segments of steps rest on."""
-        plain = not (self.leftward or self.starts or any(binds(right) for _, right in self.equations))
+        return self.is_plain and not self.leftward
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all recurrences run along T from states that the caller gives, and nothing is made of all steps but outputs of each."""
+        plain = not (self.starts or any(binds(right) for _, right in self.equations))
         return plain and all(value.along in ((), (STEPS,)) for value in (*self.reads, *self.targets)) and not self.axes
 
     @cached_property

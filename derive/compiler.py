@@ -27,7 +27,7 @@ from derive.passes.bound import bound
 from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
-from derive.recurrences import joined, parts
+from derive.recurrences import EARLIER, LATER, are_apart, joined, mirrored, parts, runs
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -53,21 +53,28 @@ def schedule(derivation: Derivation, passes: Sequence[str] = tuple(SCHEDULE)) ->
     gradients = run([apart], derivation.backward, plain)
     if len(parts(gradients)) > 1 and "hoist" in passes:
         gradients = hoist(gradients, plain)  # what a recurrence hands to another is one value, made where the first one ends
-    readers = [scheduled_by_recurrence(chosen, gradients, plain).live(), run(lean, derivation.tangent, plain).live()]
+    moved = derivation.tangent
+    moved = run(lean, moved, plain) if derivation.cell.is_chain else scheduled_by_recurrence(lean, moved, plain, EARLIER)
+    readers = [scheduled_by_recurrence(chosen, gradients, plain, LATER).live(), moved.live()]
     backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
-    forward = scheduled_by_recurrence(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain)
+    forward = scheduled_by_recurrence(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain, EARLIER)
     forward = replace(forward, results=plain.results)
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
 
 
-def scheduled_by_recurrence(passes: Sequence[Pass], program: Program, forward: Program) -> Program:
-    """A program of which each recurrence is scheduled by itself, with names that none before it has."""
+def scheduled_by_recurrence(passes: Sequence[Pass], program: Program, forward: Program, lag: int) -> Program:
+    """A program of which each recurrence is scheduled by itself, with names that none before it has.
+
+    lag: from where the passes expect a recurrence to read, EARLIER steps or LATER ones; one of the other way is scheduled over the
+    steps in reversed order.
+    """
     done: list[Program] = []
     for part in parts(program):
         taken = [target for one in done for target in one.defined()]
-        done.append(run(passes, replace(part, given=(*part.given, *taken)), forward))
+        part = replace(part, given=(*part.given, *taken))
+        done.append(mirrored(run(passes, mirrored(part), forward)) if runs(part, -lag) else run(passes, part, forward))
     return done[0] if len(done) == 1 else joined(program, done)
 
 
@@ -89,11 +96,19 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
     """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used): the textbook's
-    kernel uses none. It is that of a cell whose states aren't all that one step hands to the next, and of one that reads tokens, too.
+    kernel uses none. It is that of a cell with a recurrence whose start is computed, with values of all steps, along two axes, and of one
+    that reads tokens, too.
     """
-    if not passes or not derivation.cell.is_chain or derivation.cell.tokens:
+    if not passes or not derivation.cell.is_plain or derivation.cell.tokens or not is_by_parts(derivation):
         return *plain(derivation), ()
     return *schedule(derivation, [name for name in passes if name != BUFFERS]), passes
+
+
+def is_by_parts(derivation: Derivation) -> bool:
+    """Whether the steps are a chain, or recurrences of both ways that stand one behind the other."""
+    if derivation.cell.is_chain:
+        return True
+    return are_apart(derivation.forward) and are_apart(run([apart], derivation.backward, derivation.forward))
 
 
 def plain(derivation: Derivation) -> tuple[Derivation, list[Value]]:

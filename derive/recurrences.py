@@ -14,6 +14,9 @@ from derive.language import Value
 from derive.program import Program
 from derive.schedule import LOOPS, stages
 
+EARLIER, LATER = -1, 1
+"""The shift at which a step of a recurrence reads another one."""
+
 
 def parts(program: Program, keep: Collection[Value] = ()) -> list[Program]:
     """A program for each recurrence, in the order in which they are computed; the results of each are those that later ones read, too.
@@ -41,6 +44,40 @@ def parts(program: Program, keep: Collection[Value] = ()) -> list[Program]:
         given = dict.fromkeys([*program.given, *read])
         found.append(replace(program, given=tuple(given), results=tuple(results), equations=()).with_equations(own))
     return found
+
+
+def mirrored(program: Program) -> Program:
+    """The program over the steps in reversed order: what a step read of the next one it reads of the one before, and the reverse."""
+    given = tuple(mirrored_value(value) for value in program.given)
+    starts = tuple((mirrored_value(read), start) for read, start in program.starts)
+    return replace(program, given=given, starts=starts, equations=()).with_equations(map(mirrored_equation, program.equations))
+
+
+def mirrored_equation(equation: Equation) -> Equation:
+    return equation.substituted(lambda node: mirrored_value(node) if isinstance(node, Value) and node.lag else None)
+
+
+def mirrored_value(value: Value) -> Value:
+    return value.like(lag=-value.lag) if value.lag else value
+
+
+def runs(program: Program, lag: int) -> bool:
+    """Whether a step of a recurrence reads what the step at this shift hands on."""
+    return any(read.lag * lag > 0 for read, _ in program.carries)
+
+
+def are_apart(program: Program) -> bool:
+    """Whether each recurrence stands in a part of its own, runs one way, and reads no neighbouring step of another."""
+    found = parts(program)
+    home = {target: k for k, part in enumerate(found) for target in part.defined()}
+    one_way = all(not (runs(part, EARLIER) and runs(part, LATER)) for part in found)
+    return one_way and all(
+        home.get(value.like(lag=0), k) == k
+        for k, part in enumerate(found)
+        for equation in part.equations
+        for value in equation.reads()
+        if value.lag
+    )
 
 
 def joined(program: Program, found: Sequence[Program]) -> Program:

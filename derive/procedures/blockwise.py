@@ -39,6 +39,7 @@ from derive.procedures.sums import summed
 from derive.procedures.textbook import Surroundings
 from derive.procedures.written import Writer, copied
 from derive.program import Program
+from derive.recurrences import mirrored_value
 from derive.schedule import handed_on_last, is_fat
 from derive.shapes import STEPS, STEPS_AND_EXAMPLES
 
@@ -68,7 +69,8 @@ class Forward(Fast):
     def from_outside(self, value: Value) -> Operand:
         if value not in self.outside:
             source = self.around.given(value)
-            self.outside[value] = Array(f"{self.names.of(value)}_all", source.axes, source.dims)
+            name = f"{self.names.of(value)}_all"
+            self.outside[value] = source if isinstance(source, Array) else Array(name, source.axes, source.dims)
         array = self.outside[value]
         return steps(array, START, STOP) if self.in_block else array
 
@@ -98,19 +100,24 @@ class Forward(Fast):
         self.in_block = False
         if self.is_blockwise:
             main = [Blocks(STEPS, BLOCK, START, STOP, COUNT, tuple(main))]
-        given: list[Statement] = [Assign((array,), self.around.given(value)) for value, array in self.outside.items()]
+        found = [(array, self.around.given(value)) for value, array in self.outside.items()]
+        given: list[Statement] = [Assign((array,), source) for array, source in found if source != array]
         return [*self.plain_parameters(), *given, *once, *starts, *self.invariant(), *main]
+
+    def handed(self, value: Value) -> Operand:
+        """A value over all steps, or as seen from each of them, for another part of the function."""
+        return self.seen(self.at_hand(mirrored_value(value) if self.against else value))
 
     def output(self, value: Value) -> tuple[Do, Entry]:
         """(the copy, the array) of an output: it shares no memory with the tape."""
         out = self.allocated(self.names.made(f"{self.names.of(value)}_out"), value.axes, sizes(value))
-        return copied(self.at_hand(value), out), out
+        return copied(self.seen(self.at_hand(value)), out), out
 
     def taped(self, value: Value) -> Operand:
         """A value as the tape keeps it: states with the initial one in front."""
         if not value.timed:
             return self.read_once(value)
-        return self.sequence(value) if value in self.plan.states else self.at_hand(value)
+        return self.seen(self.sequence(value) if value in self.plan.states else self.at_hand(value))
 
 
 def in_turn(program: Program) -> tuple[Program, list[Value]]:
@@ -146,7 +153,7 @@ class Backward(Fast):
         source = self.around.given(value.like(lag=0))
         name = f"{self.names.of(value)}_all"
         if value.kind == "given" and not is_fat(value):
-            self.cotangents[value] = Array(name, source.axes, source.dims)
+            self.cotangents[value] = source if isinstance(source, Array) else Array(name, source.axes, source.dims)
             return steps(self.allocated(name, (PIECE, *source.axes[1:]), source.dims), None, COUNT)
         array = Array(name, source.axes, source.dims)
         self.outside[value] = array
@@ -294,7 +301,8 @@ class Backward(Fast):
         return [self.buffer(written) for _, written in self.program.carries]
 
     def given_cotangents(self) -> list[Statement]:
-        return [Assign((array,), self.around.given(value)) for value, array in self.cotangents.items()]
+        found = [(array, self.around.given(value)) for value, array in self.cotangents.items()]
+        return [Assign((array,), source) for array, source in found if source != array]
 
     def at_block(self) -> list[Statement]:
         """The tape over the steps of a block, and the cotangents copied."""
@@ -303,8 +311,8 @@ class Backward(Fast):
             source = self.around.given(value.like(lag=0))
             shift = getattr(source, "front", 0) + value.lag
             found.append(Assign((array,), steps(source, START + shift, STOP + shift)))
-        for array in self.cotangents.values():
-            entry = self.allocated(array.name, (PIECE, *array.axes[1:]), array.dims)
+        for value, array in self.cotangents.items():
+            entry = self.allocated(f"{self.names.of(value)}_all", (PIECE, *array.axes[1:]), array.dims)
             found.append(copied(steps(array, START, STOP), steps(entry, None, COUNT)))
         return found
 
@@ -350,6 +358,6 @@ class Backward(Fast):
             buffer = self.buffer(value)
             return Call("copy", (buffer,), buffer.axes, buffer.dims)
         if value.timed:
-            return self.result(value)
+            return self.seen(self.result(value))
         found = self.final(value)
         return Call("array", (found,)) if not (found.axes or found.dims or isinstance(found, Entry)) else found

@@ -7,6 +7,7 @@ that one's arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from derive.language import Value
@@ -15,8 +16,11 @@ from derive.procedures.fast import Fast
 from derive.procedures.kernel import Kernel, Results
 from derive.procedures.places import WHOLE
 from derive.procedures.procedure import Array, Assign, Entry, Operand, Procedure, Statement
+from derive.procedures.reversed_steps import text_of
+from derive.procedures.shaping import turned_over
+from derive.procedures.textbook import Surroundings
 from derive.program import Program
-from derive.recurrences import parts
+from derive.recurrences import EARLIER, LATER, parts, runs
 
 Part = TypeVar("Part", bound=Fast)
 
@@ -34,16 +38,20 @@ class FastKernel(Kernel):
         statements: list[Statement] = []
         programs = parts(program, self.tape)
         for k, part in enumerate(programs):
-            around = self.around(after(texts, Forward.at_hand, given), self.before_the_first("state"))
-            shifted = read_shifted(part, programs[k + 1 :])
-            texts.append(Forward(part, self.names, around, self.tape, WHOLE, shifted, behind=texts[-1] if texts else None))
-            statements += texts[-1].everything()
+            around = self.around(after(texts, Forward.handed, given), self.before_the_first("state"))
+            behind, shifted = texts[-1] if texts else None, read_shifted(part, programs[k + 1 :])
+            make = partial(self.text_forward, shifted=shifted, behind=behind)
+            text, found = text_of(make, part, self.names, around, runs(part, LATER))
+            texts.append(text)
+            statements += found
         copies = [of(texts, value).output(value) for value in program.results]
         outputs = [(str(value.name), out) for value, (_, out) in zip(program.results, copies, strict=True)]
         saved = [(self.names.of(value), of(texts, value).taped(value)) for value in self.tape]
         for value, (name, operand) in zip(self.tape, saved, strict=True):
-            front = operand.front if isinstance(operand, Array | Entry) else 0
-            self.taped[value] = Entry("tape", name, operand.axes, operand.dims, front)
+            whole = turned_over(operand) if of(texts, value).against else operand
+            margin = whole.front if isinstance(whole, Array | Entry) else 0
+            margins = (0, margin) if whole is not operand else (margin, 0)
+            self.taped[value] = Entry("tape", name, operand.axes, operand.dims, *margins)
         everything = (*once_each(statements), *[copy for copy, _ in copies])
         results = (("outputs", tuple(outputs)), ("tape", tuple(saved)))
         is_blockwise = any(text.is_blockwise for text in texts)
@@ -59,9 +67,17 @@ class FastKernel(Kernel):
         statements: list[Statement] = []
         for part in parts(program):
             around = self.around(after(texts, Backward.gradient_of, given))
-            texts.append(Backward(part, self.names, around, part.results, texts[-1] if texts else None))
-            statements += texts[-1].everything()
+            make = partial(self.text_backward, behind=texts[-1] if texts else None)
+            text, found = text_of(make, part, self.names, around, runs(part, EARLIER))
+            texts.append(text)
+            statements += found
         return Procedure("backward", once_each(statements), self.gradients_of(texts), buffers_of(texts[-1]), is_blockwise=True)
+
+    def text_forward(self, part: Program, around: Surroundings, shifted: list[Value], behind: Forward | None) -> Forward:
+        return Forward(part, self.names, around, self.tape, WHOLE, shifted, behind)
+
+    def text_backward(self, part: Program, around: Surroundings, behind: Backward | None) -> Backward:
+        return Backward(part, self.names, around, part.results, behind)
 
     def gradients_of(self, texts: Sequence[Backward], *more: str) -> Results:
         """Gradients of parameters, inputs and initial states; more: marks behind those of a gradient."""

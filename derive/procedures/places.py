@@ -12,7 +12,7 @@ from derive.language import Value
 from derive.procedures.memory import Memory, at_most
 from derive.procedures.names import Names
 from derive.procedures.procedure import ALL, BUFFERS, PIECE, Array, At, Call, Cut, Entry, Index, Operand, View, part
-from derive.procedures.shaping import sizes
+from derive.procedures.shaping import sizes, turned_over
 from derive.program import Program
 from derive.shapes import STEPS
 
@@ -40,6 +40,9 @@ class Places:
     length: the axis of arrays over steps that aren't only the loop's: all steps, or those of one block. shifted: what somebody outside
     reads at an earlier step.
     """
+
+    against = False
+    """Whether the steps here are those of the caller in reversed order."""
 
     def __init__(
         self,
@@ -140,6 +143,10 @@ class Places:
         self.buffers[name] = Array(name, axes, dims, front)
         seen = (STEPS, *axes[1:]) if axes and axes[0] == PIECE else axes
         return Entry(BUFFERS, name, seen, dims, front)
+
+    def seen(self, operand: Operand) -> Operand:
+        """An array over steps as the caller sees it, the first step in front."""
+        return turned_over(operand) if self.against else operand
 
     def rows_of(self, operand: Operand, key: Key) -> Operand:
         """A range of rows of an array of its root."""

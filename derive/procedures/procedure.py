@@ -68,7 +68,7 @@ OPERATIONS: dict[str, str] = {
     # arrangement
     "transpose": "the last two sizes exchanged: a view", "reshape": "the same elements in another shape: a view",
     "concatenate": "one behind the other along the place `along`", "broadcast": "the same element many times: a view",
-    "copy": "memory of its own", "move": "the axes in another order, `order`: a view",
+    "copy": "memory of its own", "move": "the axes in another order, `order`: a view", "reversed": "the last step first: a view",
     # new arrays
     "empty": "memory as it comes, with `more` positions along the first axis", "zeros": "zeros, likewise",
     "full": "one number everywhere", "eye": "the identity", "array": "a number as an array without axes",
@@ -78,7 +78,7 @@ OPERATIONS: dict[str, str] = {
 COMPARING = ("maximum", "minimum", "at_least", "above")
 """Elementwise operations that hold two operands against each other, by the real part; nan on either side gives nan."""
 
-VIEWS = frozenset({"transpose", "reshape", "move"})
+VIEWS = frozenset({"transpose", "reshape", "move", "reversed"})
 """Operations whose result is the memory of their argument, each element once."""
 
 

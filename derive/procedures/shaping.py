@@ -97,6 +97,13 @@ def turned(operand: Operand) -> Operand:
     return Call("transpose", (operand,), operand.axes, operand.dims[::-1])
 
 
+def turned_over(operand: Operand) -> Operand:
+    """An array over steps with the last one in front; what has no steps as it is."""
+    if isinstance(operand, Call) and operand.operation == "reversed":
+        return operand.arguments[0]
+    return Call("reversed", (operand,), operand.axes, operand.dims) if operand.axes[:1] == (STEPS,) else operand
+
+
 def summed_over(operand: Operand, places: tuple[int, ...], keep: bool = False) -> Operand:
     """The sum over sizes, by their places from the end; with `keep` they stay as 1."""
     gone = {len(operand.dims) + place for place in places}

@@ -368,6 +368,11 @@ def move(printer: Printer, call: Call) -> Piece:
     return printer.method(call, "transpose", *map(str, call.option("order")))
 
 
+@prints("reversed")
+def reversed_(printer: Printer, call: Call) -> Piece:
+    return Joined((printer.within(call.arguments[0], ATOM), Word("[::-1]")))
+
+
 # ---- new arrays
 
 

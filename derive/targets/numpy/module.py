@@ -44,7 +44,7 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure]) -> st
 def title(cell: Cell, buffered: bool) -> str:
     """The docstring of the module: how to read it."""
     said = [
-        *([LEFTWARD] if cell.leftward else []),
+        *([REVERSED if buffered else LEFTWARD] if cell.leftward else []),
         *([ONCE] if cell.once or cell.starts else []),
         *([TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []),
         *([MEMORY] if buffered else []),
@@ -61,6 +61,11 @@ READING = (
 LEFTWARD = (
     "A recurrence that runs from the last step to the first has its initial state behind the last step, at the end of its `..._all`, and "
     "its `carry_h` comes from the step before."
+)
+REVERSED = (
+    "A recurrence that runs from the last step to the first is computed in `forward` and `backward` over the steps in reversed order, "
+    "`..._reversed`: there it runs like the others, with its initial state in front, and `v_prev` is v at t+1. On the tape the steps are "
+    "in order, its initial state at the end."
 )
 ONCE = (
     "What doesn't differ from step to step has no `..._all`: (B, n), one value an example. A recurrence whose start is computed holds that "

@@ -206,6 +206,18 @@ OF_ALL_STEPS = replace(
 )
 """forward of a kernel whose steps aren't a chain of states: recurrences that run both ways, values of all steps."""
 
+OF_ALL_STEPS_FAST = replace(
+    FAST["forward"],
+    says=(
+        *OF_ALL_STEPS.says[:3],
+        "Returns outputs {name: (T, B, ...)} of every state and output, and the tape that backward reads. With a workspace its arrays are "
+        "reused: outputs and tape live until the next forward with it. With checkpoint_every=k the tape keeps the arguments only, whatever "
+        "k: backward computes all steps again.",
+        REFUSES,
+    ),
+)
+"""The same where arrays are made once."""
+
 BOTH_WAYS = replace(
     SIGNATURES["step_jacobian"],
     says=(
@@ -225,5 +237,5 @@ def signature_of(function: str, cell: Cell, buffered: bool) -> Signature:
     if function == "step_jacobian" and (cell.leftward or len(cell.step_axes) > 1):
         return BOTH_WAYS
     if function == "forward" and not cell.is_chain:
-        return OF_ALL_STEPS
+        return OF_ALL_STEPS_FAST if buffered else OF_ALL_STEPS
     return (FAST if buffered or function not in SIGNATURES else SIGNATURES)[function]
