@@ -13,7 +13,7 @@ import numpy as np
 
 from .affine import over_batch
 from .cells import CASES
-from .layer import Layer
+from .layer import Layer, parameters_of, states_of
 from .named import Array, Named
 from .network import Cells, Network
 from .softmax import invert_softmax, softmax
@@ -155,7 +155,7 @@ def _network(
         source=source,
         run=partial(run, pairs=pairs),
         invert=partial(invert, pairs=pairs),
-        PARAMETERS={name: dims for layer in layers for name, dims in layer.parameters.items()} | dict(own),
-        STATES={name: dims for layer in layers for name, dims in layer.states.items()},
+        PARAMETERS=parameters_of(layers) | dict(own),
+        STATES=states_of(layers),
         OUTPUTS=outputs,
     )

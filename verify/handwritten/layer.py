@@ -1,6 +1,6 @@
 """A layer of a network: a cell that runs along the steps, one way or the other, over what the layer below gives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .named import Array, Named
@@ -59,3 +59,13 @@ class Layer:
     def own(self, values: Named) -> Named:
         """The parameters of this layer, or their gradients, by the names of the cell; the same arrays."""
         return Named({name: values[self.name(name)] for name in self.cell.parameters})
+
+
+def parameters_of(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
+    """The table of the parameters of layers."""
+    return {name: dims for layer in layers for name, dims in layer.parameters.items()}
+
+
+def states_of(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
+    """The table of the states of layers."""
+    return {name: dims for layer in layers for name, dims in layer.states.items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 from .affine import over_batch
 from .cells import CASES
-from .layer import Layer
+from .layer import Layer, parameters_of, states_of
 from .named import Array, Named
 from .network import Cells, Network
 from .softmax import invert_softmax, log_softmax, one_hot, softmax
@@ -156,7 +156,7 @@ def _network(
         source=source,
         run=partial(forward, layers=layers),
         invert=partial(backward, layers=layers),
-        PARAMETERS={**front, **{name: dims for layer in layers for name, dims in layer.parameters.items()}, **behind},
-        STATES={name: dims for layer in layers for name, dims in layer.states.items()},
+        PARAMETERS={**front, **parameters_of(layers), **behind},
+        STATES=states_of(layers),
         **tables,
     )
