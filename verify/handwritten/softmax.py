@@ -24,8 +24,11 @@ def log_softmax(z: Array) -> Array:
 
 
 def invert_softmax(d_y: Array, y: Array) -> Array:
-    """dz = dy ∘ Softmax_Jacobian(z), whose entry (i, j) is y_i (δ_ij - y_j)."""
-    d_z: Array = y * (d_y - (y * d_y).sum(axis=0))
+    """dz = dy ∘ Softmax_Jacobian(z), whose entry (i, j) is y_i (δ_ij - y_j): dz_i = y_i (dy_i - sum_j y_j dy_j).
+
+    The y_j add up to 1, so that dz_i = y_i sum_j y_j (dy_i - dy_j), which keeps its digits where one of them comes close to 1.
+    """
+    d_z: Array = y * (y * (d_y[:, np.newaxis] - d_y)).sum(axis=1)
     return d_z
 
 
