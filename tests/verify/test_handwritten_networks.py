@@ -6,7 +6,6 @@ import functools
 import importlib
 import inspect
 import itertools
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.cell import Cell
+from derive.cells.registry import build
 from derive.compiler import compile_cell
 from derive.pages import read
-from derive.sources import cells_of
 from tests import bounds
 from verify.data import ORDINARY, OTHER_SIZES, Regime, draw
 from verify.examination import check
@@ -51,7 +51,7 @@ PAGES = {
         "Translation, extension V",
     ],
 }
-SECTIONS = [f"examples/pages/{page} --cell '{heading}'" for page, headings in PAGES.items() for heading in headings]
+PAGE_OF = {heading: page for page, headings in PAGES.items() for heading in headings}
 COMMANDS = [
     "lstm --layers 2",
     "lstm --peephole --candidate-peephole --layers 3",
@@ -174,16 +174,21 @@ def with_layers(layers: int) -> list[Network]:
 
 
 @functools.cache
-def derived(words: str) -> tuple[Any, ModuleType, Any]:
-    """(the cell, its kernel, its reference)."""
-    (cell,) = cells_of(shlex.split(words))
+def page_of(page: str) -> Any:
+    return read(str(ROOT / "examples" / "pages" / page))
+
+
+@functools.cache
+def derived(where: str) -> tuple[Cell, ModuleType, Any]:
+    """(the cell of a section of a page or of a command, its kernel, its reference)."""
+    cell = page_of(PAGE_OF[where]).cell(where).cell if where in PAGE_OF else build(where)
     module = load_text(compile_cell(cell), f"{cell.name}.py")
     return cell, module, handwritten_for(cell.name, module)
 
 
-def reference(words: str) -> Network:
-    """The hand-written network of a page or command, as it was written."""
-    found = derived(words)[2]
+def reference(where: str) -> Network:
+    """The hand-written network of a section or command, as it was written."""
+    found = derived(where)[2]
     return getattr(found, "module", found)
 
 
@@ -204,9 +209,9 @@ def test_gradients_of_three_layers_agree_with_the_complex_step(k: int) -> None:
     assert max(found.values()) < problem.tolerance, found
 
 
-@pytest.mark.parametrize("words", SECTIONS + COMMANDS)
-def test_the_derived_kernel_and_the_reference_agree(words: str) -> None:
-    cell, module, hand = derived(words)
+@pytest.mark.parametrize("where", [*PAGE_OF, *COMMANDS])
+def test_the_derived_kernel_and_the_reference_agree(where: str) -> None:
+    cell, module, hand = derived(where)
     assert hand is not None
     kernel = Kernel(module, cell.name)
     for regime, sizes in [(ORDINARY, None), *OTHER_SIZES[1:], (Regime("more steps", 12, 0.8), (6, 5, 4, 3, 2, 7, 8, 9, 10))]:
@@ -226,7 +231,7 @@ def test_the_derived_kernel_and_the_reference_agree(words: str) -> None:
 
 
 def test_the_verifier_holds_a_kernel_against_its_reference() -> None:
-    cell, module, hand = derived(SECTIONS[-1])
+    cell, module, hand = derived("Translation, extension V")
     report = check(module, name=cell.name, hand=hand, quick=True, formula=cell)
     assert report.passed
     assert "hand-written" in report.routes
@@ -335,10 +340,6 @@ def above(p: Any, pairs: Any, i: int) -> Any:
     return type(p)({**p, **{mine: p[other] for mine, other in names}})
 
 
-def words_of(where: str) -> str:
-    return next((section for section in SECTIONS if f"'{where}'" in section), where)
-
-
 def planted(monkeypatch: pytest.MonkeyPatch, file: str, printed: str, instead: str) -> None:
     """Every function and method of a file of references as it is with another text."""
     module = importlib.import_module(f"verify.handwritten.{file}")
@@ -360,8 +361,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, file: str, printed: str, instead: s
 def test_a_fault_in_a_reference_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the complex step of the reference's own forward pass, and by the verifier, which says that it is the reference that differs."""
     where, file, printed, instead = FAULTS[fault]
-    cell, module, hand = derived(words_of(where))
-    problem = Problem(reference(words_of(where)), ordered=[4] * len(SIZES))  # so that any matrix fits
+    cell, module, hand = derived(where)
+    problem = Problem(reference(where), ordered=[4] * len(SIZES))  # so that any matrix fits
     assert max(errors(problem, problem.gradients()).values()) < problem.tolerance
     planted(monkeypatch, file, printed, instead)
     assert max(errors(problem, problem.gradients()).values()) > 1e-6
@@ -376,7 +377,7 @@ def test_a_fault_in_a_reference_is_seen(fault: str, monkeypatch: pytest.MonkeyPa
 
 def test_the_verdict_blames_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     where, *edit = FAULTS["nothing from decoder to encoder"]
-    cell, module, hand = derived(words_of(where))
+    cell, module, hand = derived(where)
     planted(monkeypatch, *edit)
     report = check(module, name=cell.name, hand=hand, quick=True)
     assert not report.passed
@@ -387,14 +388,14 @@ def test_the_verdict_blames_the_reference(monkeypatch: pytest.MonkeyPatch) -> No
 
 # --- the contract ----------------------------------------------------------------------------------------------------
 
-every_kind = pytest.mark.parametrize("words", SECTIONS + COMMANDS[:1])
+every_kind = pytest.mark.parametrize("where", [*PAGE_OF, COMMANDS[0]])
 
 
 @every_kind
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 @pytest.mark.parametrize("lengths", [LENGTHS, {**LENGTHS, "S": 0, "T": 0}, {**LENGTHS, "S": 0}, {**LENGTHS, "T": 0}])
-def test_dtype_and_shapes_are_those_of_the_primals(words: str, dtype: str, lengths: dict[str, int]) -> None:
-    problem = Problem(reference(words), dtype, lengths)
+def test_dtype_and_shapes_are_those_of_the_primals(where: str, dtype: str, lengths: dict[str, int]) -> None:
+    problem = Problem(reference(where), dtype, lengths)
     outputs, tape = problem.network.forward(problem.parameters, problem.inputs, problem.state)
     shapes = {name: (array.shape, array.dtype.name) for name, array in outputs.items()}
     assert shapes == {name: (array.shape, dtype) for name, array in problem.cotangents.items()}
@@ -403,11 +404,11 @@ def test_dtype_and_shapes_are_those_of_the_primals(words: str, dtype: str, lengt
     assert found == {block: (array.shape, dtype) for block, array in problem.primals()}
 
 
-@pytest.mark.parametrize("words", [words_of("Translation, extension IV"), words_of("A posteriori sequence to sequence")])
+@pytest.mark.parametrize("where", ["Translation, extension IV", "A posteriori sequence to sequence"])
 @pytest.mark.parametrize("axis", ["S", "T"])
-def test_gradients_without_a_step_are_those_of_the_start(words: str, axis: str) -> None:
+def test_gradients_without_a_step_are_those_of_the_start(where: str, axis: str) -> None:
     """Without a source the decoder starts with the initial state; without a translation the encoder is all that there is."""
-    problem = Problem(reference(words), lengths={**LENGTHS, axis: 0})
+    problem = Problem(reference(where), lengths={**LENGTHS, axis: 0})
     gradients = problem.gradients()
     for name, array in problem.state.items():
         direction = problem.random.standard_normal(array.shape)
@@ -418,19 +419,19 @@ def test_gradients_without_a_step_are_those_of_the_start(words: str, axis: str) 
 
 
 @every_kind
-def test_float32_agrees_with_float64(words: str) -> None:
-    double = Problem(reference(words))
-    single = Problem(reference(words), "float32")
+def test_float32_agrees_with_float64(where: str) -> None:
+    double = Problem(reference(where))
+    single = Problem(reference(where), "float32")
     expected = double.gradients()
     for block, array in single.gradients().items():
         assert relative(array.astype(float), expected[block]) < single.tolerance, block
 
 
 @every_kind
-def test_complex_gradients_are_the_analytic_continuation(words: str) -> None:
+def test_complex_gradients_are_the_analytic_continuation(where: str) -> None:
     """A conjugate anywhere would show at a truly complex point: differences from four sides of it. They leave h^4 f^(5) / 5! of
     truncation and the roundings of the loss over h, h = 1e-3; a fifth derivative of 1e4 gradients leaves 1e-10, and the rounding less."""
-    problem, h = Problem(reference(words), "complex128"), 1e-3
+    problem, h = Problem(reference(where), "complex128"), 1e-3
     gradients = problem.gradients()
     for block, array in problem.primals():
         direction, kept, total = problem.random.standard_normal(array.shape), array.copy(), 0
@@ -444,9 +445,9 @@ def test_complex_gradients_are_the_analytic_continuation(words: str) -> None:
 
 
 @every_kind
-def test_calls_leave_alone_what_they_are_given(words: str) -> None:
+def test_calls_leave_alone_what_they_are_given(where: str) -> None:
     """Arguments stay as they are, a tape serves twice, results can be overwritten, a missing cotangent is zero, no state is zeros."""
-    problem = Problem(reference(words))
+    problem = Problem(reference(where))
     parts = ("parameters", "inputs", "state", "cotangents")
     before = [{name: array.copy() for name, array in getattr(problem, part).items()} for part in parts]
     outputs, tape = problem.network.forward(problem.parameters, problem.inputs, problem.state)
@@ -465,8 +466,8 @@ def test_calls_leave_alone_what_they_are_given(words: str) -> None:
 
 
 @every_kind
-def test_any_memory_layout_is_accepted(words: str) -> None:
-    plain, other = Problem(reference(words)), Problem(reference(words))
+def test_any_memory_layout_is_accepted(where: str) -> None:
+    plain, other = Problem(reference(where)), Problem(reference(where))
     for part in (other.parameters, other.inputs, other.state, other.cotangents):
         for name, array in part.items():
             wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
@@ -499,7 +500,7 @@ def test_any_memory_layout_is_accepted(words: str) -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(break_it: Callable[[Problem], object], message: str) -> None:
-    problem = Problem(reference(words_of("Translation, extension III")))
+    problem = Problem(reference("Translation, extension III"))
     break_it(problem)
     with pytest.raises(ValueError, match=message):
         problem.gradients()
