@@ -5,21 +5,24 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
-from derive.cell import Cell
-from derive.cells.registry import build
 from derive.compiler import compile_cell
 from derive.pages import read
-from tests import bounds
+from tests.verify.network_problems import (
+    COMMANDS,
+    DEEPEST,
+    PAGE_OF,
+    ROOT,
+    SIZES,
+    Problem,
+    derived,
+    errors,
+    reference,
+)
 from verify.data import ORDINARY, OTHER_SIZES, Regime, draw
 from verify.examination import check
 from verify.gradients import relative
@@ -28,136 +31,6 @@ from verify.handwritten.network import Network
 from verify.kept import handwritten_for
 from verify.kernel import Kernel, load_text
 from verify.tolerances import tolerance
-
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
-ROOT = Path(__file__).parents[2]
-
-LENGTHS = {"T": 5, "S": 4, "B": 2}
-SIZES = (3, 4, 6, 7, 8, 9, 10, 11, 12, 13)
-"""Of the dimensions of a network in their order: all different, and different from T, S and B."""
-DEEPEST = 3
-
-PAGES = {
-    "002_networks.md": ["LSTM network forward", "Bidirectional LSTM", "A posteriori sequence to sequence", "Modelling language"],
-    "004_networks.md": [
-        "Bidirectional, equations (17) to (19)",
-        "Deep bidirectional, equations (20) to (22)",
-        "Translation, equations (23) to (26)",
-        "Translation, extension I",
-        "Translation, extension II and equation (27)",
-        "Translation, extension III",
-        "Translation, extension IV",
-        "Translation, extension V",
-    ],
-}
-PAGE_OF = {heading: page for page, headings in PAGES.items() for heading in headings}
-COMMANDS = [
-    "lstm --layers 2",
-    "lstm --peephole --candidate-peephole --layers 3",
-    "gru --reset after --layers 2",
-    "rnn --bidirectional",
-    "rnn --layers 3 --bidirectional",
-    "lstm --layers 2 --bidirectional",
-]
-
-
-@dataclass
-class Problem:
-    """Random signed data for a network: every dimension of a size of its own, S != T, nonzero starts."""
-
-    network: Network
-    dtype: str = "float64"
-    lengths: dict[str, int] = field(default_factory=lambda: dict(LENGTHS))
-    ordered: Sequence[int] = SIZES
-    seed: int = 0
-    parameters: Arrays = field(init=False)
-    inputs: Arrays = field(init=False)
-    state: Arrays = field(init=False)
-    cotangents: Arrays = field(init=False)
-
-    def __post_init__(self) -> None:
-        one, self.random = self.network, np.random.default_rng(self.seed)
-        tables = [*one.PARAMETERS.values(), *one.INPUTS.values(), *[(size,) for size in one.TOKENS.values()]]
-        names = dict.fromkeys(name for dims in tables for dim in dims for name in dim.split("+"))
-        self.sizes = dict(zip(names, self.ordered, strict=False)) | self.lengths
-        self.parameters = {name: self.drawn(*dims) / np.sqrt(self.size(dims[-1])) for name, dims in one.PARAMETERS.items()}
-        self.parameters = {name: array.astype(self.dtype) for name, array in self.parameters.items()}
-        self.inputs = {name: self.drawn(*one.lead(name), *dims) for name, dims in one.INPUTS.items()}
-        for name, size in one.TOKENS.items():
-            self.inputs[name] = self.random.integers(0, self.size(size), [self.size(dim) for dim in one.lead(name)])
-        self.state = {name: self.drawn("B", *dims) for name, dims in one.STATES.items()}
-        self.cotangents = {name: self.drawn(*one.lead(name), *dims) for name, dims in one.outputs.items()}
-
-    def size(self, dim: str) -> int:
-        return sum(self.sizes[name] for name in dim.split("+"))
-
-    def drawn(self, *dims: str) -> Array:
-        shape = [self.size(dim) for dim in dims]
-        values = self.random.standard_normal(shape)
-        if self.dtype == "complex128":  # imaginary parts stay small: tanh has a pole at i pi/2
-            return values + 0.1j * self.random.standard_normal(shape)
-        return np.asarray(values, self.dtype)
-
-    def primals(self) -> Iterator[tuple[str, Array]]:
-        for group in ("parameters", "inputs", "state"):
-            for name, array in getattr(self, group).items():
-                if name not in self.network.TOKENS:
-                    yield f"{group}.{name}", array
-
-    def loss(self) -> Any:
-        """sum(cotangents * outputs): its gradient is what backward returns."""
-        outputs, _ = self.network.forward(self.parameters, self.inputs, self.state)
-        return sum((self.cotangents[name] * array).sum() for name, array in outputs.items())
-
-    def gradients(self, network: Network | None = None) -> Arrays:
-        network = network or self.network
-        _, tape = network.forward(self.parameters, self.inputs, self.state)
-        return flat(network.backward(self.parameters, tape, self.cotangents))
-
-    def slope(self, block: str, direction: Array, h: float = 1e-30) -> float:
-        """The derivative of the loss along a direction of one block, by the complex step: no difference is taken."""
-        group, name = block.split(".")
-        moved = replace(self)
-        for part in ("parameters", "inputs", "state", "cotangents"):
-            arrays = {n: a if n in self.network.TOKENS else a.astype(complex) for n, a in getattr(self, part).items()}
-            setattr(moved, part, arrays)
-        getattr(moved, group)[name] += 1j * h * direction
-        return float(moved.loss().imag / h)
-
-    def directions(self, block: str, array: Array) -> Iterator[Array]:
-        """Random ones; of what lies along steps one for each step, so that every lag is looked at by itself."""
-        steps = range(len(array)) if block.startswith("inputs") else [...]
-        for step in steps:
-            direction = np.zeros(array.shape)
-            direction[step] = self.random.standard_normal(direction[step].shape)
-            yield direction
-
-    @property
-    def tolerance(self) -> float:
-        """A complex step cancels nothing, so that the roundings remain: of all layers at all steps, the widest sum that of all that a
-        layer reads, eight gates' matrices at most."""
-        steps = DEEPEST * (self.lengths["S"] + self.lengths["T"])
-        return bounds.rounded(bounds.of_recurrence(steps, self.lengths["B"], 8 * max(self.sizes.values())), self.dtype)
-
-
-def flat(gradients: Any) -> Arrays:
-    parts = {"parameters": gradients.parameters, "inputs": gradients.inputs, "state": gradients.state}
-    return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-
-
-def errors(problem: Problem, gradients: Arrays) -> dict[str, float]:
-    """How far each block is from the complex step along random directions, relative to the size of both."""
-    found: dict[str, float] = {}
-    for block, array in problem.primals():
-        assert gradients[block].shape == array.shape, block
-        for direction in problem.directions(block, array):
-            size = float(np.linalg.norm(gradients[block] * (direction != 0)) * np.linalg.norm(direction))
-            expected = problem.slope(block, direction)
-            assert expected != 0, f"{block} tests nothing"
-            error = abs(float((gradients[block] * direction).sum()) - expected) / max(size, abs(expected))
-            found[block] = max(found.get(block, 0.0), error)
-    return found
 
 
 def every_network(*depths: int) -> list[Any]:
@@ -171,25 +44,6 @@ def every_network(*depths: int) -> list[Any]:
 @functools.cache
 def with_layers(layers: int) -> list[Network]:
     return list(networks(layers))
-
-
-@functools.cache
-def page_of(page: str) -> Any:
-    return read(str(ROOT / "examples" / "pages" / page))
-
-
-@functools.cache
-def derived(where: str) -> tuple[Cell, ModuleType, Any]:
-    """(the cell of a section of a page or of a command, its kernel, its reference)."""
-    cell = page_of(PAGE_OF[where]).cell(where).cell if where in PAGE_OF else build(where)
-    module = load_text(compile_cell(cell), f"{cell.name}.py")
-    return cell, module, handwritten_for(cell.name, module)
-
-
-def reference(where: str) -> Network:
-    """The hand-written network of a section or command, as it was written."""
-    found = derived(where)[2]
-    return getattr(found, "module", found)
 
 
 # --- the gradients ---------------------------------------------------------------------------------------------------
@@ -384,123 +238,3 @@ def test_the_verdict_blames_the_reference(monkeypatch: pytest.MonkeyPatch) -> No
     said = [finding.line() for finding in report.failures()]
     assert said
     assert all("hand-written differs" in line for line in said), said
-
-
-# --- the contract ----------------------------------------------------------------------------------------------------
-
-every_kind = pytest.mark.parametrize("where", [*PAGE_OF, COMMANDS[0]])
-
-
-@every_kind
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
-@pytest.mark.parametrize("lengths", [LENGTHS, {**LENGTHS, "S": 0, "T": 0}, {**LENGTHS, "S": 0}, {**LENGTHS, "T": 0}])
-def test_dtype_and_shapes_are_those_of_the_primals(where: str, dtype: str, lengths: dict[str, int]) -> None:
-    problem = Problem(reference(where), dtype, lengths)
-    outputs, tape = problem.network.forward(problem.parameters, problem.inputs, problem.state)
-    shapes = {name: (array.shape, array.dtype.name) for name, array in outputs.items()}
-    assert shapes == {name: (array.shape, dtype) for name, array in problem.cotangents.items()}
-    gradients = flat(problem.network.backward(problem.parameters, tape, problem.cotangents))
-    found = {block: (array.shape, array.dtype.name) for block, array in gradients.items()}
-    assert found == {block: (array.shape, dtype) for block, array in problem.primals()}
-
-
-@pytest.mark.parametrize("where", ["Translation, extension IV", "A posteriori sequence to sequence"])
-@pytest.mark.parametrize("axis", ["S", "T"])
-def test_gradients_without_a_step_are_those_of_the_start(where: str, axis: str) -> None:
-    """Without a source the decoder starts with the initial state; without a translation the encoder is all that there is."""
-    problem = Problem(reference(where), lengths={**LENGTHS, axis: 0})
-    gradients = problem.gradients()
-    for name, array in problem.state.items():
-        direction = problem.random.standard_normal(array.shape)
-        expected = problem.slope(f"state.{name}", direction)
-        found = float((gradients[f"state.{name}"] * direction).sum())
-        assert abs(found - expected) < problem.tolerance * np.linalg.norm(gradients[f"state.{name}"]) * np.linalg.norm(direction)
-        assert expected != 0
-
-
-@every_kind
-def test_float32_agrees_with_float64(where: str) -> None:
-    double = Problem(reference(where))
-    single = Problem(reference(where), "float32")
-    expected = double.gradients()
-    for block, array in single.gradients().items():
-        assert relative(array.astype(float), expected[block]) < single.tolerance, block
-
-
-@every_kind
-def test_complex_gradients_are_the_analytic_continuation(where: str) -> None:
-    """A conjugate anywhere would show at a truly complex point: differences from four sides of it. They leave h^4 f^(5) / 5! of
-    truncation and the roundings of the loss over h, h = 1e-3; a fifth derivative of 1e4 gradients leaves 1e-10, and the rounding less."""
-    problem, h = Problem(reference(where), "complex128"), 1e-3
-    gradients = problem.gradients()
-    for block, array in problem.primals():
-        direction, kept, total = problem.random.standard_normal(array.shape), array.copy(), 0
-        direction /= np.linalg.norm(direction)
-        for side in (1, -1, 1j, -1j):
-            array[...] = kept + side * h * direction
-            total += problem.loss() / side
-        array[...] = kept
-        error = abs(total / (4 * h) - (gradients[block] * direction).sum())
-        assert error < 1e-9 * np.linalg.norm(gradients[block]), block
-
-
-@every_kind
-def test_calls_leave_alone_what_they_are_given(where: str) -> None:
-    """Arguments stay as they are, a tape serves twice, results can be overwritten, a missing cotangent is zero, no state is zeros."""
-    problem = Problem(reference(where))
-    parts = ("parameters", "inputs", "state", "cotangents")
-    before = [{name: array.copy() for name, array in getattr(problem, part).items()} for part in parts]
-    outputs, tape = problem.network.forward(problem.parameters, problem.inputs, problem.state)
-    first = flat(problem.network.backward(problem.parameters, tape, problem.cotangents))
-    kept = {block: array.copy() for block, array in first.items()}
-    for array in itertools.chain(outputs.values(), first.values()):
-        array[...] = np.nan
-    second = flat(problem.network.backward(problem.parameters, tape, problem.cotangents))
-    assert all(np.array_equal(second[block], kept[block]) for block in kept)
-    for part, arrays in zip(parts, before, strict=True):
-        assert all(np.array_equal(getattr(problem, part)[name], array) for name, array in arrays.items())
-    assert all(not array.any() for array in flat(problem.network.backward(problem.parameters, tape, {})).values())
-    zeros = {name: np.zeros_like(array) for name, array in problem.state.items()}
-    without, given = (problem.network.forward(problem.parameters, problem.inputs, state)[0] for state in (None, zeros))
-    assert all(np.array_equal(without[name], given[name]) for name in given)
-
-
-@every_kind
-def test_any_memory_layout_is_accepted(where: str) -> None:
-    plain, other = Problem(reference(where)), Problem(reference(where))
-    for part in (other.parameters, other.inputs, other.state, other.cotangents):
-        for name, array in part.items():
-            wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-            wide[..., ::2] = array
-            part[name] = np.asfortranarray(wide)[..., ::2]
-    expected = plain.gradients()
-    for block, array in other.gradients().items():
-        assert relative(array, expected[block]) < plain.tolerance, block
-
-
-@pytest.mark.parametrize(
-    ("break_it", "message"),
-    [
-        (lambda q: q.parameters.pop("E"), "forward: parameters: wrong names: expected W_1.*, got W_1.*Add"),
-        (lambda q: q.parameters.update(W_2=np.zeros((6, 4))), r"forward: parameters: W_2: wrong shape: expected \(6, 3\), got \(6, 4\)"),
-        (lambda q: q.parameters.update(b_2=np.zeros((6, 1))), r"forward: parameters: b_2: wrong shape: expected \(6,\), got \(6, 1\)"),
-        (lambda q: q.parameters.update(E=np.zeros((7, 8), "f4")), "forward: parameters: E: mixed dtypes: expected float64, got float32"),
-        (lambda q: q.parameters.update(W_1=np.zeros((4, 3), int)), "forward: W_1: dtype: expected one of .*, got int64"),
-        (lambda q: q.inputs.update(x=np.zeros((4, 3))), r"forward: x: wrong shape: expected \(S, B, 4\), got \(4, 3\)"),
-        (lambda q: q.inputs.pop("w"), "forward: inputs: wrong names: expected x, w_prev, w, got x, w_prev"),
-        (lambda q: q.inputs.update(w=q.inputs["w"] + 8), "forward: w: out of range: expected whole numbers from 0 to 7, got"),
-        (lambda q: q.inputs.update(w=q.inputs["w"] - 8), "forward: w: out of range: expected whole numbers from 0 to 7, got -"),
-        (lambda q: q.inputs.update(w=q.inputs["w"] * 1.0), "forward: w: dtype: expected whole numbers, got float64"),
-        (lambda q: q.inputs.update(w=q.inputs["w"][1:]), r"forward: w: wrong shape: expected \(5, 2\), got \(4, 2\)"),
-        (lambda q: q.state.pop("h_2"), "forward: state: wrong names: expected h_1, h_2, d_1, d_2, got h_1, d_1, d_2"),
-        (lambda q: q.state.update(h_2=np.zeros((1, 6))), r"forward: state: h_2: wrong shape: expected \(2, 6\), got \(1, 6\)"),
-        (lambda q: q.cotangents.update(z=np.zeros(1)), "backward: cotangents: wrong names: expected h_1.*, got .*z"),
-        (lambda q: q.cotangents.update(J=np.zeros((5, 2))), r"backward: cotangents: J: wrong shape: expected \(2,\), got \(5, 2\)"),
-        (lambda q: q.cotangents.update(h_1=np.zeros((5, 2, 3))), r"backward: cotangents: h_1: wrong shape: expected \(4, 2, 3\), got"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused(break_it: Callable[[Problem], object], message: str) -> None:
-    problem = Problem(reference("Translation, extension III"))
-    break_it(problem)
-    with pytest.raises(ValueError, match=message):
-        problem.gradients()
