@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from derive.errors import DeriveError
-from verify.handwritten import CASES
+from verify.axes import along_of
+from verify.data import ORDINARY, SATURATED, Data, draw
+from verify.dressed import AlongT
+from verify.handwritten import CASES, networks
 from verify.kernel import Kernel, KernelError, checked, load, load_text
 from verify.relations import relations
+from verify.tolerances import FORWARD
 
 if TYPE_CHECKING:
     from verify.evidence import Evidence
@@ -42,11 +48,47 @@ class Candidate:
 
 
 def handwritten_for(name: str, kernel: Any) -> Any | None:
-    """The hand-written gradient of the same name, if it is of the same parameters and states."""
+    """The hand-written gradient of the same name, parameters and states; or of a network with the kernel's tables and forward pass,
+    with all its arrays along T, as the data of the verifier are."""
     case = CASES.get(name)
-    if case is None or set(case.parameters) != set(kernel.PARAMETERS) or set(case.states) != set(kernel.STATES):
-        return None
-    return case
+    if case is not None and set(case.parameters) == set(kernel.PARAMETERS) and set(case.states) == set(kernel.STATES):
+        return case
+    found = (along_t(network) for network in networks(layers_of(kernel)) if tables_of(network) == tables_of(kernel))
+    return next((network for network in found if computes(network, kernel)), None)
+
+
+def layers_of(kernel: Any) -> int:
+    """How many layers a kernel has: the largest number that stands last in the name of a state, else 1."""
+    numbers = [re.search(r"_(\d{1,3})$", name) for name in kernel.STATES]
+    return max((int(number[1]) for number in numbers if number is not None), default=1)
+
+
+def tables_of(module: Any) -> list[dict[str, Any]]:
+    """The names of each table with the number of dimensions, axes that aren't T, tokens: what tells networks apart before they run."""
+    tables = ("PARAMETERS", "INPUTS", "STATES", "OUTPUTS")
+    ranks = [{name: len(dims) for name, dims in getattr(module, table, {}).items()} for table in tables]
+    return [*ranks, along_of(module), dict.fromkeys(getattr(module, "TOKENS", None) or {})]
+
+
+def along_t(module: Any) -> Any:
+    """A module of the contract with all its arrays along T."""
+    along = along_of(module)
+    return AlongT(module, along) if along else module
+
+
+def computes(network: Any, kernel: Any) -> bool:
+    """Whether the forward pass of a network is that of a kernel: tables can be the same where equations aren't."""
+    wrapped = Kernel(kernel, "kernel")
+
+    def alike(data: Data) -> bool:
+        expected, found = wrapped.outputs(data), network.forward(data.parameters, data.inputs, data.state)[0]
+        return all(np.allclose(found[name], array, rtol=FORWARD.value, atol=FORWARD.value) for name, array in expected.items())
+
+    try:
+        with np.errstate(all="ignore"):
+            return all(alike(draw(wrapped.dims, regime)) for regime in (ORDINARY, SATURATED))
+    except Exception:  # sizes that don't fit, or a kernel that fails, which other checks say
+        return False
 
 
 def candidates(words: Sequence[str], unread: list[DeriveError] | None = None) -> list[Candidate]:
@@ -148,9 +190,6 @@ def split(words: str, option: str = "") -> list[str]:
 
 def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:
     """A built-in cell with the kernel's names whose forward pass is the kernel's: what is known of it helps to name a fault."""
-    import numpy as np
-
-    from verify.tolerances import FORWARD
 
     def fits(model: Model, evidence: Evidence) -> bool:
         outputs = evidence.kernel.outputs(evidence.data)

@@ -156,7 +156,7 @@ def reference(request: pytest.FixtureRequest) -> tuple[Case, Arrays]:
 
 def test_cases_are_the_canonical_ones() -> None:
     assert set(CASES) == set(NAMES)
-    assert verify.handwritten.__all__ == ["CASES"]
+    assert verify.handwritten.__all__ == ["CASES", "networks"]
 
 
 def test_only_numpy_and_the_standard_library_are_imported() -> None:

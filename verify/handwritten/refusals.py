@@ -1,13 +1,14 @@
 """Arguments that do not fit together are refused: where, what is wrong, what was expected, what came, what to do."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from .named import Array
 
 DType: TypeAlias = np.dtype[Any]
+Dim = TypeVar("Dim", int, str)
 DTYPES = ("float32", "float64", "complex128")
 
 
@@ -33,10 +34,14 @@ def check_parameters(where: str, parameters: Mapping[str, Array], names: tuple[s
     if W.ndim != 2:
         raise ValueError(f"{where}: {names[0]}: wrong shape: expected (H, D), got {W.shape}. Reshape it.")
     H, D = W.shape
-    shapes = {"W": (H, D), "U": (H, H), "P": (H, H), "b": (H,), "p": (H,)}
     for name in names:
-        check_array(f"{where}: {name}", parameters[name], shapes[name[0]], W.dtype)
+        check_array(f"{where}: {name}", parameters[name], shape_of(name, H, D), W.dtype)
     return H, D, W.dtype
+
+
+def shape_of(name: str, H: Dim, D: Dim) -> tuple[Dim, ...]:
+    """The shape of a cell's parameter, which the first letter of its name tells; H and D are sizes, or what they are called."""
+    return {"W": (H, D), "U": (H, H), "P": (H, H), "b": (H,), "p": (H,)}[name[0]]
 
 
 def check_inputs(where: str, inputs: Mapping[str, Array], D: int, dtype: DType) -> tuple[int, int]:
