@@ -18,13 +18,14 @@ from verify.jacobian import report
 from verify.jacobian.analysis import Analysis, Wanted, amount_of, analyse
 from verify.jacobian.files import Asked, build_run
 from verify.jacobian.initial import Init, parse_init
+from verify.jacobian.recurrences import is_whole, within
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
 
 USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H] [--inputs D] [--batch B] [--seed S] [--dim NAME=SIZE]
        [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz]
        [--inputs-file file.npz] [--batch-first]
-       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--plot file.png|.svg|.pdf] [--json]
+       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--of STATE] [--plot file.png|.svg|.pdf] [--json]
        python -m verify jacobian --compare CELL CELL ... [the same]"""
 
 
@@ -47,6 +48,13 @@ def parser() -> OneLineParser:
     out.add_argument("--loss-step", type=int, help="the step whose loss the gradient by lag is of (T)")
     out.add_argument("--remedy", help="identity, orthogonal, relu, identity-relu, forget-bias=X: the same view before and after")
     out.add_argument("--no-paths", action="store_true", help="leave the paths out")
+    out.add_argument(
+        "--of",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of a network the recurrence that carries this state; may be repeated",
+    )
     out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
     out.add_argument("--plot", type=Path, help="one picture, .png, .svg or .pdf")
     out.add_argument("--json", action="store_true", help="the whole record, strict JSON")
@@ -127,12 +135,9 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
     if not 0 <= options.threshold < float("inf"):
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
-    chosen = [split_words(words, "--compare ") for words in options.compare] if options.compare else [unquoted(cell)]
-    found = [one for words in chosen for one in sources(words, unread)]
-    for one in found:
-        refuse_networks(*one)
+    found = [(*one, [*options.of, *of]) for words, of in asked_for(options, cell) for one in sources(words, unread)]
     asked = replace(asked, one_of_several=len(found) > 1)
-    runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
+    runs = [run for one in found for run in runs_of_one(*one, asked)]
     refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
     if refused and len(refused) == len(runs):
         raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
@@ -142,31 +147,47 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
     return runs
 
 
-def refuse_networks(name: str, kernel: Any, derivation: Any) -> None:
-    """Raises RunError where the states aren't all that one step hands to the next one, from the first step to the last."""
+def asked_for(options: Any, cell: list[str]) -> list[tuple[list[str], list[str]]]:
+    """(the words of a cell, the states that --of names among them) for each cell."""
+    words = [split_words(one, "--compare ") for one in options.compare] if options.compare else [unquoted(cell)]
+    of = OneLineParser(prog="jacobian", allow_abbrev=False, add_help=False)
+    of.add_argument("--of", action="append", default=[])
+    split = [of.parse_known_args(one) for one in words]
+    return [(rest, found.of) for found, rest in split]
+
+
+def runs_of_one(name: str, kernel: Any, derivation: Any, of: Sequence[str], asked: Asked) -> list[Run]:
+    """The run of a cell with all its states, or one for each recurrence of it that is asked for; of a cell that has only one, that."""
+    if derivation is None:
+        refuse_networks(name, kernel, of)
+    if derivation is None or (not of and is_whole(derivation.cell)):
+        return [build_run(name, kernel, derivation, asked)]
+    return [within(derivation.cell, derivation, kernel, state, asked) for state in of or [None]]
+
+
+def refuse_networks(name: str, kernel: Any, of: Sequence[str]) -> None:
+    """Raises RunError where the states of a kernel file aren't all that one step hands to the next one, from the first step to the last."""
     from verify.axes import along_of
     from verify.data import ORDINARY, draw
     from verify.kernel import Kernel
     from verify.ways import leftward_of
 
-    if derivation and not derivation.cell.leftward and not derivation.cell.is_chain:
+    if of:
         raise RunError(
-            f"jacobian: {name}: a value of all steps, or a start that is computed: expected states that are all that one step hands to the "
-            "next. Analyse the recurrence as a cell of its own."
+            f"jacobian: {name}: --of {of[0]}: expected equations, in which recurrences are found, got a kernel file. Name the cell or its page."
         )
     along = along_of(kernel)
     if along:
         raise RunError(
             f"jacobian: {name}: AXES: {', '.join(sorted(along))}: not along the steps of one recurrence: expected inputs, states and "
-            "outputs at each of them. Analyse the recurrence as a cell of its own."
+            "outputs at each of them. Name the cell or its page, from which --of takes one recurrence."
         )
     wrapped = Kernel(kernel, name)
-    leftward = derivation.cell.leftward if derivation else leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
+    leftward = leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
     if leftward:
         raise RunError(
             f"jacobian: {name}: {', '.join(sorted(leftward))}: runs from the last step to the first: expected states that run from the "
-            "first step to the last. Write that recurrence as a cell of its own with t-1 for t+1, over inputs in reversed order: its "
-            "products are the same."
+            "first step to the last. Name the cell or its page, from which --of takes one recurrence."
         )
 
 

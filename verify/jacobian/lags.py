@@ -83,7 +83,7 @@ def one_sequence(run: Run, s: int, given: dict[str, Array], b: int, logs: dict[s
 
 def one_step(run: Run, i: int, b: int, cotangents: Mapping[str, Array]) -> Any:
     """`backward` over step i of sequence b alone."""
-    inputs = {name: array[i : i + 1, b : b + 1] for name, array in run.inputs.items()}
+    inputs = {n: array[(slice(None),) * len(run.along(n)) + (slice(b, b + 1),)] for n, array in run.between(i, i + 1).items()}
     state = {name: array[i, b : b + 1] for name, array in run.before.items()}
     _, tape = run.forward(inputs, state)
     return run.backward(tape, {name: array[None] for name, array in cotangents.items()})

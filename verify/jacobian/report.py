@@ -40,6 +40,7 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
         "init": run.applied.text if run.applied else None,
         "applied": run.applied.record() if run.applied else None,
         "notes": list(run.notes),
+        "of": run.part.record() if run.part else None,
         "steps": run.steps,
         "batch": run.batch,
         "states": dict(run.sizes),
@@ -180,6 +181,8 @@ def show(analyses: Sequence[Analysis]) -> None:
         console.print(f"\n{sentence(analysis)}", markup=False)
         if len(analysis.exponents) < analysis.run.size:
             console.print(computed(analysis), markup=False)
+        if analysis.run.part:
+            console.print(analysis.run.part.says(), markup=False)
         for line in analysis.run.applied.says() if analysis.run.applied else ():
             console.print(line, markup=False)
         console.print(f"norm by lag 1..{analysis.run.steps}: {spark(analysis.log10_norms)}", markup=False)
