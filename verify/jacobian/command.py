@@ -18,9 +18,10 @@ from verify.jacobian import report
 from verify.jacobian.analysis import Analysis, Wanted, amount_of, analyse
 from verify.jacobian.files import Asked, build_run
 from verify.jacobian.initial import Init, parse_init
-from verify.jacobian.recurrences import is_whole, within
+from verify.jacobian.recurrences import is_whole
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
+from verify.jacobian.within import within
 
 USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H] [--inputs D] [--batch B] [--seed S] [--dim NAME=SIZE]
        [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz]
@@ -162,7 +163,7 @@ def runs_of_one(name: str, kernel: Any, derivation: Any, of: Sequence[str], aske
         refuse_networks(name, kernel, of)
     if derivation is None or (not of and is_whole(derivation.cell)):
         return [build_run(name, kernel, derivation, asked)]
-    return [within(derivation.cell, derivation, kernel, state, asked) for state in of or [None]]
+    return [within(derivation.cell, derivation, kernel, state, asked) for state in (of or (None,))]
 
 
 def refuse_networks(name: str, kernel: Any, of: Sequence[str]) -> None:
@@ -174,7 +175,8 @@ def refuse_networks(name: str, kernel: Any, of: Sequence[str]) -> None:
 
     if of:
         raise RunError(
-            f"jacobian: {name}: --of {of[0]}: expected equations, in which recurrences are found, got a kernel file. Name the cell or its page."
+            f"jacobian: {name}: --of {of[0]}: expected equations, in which recurrences are found, got a kernel "
+            "file. Name the cell or its page."
         )
     along = along_of(kernel)
     if along:

@@ -8,27 +8,24 @@ along another axis with T for that axis. Its products are the same, counted alon
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from derive.along import CONSTRUCTORS, AlongAxis, Steps, axes_of, binds
 from derive.cell import Cell
-from derive.compiler import emit
 from derive.derivation import Derivation, derive
 from derive.equation import Equation, Term
-from derive.expressions import rebuild
+from derive.expressions import rebuild, values_in
 from derive.fresh import Fresh
 from derive.language import Eq, Value
 from derive.onehot import OneHot
 from derive.schedule import LOOPS, Stage, stages
 from derive.shapes import EXAMPLES, STEPS, STEPS_AND_EXAMPLES, in_order, letter_of
-from verify.jacobian.files import Asked, build_run
-from verify.jacobian.initial import Applied, Init, started
-from verify.jacobian.run import Array, Run, RunError
+from verify.jacobian.run import RunError
 
 
 def recurrences_of(cell: Cell) -> list[Stage]:
@@ -86,8 +83,9 @@ def carried_by(cell: Cell, stage: Stage) -> list[Value]:
 class Part:
     """A recurrence of a network as a cell.
 
-    network: the cell that it is of, with outputs for all that the part takes of it. cell: its own. data: what each of its inputs is in the
-    network, a value there, perhaps of a neighbouring step, or `Steps`, how many there are. axis, leftward: how it runs in the network. carried: its states there.
+    network: the cell that it is of, with outputs for all that the part takes of it. cell: its own. data: what each of its inputs is in
+    the network: a value there, perhaps of a neighbouring step, `Steps`, how many there are, or a size, zeros that only tell it. axis,
+    leftward: how it runs in the network. carried: its states there.
     """
 
     network: Cell
@@ -100,6 +98,11 @@ class Part:
     @cached_property
     def derivation(self) -> Derivation:
         return derive(self.cell)
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """The inputs that only tell a size."""
+        return frozenset(str(own.name) for own, source in self.data.items() if not isinstance(source, (Value, Steps)))
 
     @property
     def taken(self) -> list[str]:
@@ -163,12 +166,21 @@ class Turning:
             for target in waiting:
                 done[target] = Eq(self.value(target), self.expression(self.defined[target]))
         found = [done[target] for target in self.cell.targets if target in done]
-        if not any(
-            STEPS in value.axes for value in self.data
-        ):  # nothing is read at each step: something has to say how many there are
-            step = self.given(Steps(self.stage.axis), "steps", 1)
-            found.append(Eq(Value(self.fresh.name("count"), 1), step))
-        return found
+        return [*found, *[self.telling(size) for size in self.untold(found)]]
+
+    def untold(self, equations: Sequence[sp.Equality]) -> list[Any]:
+        """The sizes that no parameter and no input of the equations tells: steps, as a number of each, and parts of stacked dimensions."""
+        reads = [value for equation in equations for value in values_in(equation.rhs)]
+        dims = dict.fromkeys(size for value in reads for size in value.shape)
+        told = {size for value in reads if value in self.data or not value.timed for size in value.shape}
+        symbols = sorted({symbol for size in dims for symbol in size.free_symbols} - told, key=str)
+        return [sp.S.One] * (not any(STEPS in value.axes for value in self.data)) + symbols
+
+    def telling(self, size: Any) -> sp.Equality:
+        """An equation that nothing reads, over an input of zeros of that size."""
+        name = self.fresh.name(f"sized_{size}")
+        self.data[Value(name, size)] = size
+        return Eq(Value(self.fresh.name(f"of_{name}"), size), Value(name, size))
 
     def expression(self, node: Any) -> Any:
         match node:
@@ -177,7 +189,7 @@ class Turning:
             case OneHot():
                 return OneHot(self.read(node.token), node.shape[0])
             case Steps() if node.axis == self.stage.axis:
-                return self.given(node, "steps", 1)
+                return self.given(node, "steps")
             case Steps():
                 return Steps(self.swapped(node.axis))
             case AlongAxis():
@@ -191,7 +203,7 @@ class Turning:
         if target in self.own:
             return self.value(value)
         if value.lag:
-            return self.given(value, f"{value.name}_{'prev' if value.lag < 0 else 'next'}", *value.shape)
+            return self.given(value, f"{value.name}_{'prev' if value.lag < 0 else 'next'}")
         if target in self.defined and not value.timed and counted(self.defined[target]):
             raise RunError(
                 f"jacobian: {self.cell.name}: {value.name}: a parameter made of how many steps there are: expected it of parameters alone. "
@@ -200,19 +212,19 @@ class Turning:
         if target in self.defined and (not value.timed or self.is_own_business(target)):
             self.kept[target] = None
             return self.value(value)
-        return self.given(value, "", *value.shape) if value.timed else value
+        return self.given(value) if value.timed else value
 
     def is_own_business(self, target: Value) -> bool:
         """Whether an equation needs no other recurrence, and nothing of other steps, so that it may stay one."""
         right = self.defined[target]
         return target.along == (self.stage.axis,) == axes_along(right) and target not in self.recurrent and not binds(right)
 
-    def given(self, source: Any, name: str, *shape: Any) -> Value:
+    def given(self, source: Any, name: str = "") -> Value:
         """The input of the cell that is a value of the network; name: empty where it keeps its own."""
         if source not in self.named:
             axes = self.axes_of(source) if isinstance(source, Value) else STEPS_AND_EXAMPLES
-            named = self.fresh.name(name) if name else source.name
-            self.named[source] = Value(named, *shape, axes=axes)
+            rows, cols = source.shape
+            self.named[source] = Value(self.fresh.name(name) if name else source.name, rows, cols, axes)
             self.data[self.named[source]] = source
         return self.named[source]
 
@@ -232,108 +244,3 @@ class Turning:
 def axes_along(right: Any) -> tuple[str, ...]:
     """The axes of steps of an expression."""
     return tuple(axis for axis in axes_of(right) if axis != EXAMPLES)
-
-
-# ---- its run
-
-
-def within(cell: Cell, derivation: Derivation, kernel: Any, name: str | None, asked: Asked) -> Run:
-    """The run of the recurrence that carries a state, in that of its network."""
-    part = part_of(cell, chosen(cell, name))
-    if part.network is not cell:
-        derivation = derive(part.network)
-        kernel = kernel_of(derivation)
-    network = build_run(cell.name, kernel, derivation, replace(asked, is_network=True))
-    return run_of(part, network if asked.weights else begun(network, asked, part))
-
-
-def begun(network: Run, asked: Asked, only: Part | None = None) -> Run:
-    """A network's run with the recurrent matrices and forget biases that --init asks for, recurrence by recurrence: what one takes of
-    another counts as an input. What the run says was applied is that of the analysed recurrence. Raises RunError where that one, or
-    where none of them, takes it.
-    """
-    init = asked.init or Init()
-    cell, parameters, applied = network.derivation.cell, dict(network.parameters), Applied(init)  # type: ignore[union-attr]
-    refused: list[RunError] = []
-    plain = init == Init(init.scale)
-    found = [stage for stage in recurrences_of(cell) if not plain or (only and carried_by(cell, stage) == [*only.carried])]
-    for stage in found:
-        is_wanted = only is not None and carried_by(cell, stage) == [*only.carried]
-        part = only if only is not None and is_wanted else part_of(cell, stage)
-        own = {str(value.name): parameters[str(value.name)] for value in part.cell.parameters}
-        try:
-            own, done = started(None, part.derivation, own, init, asked.one_of_several)
-        except RunError as error:
-            if is_wanted:
-                raise
-            refused.append(error)
-            continue
-        parameters, applied = parameters | own, done if is_wanted else applied
-    if found and len(refused) == len(found):
-        raise refused[0]
-    return network.with_parameters(parameters, applied)
-
-
-def run_of(part: Part, network: Run) -> Run:
-    """The run of a recurrence within the run of its network, the parameters those of the network."""
-    arrays = {**network.inputs, **network.outputs}
-    inputs: dict[str, Array] = {}
-    steps = steps_of(part, network)
-    for own, source in part.data.items():
-        if isinstance(source, Value):
-            array = arrays[str(source.name)] if not source.lag else neighbour(part, network, source)
-            inputs[str(own.name)] = laid(array, source.along, part, steps)
-        else:
-            inputs[str(own.name)] = np.full((steps, network.batch), float(steps))
-    reads = {value.like(lag=0).name: value for value in part.network.carried}
-    state = {str(one.name): start_of(part, network, reads[one.name]) for one in part.cell.states}
-    names = [str(value.name) for value in part.cell.parameters]
-    parameters = {name: network.parameters[name] for name in names}
-    kernel = kernel_of(part.derivation)
-    return Run(part.cell.name, kernel, parameters, inputs, state, part.derivation, network.applied, network.notes, part)
-
-
-def kernel_of(derivation: Derivation) -> Any:
-    from verify.kernel import load_text
-
-    return load_text(emit(derivation), f"{derivation.cell.name}.py")
-
-
-def steps_of(part: Part, network: Run) -> int:
-    """How many steps the axis of the recurrence has."""
-    name = next(name for name in network.inputs if part.axis in network.along(name))
-    return int(network.inputs[name].shape[network.along(name).index(part.axis)])
-
-
-def laid(array: Array, along: tuple[str, ...], part: Part, steps: int) -> Array:
-    """An array of the network as the cell reads it: steps of the recurrence first, in the order of its walk."""
-    if not along:
-        return np.ascontiguousarray(np.broadcast_to(array, (steps, *array.shape)))
-    if part.axis in along:
-        array = np.moveaxis(array, along.index(part.axis), 0)
-        array = array[::-1] if part.leftward else array
-    return np.ascontiguousarray(array)
-
-
-def neighbour(part: Part, network: Run, read: Value) -> Array:
-    """What a value is at the step before or after each step, its start at the end."""
-    start, array = start_of(part, network, read)[None], network.outputs[str(read.name)]
-    return np.concatenate([start, array[:-1]] if read.lag < 0 else [array[1:], start])
-
-
-def start_of(part: Part, network: Run, read: Value) -> Array:
-    """What a recurrence of the network starts with, (B, ...). Raises RunError on a start that is computed of parameters alone."""
-    start = dict(part.network.starts).get(read)
-    if start is None:
-        return network.complete_state(network.state)[str(read.name)]
-    name = str(start.name)
-    for table in (network.inputs, network.outputs):
-        if name in table:
-            return table[name]
-    if name not in network.parameters:
-        raise RunError(
-            f"jacobian: {part.cell.name}: {name}, which {read.name} starts with, is computed of parameters alone: expected a parameter, or "
-            "what differs from example to example. Make it a parameter."
-        )
-    array = network.parameters[name]
-    return np.ascontiguousarray(np.broadcast_to(array, (network.batch, *array.shape)))

@@ -98,6 +98,11 @@ class Run:
         """B."""
         return int(next(array.shape[len(self.along(name))] for name, array in self.inputs.items()))
 
+    @property
+    def read(self) -> list[str]:
+        """The inputs that have a gradient."""
+        return [name for name in self.kernel.INPUTS if self.part is None or name not in self.part.idle]
+
     def between(self, start: int, stop: int) -> dict[str, Array]:
         """The inputs of the steps start <= t < stop along T; what lies along other axes as it is."""
         return {n: array[start:stop] if self.along(n)[:1] == (STEPS,) else array for n, array in self.inputs.items()}
