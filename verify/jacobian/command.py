@@ -14,9 +14,11 @@ from typing import Any
 from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
 from derive.streams import carried, may_leave
-from verify.jacobian import report
+from verify.jacobian import heat_map, report
 from verify.jacobian.analysis import Analysis, Wanted, amount_of, analyse
 from verify.jacobian.files import Asked, build_run
+from verify.jacobian.influence import amount_of as amount_of_norms
+from verify.jacobian.influence import influence, question
 from verify.jacobian.initial import Init, parse_init
 from verify.jacobian.recurrences import is_whole
 from verify.jacobian.remedies import remedy_of
@@ -27,6 +29,7 @@ USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H
        [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz]
        [--inputs-file file.npz] [--batch-first]
        [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--of STATE] [--plot file.png|.svg|.pdf] [--json]
+       python -m verify jacobian CELL ... --of OUTPUT --with-respect-to INPUT [--plot file.png|.svg|.pdf] [--json]
        python -m verify jacobian --compare CELL CELL ... [the same]"""
 
 
@@ -56,6 +59,11 @@ def parser() -> OneLineParser:
         metavar="NAME",
         help="of a network the recurrence that carries this state; may be repeated",
     )
+    out.add_argument(
+        "--with-respect-to",
+        metavar="NAME",
+        help="instead of products: |dy_t/dx_s| over t and s, of the quantity y that --of names and the x named here",
+    )
     out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
     out.add_argument("--plot", type=Path, help="one picture, .png, .svg or .pdf")
     out.add_argument("--json", action="store_true", help="the whole record, strict JSON")
@@ -70,6 +78,9 @@ def main(words: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what overflows is refused by name; NumPy's and matplotlib's own words help nobody
             options, cell = parser().parse_known_args(words)
+            if options.with_respect_to is not None:
+                print_influences(options, cell, words, unread)
+                return said(unread)
             with Shown() as shown:
                 shown.stage("reading")
                 runs = runs_of(options, cell, unread)
@@ -81,14 +92,19 @@ def main(words: list[str]) -> int:
                 print(f"jacobian: {note}", file=sys.stderr)
             with may_leave():
                 show(analyses, options, words)
-        for section in unread:
-            print(section, file=sys.stderr)
+        return said(unread)
     except DeriveError as error:  # of a page with the line and a caret under what is wrong
         print(error, file=sys.stderr)
         return 2
     except (RunError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
+
+
+def said(unread: Sequence[DeriveError]) -> int:
+    """The exit code, after why sections of a page can't be read."""
+    for section in unread:
+        print(section, file=sys.stderr)
     return 1 if unread else 0
 
 
@@ -123,16 +139,7 @@ class Shown:
 def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = None) -> list[Run]:
     """The runs that the words ask for, everything refused that can be before the work. unread: where to put why sections of a page can't
     be read, which stops nothing then."""
-    if options.compare and cell:
-        raise RunError(
-            f"jacobian: --compare: expected cells after it only, got {' '.join(cell)} too. Quote a cell that has options."
-        )
-    if not options.compare and not cell:
-        raise RunError("jacobian: expected a cell, a page or a kernel file, got none. See `python -m verify jacobian --help`.")
-    if options.plot:
-        from verify.jacobian.plot import check_plot
-
-        check_plot(options.plot)
+    check_words(options, cell)
     if not 0 <= options.threshold < float("inf"):
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
@@ -146,6 +153,49 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
     return runs
+
+
+def check_words(options: Any, cell: list[str]) -> None:
+    """Raises RunError where no cell is named, or too many, and where the picture couldn't be written."""
+    if options.compare and cell:
+        raise RunError(
+            f"jacobian: --compare: expected cells after it only, got {' '.join(cell)} too. Quote a cell that has options."
+        )
+    if not options.compare and not cell:
+        raise RunError("jacobian: expected a cell, a page or a kernel file, got none. See `python -m verify jacobian --help`.")
+    if options.plot:
+        from verify.jacobian.plot import check_plot
+
+        check_plot(options.plot)
+
+
+def print_influences(options: Any, cell: list[str], words: Sequence[str], unread: list[DeriveError]) -> None:
+    """The gradient of each quantity that --of names with respect to another, step by step, in place of the products of a recurrence."""
+    check_words(options, cell)
+    for flag, value in (("--remedy", options.remedy), ("--exponents", options.exponents), ("--loss-step", options.loss_step)):
+        if value is not None:
+            raise RunError(
+                f"jacobian: {flag} {value}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
+            )
+    asked, found = asked_of(options), []
+    with Shown() as shown:
+        shown.stage("reading")
+        for own, of in asked_for(options, cell):
+            for name, kernel, derivation in sources(own, unread):
+                for which in [*options.of, *of] or [None]:
+                    one = question(name, kernel, derivation, which, options.with_respect_to, asked)
+                    shown.stage(f"d{one.of}/d{one.by} of {name}", amount_of_norms(one))
+                    found.append(influence(one, shown.advance))
+        if options.plot:
+            heat_map.draw(found, options.plot)
+    for note in dict.fromkeys(note for one in found for note in one.question.run.notes):
+        print(f"jacobian: {note}", file=sys.stderr)
+    with may_leave():
+        if not options.json:
+            heat_map.show(found)
+            return
+        records = [heat_map.record(one, again(options, words)) for one in found]
+        print(carried(report.as_json(records[0] if len(records) == 1 else {"influences": records})))
 
 
 def asked_for(options: Any, cell: list[str]) -> list[tuple[list[str], list[str]]]:

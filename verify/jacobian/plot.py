@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,18 @@ def check_plot(path: Path) -> None:
 
 
 def draw(analyses: Sequence[Analysis], path: Path) -> None:
-    """Write the picture of one or several analyses, beside its place first, then renamed; the same figures give the same bytes."""
+    """Write the picture of one or several analyses."""
+    written(lambda plt: composed(plt, analyses), path)
+
+
+def written(compose: Callable[[Any], Any], path: Path) -> None:
+    """Write a figure, beside its place first, then renamed; the same figures give the same bytes."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of fonts and caches
     importlib.import_module("matplotlib").use("Agg")
     plt: Any = importlib.import_module("matplotlib.pyplot")
 
     with plt.rc_context(LOOK):
-        figure = composed(plt, analyses)
+        figure = compose(plt)
         metadata = {NO_DATE[path.suffix.lower()]: None}
         try:
             figure.savefig(beside(path), format=path.suffix.lower()[1:], dpi=150, metadata=metadata)

@@ -98,6 +98,20 @@ class Run:
         """B."""
         return int(next(array.shape[len(self.along(name))] for name, array in self.inputs.items()))
 
+    @cached_property
+    def dims(self) -> dict[str, int]:
+        """The size of every dimension that stands alone in a table, of every axis of steps, and of the batch."""
+        kernel = self.kernel
+        found: dict[str, int] = {}
+        tables: list[tuple[Mapping[str, Array], str, Dims]] = [
+            (self.parameters, n, dims) for n, dims in kernel.PARAMETERS.items()
+        ]
+        tables += [(self.inputs, n, (*self.along(n), "B", *kernel.INPUTS.get(n, ()))) for n in self.inputs]
+        tables += [(self.outputs, n, (*self.along(n), "B", *dims)) for n, dims in kernel.STATES.items()]
+        for arrays, name, dims in tables:
+            found |= dict(zip(map(str, dims), arrays[name].shape, strict=True))
+        return found
+
     @property
     def read(self) -> list[str]:
         """The inputs that have a gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from derive.derivation import Derivation, derive
 from derive.language import Value
 from verify.jacobian.files import Asked, build_run
 from verify.jacobian.initial import Applied, Init, started
+from verify.jacobian.opening import Opened
 from verify.jacobian.recurrences import Part, carried_by, chosen, part_of, recurrences_of
 from verify.jacobian.run import Array, Run, RunError
 
@@ -31,36 +33,48 @@ def within(cell: Cell, derivation: Derivation, kernel: Any, name: str | None, as
 
 def begun(network: Run, asked: Asked, only: Part | None = None) -> Run:
     """A network's run with the recurrent matrices and forget biases that --init asks for, recurrence by recurrence: what one takes of
-    another counts as an input. What the run says was applied is that of the analysed recurrence. Raises RunError where that one, or
-    where none of them, takes it.
+    another counts as an input. What the run says was applied is that of the analysed recurrence, or of all. Raises RunError where that
+    one, or where none of them, takes it.
     """
     init = asked.init or Init()
-    cell, parameters, applied = network.derivation.cell, dict(network.parameters), Applied(init)  # type: ignore[union-attr]
+    cell, parameters = network.derivation.cell, dict(network.parameters)  # type: ignore[union-attr]
+    applied: list[Applied] = []
     refused: list[RunError] = []
-    plain = init == Init(init.scale)
-    found = [stage for stage in recurrences_of(cell) if not plain or (only and carried_by(cell, stage) == [*only.carried])]
-    for stage in found:
-        is_wanted = only is not None and carried_by(cell, stage) == [*only.carried]
-        part = only if only is not None and is_wanted else part_of(cell, stage)
+    for stage in recurrences_of(cell):
+        is_wanted = only is None or carried_by(cell, stage) == [*only.carried]
+        if not is_wanted and init == Init(init.scale):
+            continue
+        part = part_of(cell, stage)
         own = {str(value.name): parameters[str(value.name)] for value in part.cell.parameters}
         try:
-            own, done = started(None, part.derivation, own, init, asked.one_of_several)
+            own, done = started(None, part.derivation, own, init, asked.one_of_several and only is not None)
         except RunError as error:
-            if is_wanted:
+            if only is not None and is_wanted:
                 raise
             refused.append(error)
             continue
-        parameters, applied = parameters | own, done if is_wanted else applied
-    if found and len(refused) == len(found):
+        parameters |= own
+        applied += [done] if is_wanted else []
+    if refused and not applied:
         raise refused[0]
-    return network.with_parameters(parameters, applied)
+    return network.with_parameters(parameters, together(init, applied))
+
+
+def together(init: Init, applied: Sequence[Applied]) -> Applied:
+    """What was applied to several recurrences, as to one."""
+    matrices = dict.fromkeys(name for one in applied for name in one.recurrent)
+    biases = tuple(dict.fromkeys(bias for one in applied if one.opened for bias in one.opened.biases))
+    why_not = next((one.why_not for one in applied if one.why_not), "")
+    return Applied(
+        init, tuple(matrices), Opened(init.forget_bias, biases) if biases and init.forget_bias is not None else None, why_not
+    )
 
 
 def run_of(part: Part, network: Run, name: str) -> Run:
     """The run of a recurrence within the run of its network, the parameters those of the network; called by a name."""
     arrays = {**network.inputs, **network.outputs}
     inputs: dict[str, Array] = {}
-    steps = steps_of(part, network)
+    steps = network.dims[part.axis]
     for own, source in part.data.items():
         if isinstance(source, Value):
             array = arrays[str(source.name)] if not source.lag else neighbour(part, network, source)
@@ -68,7 +82,7 @@ def run_of(part: Part, network: Run, name: str) -> Run:
         elif isinstance(source, Steps):
             inputs[str(own.name)] = np.full((steps, network.batch), float(steps))
         else:
-            width = () if source == 1 else (size_in(network, str(source)),)
+            width = () if source == 1 else (network.dims[str(source)],)
             inputs[str(own.name)] = np.zeros((steps, network.batch, *width))
     reads = {value.like(lag=0).name: value for value in part.network.carried}
     state = {str(one.name): start_of(part, network, reads[one.name]) for one in part.cell.states}
@@ -82,20 +96,6 @@ def kernel_of(derivation: Derivation) -> Any:
     from verify.kernel import load_text
 
     return load_text(emit(derivation), f"{derivation.cell.name}.py")
-
-
-def steps_of(part: Part, network: Run) -> int:
-    """How many steps the axis of the recurrence has."""
-    name = next(name for name in network.inputs if part.axis in network.along(name))
-    return int(network.inputs[name].shape[network.along(name).index(part.axis)])
-
-
-def size_in(network: Run, dim: str) -> int:
-    """The size of a dimension of the network, from the arrays there are."""
-    kernel = network.kernel
-    tables = ((kernel.PARAMETERS, network.parameters), (kernel.INPUTS, network.inputs), (kernel.STATES, network.outputs))
-    found = ((dims, arrays[name].shape) for table, arrays in tables for name, dims in table.items())
-    return next(int(shape[len(shape) - len(dims) + dims.index(dim)]) for dims, shape in found if dim in dims)
 
 
 def laid(array: Array, along: tuple[str, ...], part: Part, steps: int) -> Array:
