@@ -31,10 +31,16 @@ def network(words: str) -> Cell:
     return cell
 
 
+@functools.cache
+def emitted(cell: Cell) -> tuple[Any, Any]:
+    """(what is derived of a cell, its kernel)."""
+    derivation = derive(cell)
+    return derivation, kernel_of(derivation)
+
+
 def drawn_network(cell: Cell, seed: int = 0, **lengths: int) -> Run:
     """A network's run with random arrays and initial states; every dimension, axis and the batch of another size."""
-    derivation = derive(cell)
-    kernel, rng = kernel_of(derivation), np.random.default_rng(seed)
+    (derivation, kernel), rng = emitted(cell), np.random.default_rng(seed)
     every = (*cell.parameters, *cell.inputs, *cell.states, *cell.outputs)
     symbols = sorted({str(s) for value in every for size in value.shape for s in size.free_symbols})
     symbols += [str(size) for size in cell.tokens.values() if str(size) not in symbols]
@@ -70,7 +76,7 @@ def by_initial_states(part: Part, whole: Run) -> Any:
     """d(the recurrence's states after each step of its walk)/d(those that it starts with), (T, B, S, S), by complex steps of the whole
     network's forward pass. Starts that are computed become arguments of the same value, so that they can move."""
     cell = replace(part.network, starts=())
-    kernel = kernel_of(derive(cell))
+    _, kernel = emitted(cell)
     arrays = {**whole.parameters, **whole.inputs, **whole.outputs, **whole.complete_state(whole.state)}
     start = {str(read.name): arrays[str(one.name)] for read, one in part.network.starts}
     state = complexes({**whole.complete_state(whole.state), **start})

@@ -155,10 +155,10 @@ def test_another_axis_inside_a_step_has_exponents_and_says_why_it_has_no_paths(c
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("'rnn --layers 2 --bidirectional'", "4 recurrences that don't step together: expected one of them, got all. Name a state of it: --of "
-         "with one of h_right_1, h_left_1, h_right_2, h_left_2."),
-        ("'rnn --layers 2 --bidirectional' --of h_rigth_2", "unknown state h_rigth_2: expected one of h_right_1, h_left_1, h_right_2, h_left_2. "
-         "Did you mean h_right_2?"),
+        ("'rnn --layers 2 --bidirectional'", "4 recurrences that don't step together: expected one of them, got all. Name a state of it: "
+         "--of with one of h_right_1, h_left_1, h_right_2, h_left_2."),
+        ("'rnn --layers 2 --bidirectional' --of h_rigth_2", "unknown state h_rigth_2: expected one of h_right_1, h_left_1, h_right_2, "
+         "h_left_2. Did you mean h_right_2?"),
         ("'rnn --layers 2 --bidirectional' --of h", "h carries no recurrence: expected one of h_right_1"),
         ("lstm --of f", "f carries no recurrence: expected one of h, c"),
         ("generated/lstm.py --of h", "--of h: expected equations, in which recurrences are found, got a kernel file."),
