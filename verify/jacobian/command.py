@@ -37,12 +37,18 @@ def parser() -> OneLineParser:
     about = "Jacobian products: where gradients vanish and explode."
     out = OneLineParser(prog="jacobian", usage=USAGE, allow_abbrev=False, description=about)
     out.hint = " See `python -m verify jacobian --help`."
-    out.add_argument("--steps", type=int, help="T (100)")
+    out.add_argument("--steps", type=int, help="T (100), and how long other axes of steps are")
     out.add_argument("--hidden", type=int, help="the size of the states (32)")
     out.add_argument("--inputs", type=int, help="the size of the inputs (16)")
     out.add_argument("--batch", type=int, help="how many sequences (1)")
     out.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
-    out.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="the size of a dimension by its name")
+    out.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="the size of a dimension, or of an axis of steps, by its name",
+    )
     out.add_argument("--init", help="scale=..,forget-bias=..,recurrent=gaussian|orthogonal|identity")
     out.add_argument("--weights", type=Path, help="npz: the parameters by name")
     out.add_argument("--inputs-file", type=Path, help="npz: inputs by name (T, B, ...), initial states by name (B, ...)")
@@ -57,12 +63,12 @@ def parser() -> OneLineParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="of a network the recurrence that carries this state; may be repeated",
+        help="of a network the recurrence that carries this state; with --with-respect-to the quantity y; may be repeated",
     )
     out.add_argument(
         "--with-respect-to",
         metavar="NAME",
-        help="instead of products: |dy_t/dx_s| over t and s, of the quantity y that --of names and the x named here",
+        help="instead of products: the norm of dy_t/dx_s over t and s, x being the input or quantity named here",
     )
     out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
     out.add_argument("--plot", type=Path, help="one picture, .png, .svg or .pdf")

@@ -173,7 +173,7 @@ def show(analyses: Sequence[Analysis]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for analysis in analyses:
-        table.add_column(analysis.run.name, justify="right")
+        table.add_column(analysis.run.name, justify="right", overflow="fold")
     for name, values in rows(analyses):
         table.add_row(name, *values)
     console.print(table)
