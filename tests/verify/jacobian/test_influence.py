@@ -196,12 +196,14 @@ def test_a_recurrence_in_one_direction_is_said_to_read_nothing_later(capsys: pyt
     assert "wherever" not in said
 
 
-def test_the_record_has_every_norm_and_how_to_run_it_again(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"{PAGES}/networks.md --cell luong_attention_general", "--of", "h_tilde", "--with-respect-to", "x", *SMALL]
+def test_the_record_has_every_norm_and_how_to_run_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n$$h_s = \\tanh(W x_s + U h_{s-1})$$\n\n$$d_0 = h_S$$\n\n$$d_t = \\tanh(A y_t + B d_{t-1})$$\n")
+    words = [str(page), "--of", "d", "--with-respect-to", "x", *SMALL]
     record = ran(capsys, *words, "--dim", "S=5", "--batch", "3")
     assert np.shape(record["norms"]) == np.shape(record["norms_spread"]) == (8, 5)
     assert record["axes"] == {"of": "T", "with_respect_to": "S"}
-    assert record["norm"] == "Frobenius norm over the elements of h_tilde and x, mean of 3 sequences"
+    assert record["norm"] == "Frobenius norm over the elements of d and x, mean of 3 sequences"
     again = shlex.split(record["command"])
     assert again[:4] == ["python", "-m", "verify", "jacobian"]
     assert ran(capsys, *[word for word in again[4:] if word != "--json"])["norms"] == record["norms"]

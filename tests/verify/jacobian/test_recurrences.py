@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
 import verify.jacobian.within as module
+from derive.along import Steps
+from derive.cell import Cell
+from derive.language import Eq, Value, X, apply, dimension, hadamard
 from tests import bounds
 from tests.verify.jacobian.networks import by_initial_states, drawn_network, network, recurrence
 from tests.verify.jacobian.runs import words_run
@@ -19,9 +23,9 @@ from verify.jacobian.command import parser, runs_of
 from verify.jacobian.derived import Derived, dense
 from verify.jacobian.files import Asked
 from verify.jacobian.initial import Init
-from verify.jacobian.recurrences import is_whole
+from verify.jacobian.recurrences import chosen, is_whole, part_of
 from verify.jacobian.steps import Dense, Products
-from verify.jacobian.within import begun
+from verify.jacobian.within import begun, run_of
 
 PAGES = Path(__file__).parents[3] / "examples" / "pages"
 RECURRENCES = (
@@ -187,6 +191,34 @@ def test_a_decoder_that_reads_nothing_at_each_step_and_starts_with_both_ends(tmp
     assert part.idle
     assert abs(products(run) - by_initial_states(part, whole)).max() <= limit(run)
     assert set(run.read) == set()
+
+
+def test_values_of_neighbouring_steps_and_of_an_example_are_data_too(tmp_path: Path) -> None:
+    """What runs to the left reads another recurrence at t-1 and at t; that one reads a token and a vector of each example."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Page\n\n<!-- derive: k = example tokens; g = example -->\n\n$$h_t = h_{t-1} + \\tanh(W x_t + U h_{t-1} + E k + g)$$\n\n"
+        "$$\\overleftarrow{m}_t = \\tanh(A \\overleftarrow{m}_{t+1} + B h_{t-1} + C h_t)$$\n"
+    )
+    for state, data in (("h", {"x", "k", "g"}), ("m_left", {"h", "h_prev"})):
+        part, run, whole = recurrence(str(page), state)
+        assert set(run.inputs) == data
+        expected = by_initial_states(part, whole)
+        assert abs(products(run) - expected).max() <= limit(run) * abs(expected).max()
+
+
+def test_how_many_steps_there_are_stays_what_it_is_step_by_step() -> None:
+    """h_t = h_{t-1} + (1/T) tanh(W x_t + U h_{t-1}): a run of one step has T = 1, so that T is data of each."""
+    H, D = dimension("H"), dimension("D")
+    h, x, W, U = Value("h", H), Value("x", D), Value("W", H, D, axes=()), Value("U", H, H, axes=())
+    moved = hadamard(apply(1 / X, Steps("T")), apply(sp.tanh(X), W @ x + U @ h.prev))
+    cell = Cell.from_equations("counted", "counted", [Eq(h, h.prev + moved)])
+    part = part_of(cell, chosen(cell, None))
+    whole = drawn_network(part.network)
+    run = run_of(part, whole, "h")
+    assert not is_whole(cell)
+    expected = by_initial_states(part, whole)
+    assert abs(products(run) - expected).max() <= limit(run) * abs(expected).max()
 
 
 def test_what_overflows_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
