@@ -150,7 +150,7 @@ def analyse(run: Run, wanted: Wanted | None = None, watch: Watch = quiet) -> Ana
         )
     run.outputs  # noqa: B018  refuses a run that overflows, before anything long
     warmup = run.steps // 10
-    values = evaluated(run) if run.derivation is not None else None
+    values = evaluated(run) if run.has_terms else None
     leading = is_leading(run, k)
     if leading:
         figures = leading_figures(run, values, k, warmup, wanted, watch)
@@ -180,7 +180,7 @@ def amount_of(run: Run, wanted: Wanted) -> int:
     if not run.kernel.STATES:
         return 1
     passes = 4 if run.size <= FULL_ROTATIONS else 2
-    paths = 2 * len(paths_of(run)) if run.derivation is not None and wanted.paths else 0
+    paths = 2 * len(paths_of(run)) if run.has_terms and wanted.paths else 0
     return run.steps * (passes + paths + (run.batch if wanted.gradient else 0))
 
 
@@ -256,8 +256,8 @@ def fan_of(seen: dict[int, Swept]) -> Fan:
 def path_results(
     run: Run, values: Any, wanted: Wanted, watch: Watch
 ) -> tuple[tuple[PathResult, ...] | None, tuple[Approximation, ...]]:
-    """The paths of a derived cell; None for a kernel file, which has no terms with reasons."""
-    if run.derivation is None or not wanted.paths:
+    """The paths of a derived cell; None where there are no terms with reasons, as in a kernel file."""
+    if not run.has_terms or not wanted.paths:
         return None, ()
     steps = Derived(run, values)
     paths = paths_of(run)

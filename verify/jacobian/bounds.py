@@ -15,6 +15,7 @@ import numpy as np
 
 from derive.expressions import is_timed, values_in
 from derive.language import Hadamard, Plus, Value, coefficient, hadamard
+from derive.shapes import STEPS
 from verify.jacobian.derived import Step, chained
 from verify.jacobian.maps import Elementwise, Left, Map, Number, Repeated, Right, Running, Spread, Summed
 from verify.jacobian.ranges import Ranges, unbounded_in
@@ -58,10 +59,18 @@ class Bound:
         return [lag * per_step for lag in range(1, steps + 1)]
 
 
+def none_since(run: Run) -> str:
+    """Why there is no bound, and so no path."""
+    if run.derivation is None:
+        return "No bound: it is derived from equations, and a kernel file has none."
+    others = " and ".join(dict.fromkeys(axis for along in run.axes.values() for axis in along if axis != STEPS))
+    return f"No bound and no paths: what a step makes lies along {others} too, and terms are told apart along one axis of steps."
+
+
 def bound_of(run: Run, values: Values | None) -> Bound:
     """What can be said of a run's products before they are computed."""
     if values is None:
-        return Bound("No bound: it is derived from equations, and a kernel file has none.")
+        return Bound(none_since(run))
     ranges = Ranges(values)
     blocks = Blocks(values, Suprema(ranges), ranges)
     along = Blocks(values, Measured(values), ranges).joint()

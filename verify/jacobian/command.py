@@ -14,17 +14,22 @@ from typing import Any
 from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
 from derive.streams import carried, may_leave
-from verify.jacobian import report
+from verify.jacobian import heat_map, report
 from verify.jacobian.analysis import Analysis, Wanted, amount_of, analyse
 from verify.jacobian.files import Asked, build_run
+from verify.jacobian.influence import amount_of as amount_of_norms
+from verify.jacobian.influence import influence, question
 from verify.jacobian.initial import Init, parse_init
+from verify.jacobian.recurrences import is_whole
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
+from verify.jacobian.within import within
 
 USAGE = """python -m verify jacobian CELL [cell options] [--steps T] [--hidden H] [--inputs D] [--batch B] [--seed S] [--dim NAME=SIZE]
        [--init scale=..,forget-bias=..,recurrent=orthogonal|identity|gaussian] [--weights file.npz]
        [--inputs-file file.npz] [--batch-first]
-       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--plot file.png|.svg|.pdf] [--json]
+       [--exponents k] [--threshold X] [--loss-step s] [--remedy NAME] [--no-paths] [--of STATE] [--plot file.png|.svg|.pdf] [--json]
+       python -m verify jacobian CELL ... --of OUTPUT --with-respect-to INPUT [--plot file.png|.svg|.pdf] [--json]
        python -m verify jacobian --compare CELL CELL ... [the same]"""
 
 
@@ -32,12 +37,18 @@ def parser() -> OneLineParser:
     about = "Jacobian products: where gradients vanish and explode."
     out = OneLineParser(prog="jacobian", usage=USAGE, allow_abbrev=False, description=about)
     out.hint = " See `python -m verify jacobian --help`."
-    out.add_argument("--steps", type=int, help="T (100)")
+    out.add_argument("--steps", type=int, help="T (100), and how long other axes of steps are")
     out.add_argument("--hidden", type=int, help="the size of the states (32)")
     out.add_argument("--inputs", type=int, help="the size of the inputs (16)")
     out.add_argument("--batch", type=int, help="how many sequences (1)")
     out.add_argument("--seed", type=int, default=0, help="of weights and inputs (0)")
-    out.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="the size of a dimension by its name")
+    out.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="the size of a dimension, or of an axis of steps, by its name",
+    )
     out.add_argument("--init", help="scale=..,forget-bias=..,recurrent=gaussian|orthogonal|identity")
     out.add_argument("--weights", type=Path, help="npz: the parameters by name")
     out.add_argument("--inputs-file", type=Path, help="npz: inputs by name (T, B, ...), initial states by name (B, ...)")
@@ -47,6 +58,18 @@ def parser() -> OneLineParser:
     out.add_argument("--loss-step", type=int, help="the step whose loss the gradient by lag is of (T)")
     out.add_argument("--remedy", help="identity, orthogonal, relu, identity-relu, forget-bias=X: the same view before and after")
     out.add_argument("--no-paths", action="store_true", help="leave the paths out")
+    out.add_argument(
+        "--of",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of a network the recurrence that carries this state; with --with-respect-to the quantity y; may be repeated",
+    )
+    out.add_argument(
+        "--with-respect-to",
+        metavar="NAME",
+        help="instead of products: the norm of dy_t/dx_s over t and s, x being the input or quantity named here",
+    )
     out.add_argument("--compare", nargs="+", metavar="CELL", help="several cells on the same axes; quote a cell that has options")
     out.add_argument("--plot", type=Path, help="one picture, .png, .svg or .pdf")
     out.add_argument("--json", action="store_true", help="the whole record, strict JSON")
@@ -61,6 +84,9 @@ def main(words: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what overflows is refused by name; NumPy's and matplotlib's own words help nobody
             options, cell = parser().parse_known_args(words)
+            if options.with_respect_to is not None:
+                print_influences(options, cell, words, unread)
+                return said(unread)
             with Shown() as shown:
                 shown.stage("reading")
                 runs = runs_of(options, cell, unread)
@@ -72,14 +98,19 @@ def main(words: list[str]) -> int:
                 print(f"jacobian: {note}", file=sys.stderr)
             with may_leave():
                 show(analyses, options, words)
-        for section in unread:
-            print(section, file=sys.stderr)
+        return said(unread)
     except DeriveError as error:  # of a page with the line and a caret under what is wrong
         print(error, file=sys.stderr)
         return 2
     except (RunError, ValueError) as error:
         print(" ".join(str(error).split("\n")), file=sys.stderr)
         return 2
+
+
+def said(unread: Sequence[DeriveError]) -> int:
+    """The exit code, after why sections of a page can't be read."""
+    for section in unread:
+        print(section, file=sys.stderr)
     return 1 if unread else 0
 
 
@@ -114,6 +145,24 @@ class Shown:
 def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = None) -> list[Run]:
     """The runs that the words ask for, everything refused that can be before the work. unread: where to put why sections of a page can't
     be read, which stops nothing then."""
+    check_words(options, cell)
+    if not 0 <= options.threshold < float("inf"):
+        raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
+    asked = asked_of(options)
+    found = [(*one, [*options.of, *of]) for words, of in asked_for(options, cell) for one in sources(words, unread)]
+    asked = replace(asked, one_of_several=len(found) > 1)
+    runs = [run for one in found for run in runs_of_one(*one, asked)]
+    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
+    if refused and len(refused) == len(runs):
+        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
+    for run in list(runs) if options.remedy else []:
+        after = remedy_of(options.remedy)(run)
+        runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
+    return runs
+
+
+def check_words(options: Any, cell: list[str]) -> None:
+    """Raises RunError where no cell is named, or too many, and where the picture couldn't be written."""
     if options.compare and cell:
         raise RunError(
             f"jacobian: --compare: expected cells after it only, got {' '.join(cell)} too. Quote a cell that has options."
@@ -124,49 +173,79 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
         from verify.jacobian.plot import check_plot
 
         check_plot(options.plot)
-    if not 0 <= options.threshold < float("inf"):
-        raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
-    asked = asked_of(options)
-    chosen = [split_words(words, "--compare ") for words in options.compare] if options.compare else [unquoted(cell)]
-    found = [one for words in chosen for one in sources(words, unread)]
-    for one in found:
-        refuse_networks(*one)
-    asked = replace(asked, one_of_several=len(found) > 1)
-    runs = [build_run(name, kernel, derivation, asked) for name, kernel, derivation in found]
-    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
-    if refused and len(refused) == len(runs):
-        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
-    for run in list(runs) if options.remedy else []:
-        after = remedy_of(options.remedy)(run)
-        runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
-    return runs
 
 
-def refuse_networks(name: str, kernel: Any, derivation: Any) -> None:
-    """Raises RunError where the states aren't all that one step hands to the next one, from the first step to the last."""
+def print_influences(options: Any, cell: list[str], words: Sequence[str], unread: list[DeriveError]) -> None:
+    """The gradient of each quantity that --of names with respect to another, step by step, in place of the products of a recurrence."""
+    check_words(options, cell)
+    for flag, value in (("--remedy", options.remedy), ("--exponents", options.exponents), ("--loss-step", options.loss_step)):
+        if value is not None:
+            raise RunError(
+                f"jacobian: {flag} {value}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
+            )
+    asked, found = asked_of(options), []
+    with Shown() as shown:
+        shown.stage("reading")
+        for own, of in asked_for(options, cell):
+            for name, kernel, derivation in sources(own, unread):
+                for which in [*options.of, *of] or [None]:
+                    one = question(name, kernel, derivation, which, options.with_respect_to, asked)
+                    shown.stage(f"d{one.of}/d{one.by} of {name}", amount_of_norms(one))
+                    found.append(influence(one, shown.advance))
+        if options.plot:
+            heat_map.draw(found, options.plot)
+    for note in dict.fromkeys(note for one in found for note in one.question.run.notes):
+        print(f"jacobian: {note}", file=sys.stderr)
+    with may_leave():
+        if not options.json:
+            heat_map.show(found)
+            return
+        records = [heat_map.record(one, again(options, words)) for one in found]
+        print(carried(report.as_json(records[0] if len(records) == 1 else {"influences": records})))
+
+
+def asked_for(options: Any, cell: list[str]) -> list[tuple[list[str], list[str]]]:
+    """(the words of a cell, the states that --of names among them) for each cell."""
+    words = [split_words(one, "--compare ") for one in options.compare] if options.compare else [unquoted(cell)]
+    of = OneLineParser(prog="jacobian", allow_abbrev=False, add_help=False)
+    of.add_argument("--of", action="append", default=[])
+    split = [of.parse_known_args(one) for one in words]
+    return [(rest, found.of) for found, rest in split]
+
+
+def runs_of_one(name: str, kernel: Any, derivation: Any, of: Sequence[str], asked: Asked) -> list[Run]:
+    """The run of a cell with all its states, or one for each recurrence of it that is asked for; of a cell that has only one, that."""
+    if derivation is None:
+        refuse_networks(name, kernel, of)
+    if derivation is None or (not of and is_whole(derivation.cell)):
+        return [build_run(name, kernel, derivation, asked)]
+    return [within(derivation.cell, derivation, kernel, state, asked) for state in (of or (None,))]
+
+
+def refuse_networks(name: str, kernel: Any, of: Sequence[str]) -> None:
+    """Raises RunError where the states of a kernel file aren't all that one step hands to the next one, from the first step to the last."""
     from verify.axes import along_of
     from verify.data import ORDINARY, draw
     from verify.kernel import Kernel
     from verify.ways import leftward_of
 
-    if derivation and not derivation.cell.leftward and not derivation.cell.is_chain:
+    if of:
         raise RunError(
-            f"jacobian: {name}: a value of all steps, or a start that is computed: expected states that are all that one step hands to the "
-            "next. Analyse the recurrence as a cell of its own."
+            f"jacobian: {name}: --of {of[0]}: expected equations, in which recurrences are found, got a kernel "
+            "file. Name the cell or its page."
         )
     along = along_of(kernel)
     if along:
         raise RunError(
             f"jacobian: {name}: AXES: {', '.join(sorted(along))}: not along the steps of one recurrence: expected inputs, states and "
-            "outputs at each of them. Analyse the recurrence as a cell of its own."
+            "outputs at each of them. Name the cell or its page, from which --of takes one recurrence."
         )
     wrapped = Kernel(kernel, name)
-    leftward = derivation.cell.leftward if derivation else leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
+    leftward = leftward_of(wrapped, draw(wrapped.dims, ORDINARY, 0))
     if leftward:
         raise RunError(
             f"jacobian: {name}: {', '.join(sorted(leftward))}: runs from the last step to the first: expected states that run from the "
-            "first step to the last. Write that recurrence as a cell of its own with t-1 for t+1, over inputs in reversed order: its "
-            "products are the same."
+            "first step to the last. Name the cell or its page, from which --of takes one recurrence."
         )
 
 

@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from verify.jacobian.initial import Init, drawn
+from derive.shapes import STEPS
+from verify.axes import along_of
+from verify.jacobian.initial import Applied, Init, gaussian, started
 from verify.jacobian.pytorch import from_pytorch, is_pytorch
 from verify.jacobian.run import Array, Run, RunError
 
-STEPS, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
+STEPS_OF_A_RUN, HIDDEN, INPUTS, BATCH = 100, 32, 16, 1
 """The sizes where neither a flag nor a file says another."""
 
 
 @dataclass(frozen=True)
 class Asked:
     """What the flags ask for; None where a flag isn't given. one_of_several: cells are compared, and one of them may not have the gate
-    that a forget bias opens."""
+    that a forget bias opens. is_network: one of its recurrences is analysed, or a gradient across all of it."""
 
     steps: int | None = None
     hidden: int | None = None
@@ -35,6 +37,7 @@ class Asked:
     inputs_file: Path | None = None
     batch_first: bool = False
     one_of_several: bool = False
+    is_network: bool = False
 
 
 Dims = tuple[str, ...]
@@ -62,27 +65,39 @@ def build_run(name: str, kernel: Any, derivation: Any, asked: Asked) -> Run:
         check_names(sequences, {**needed, **kernel.STATES}, needed, where, "input")
         sequences = {n: as_tokens(array, f"{where}: {n}") if n in tokens else array for n, array in sequences.items()}
         if asked.batch_first:
-            sequences = {n: array.swapaxes(0, 1) if n in needed and array.ndim > 1 else array for n, array in sequences.items()}
+            behind = {n: len(lead(kernel, n)) - 1 for n in needed}  # where the batch comes to stand
+            sequences = {n: np.moveaxis(a, 0, behind[n]) if a.ndim > behind.get(n, 0) > 0 else a for n, a in sequences.items()}
     sizes = all_sizes(kernel, asked, weights, sequences)
     shapes = {n: tuple(size_of(dim, sizes) for dim in dims) for n, dims in kernel.PARAMETERS.items()}
     parameters, applied = weights or {}, None
     if weights is None:
-        parameters, applied = drawn(kernel, derivation, shapes, asked.init or Init(), asked.seed, asked.one_of_several)
+        parameters = gaussian(derivation, shapes, (asked.init or Init()).scale, asked.seed)
+        if asked.is_network:
+            applied = Applied(asked.init or Init())  # each recurrence gets its start by itself, see `recurrences.started`
+        else:
+            parameters, applied = started(kernel, derivation, parameters, asked.init or Init(), asked.one_of_several)
     if sequences is None:
         rng = np.random.default_rng([asked.seed, 1])
-        shape = (sizes["T"], sizes["B"])
-        lengths = {n: [size_of(dim, sizes) for dim in dims] for n, dims in kernel.INPUTS.items()}
-        inputs: dict[str, Array] = {n: rng.standard_normal((*shape, *own)) for n, own in lengths.items()}
-        inputs |= {n: np.asarray(rng.integers(0, size_of(dim, sizes), shape)) for n, dim in tokens.items()}
+        shapes = {
+            n: tuple(size_of(dim, sizes) for dim in (*lead(kernel, n), *kernel.INPUTS.get(n, ())))
+            for n in [*kernel.INPUTS, *tokens]
+        }
+        inputs: dict[str, Array] = {n: rng.standard_normal(shapes[n]) for n in kernel.INPUTS}
+        inputs |= {n: np.asarray(rng.integers(0, size_of(dim, sizes), shapes[n])) for n, dim in tokens.items()}
         return Run(name, kernel, parameters, inputs, {}, derivation, applied, tuple(notes))
     inputs = {n: sequences[n] for n in needed}
     state = {n: sequences[n] for n in kernel.STATES if n in sequences}
-    return Run(name, kernel, parameters, inputs, state, derivation, applied, (*notes, *notes_on(asked, inputs, state)))
+    return Run(name, kernel, parameters, inputs, state, derivation, applied, (*notes, *notes_on(kernel, asked, inputs, state)))
 
 
 def tokens_of(kernel: Any) -> dict[str, str]:
     """The inputs of whole numbers, and the dimension that says how many there are."""
     return dict(getattr(kernel, "TOKENS", None) or {})
+
+
+def lead(kernel: Any, name: str) -> Dims:
+    """The dimensions of an input in front of its own: its axes of steps and the batch."""
+    return (*along_of(kernel).get(name, (STEPS,)), "B")
 
 
 def as_tokens(array: Array, where: str) -> Array:
@@ -93,7 +108,7 @@ def as_tokens(array: Array, where: str) -> Array:
     return np.asarray(whole)
 
 
-def notes_on(asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:
+def notes_on(kernel: Any, asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:
     """A line where the steps may be the sequences: fewer steps than sequences, and nothing else says which axis is which."""
     if asked.batch_first or asked.steps or asked.batch or state:
         return ()
@@ -101,7 +116,7 @@ def notes_on(asked: Asked, inputs: Arrays, state: Arrays) -> tuple[str, ...]:
         f"--inputs-file {asked.inputs_file}: {name}: {array.shape} is read time first, as T = {array.shape[0]} with "
         f"B = {array.shape[1]} sequences. If the batch comes first, add --batch-first."
         for name, array in inputs.items()
-        if array.shape[0] < array.shape[1]
+        if lead(kernel, name) == ("T", "B") and array.shape[0] < array.shape[1]
     )
 
 
@@ -183,7 +198,7 @@ def all_sizes(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Arra
     sizes: dict[str, int] = {}
     for label, array, dims in tables:
         if array.ndim != len(dims):
-            mend = "Give it an axis for the batch" if dims[:2] == ("T", "B") and array.ndim == len(dims) - 1 else "Mend the file"
+            mend = "Give it an axis for the batch" if "B" in dims[1:] and array.ndim == len(dims) - 1 else "Mend the file"
             raise RunError(f"jacobian: {label}: wrong shape: expected ({', '.join(dims)}), got {array.shape}. {mend}.")
         for dim, size in zip(dims, array.shape, strict=True):
             if str(dim).isidentifier():
@@ -208,7 +223,7 @@ def labelled(kernel: Any, asked: Asked, weights: Arrays | None, sequences: Array
     for name, array in (weights or {}).items():
         out.append((f"--weights {asked.weights}: {name}", array, tuple(kernel.PARAMETERS[name])))
     for name, array in (sequences or {}).items():
-        steps = ("T", "B", *kernel.INPUTS.get(name, ()))
+        steps = (*lead(kernel, name), *kernel.INPUTS.get(name, ()))
         dims = steps if name in kernel.INPUTS or name in tokens_of(kernel) else ("B", *kernel.STATES[name])
         out.append((f"--inputs-file {asked.inputs_file}: {name}", array, tuple(dims)))
     return out
@@ -218,7 +233,8 @@ def from_flags(kernel: Any, asked: Asked, sizes: dict[str, int]) -> None:
     """Put what the flags say, and the defaults, to the sizes; refuse what contradicts them."""
     states = names_in([dim for dims in kernel.STATES.values() for dim in dims])
     inputs = [name for name in names_in([dim for dims in kernel.INPUTS.values() for dim in dims]) if name not in states]
-    every = [*states, *inputs, *names_in([dim for dims in kernel.PARAMETERS.values() for dim in dims])]
+    others = [axis for name in [*kernel.INPUTS, *tokens_of(kernel)] for axis in lead(kernel, name) if axis not in ("T", "B")]
+    every = [*states, *inputs, *names_in([dim for dims in kernel.PARAMETERS.values() for dim in dims]), *others]
     unknown = [name for name in asked.dims if name not in every]
     if unknown:
         raise RunError(
@@ -232,12 +248,14 @@ def from_flags(kernel: Any, asked: Asked, sizes: dict[str, int]) -> None:
     flags: list[tuple[str, int | None, str]] = [(name, size, f"--dim {name}={size}") for name, size in asked.dims.items()]
     flags += [(name, asked.hidden, f"--hidden {asked.hidden}") for name in states if name not in asked.dims]
     flags += [(name, asked.inputs, f"--inputs {asked.inputs}") for name in inputs if name not in asked.dims]
+    flags += [(axis, asked.steps, f"--steps {asked.steps}") for axis in others if axis not in asked.dims]
     flags += [("T", asked.steps, f"--steps {asked.steps}"), ("B", asked.batch, f"--batch {asked.batch}")]
     for name, size, flag in flags:
         if size is not None and sizes.setdefault(name, size) != size:
             raise RunError(
                 f"jacobian: {flag}: contradicts the files: expected {name} = {sizes[name]}, got {size}. Drop the flag."
             )
-    defaults = {"T": STEPS, "B": BATCH, **dict.fromkeys(every, INPUTS), **dict.fromkeys(states, HIDDEN)}
+    defaults = {"T": STEPS_OF_A_RUN, "B": BATCH, **dict.fromkeys(every, INPUTS), **dict.fromkeys(states, HIDDEN)}
+    defaults |= dict.fromkeys(others, STEPS_OF_A_RUN)
     for name, size in defaults.items():
         sizes.setdefault(name, size)

@@ -98,22 +98,29 @@ class Applied:
 
 def draw_parameters(kernel: Any, derivation: Any, shapes: Mapping[str, Sequence[int]], init: Init, seed: int) -> dict[str, Array]:
     """Every parameter, drawn in the order of PARAMETERS; the same seed gives the same numbers."""
-    return drawn(kernel, derivation, shapes, init, seed)[0]
+    return started(kernel, derivation, gaussian(derivation, shapes, init.scale, seed), init)[0]
 
 
-def drawn(
-    kernel: Any, derivation: Any, shapes: Mapping[str, Sequence[int]], init: Init, seed: int, one_of_several: bool = False
-) -> tuple[dict[str, Array], Applied]:
-    """(every parameter, what was applied). one_of_several: a cell whose gates can't be opened stays as drawn, and says why."""
+def gaussian(derivation: Any, shapes: Mapping[str, Sequence[int]], scale: float, seed: int) -> dict[str, Array]:
+    """Every parameter as it is drawn, whatever is recurrent."""
     rng = np.random.default_rng([seed, 0])
     in_products, factors = roles(derivation.cell.forward) if derivation is not None else (set(), set())
     out = {}
     for name, shape in shapes.items():
         normal = np.asarray(rng.standard_normal(shape))
         if len(shape) == 2 or name in in_products:
-            out[name] = init.scale * normal / np.sqrt(shape[-1])
+            out[name] = scale * normal / np.sqrt(shape[-1])
         else:
             out[name] = np.full(shape, float(name in factors))
+    return out
+
+
+def started(
+    kernel: Any, derivation: Any, out: Mapping[str, Array], init: Init, one_of_several: bool = False
+) -> tuple[dict[str, Array], Applied]:
+    """(parameters with their recurrent matrices and forget biases as asked for, what was applied). one_of_several: a cell whose gates
+    can't be opened stays as drawn, and says why."""
+    out = dict(out)
     blocks = tuple(dict.fromkeys(name for name, _ in recurrent_blocks(kernel, derivation, out)))
     applied = Applied(init, blocks)
     if init.recurrent != "gaussian":

@@ -43,7 +43,7 @@ def gradient_by_lag(
     given = unit_cotangents(run, seed) if cotangents is None else dict(cotangents)
     logs = {
         "parameters": {name: np.full((s, run.batch), -np.inf) for name in run.kernel.PARAMETERS},
-        "inputs": {name: np.full((s, run.batch), -np.inf) for name in run.kernel.INPUTS},
+        "inputs": {name: np.full((s, run.batch), -np.inf) for name in run.read},
         "states": {name: np.full((s + 1, run.batch), -np.inf) for name in run.kernel.STATES},
     }
     for b in range(run.batch):
@@ -68,7 +68,7 @@ def one_sequence(run: Run, s: int, given: dict[str, Array], b: int, logs: dict[s
         gradients = one_step(run, i, b, given)
         for name in run.kernel.PARAMETERS:
             logs["parameters"][name][lag, b] = log_norm(gradients.parameters[name], scale)
-        for name in run.kernel.INPUTS:
+        for name in run.read:
             logs["inputs"][name][lag, b] = log_norm(gradients.inputs[name], scale)
         given = {name: gradients.state[name] for name in run.kernel.STATES}
         for name, array in given.items():
@@ -83,7 +83,7 @@ def one_sequence(run: Run, s: int, given: dict[str, Array], b: int, logs: dict[s
 
 def one_step(run: Run, i: int, b: int, cotangents: Mapping[str, Array]) -> Any:
     """`backward` over step i of sequence b alone."""
-    inputs = {name: array[i : i + 1, b : b + 1] for name, array in run.inputs.items()}
+    inputs = {n: array[(slice(None),) * len(run.along(n)) + (slice(b, b + 1),)] for n, array in run.between(i, i + 1).items()}
     state = {name: array[i, b : b + 1] for name, array in run.before.items()}
     _, tape = run.forward(inputs, state)
     return run.backward(tape, {name: array[None] for name, array in cotangents.items()})

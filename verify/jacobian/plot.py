@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,18 @@ def check_plot(path: Path) -> None:
 
 
 def draw(analyses: Sequence[Analysis], path: Path) -> None:
-    """Write the picture of one or several analyses, beside its place first, then renamed; the same figures give the same bytes."""
+    """Write the picture of one or several analyses."""
+    written(lambda plt: composed(plt, analyses), path)
+
+
+def written(compose: Callable[[Any], Any], path: Path) -> None:
+    """Write a figure, beside its place first, then renamed; the same figures give the same bytes."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of fonts and caches
     importlib.import_module("matplotlib").use("Agg")
     plt: Any = importlib.import_module("matplotlib.pyplot")
 
     with plt.rc_context(LOOK):
-        figure = composed(plt, analyses)
+        figure = compose(plt)
         metadata = {NO_DATE[path.suffix.lower()]: None}
         try:
             figure.savefig(beside(path), format=path.suffix.lower()[1:], dpi=150, metadata=metadata)
@@ -153,7 +158,14 @@ def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
         top = min(max(highest), max(lowest) + DECADES_SHOWN)
         axes.set_ylim(max(min(lowest), top - 2 * DECADES_SHOWN) - 1, top + 1)
     name_ends(axes, analyses)
-    axes.legend(frameon=False, fontsize=8, ncols=min(3, len(analyses)), loc="upper left", bbox_to_anchor=(0, -0.14))
+    ncols = min(3, len(analyses), columns_of(axes, axes.figure.get_figwidth(), 8))
+    axes.legend(frameon=False, fontsize=8, ncols=ncols, loc="upper left", bbox_to_anchor=(0, -0.14))
+
+
+def columns_of(axes: Any, width: float, size: int) -> int:
+    """How many columns of a legend fit into so many inches: a sign is about half as wide as it is high, a line before it 0.45 inches."""
+    longest = max((len(text) for text in axes.get_legend_handles_labels()[1]), default=0)
+    return max(1, int(width / (0.45 + longest * size / 144)))
 
 
 def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
@@ -170,8 +182,11 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
 
 
 def short(analysis: Analysis) -> str:
-    """The name, a long one cut; the legend has it whole."""
+    """The name, of a recurrence of a network without that of the network, a long one cut; the legend has it whole."""
     name = analysis.run.name
+    if analysis.run.part:
+        state, _, rest = name.partition(" of ")
+        name = state + "".join(rest.partition(",")[1:])
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
@@ -228,7 +243,8 @@ def paths(axes: Any, analysis: Analysis) -> None:
             values = path.kept if text == "alone" else path.cut
             if np.isfinite(values).any():
                 axes.plot(lags, shown(values), **{"color": ink, "lw": width, "label": f"{path.name} {text}"} | look)
-    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.14))
+    ncols = min(2, columns_of(axes, 3.4, 7))
+    axes.legend(frameon=False, fontsize=7, ncols=ncols, loc="upper left", bbox_to_anchor=(0, -0.14))
 
 
 def drawn(analysis: Analysis) -> list[PathResult]:

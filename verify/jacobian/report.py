@@ -40,6 +40,7 @@ def record(analysis: Analysis, again: dict[str, Any]) -> dict[str, Any]:
         "init": run.applied.text if run.applied else None,
         "applied": run.applied.record() if run.applied else None,
         "notes": list(run.notes),
+        "of": run.part.record() if run.part else None,
         "steps": run.steps,
         "batch": run.batch,
         "states": dict(run.sizes),
@@ -172,7 +173,7 @@ def show(analyses: Sequence[Analysis]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for analysis in analyses:
-        table.add_column(analysis.run.name, justify="right")
+        table.add_column(analysis.run.name, justify="right", overflow="fold")
     for name, values in rows(analyses):
         table.add_row(name, *values)
     console.print(table)
@@ -180,6 +181,8 @@ def show(analyses: Sequence[Analysis]) -> None:
         console.print(f"\n{sentence(analysis)}", markup=False)
         if len(analysis.exponents) < analysis.run.size:
             console.print(computed(analysis), markup=False)
+        if analysis.run.part:
+            console.print(analysis.run.part.says(), markup=False)
         for line in analysis.run.applied.says() if analysis.run.applied else ():
             console.print(line, markup=False)
         console.print(f"norm by lag 1..{analysis.run.steps}: {spark(analysis.log10_norms)}", markup=False)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from derive.shapes import STEPS
+from verify.axes import along_of
 from verify.kernel import one_line
 
 Array = NDArray[Any]
@@ -24,11 +26,12 @@ class RunError(ValueError):
 class Run:
     """A kernel that keeps the contract, and the arguments of one forward call, in float64.
 
-    parameters {name: as PARAMETERS}, inputs {name: (T, B, ...)}, state {name: (B, ...)} (zeros where absent): a number has no further
-    axis, a vector one, a matrix two. Of all states together, (..., S), matrices stand row by row.
+    parameters {name: as PARAMETERS}, inputs {name: (T, B, ...)}, along other axes where AXES says so, state {name: (B, ...)} (zeros
+    where absent): a number has no further axis, a vector one, a matrix two. Of all states together, (..., S), matrices stand row by row.
     derivation: the cell's `derive.compiler.Derivation`, where the kernel comes from equations; paths and bounds are read from it.
     applied: what --init or a remedy did to the weights (`initial.Applied`); None where they were given.
     notes: what a reader should know of how the arrays were read.
+    part: which recurrence of a network this is (`recurrences.Part`), whose kernel and arrays then stand above; None for a cell.
     """
 
     name: str
@@ -39,28 +42,42 @@ class Run:
     derivation: Any | None = None
     applied: Any | None = None
     notes: tuple[str, ...] = ()
+    part: Any | None = None
 
     def __post_init__(self) -> None:
         """Raises RunError on arguments that the kernel's tables don't allow, before anything is computed."""
         kernel = self.kernel
-        self.check("parameters", self.parameters, kernel.PARAMETERS, kernel.PARAMETERS, 0)
+        self.check("parameters", self.parameters, kernel.PARAMETERS, kernel.PARAMETERS)
         tokens: dict[str, Dims] = dict.fromkeys(getattr(kernel, "TOKENS", None) or {}, ())
-        self.check("inputs", self.inputs, {**kernel.INPUTS, **tokens}, {**kernel.INPUTS, **tokens}, 2)
-        self.check("state", self.state, (), kernel.STATES, 1)
+        self.check("inputs", self.inputs, {**kernel.INPUTS, **tokens}, {**kernel.INPUTS, **tokens})
+        self.check("state", self.state, (), kernel.STATES)
         for name, array in self.inputs.items():
-            if 0 in array.shape[:2]:
+            if 0 in array.shape[: len(self.along(name)) + 1]:
                 fault = f"inputs['{name}']: expected at least one step and one sequence, (T, B, ...), got {array.shape}"
                 raise RunError(f"{self.name}: {fault}. Give longer arrays.")
 
-    def check(
-        self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims], leading: int
-    ) -> None:
-        """The names of one argument, and the dtype and number of axes of each of its arrays; `leading` axes come before the table's."""
+    def along(self, name: str) -> tuple[str, ...]:
+        """The axes of steps of an input, a state or an output, which its arrays have in front of the batch."""
+        return self.axes.get(name, (STEPS,))
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """Those of what doesn't lie along T alone, by the kernel's AXES."""
+        return along_of(self.kernel)
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether a step is a sum of derived terms: paths and bounds are read from them. Along one axis of steps they are."""
+        return self.derivation is not None and not self.axes
+
+    def check(self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims]) -> None:
+        """The names of one argument, and the dtype and number of axes of each of its arrays."""
         wrong = [f"no `{name}`" for name in needed if name not in given] + [f"`{name}`" for name in given if name not in known]
         if wrong:
             expected = ", ".join(known) or "none"
             raise RunError(f"{self.name}: {what}: expected {expected}, got {wrong[0]}. Use the names of the kernel's tables.")
         for name, array in given.items():
+            leading = {"parameters": 0, "state": 1}.get(what, len(self.along(name)) + 1)
             got, axes = getattr(array, "dtype", type(array).__name__), leading + len(known[name])
             is_token = what == "inputs" and name not in self.kernel.INPUTS
             if is_token and np.dtype(got).kind not in "iu":
@@ -74,15 +91,35 @@ class Run:
     @cached_property
     def steps(self) -> int:
         """T."""
-        return int(self._first_input().shape[0])
+        return int(next(len(array) for name, array in self.inputs.items() if self.along(name)[:1] == (STEPS,)))
 
     @cached_property
     def batch(self) -> int:
         """B."""
-        return int(self._first_input().shape[1])
+        return int(next(array.shape[len(self.along(name))] for name, array in self.inputs.items()))
 
-    def _first_input(self) -> Array:
-        return next(iter(self.inputs.values()))
+    @cached_property
+    def dims(self) -> dict[str, int]:
+        """The size of every dimension that stands alone in a table, of every axis of steps, and of the batch."""
+        kernel = self.kernel
+        found: dict[str, int] = {}
+        tables: list[tuple[Mapping[str, Array], str, Dims]] = [
+            (self.parameters, n, dims) for n, dims in kernel.PARAMETERS.items()
+        ]
+        tables += [(self.inputs, n, (*self.along(n), "B", *kernel.INPUTS.get(n, ()))) for n in self.inputs]
+        tables += [(self.outputs, n, (*self.along(n), "B", *dims)) for n, dims in kernel.STATES.items()]
+        for arrays, name, dims in tables:
+            found |= dict(zip(map(str, dims), arrays[name].shape, strict=True))
+        return found
+
+    @property
+    def read(self) -> list[str]:
+        """The inputs that have a gradient."""
+        return [name for name in self.kernel.INPUTS if self.part is None or name not in self.part.idle]
+
+    def between(self, start: int, stop: int) -> dict[str, Array]:
+        """The inputs of the steps start <= t < stop along T; what lies along other axes as it is."""
+        return {n: array[start:stop] if self.along(n)[:1] == (STEPS,) else array for n, array in self.inputs.items()}
 
     @cached_property
     def outputs(self) -> dict[str, Array]:
@@ -108,7 +145,7 @@ class Run:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each state of one sequence, in the order of STATES."""
-        one = {name: array[:1] for name, array in self.inputs.items()}
+        one = {name: array[(slice(1),) * len(self.along(name))] for name, array in self.inputs.items()}
         if set(self.state) == set(self.kernel.STATES):
             return {name: self.state[name].shape[1:] for name in self.kernel.STATES}
         with np.errstate(all="ignore"):

@@ -5,10 +5,12 @@ A `Steps` can push a frame through a step, J_t V, and pull one back, J_tᵀ W. E
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
+from derive.shapes import STEPS
 from verify.jacobian.run import Array, Run, RunError
 
 CHUNK = 2**17
@@ -79,10 +81,12 @@ def dense_jacobians(run: Run, start: int, stop: int) -> Array:
     """J of the steps start <= t < stop, (stop - start, B, S, S)."""
     if not hasattr(run.kernel, "step_jacobian"):
         return checked(run, from_backward(run, start, stop), start, stop)
-    inputs = {name: array[start:stop] for name, array in run.inputs.items()}
     state = {name: array[start] for name, array in run.before.items()}
-    _, tape = run.forward(inputs, state)
-    return checked(run, run.call("step_jacobian", run.parameters, tape), start, stop)
+    _, tape = run.forward(run.between(start, stop), state)
+    found = run.call("step_jacobian", run.parameters, tape)
+    if isinstance(found, Mapping) and len(found) == 1:  # of a recurrence in whose steps another axis is summed over
+        (found,) = found.values()
+    return checked(run, found, start, stop)
 
 
 def checked(run: Run, jacobians: Array, start: int, stop: int) -> Array:
@@ -111,10 +115,15 @@ def from_backward(run: Run, start: int, stop: int) -> Array:
 def single_steps(run: Run, start: int, stop: int, copies: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Steps start <= t < stop as examples of a batch of single steps, each repeated: (inputs, state)."""
 
-    def examples(array: Array) -> Array:
-        return np.repeat(array.reshape(-1, *array.shape[2:]), copies, axis=0)
+    def examples(array: Array, along: tuple[str, ...] = (STEPS,)) -> Array:
+        """The steps of an array as examples, each repeated; what lies along another axis is the same at each of them."""
+        behind = len(along) - (along[:1] == (STEPS,))  # how many other axes there are
+        array = array if behind < len(along) else np.broadcast_to(array, (stop - start, *array.shape))
+        flat = np.moveaxis(array, 0, behind).reshape(*array.shape[1 : 1 + behind], -1, *array.shape[behind + 2 :])
+        return np.repeat(flat, copies, axis=behind)
 
-    inputs = {name: examples(array[start:stop])[None] for name, array in run.inputs.items()}
+    inputs = {name: examples(array, run.along(name)) for name, array in run.between(start, stop).items()}
+    inputs = {name: array[None] if run.along(name)[:1] == (STEPS,) else array for name, array in inputs.items()}
     return inputs, {name: examples(array[start:stop]) for name, array in run.before.items()}
 
 

@@ -74,3 +74,16 @@ def test_a_long_name_does_not_reach_into_the_next_panel() -> None:
     _, first, _, second, *_ = panels("gru --reset after --update-gate state", "rnn", "rnn")
     assert first._left_title.get_text().startswith("gru_reset_aft…")
     assert first._left_title.get_window_extent().x1 < second.get_window_extent().x0
+
+
+def test_long_names_of_recurrences_leave_the_panels_their_width() -> None:
+    words = "'gru --layers 2 --bidirectional' --hidden 4 --inputs 3 --steps 12 --of"
+    figure = composed(plt, [analyse(words_run(f"{words} {state}"), FAN) for state in ("h_right_2", "h_left_2")])
+    figure.canvas.draw()
+    norm, fan, *_ = figure.axes
+    assert norm.get_position().width > 0.8
+    assert fan.get_title(loc="left") == "h_right_2: singular values"
+    assert fan.get_position().width > 0.35
+    for axes in figure.axes:
+        assert axes.get_legend() is None or axes.get_legend().get_window_extent().x1 <= figure.bbox.x1
+    plt.close(figure)
