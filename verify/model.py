@@ -137,7 +137,7 @@ class Model:
         environments = filled(read_elsewhere(program.equations), environments, evaluate)
         found = programs.backward(program, evaluate, environments, given, record)
         return self.names.at(dims).gradients(
-            {block_of(value): self.shaped(value, array, data.steps) for value, array in found.items()}
+            {block_of(value): self.shaped(value, array, data.steps, program) for value, array in found.items()}
         )
 
     def given(
@@ -155,15 +155,21 @@ class Model:
                 given[value] = whole if value.has_steps else whole[-1:]
         return given
 
-    def shaped(self, value: Value, array: Array, steps: int) -> Array:
-        """A result as the data have it: of the initial state the carry that the first step hands back, or the last one to the left; what
-        has one value an example lies at the first of so many steps."""
+    def shaped(self, value: Value, array: Array, steps: int, program: Program) -> Array:
+        """A result of a program as the data have it: of the initial state the carry that the last step of the walk hands on, whichever
+        way that is walked; what has one value an example lies at the first of so many steps."""
         if not value.timed:
             return lying(value, array)
         if not value.has_steps:
             return at_first(lying(value, array), (), 0, steps)
-        end = -1 if value.name in self.cell.leftward else 0
+        end = self.end_of(value, program)
         return lying(value, array[end] if value.lag or value.kind == "carry" else array)
+
+    def end_of(self, value: Value, program: Program) -> int:
+        """Where a walk ends that carries a value: at the first step, or at the last one."""
+        lags = [read.lag for read, written in program.carries if written == value]
+        leftward = lags[0] < 0 if lags else value.name in self.cell.leftward
+        return -1 if leftward else 0
 
     # ---- terms
 

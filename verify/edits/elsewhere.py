@@ -33,7 +33,7 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`."""
+"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`, `last times F`."""
 
 
 LAST, LAST_OF_STEP = "last of token", "last within a step of token"
@@ -53,13 +53,13 @@ def is_elsewhere(value: Value) -> bool:
 def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
     """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `hand K`: 0 where
     nothing is handed on to the step before, every K steps. `stop K`: 1 on the last K steps, `past K`: 1 on those before them.
-    `first times F`: F at the first step, else 1.
+    `first times F`, `last times F`: F at that step, else 1.
     """
     if kind in WEIGHTS:
         return WEIGHTS[kind](t, steps, examples)
     what, _, by = kind.rpartition(" ")
-    if what == "first times":
-        return sp.Float(by) if t == 0 else sp.S.One
+    if what in ("first times", "last times"):
+        return sp.Float(by) if t == (0 if what == "first times" else steps - 1) else sp.S.One
     if what == "keep":
         return sp.Integer((steps - 1 - t) % int(by) != 0)
     if what == "hand":

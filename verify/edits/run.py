@@ -99,7 +99,8 @@ class Trial:
         """The gradients that an edit changes, by block. Raises KeyError where it reads what isn't there yet."""
         touched = self.touched(edit)
         some = [value for value in self.program.results if value in touched]
-        new = type(self.base)(self, edit.program, touched, self.base).results(some)
+        turned = any(read.lag < 0 for read, _ in edit.program.carries)
+        new = (Whole if turned else type(self.base))(self, edit.program, touched, self.base).results(some)
         changed = {name for block in new for name in self.makes[block]}
         return {name: array for name, array in self.at.gradients(self.ours | new).items() if name in changed}
 
@@ -108,7 +109,7 @@ class Run:
     """One run: what each step and the sums over them came to. touched: what is computed; the rest is taken from `base`."""
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
-        self.trial = trial
+        self.trial, self.program = trial, program
         changed = [one for one in program.equations if one.target in touched]
         special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
@@ -145,7 +146,7 @@ class Run:
         found = {}
         for value in values:
             array = np.stack([step[value] for step in self.steps]) if value.timed else self.final[value]
-            found[block_of(value)] = self.trial.model.shaped(value, array, self.trial.count)
+            found[block_of(value)] = self.trial.model.shaped(value, array, self.trial.count, self.program)
         return found
 
 
@@ -153,13 +154,14 @@ class Whole(Run):
     """The same of a program that is no walk of the steps: all of it is computed again."""
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
-        self.trial = trial
+        self.trial, self.program = trial, program
         special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
         self.found = whole(program, trial.evaluate, environments, trial.given)
 
     def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
-        return {block_of(value): self.trial.model.shaped(value, self.found[value], self.trial.count) for value in values}
+        count, program, shaped = self.trial.count, self.program, self.trial.model.shaped
+        return {block_of(value): shaped(value, self.found[value], count, program) for value in values}
 
 
 def gradients_of(edit: Edit, model: Model, dims: Dims, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:

@@ -35,9 +35,9 @@ def sums(program: Program, forward: Program) -> Iterator[Edit]:
 
 def ends(program: Program, forward: Program) -> Iterator[Edit]:
     """A summand at the first or the last step only, or everywhere but there; an initial state that gets nothing."""
-    written = {value for _, value in program.carries}
+    written = {value: "not first" if read.lag > 0 else "not last" for read, value in program.carries}
     nothing = {
-        k: Equation(one.target, one.terms, weight("not first", one.target))
+        k: Equation(one.target, one.terms, weight(written[one.target], one.target))
         for k, one in enumerate(program.equations)
         if one.target in written and one.factor is None
     }
@@ -49,7 +49,8 @@ def ends(program: Program, forward: Program) -> Iterator[Edit]:
     for kind in ("first only", "last only", "not first", "not last"):
         what = {"first only": "at the first step only", "last only": "at the last step only",
                 "not first": "missing at the first step", "not last": "missing at the last step"}[kind]  # fmt: skip
-        yield from edits(of_terms("first or last step", what, weighted(kind), within=lambda one: not one.accumulate), program)
+        of_steps = of_terms("first or last step", what, weighted(kind), within=lambda one: not one.accumulate and one.target.has_steps)
+        yield from edits(of_steps, program)
 
 
 def cuts(program: Program, forward: Program, upto: int = 5) -> Iterator[Edit]:

@@ -31,6 +31,7 @@ class EditNotation(Notation):
                 "stop": f"[t > T − {by}]",
                 "past": f"[t ≤ T − {by}]",
                 "first times": f"[{by} at the first]",
+                "last times": f"[{by} at the last]",
             }
             if kind.startswith((LAST, LAST_OF_STEP)):
                 return f"[the last {by}{' of the step' * kind.startswith(LAST_OF_STEP)}]"

@@ -135,13 +135,14 @@ def transcript(module: Any, dims: Dims, steps: int, seed: int, offered: bool) ->
         used = [(kept, kept, steps, seed), (kept, kept, steps + 1, seed), (kept, kept, steps, seed + 7)]
         ways = [(every, {}, steps, seed), *used, ({}, kept, steps, seed), (kept, kept, steps, seed)]
     results = [one for way in ways for one in calls(module, dims, *way)]
-    return [array for one in results for arrays in (one.parameters, one.inputs, one.state) for array in arrays.values()]
+    return [array for one in results for arrays in vars(one).values() for array in arrays.values()]
 
 
 def calls(
     module: Any, dims: Dims, forward: Mapping[str, Any], backward: Mapping[str, Any], steps: int, seed: int
 ) -> list[SimpleNamespace]:
-    """Gradients, copied, of two backward calls on one tape, and on it after calls with other numbers, in another workspace if any."""
+    """Outputs, copied, and gradients of two backward calls on one tape, and on it after calls with other numbers, in another workspace
+    if any."""
     one, two = whole_data(dims, steps, seed), whole_data(dims, steps, seed + 1)
     elsewhere = {name: module.Workspace() if name == "workspace" else value for name, value in forward.items()}
 
@@ -149,8 +150,9 @@ def calls(
         parts = {what: getattr(found, what) for what in ("parameters", "inputs", "state")}
         return SimpleNamespace(**{what: {name: np.array(array) for name, array in part.items()} for what, part in parts.items()})
 
-    _, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
-    results = [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
+    outputs, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
+    results = [SimpleNamespace(outputs={name: np.array(array) for name, array in outputs.items()})]
+    results += [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
     lent = module.backward(one.parameters, tape, one.cotangents, **backward)
     _, late = module.forward(one.parameters, two.inputs, two.state, **elsewhere)
     module.backward(one.parameters, late, two.cotangents, **(elsewhere if backward else {}))

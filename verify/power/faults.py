@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,16 +251,17 @@ def last_tape(module: Any) -> Any:
 # ---- all of them
 
 
-def faults(module: Any) -> Iterator[Fault]:
-    """Every fault that the tables of a module leave room for."""
-    for K in CUTS:
+def faults(module: Any, is_chain: bool = True) -> Iterator[Fault]:
+    """Every fault that the tables of a module leave room for. is_chain: whether its states are all that one step hands to the next, so
+    that parts of the sequence can be run by themselves: the recurrences of other networks are cut by slips alone."""
+    for K in CUTS if is_chain else ():
         yield Fault("cut recurrence", f"the loop stops {K} steps before the end", rerun(cut_loop(K)), K + 2)
         yield Fault("cut recurrence", f"the carry is dropped every {K} steps", rerun(cut_carry(K)), K + 2)
     for state in module.STATES:
         yield Fault("forgotten initial state", f"the gradient of the initial {state} is zero", forgotten(state))
         yield Fault("scaled by 1.0005", f"initial {state}", scaled(state, "state", slightly))
     vectors = [name for name, dims in module.PARAMETERS.items() if len(dims) == 1]
-    for name in vectors:
+    for name in vectors if is_chain else ():
         yield Fault("bias from one step", f"{name} from the last step", rerun(one_step(name, first=False)))
         yield Fault("bias from one step", f"{name} from the first step", rerun(one_step(name, first=True)))
     for name in module.PARAMETERS:
@@ -278,7 +280,8 @@ def faults(module: Any) -> Iterator[Fault]:
             yield Fault("gate order", f"the gradients of {first} and {second} exchanged", exchanged(first, second))
     yield Fault("kept between calls", "backward reads the tape of the last forward", last_tape, breaks="tape")
     for check, said, kind in wrong():
-        yield Fault(check, said, kind, breaks=check)
+        if is_chain or check != "checkpoint_every":
+            yield Fault(check, said, partial(kind, is_chain=is_chain), breaks=check)
 
 
 def steps_of(found: SimpleNamespace) -> int:
