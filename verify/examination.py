@@ -359,7 +359,6 @@ class Examination:
             return found
         self.progress("causes")
         model = self.asked or self.recognised
-        model = model if model is None or model.is_along_t else None  # its programs are run along one axis of steps
         explaining = Explaining(self.kernel, self.evidences, model, self.method, comparisons, self.progress, self.seed)
         result, self.diagnosis = explaining.explained(found)
         return result

@@ -78,7 +78,7 @@ class Model:
 
     @property
     def is_along_t(self) -> bool:
-        """Whether all steps are along T: programs with other axes aren't run here, so that no cause is looked for in them."""
+        """Whether all steps are along T; of another cell there is one environment, of all steps: see `several_axes`."""
         return set(self.cell.step_axes) <= {STEPS}
 
     # ---- running it
@@ -134,11 +134,22 @@ class Model:
         environments = environments or self.filled(dims, data)
         program = program or self.derivation.backward
         given = self.given(program, dims, data, cotangents, environments, evaluate)
-        environments = filled(read_elsewhere(program.equations), environments, evaluate)
-        found = programs.backward(program, evaluate, environments, given, record)
+        environments = self.with_others(read_elsewhere(program.equations), environments, evaluate)
+        found = self.results(program, evaluate, environments, given, record)
         return self.names.at(dims).gradients(
             {block_of(value): self.shaped(value, array, data.steps, program) for value, array in found.items()}
         )
+
+    def with_others(self, values: Sequence[Value], environments: list[Environment], evaluate: Evaluator) -> list[Environment]:
+        """The environments with what only an edited program reads."""
+        return filled(values, environments, evaluate)
+
+    def results(
+        self, program: Program, evaluate: Evaluator, environments: list[Environment], given: Mapping[Value, Any],
+        record: programs.Record | None,
+    ) -> Environment:  # fmt: skip
+        """The results of a backward program."""
+        return programs.backward(program, evaluate, environments, given, record)
 
     def given(
         self, program: Program, dims: Dims, data: Data, cotangents: Mapping[str, Array], environments: list[Environment],
@@ -249,7 +260,10 @@ def cast_to(numbers: Numbers) -> Any:
 
 
 def model_of(cell: Cell, said: tuple[Relation, ...] = ()) -> Model:
-    return Model(cell, Correspondence(cell, said))
+    from verify.several_axes import ModelOfAxes
+
+    kind = Model if set(cell.step_axes) <= {STEPS} else ModelOfAxes
+    return kind(cell, Correspondence(cell, said))
 
 
 __all__ = ["Model", "Notation", "Part", "model_of"]
