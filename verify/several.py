@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, SumAlong, axes_of
 from derive.equation import Equation
 from derive.language import Value
+from derive.onehot import tokens_in
 from derive.schedule import LOOPS, Stage, stages
 from derive.shapes import EXAMPLES
 from verify.along import count, number_of
@@ -127,7 +128,7 @@ def run(
             one.loop(stage)
         else:
             for equation in stage.equations:
-                here = {**one.env, **{read: one.read(read) for read in equation.reads()}}
+                here = {**one.env, **{read: one.read(read) for read in equation.reads() if read.lag}}
                 one.env[equation.target] = one.value(equation, here)
     return one.env
 
@@ -158,7 +159,7 @@ class Running:
         """The value of an equation: of an axis along which a loop runs at one step."""
         evaluate, target = self.evaluate, equation.target
         factor = None if equation.factor is None else evaluate(equation.factor, here)
-        total: Array = evaluate.constant(0, *target.shape)
+        parts = []
         for term in equation.terms:
             value, along = evaluate(term.value, here), axes_of(term.value)
             if factor is not None and equation.factor is not None:
@@ -166,7 +167,8 @@ class Running:
             for over in dict.fromkeys(along):
                 if over not in target.axes:
                     value = evaluate.full(value, over, here).sum(axis=evaluate.at(over), keepdims=True)
-            total = total + value
+            parts.append(value)
+        total = sum(parts[1:], start=parts[0]) if parts else evaluate.constant(0, *target.shape)
         if not target.timed:
             return np.asarray(total.reshape(total.shape[-2:]))
         lead = [count(here, one) if one in target.axes and one != axis else 1 for one in (*evaluate.axes, EXAMPLES)]
@@ -177,7 +179,9 @@ class Running:
         made: dict[Value, list[Array]] = {equation.target: [] for equation in stage.equations}
         reads = dict.fromkeys(read for equation in stage.equations for read in equation.reads())
         carried = [read for read in reads if read.lag and read.like(lag=0) in made]
-        rest = {**self.env, **{read: self.read(read) for read in reads if read not in carried and read not in made}}
+        tokens = tokens_in(equation.value for equation in stage.equations)
+        rest = {read: self.read(read) for read in (*reads, *tokens) if read not in carried and read not in made}
+        rest |= counts_in(self.env)
         steps = range(count(self.env, stage.axis))
         for t in steps if stage.way == "forwards" else reversed(steps):
             here = {value: self.evaluate.part(array, stage.axis, t) for value, array in rest.items()}
@@ -191,6 +195,11 @@ class Running:
         turned = slice(None, None, 1 if stage.way == "forwards" else -1)
         at = self.evaluate.at(stage.axis)
         self.env |= {target: np.concatenate(arrays[turned], axis=at) for target, arrays in made.items()}
+
+
+def counts_in(env: Environment) -> Environment:
+    """How many positions each axis has, of an environment."""
+    return {value: array for value, array in env.items() if value.kind == "count"}
 
 
 def counts(lengths: Mapping[str, int]) -> Environment:
