@@ -136,9 +136,7 @@ def run(
 class Running:
     """One run: env is what is there."""
 
-    def __init__(
-        self, evaluate: AllAxes, env: Environment, starts: Mapping[Value, Value], edges: Mapping[Value, Array]
-    ) -> None:
+    def __init__(self, evaluate: AllAxes, env: Environment, starts: Mapping[Value, Value], edges: Mapping[Value, Array]) -> None:
         self.evaluate, self.env, self.starts, self.edges = evaluate, env, starts, edges
 
     def edge(self, read: Value) -> Array:

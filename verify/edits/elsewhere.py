@@ -37,7 +37,8 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`, `last times F`."""
+"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F` and
+`last times F`."""
 
 
 LAST, LAST_OF_STEP = "last of token", "last within a step of token"

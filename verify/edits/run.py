@@ -178,7 +178,9 @@ class OverAxes(Whole):
         changed = [one for one in program.equations if one.target in touched]
         special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
         (env,) = trial.model.with_others(special, trial.environments, trial.evaluate)
-        there = {value: array for value, array in base.found.items() if value not in touched} if isinstance(base, OverAxes) else {}
+        there = (
+            {value: array for value, array in base.found.items() if value not in touched} if isinstance(base, OverAxes) else {}
+        )
         assert isinstance(trial.evaluate, AllAxes)
         self.found = run(changed, trial.evaluate, {**env, **trial.given, **there}, dict(program.starts))
 

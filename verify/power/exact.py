@@ -20,6 +20,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.along import AlongAxis, Spread, Steps, axes_of
 from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Apply, Value
@@ -186,7 +187,11 @@ class Judge:
         """`different` by exact arithmetic on so many steps, `equivalent` by identity, or `undecided`."""
         if self.differs(ExactKernel(self.model, self.dims, edit.program), steps):
             return "different"
-        pairs = edit.changed
+        same = aliases(edit.program)
+        pairs = [
+            (old.substituted(same), new.substituted(same)) if along(old) == along(new) else (old, new)
+            for old, new in edit.changed
+        ]
         if all(self.identical(old, new) or dead(edit.program, old.target) for old, new in pairs):
             return "equivalent"
         return "undecided"
@@ -198,6 +203,7 @@ class Judge:
         evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
         known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
         env: dict[Value, Array] = {}
+        first, second = first.substituted(whole_of_steps), second.substituted(whole_of_steps)
         tokens = tokens_in([first.value, second.value])
         read = [value for value in (*first.reads(), *second.reads()) if value not in tokens]
         for value in dict.fromkeys([*(v for r in read if r in known for v in values_in(known[r])), *read]):
@@ -213,6 +219,22 @@ class Judge:
             if any(idempotent(sp.expand(element)) != 0 for element in np.ravel(difference)):
                 return False
         return True
+
+
+def along(equation: Equation) -> list[tuple[str, ...]]:
+    """The axes over which each term counts: a value and the same at all steps are one thing where these are the same."""
+    return [axes_of(term.value) for term in equation.terms]
+
+
+def aliases(program: Program) -> Callable[[sp.MatrixExpr], sp.MatrixExpr | None]:
+    """What takes a value that is nothing but another one, the same at all steps perhaps, for that."""
+    plain = {one.target: one.value.args[0] if isinstance(one.value, Spread) else one.value for one in program.equations}
+    return {target: value for target, value in plain.items() if isinstance(value, Value)}.get
+
+
+def whole_of_steps(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+    """A name for what is made of all steps: the same name for the same expression."""
+    return Value(sp.srepr(node), *node.shape) if isinstance(node, (AlongAxis, Steps)) else None
 
 
 def step(z: Any) -> Any:

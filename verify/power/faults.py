@@ -251,9 +251,10 @@ def last_tape(module: Any) -> Any:
 # ---- all of them
 
 
-def faults(module: Any, is_chain: bool = True) -> Iterator[Fault]:
+def faults(module: Any, is_chain: bool = True, is_along_t: bool = True) -> Iterator[Fault]:
     """Every fault that the tables of a module leave room for. is_chain: whether its states are all that one step hands to the next, so
-    that parts of the sequence can be run by themselves: the recurrences of other networks are cut by slips alone."""
+    that parts of the sequence can be run by themselves: the recurrences of other networks are cut by slips alone. is_along_t: whether
+    there is one axis of steps, over which a mean is the sum divided by one number."""
     for K in CUTS if is_chain else ():
         yield Fault("cut recurrence", f"the loop stops {K} steps before the end", rerun(cut_loop(K)), K + 2)
         yield Fault("cut recurrence", f"the carry is dropped every {K} steps", rerun(cut_carry(K)), K + 2)
@@ -265,9 +266,9 @@ def faults(module: Any, is_chain: bool = True) -> Iterator[Fault]:
         yield Fault("bias from one step", f"{name} from the last step", rerun(one_step(name, first=False)))
         yield Fault("bias from one step", f"{name} from the first step", rerun(one_step(name, first=True)))
     for name in module.PARAMETERS:
-        yield Fault(
-            "mean for sum", f"{name} over the steps", scaled(name, "parameters", divided_by(lambda found: steps_of(found)))
-        )
+        if is_along_t:
+            by_steps = scaled(name, "parameters", divided_by(lambda found: steps_of(found)))
+            yield Fault("mean for sum", f"{name} over the steps", by_steps)
         yield Fault(
             "mean for sum", f"{name} over the examples", scaled(name, "parameters", divided_by(lambda found: batch_of(found)))
         )

@@ -129,6 +129,10 @@ class Bench:
             found[edit.kind + ", several places" * (edit.places > 1)].append(edit)
         return found
 
+    def faults(self) -> Iterator[Fault]:
+        """Every fault of a whole pass."""
+        return faults(self.module, self.cell.is_chain, self.model.is_along_t)
+
     def planted(self, count: int | None) -> list[tuple[str, Edit]]:
         """Slips with their classes, spread evenly over them."""
         if count is None:
@@ -319,7 +323,7 @@ class Bench:
     # ---- all of it
 
     def count(self, every: bool) -> int:
-        return len(self.planted(None if every else PER_CELL)) + len(list(faults(self.module, self.cell.is_chain)))
+        return len(self.planted(None if every else PER_CELL)) + len(list(self.faults()))
 
     def outcomes(self, every: bool, torch: bool) -> Iterator[Outcome]:
         """Every fault of this cell."""
@@ -334,7 +338,7 @@ class Bench:
                 module = self.emitted(edit)
                 caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
                 yield Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
-            for fault in faults(self.module, self.cell.is_chain):
+            for fault in self.faults():
                 yield self.outcome(fault, torch)
 
     def outcome(self, fault: Fault, torch: bool) -> Outcome:
