@@ -46,9 +46,10 @@ SLOPES = {sp.Function(name) for name in ("step", "atleast", "above")}
 
 
 def free_value(name: str, argument: Any) -> int:
-    """The value of a function at an argument: any number will do, as long as it is always the same."""
+    """The value of a function at an argument: any number will do, as long as it is always the same; of exp one above 0, so that a
+    softmax is one."""
     drawn = int.from_bytes(hashlib.blake2b(f"{name} {argument}".encode(), digest_size=4).digest(), "big")
-    return drawn % 19 - 9 or 10
+    return drawn % 19 + 1 if name == "exp" else drawn % 19 - 9 or 10
 
 
 def whole_numbers() -> Numbers:

@@ -327,19 +327,21 @@ class Bench:
 
     def outcomes(self, every: bool, torch: bool) -> Iterator[Outcome]:
         """Every fault of this cell."""
-        notation = self.model.derivation.notation(EditNotation)
         with np.errstate(all="ignore"):
             for kind, edit in self.planted(None if every else PER_CELL):
-                proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
-                said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
-                if proof == "equivalent":
-                    yield Outcome(self.cell.name, kind, said, proof, ())
-                    continue
-                module = self.emitted(edit)
-                caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
-                yield Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
+                yield self.of_slip(kind, edit, torch)
             for fault in self.faults():
                 yield self.outcome(fault, torch)
+
+    def of_slip(self, kind: str, edit: Edit, torch: bool) -> Outcome:
+        notation = self.model.derivation.notation(EditNotation)
+        proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
+        said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
+        if proof == "equivalent":
+            return Outcome(self.cell.name, kind, said, proof, ())
+        module = self.emitted(edit)
+        caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
+        return Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
 
     def outcome(self, fault: Fault, torch: bool) -> Outcome:
         exact = ExactKernel(self.model, self.judge.dims)
