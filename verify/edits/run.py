@@ -48,7 +48,7 @@ class Trial:
 
     @cached_property
     def examples(self) -> int:
-        return max(array.shape[0] for value, array in self.environments[0].items() if value.timed)
+        return int(max(array.shape[0] for value, array in self.environments[0].items() if value.timed))
 
     @cached_property
     def base(self) -> Run:

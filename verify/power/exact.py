@@ -230,7 +230,12 @@ def along(equation: Equation) -> list[tuple[str, ...]]:
 def aliases(program: Program) -> Callable[[sp.MatrixExpr], sp.MatrixExpr | None]:
     """What takes a value that is nothing but another one, the same at all steps perhaps, for that."""
     plain = {one.target: one.value.args[0] if isinstance(one.value, Spread) else one.value for one in program.equations}
-    return {target: value for target, value in plain.items() if isinstance(value, Value)}.get
+    found: dict[sp.MatrixExpr, sp.MatrixExpr] = {}
+    for one in program.equations:  # each behind what it reads at the same step
+        value = plain[one.target]
+        if isinstance(value, Value) and not value.lag:
+            found[one.target] = found.get(value, value)
+    return found.get
 
 
 def whole_of_steps(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
