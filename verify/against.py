@@ -69,7 +69,7 @@ def against(model: Model, evidences: list[Evidence], derived: bool = True) -> It
             if one.failed:
                 failed_blocks.setdefault(one.block, differing(one, f"the gradient of the equations of `{model.cell.command}`"))
             worst = max(worst, one.error if one.decided else 0.0)
-        for one in of_derived(model, evidence.kernel, own) if derived and model.is_along_t and k < 2 else ():
+        for one in of_derived(model, evidence.kernel, own) if derived and k < 2 else ():
             if one.failed:
                 failed_blocks.setdefault(one.block, differing(one, f"the derived backward pass of `{model.cell.command}`"))
             worst = max(worst, one.error)
@@ -123,11 +123,11 @@ def forward_fault(
         errors = [relative(outputs[name][t], array[t]) for t in range(evidence.data.steps)]
         allowed = max(FORWARD, bound(evidence), key=lambda one: one.value)
         steps = [t for t, error in enumerate(errors) if not error <= allowed.value]
-        if steps and max(errors[t] for t in steps) < SHAKY and model.is_along_t:
+        if steps and max(errors[t] for t in steps) < SHAKY:
             steps = beyond_rounding(kernel, model, evidence.data, name, outputs[name], steps)
         step = next(iter(steps), None)
         if step is not None:
-            fault = forward_cause.forward_fault(kernel, model, evidence) if model.is_along_t else None
+            fault = forward_cause.forward_fault(kernel, model, evidence)
             return Finding(
                 "against", FAIL, "", f"forward: output {name}, step {step}, regime {evidence.regime.name}",
                 f"differs from `{model.cell.command}`", error=errors[step], tolerance=allowed.value, reason=allowed.reason,

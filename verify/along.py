@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class AlongSteps:
         return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), 1))), self.numbers.dtype)
 
 
+@cache
 def number_of(axis: str) -> Value:
     """The value under which an environment has how many steps there are."""
     return Value(axis, 1, axes=(), marks=("count",))

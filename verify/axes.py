@@ -31,9 +31,11 @@ def length_of(axis: str, steps: int) -> int:
     return steps if axis == STEPS else steps - steps // 3
 
 
-def weights_of(count: int) -> Array:
-    """Weights of the positions of an axis: all different, none 0."""
-    return np.asarray(1 + 0.37 * np.cos(1 + 2 * np.arange(count)))
+def weights_of(count: int, like: Array) -> Array:
+    """Weights of the positions of an axis: all different, none 0; whole numbers for arrays of exact ones."""
+    if like.dtype == object:
+        return np.arange(1, count + 1).astype(object)
+    return np.asarray(1 + 0.37 * np.cos(1 + 2 * np.arange(count))).astype(like.real.dtype)
 
 
 def taken(array: Array, along: Along, at: int) -> Array:
@@ -43,7 +45,7 @@ def taken(array: Array, along: Along, at: int) -> Array:
         return array[at] if steps else np.zeros(array.shape[1:], array.dtype)
     first = array[: length_of(along[0], steps)]
     for axis in along[1:]:
-        weights = weights_of(length_of(axis, steps)).astype(array.real.dtype)
+        weights = weights_of(length_of(axis, steps), array)
         first = first[:, None] * weights.reshape(1, -1, *[1] * (array.ndim - 1))
     return first
 
@@ -52,7 +54,7 @@ def given(array: Array, along: Along, at: int, steps: int) -> Array:
     """What comes of a call as an array (T, B, ...), zeros where nothing lies."""
     array = np.asarray(array)
     for axis in along[1:]:
-        weights = weights_of(length_of(axis, steps)).astype(array.real.dtype)
+        weights = weights_of(length_of(axis, steps), array)
         array = (array * weights.reshape(1, -1, *[1] * (array.ndim - 2))).sum(axis=1)
     if not along:
         found = np.zeros((steps, *array.shape), array.dtype)

@@ -252,7 +252,7 @@ class Inquiry:
     def recurrence(self) -> dict[str, str]:
         """block -> what is wrong with the recurrence, read from which steps get nothing."""
         found: dict[str, str] = {}
-        for evidence in self.long:
+        for evidence in self.long if not self.kernel.along else ():  # lags are of one axis
             got = step_gradients(evidence.kernel, evidence)
             said = {b: truncation(a, evidence.per_step(b, evidence.data.cotangents), b) for b, a in got.items()}
             # of an initial state a carry cut in pieces leaves the first piece alone, however long that is
@@ -279,7 +279,7 @@ class Inquiry:
 
     def from_steps(self, block: str, got: Array, expected: Array) -> str:
         """A parameter that gathers some steps only."""
-        if block not in self.evidence.data.parameters or got.shape != expected.shape:
+        if block not in self.evidence.data.parameters or got.shape != expected.shape or self.kernel.along:
             return ""
         parts = list(step_parts(self.kernel, self.evidence, block))
         steps = len(parts)

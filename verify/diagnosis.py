@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from verify.cause import Explanation, Inquiry
+from verify.crossing import crossing
 from verify.edits.words import shown
-from verify.evidence import Evidence
+from verify.evidence import Array, Evidence
 from verify.findings import label_of
-from verify.gradients import expected_gradient, relative
+from verify.gradients import crop, expected_gradient, relative
 
 if TYPE_CHECKING:
     from verify.model import Model
@@ -94,8 +95,8 @@ def diagnosed(inquiries: Sequence[Inquiry], blocks: Mapping[str, Inquiry]) -> tu
 def diagnosis_of(inquiry: Inquiry, failed: list[str], causes: dict[str, str]) -> Diagnosis:
     """The diagnosis of the blocks that failed. causes: what was found for each of them."""
     found = inquiry.explanation
-    block, lag = first_wrong(inquiry.evidence, failed, inquiry.elsewhere[1])
-    where = f"{label_of(block)} at lag {lag}" if lag is not None else label_of(block)
+    block, seen = first_wrong(inquiry.evidence, failed, inquiry.elsewhere[1])
+    where = f"{label_of(block)}{seen}"
     if found is None or (found.forward is None and not found.explained & set(failed)):
         cause = causes.get(block, "")
         alike = tuple(one for one in failed if causes.get(one) == cause and cause)
@@ -113,10 +114,11 @@ def equation_of(inquiry: Inquiry, found: Explanation) -> str:
     return inquiry.notation.left(shown(edit, inquiry.notation)[0][0])
 
 
-def first_wrong(evidence: Evidence, failed: list[str], model: Model | None) -> tuple[str, int | None]:
-    """(the block that is wrong first in the order of the backward pass, the smallest lag at which it is).
+def first_wrong(evidence: Evidence, failed: list[str], model: Model | None) -> tuple[str, str]:
+    """(the block that is wrong first in the order of the backward pass, the smallest lag at which it is, or between which steps of which
+    axes).
 
-    With a cotangent at one step only, on runs of one, two, ... steps; lag None where none of those shows a fault.
+    With a cotangent at one step only, on runs of one, two, ... steps; nothing is said of lags where none of those shows a fault.
     """
     order = {block: place for place, block in enumerate(ordered(evidence, model))}
     data = evidence.data
@@ -135,15 +137,23 @@ def first_wrong(evidence: Evidence, failed: list[str], model: Model | None) -> t
             if wrong:
                 # the initial state counts as the step before the first
                 lag, _, block = min((steps - 1 + b.startswith("initial "), order.get(b, len(order)), b) for b in wrong)
-                return block, lag
-    return min(failed, key=lambda block: order.get(block, len(order)), default=""), None
+                across = crossing(block, one, steps - 1, last_wrong(one, block, got[block], cotangents))
+                return block, f", {across}" if across else f" at lag {lag}"
+    return min(failed, key=lambda block: order.get(block, len(order)), default=""), ""
 
 
-def differs(evidence: Evidence, block: str, got: np.ndarray, cotangents: dict[str, np.ndarray]) -> bool:  # type: ignore[type-arg]
+def last_wrong(evidence: Evidence, block: str, got: Array, cotangents: dict[str, Array]) -> int:
+    """The last step of an input at which its gradient is furthest from what it should be; 0 of other blocks."""
+    if not block.startswith("input "):
+        return 0
+    apart = np.abs(crop(got, block, evidence) - expected_gradient(block, evidence, cotangents)[0])
+    by_step = apart.reshape(len(apart), -1).max(axis=1)
+    return int(np.flatnonzero(by_step > 1e-3 * by_step.max())[-1])
+
+
+def differs(evidence: Evidence, block: str, got: Array, cotangents: dict[str, Array]) -> bool:
     expected, error = expected_gradient(block, evidence, cotangents)
-    if block not in evidence.data.parameters:
-        count = evidence.examples
-        got = got[:, :count] if block.startswith("input ") else got[:count]
+    got = got if block in evidence.data.parameters else crop(got, block, evidence)
     allowed = 1e-9 + 4 * float(np.max(error, initial=0.0)) / max(float(np.abs(expected).max(initial=0.0)), 1e-300)
     return not relative(got, expected) <= allowed
 

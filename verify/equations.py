@@ -37,13 +37,7 @@ class Equations:
     def outputs(self, data: Data) -> dict[str, Array]:
         """{state or output: (T, B, ...)}; what lies along other axes, or along none, as `axes` has it. Parameters may have examples in
         front, (B, n, m): each example its own."""
-        cell = self.cell
-        known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
-        known |= given_once(cell, data.inputs) | initial(cell, data.state)
-        timed = [v for v in (*cell.inputs, *cell.tokens) if v.has_steps]
-        inputs = {v: [*standing(v, taken(data.inputs[str(v.name)], v.along, 0))] for v in timed}
-        sweeps = Sweeps(cell.equations, self.evaluate, known, inputs, lengths_of(cell.step_axes, data.steps), dict(cell.starts))
-        sweeps.run()
+        cell, sweeps = self.cell, self.swept(data)
         found: dict[str, Array] = {}
         for v in (*cell.states, *cell.outputs):
             whole = np.zeros((data.steps, data.batch, *self.shape(v)), data.dtype())
@@ -52,6 +46,17 @@ class Equations:
                 whole[:] = given(lying(v, array), v.along, -1, data.steps)
             found[str(v.name)] = whole
         return found
+
+    def swept(self, data: Data) -> Sweeps:
+        """A run, with every value at every step."""
+        cell = self.cell
+        known: Environment = {v: standing(v, data.parameters[v.name]) for v in cell.parameters}
+        known |= given_once(cell, data.inputs) | initial(cell, data.state)
+        timed = [v for v in (*cell.inputs, *cell.tokens) if v.has_steps]
+        inputs = {v: [*standing(v, taken(data.inputs[str(v.name)], v.along, 0))] for v in timed}
+        sweeps = Sweeps(cell.equations, self.evaluate, known, inputs, lengths_of(cell.step_axes, data.steps), dict(cell.starts))
+        sweeps.run()
+        return sweeps
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The shape of a value for one example at one step."""

@@ -290,7 +290,7 @@ class Examination:
         self.progress("forward mode")
         for evidence in self.evidences if self.thorough else self.evidences[: 1 if self.quick else 2]:
             yield from guarded("jvp", lambda e=evidence: tangents.forward_mode(e.kernel, e))  # type: ignore[misc]
-            yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e))  # type: ignore[misc]
+            yield from guarded("step_jacobian", lambda e=evidence: tangents.step_jacobian(e.kernel, e, self.asked))  # type: ignore[misc]
         self.progress("second order")
         some = self.evidences if self.thorough else self.evidences[: 2 if self.quick else 3]
         yield from guarded("hvp", lambda: second_order.second_order(self.kernel, some))
@@ -359,7 +359,6 @@ class Examination:
             return found
         self.progress("causes")
         model = self.asked or self.recognised
-        model = model if model is None or model.is_along_t else None  # its programs are run along one axis of steps
         explaining = Explaining(self.kernel, self.evidences, model, self.method, comparisons, self.progress, self.seed)
         result, self.diagnosis = explaining.explained(found)
         return result

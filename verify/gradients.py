@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from verify.crossing import crossing
 from verify.data import REACH, Data
 from verify.evidence import OTHER_STEP, Array, Evidence
 from verify.kernel import Kernel
@@ -364,16 +365,18 @@ def lag_by_lag(block: str, got: Any, expected: Any, own: Any, terms: Any, eviden
     ratio = np.where(decided, np.where(np.isnan(error), np.inf, error) / allowed, -1.0)
     s, t = (int(k) for k in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     e, j = np.unravel_index(worst_element(got[s, :, t], expected[s, :, t]), expected[s, :, t].shape)
-    where = f"lag {lag[s, t]} (cotangent at step {s}, gradient at {'step ' + str(t) if to[t] >= 0 else 'the start'})"
+    across = crossing(block, evidence, s, t) if failing.any() else ""
+    where = across or f"lag {lag[s, t]} (cotangent at step {s}, gradient at {'step ' + str(t) if to[t] >= 0 else 'the start'})"
     limit = VANISHED * size.max(initial=0.0)
     vanished = (size > 0) & (size < UNDERFLOW / (OTHER_STEP if evidence.shaken else 1.0))
     vanished |= ~decided & (size + 4 * np.abs(own).max(axis=axes) <= limit) & (difference <= limit)
     sharp = np.where(vanished, 0.0, np.where(decided, np.where(size == 0, 0.0, allowed), np.inf))
     seen = {int(k): float(sharp[lag == k].min()) for k in np.unique(lag[lag >= 0])}
     element = tuple(int(k) for k in np.unravel_index(j, evidence.data.own_shape(block)))
+    wrong = () if across else tuple(sorted({int(k) for k in lag[failing]}))
     return Comparison(
         block, evidence.regime.name, BY_LAG, float(error[s, t]),
         within(evidence, int(lag[s, t]), float(allowed[s, t])), where,
         float(got[s, e, t, j].real), float(expected[s, e, t, j]), bool(decided.any()), "" if decided.any() else BELOW,
-        (s, (int(t), int(e), *element) if to[t] >= 0 else (int(e), *element)), tuple(sorted({int(k) for k in lag[failing]})), seen,
+        (s, (int(t), int(e), *element) if to[t] >= 0 else (int(e), *element)), wrong, seen,
     )  # fmt: skip

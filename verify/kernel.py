@@ -245,6 +245,11 @@ class Kernel:
         plain = AlongT(Guarded(module), along) if along else Guarded(module)
         return BatchFirst(plain) if self.batch_first else plain
 
+    @property
+    def along(self) -> dict[str, tuple[str, ...]]:
+        """The axes of steps of what lies otherwise than along T."""
+        return along_of(self.raw)
+
     def turned(self) -> Kernel:
         """The same kernel with arrays (B, T, n) where they were (T, B, n), and the reverse."""
         return Kernel(self.raw, self.name, not self.batch_first)

@@ -18,16 +18,19 @@ from derive.language import Value
 from derive.latex import LaTeX
 from derive.notation import Notation
 from derive.program import Program
-from derive.shapes import STEPS
+from derive.shapes import EXAMPLES, STEPS
 from verify import interpreter, programs
+from verify.along import count
 from verify.axes import given as at_first
+from verify.axes import lengths_of, taken
 from verify.columns import given_once, initial, lying, standing
 from verify.correspondence import Correspondence
 from verify.data import Data, Dims
-from verify.edits.elsewhere import filled, read_elsewhere
+from verify.edits.elsewhere import filled, filled_along, read_elsewhere
 from verify.interpreter import Environment, Evaluator, Numbers
 from verify.kernel import Kernel
 from verify.relations import Relation
+from verify.several import AllAxes, Running, counts, run
 from verify.sweeps import forward
 
 Array = NDArray[Any]
@@ -78,7 +81,7 @@ class Model:
 
     @property
     def is_along_t(self) -> bool:
-        """Whether all steps are along T: programs with other axes aren't run here, so that no cause is looked for in them."""
+        """Whether all steps are along T; of another cell there is one environment, of all steps: see `ModelOfAxes`."""
         return set(self.cell.step_axes) <= {STEPS}
 
     # ---- running it
@@ -134,11 +137,22 @@ class Model:
         environments = environments or self.filled(dims, data)
         program = program or self.derivation.backward
         given = self.given(program, dims, data, cotangents, environments, evaluate)
-        environments = filled(read_elsewhere(program.equations), environments, evaluate)
-        found = programs.backward(program, evaluate, environments, given, record)
+        environments = self.with_others(read_elsewhere(program.equations), environments, evaluate)
+        found = self.results(program, evaluate, environments, given, record)
         return self.names.at(dims).gradients(
-            {block_of(value): self.shaped(value, array, data.steps) for value, array in found.items()}
+            {block_of(value): self.shaped(value, array, data.steps, program) for value, array in found.items()}
         )
+
+    def with_others(self, values: Sequence[Value], environments: list[Environment], evaluate: Evaluator) -> list[Environment]:
+        """The environments with what only an edited program reads."""
+        return filled(values, environments, evaluate)
+
+    def results(
+        self, program: Program, evaluate: Evaluator, environments: list[Environment], given: Mapping[Value, Any],
+        record: programs.Record | None,
+    ) -> Environment:  # fmt: skip
+        """The results of a backward program."""
+        return programs.backward(program, evaluate, environments, given, record)
 
     def given(
         self, program: Program, dims: Dims, data: Data, cotangents: Mapping[str, Array], environments: list[Environment],
@@ -155,15 +169,21 @@ class Model:
                 given[value] = whole if value.has_steps else whole[-1:]
         return given
 
-    def shaped(self, value: Value, array: Array, steps: int) -> Array:
-        """A result as the data have it: of the initial state the carry that the first step hands back, or the last one to the left; what
-        has one value an example lies at the first of so many steps."""
+    def shaped(self, value: Value, array: Array, steps: int, program: Program) -> Array:
+        """A result of a program as the data have it: of the initial state the carry that the last step of the walk hands on, whichever
+        way that is walked; what has one value an example lies at the first of so many steps."""
         if not value.timed:
             return lying(value, array)
         if not value.has_steps:
             return at_first(lying(value, array), (), 0, steps)
-        end = -1 if value.name in self.cell.leftward else 0
+        end = self.end_of(value, program)
         return lying(value, array[end] if value.lag or value.kind == "carry" else array)
+
+    def end_of(self, value: Value, program: Program) -> int:
+        """Where a walk ends that carries a value: at the first step, or at the last one."""
+        lags = [read.lag for read, written in program.carries if written == value]
+        leftward = lags[0] < 0 if lags else value.name in self.cell.leftward
+        return -1 if leftward else 0
 
     # ---- terms
 
@@ -226,6 +246,93 @@ class Model:
         return (loss(step) - loss(-step)) / (2 * step)
 
 
+class ModelOfAxes(Model):
+    """The same of a cell of several axes of steps, such as an encoder and its decoder, with one environment, of all steps along every
+    axis: its arrays are those of `several`."""
+
+    def evaluator(self, dims: Dims, numbers: Numbers | None = None) -> AllAxes:
+        sizes, axes = self.sizes(dims), self.cell.step_axes
+        if numbers is not None:
+            return AllAxes(numbers, sizes, axes)
+        key = tuple(sizes.items())
+        if key not in self.evaluators:
+            self.evaluators[key] = AllAxes(interpreter.floats(), sizes, axes)
+        return self.evaluators[key]  # type: ignore[return-value]
+
+    def environments(self, data: Data, evaluate: Evaluator, program: Program | None = None) -> list[Environment]:
+        assert isinstance(evaluate, AllAxes)
+        cell, program = self.cell, program or self.derivation.forward
+        cast, data = cast_to(evaluate.numbers), self.names.at_data(data).data(data)
+
+        def brought(value: Value, array: Array) -> Array:
+            return evaluate.standing(value, standing(value, taken(array, value.along, 0)))
+
+        known = counts({**lengths_of(cell.step_axes, data.steps), EXAMPLES: data.batch})
+        known |= {v: standing(v, cast(data.parameters[v.name])) for v in cell.parameters}
+        known |= {v: brought(v, cast(data.inputs[v.name])) for v in cell.inputs}
+        known |= {v: brought(v, data.inputs[v.name]) for v in cell.tokens}
+        edges = {
+            read: evaluate.standing(read.like(axes=(EXAMPLES,)), standing(read, cast(data.state[str(read.name)])))
+            for read in cell.carried
+            if str(read.name) in data.state
+        }
+        starts = dict(cell.starts)
+        env = run(program.equations, evaluate, known, starts, edges)
+        reads = Running(evaluate, env, starts, edges)
+        return [{**env, **{read: reads.read(read) for read in cell.carried}}]
+
+    def filled(self, dims: Dims, data: Data, evaluate: Evaluator | None = None) -> list[Environment]:
+        return self.environments(data, evaluate or self.evaluator(dims))
+
+    def outputs(self, environments: Sequence[Environment], dims: Dims | None = None) -> dict[str, Array]:
+        (env,), found = environments, {}
+        evaluate, steps = self.some_evaluator, count(env, STEPS)
+        for v in (*self.cell.states, *self.cell.outputs):
+            found[v.name] = at_first(lying(v, evaluate.lying(v, env[v])), v.along, -1, steps)
+        return {self.names.name(name): a for name, a in found.items()} if dims is None else self.names.at(dims).outputs(found)
+
+    @property
+    def some_evaluator(self) -> AllAxes:
+        """One that knows the axes; of no sizes."""
+        return AllAxes(interpreter.floats(), {}, self.cell.step_axes)
+
+    def with_others(self, values: Sequence[Value], environments: list[Environment], evaluate: Evaluator) -> list[Environment]:
+        assert isinstance(evaluate, AllAxes)
+        return [filled_along(values, environments[0], evaluate)]
+
+    def results(
+        self, program: Program, evaluate: Evaluator, environments: list[Environment], given: Mapping[Value, Any],
+        record: programs.Record | None,
+    ) -> Environment:  # fmt: skip
+        assert isinstance(evaluate, AllAxes)
+        found = run(program.equations, evaluate, {**environments[0], **given}, dict(program.starts))
+        return {value: found[value] for value in program.results}
+
+    def given(
+        self, program: Program, dims: Dims, data: Data, cotangents: Mapping[str, Array], environments: list[Environment],
+        evaluate: Evaluator,
+    ) -> dict[Value, Any]:  # fmt: skip
+        assert isinstance(evaluate, AllAxes)
+        cast, ours = cast_to(evaluate.numbers), self.names.at(dims).cotangents(cotangents)
+        found: dict[Value, Any] = {}
+        for value in (value for value in program.given if value.kind == "given"):
+            array = ours.get(value.name)
+            if array is None:
+                found[value] = 0 * environments[0][value.like(kind="primal")]
+            else:
+                found[value] = evaluate.standing(value, standing(value, taken(cast(array), value.along, -1)))
+        return found
+
+    def shaped(self, value: Value, array: Array, steps: int, program: Program) -> Array:
+        if not value.timed:
+            return lying(value, array)
+        evaluate = self.some_evaluator
+        if value.lag or value.kind == "carry":
+            end = np.moveaxis(array, evaluate.at(value.axis), 0)[[self.end_of(value, program)]]
+            return lying(value, evaluate.lying(value, np.moveaxis(end, 0, evaluate.at(value.axis)))[0])
+        return at_first(lying(value, evaluate.lying(value, array)), value.along, 0, steps)
+
+
 def block_of(value: Value, name: str = "") -> str:
     """The block of a result, under a name, by default its own."""
     name = name or value.name
@@ -243,7 +350,8 @@ def cast_to(numbers: Numbers) -> Any:
 
 
 def model_of(cell: Cell, said: tuple[Relation, ...] = ()) -> Model:
-    return Model(cell, Correspondence(cell, said))
+    kind = Model if set(cell.step_axes) <= {STEPS} else ModelOfAxes
+    return kind(cell, Correspondence(cell, said))
 
 
 __all__ = ["Model", "Notation", "Part", "model_of"]

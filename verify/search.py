@@ -190,7 +190,8 @@ class Search:
             if not left <= min(ACCOUNTS * apart[block], FITS * norm(right[block])) or abs(along + 1) < SAME or abs(along) < SAME:
                 continue
             if block.startswith("initial "):
-                terms = [Term(hadamard(weight(f"first times {along!r}", t.value), t.value), t.reason) for t in equation.terms]
+                end = "last" if self.trial.model.end_of(equation.target, program) else "first"
+                terms = [Term(hadamard(weight(f"{end} times {along!r}", t.value), t.value), t.reason) for t in equation.terms]
             else:
                 terms = [Term(scale(sp.Float(along, 17), term.value), term.reason) for term in equation.terms]
             said = f"scaled by {along:.9g}: the gradient of {block}"

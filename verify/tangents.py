@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,12 @@ from verify.findings import FAIL, PASS, Finding
 from verify.gradients import bound, norm, relative
 from verify.kernel import Kernel
 from verify.rounding import lost
+from verify.step_equations import against_equations
 from verify.tolerances import ADJOINT, RESOLUTION
 from verify.ways import arrays_of, leftward_of, one_step, ways_of
+
+if TYPE_CHECKING:
+    from verify.model import Model
 
 BESIDE = 1e-9
 """How far beside a state its slope is looked at on both sides."""
@@ -154,14 +159,18 @@ def jacobians_of(kernel: Kernel, data: Data) -> dict[str, Array]:
     return arrays_of(kernel.module.step_jacobian(data.copy().parameters, tape))
 
 
-def step_jacobian(kernel: Kernel, evidence: Evidence) -> Iterator[Finding]:
-    """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step; of each way."""
+def step_jacobian(kernel: Kernel, evidence: Evidence, model: Model | None = None) -> Iterator[Finding]:
+    """d(states after)/d(states before) against complex step over one step, and vᵀ J against backward over one step; of each way. Where a
+    step can't be run by itself against the equations of the cell that the kernel is of, if that is known."""
     if not kernel.has("step_jacobian"):
         yield broken("step_jacobian", "absent")
         return
     data = evidence.data
     found = jacobians_of(kernel, data)
     leftward = leftward_of(kernel, data)
+    if leftward is None and model is not None and not model.names.said:
+        yield from against_equations(model, kernel, evidence)
+        return
     if leftward is None:
         yield Finding("step_jacobian", PASS, said="not looked at: the states aren't all that one step hands to the next")
         return

@@ -9,9 +9,13 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.along import axes_of
 from derive.equation import Equation
 from derive.language import Value
+from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, steps_in
+from verify.along import count
 from verify.interpreter import Environment, Evaluator
+from verify.several import AllAxes
 
 Array = NDArray[Any]
 
@@ -33,7 +37,8 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F`."""
+"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F` and
+`last times F`."""
 
 
 LAST, LAST_OF_STEP = "last of token", "last within a step of token"
@@ -41,9 +46,10 @@ LAST, LAST_OF_STEP = "last of token", "last within a step of token"
 
 
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
-    """A value of that shape which is one number at each step."""
+    """A value of that shape which is one number at each step: of the first axis of steps along which it varies."""
     rows, cols = like.shape
-    return Value("weight", rows, cols, marks=(f"weight:{kind}",))
+    axis = next(iter(steps_in(axes_of(like))), STEPS_AND_EXAMPLES[0])
+    return Value("weight", rows, cols, axes=(axis, EXAMPLES), marks=(f"weight:{kind}",))
 
 
 def is_elsewhere(value: Value) -> bool:
@@ -53,13 +59,13 @@ def is_elsewhere(value: Value) -> bool:
 def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
     """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `hand K`: 0 where
     nothing is handed on to the step before, every K steps. `stop K`: 1 on the last K steps, `past K`: 1 on those before them.
-    `first times F`: F at the first step, else 1.
+    `first times F`, `last times F`: F at that step, else 1.
     """
     if kind in WEIGHTS:
         return WEIGHTS[kind](t, steps, examples)
     what, _, by = kind.rpartition(" ")
-    if what == "first times":
-        return sp.Float(by) if t == 0 else sp.S.One
+    if what in ("first times", "last times"):
+        return sp.Float(by) if t == (0 if what == "first times" else steps - 1) else sp.S.One
     if what == "keep":
         return sp.Integer((steps - 1 - t) % int(by) != 0)
     if what == "hand":
@@ -95,13 +101,41 @@ def filled(values: Sequence[Value], environments: list[Environment], evaluate: E
     return found
 
 
+def filled_along(values: Sequence[Value], env: Environment, evaluate: AllAxes) -> Environment:
+    """The same of an environment of all steps: see `several`."""
+    found: Environment = {}
+    for value in values:
+        kind, axis = value.kind.removeprefix("weight:"), value.axis
+        steps = range(count(env, axis))
+        if kind.startswith((LAST, LAST_OF_STEP)):
+            token = token_of(kind, env)
+            by_step = [{token: evaluate.part(env[token], axis, t)} for t in steps]
+            arrays = [last_ones(kind, t, by_step, evaluate) for t in steps]
+        elif value.kind in STEPS:
+            plain = env[value.like(kind="primal")]
+            where = [STEPS[value.kind](t, len(steps)) for t in steps]
+            parts = [0 * plain if at is None else evaluate.part(plain, axis, at % len(steps)) for at in where]
+            found[value] = np.concatenate([evaluate.part(one, axis, 0) for one in parts], axis=evaluate.at(axis))
+            continue
+        else:
+            numbers = [evaluate.number(number(kind, t, len(steps), count(env, EXAMPLES))) for t in steps]
+            arrays = [np.full((1, 1, 1), one, evaluate.numbers.dtype) for one in numbers]
+        found[value] = evaluate.standing(value.like(axes=(axis, EXAMPLES)), np.stack(arrays))
+    return {**env, **found}
+
+
+def token_of(kind: str, env: Environment) -> Value:
+    """The token whose last ones a weight tells."""
+    name = kind.removeprefix(f"{LAST_OF_STEP if kind.startswith(LAST_OF_STEP) else LAST} ")
+    return next(value for value in env if isinstance(value, Value) and value.name == name and not value.marks)
+
+
 def last_ones(kind: str, t: int, environments: list[Environment], evaluate: Evaluator) -> Array:
     """1 for each example whose token of a step stands for the last time there, 0 for the others: (B, 1, 1)."""
-    what = LAST_OF_STEP if kind.startswith(LAST_OF_STEP) else LAST
-    name = kind.removeprefix(f"{what} ")
-    token = next(value for value in environments[0] if isinstance(value, Value) and value.name == name and not value.marks)
+    token = token_of(kind, environments[0])
     series = [np.real(env[token]).astype(int).ravel() for env in environments]
-    later = set() if what == LAST_OF_STEP else {int(w) for row in series[t + 1 :] for w in row}
+    in_step = kind.startswith(LAST_OF_STEP) or not token.has_steps
+    later = set() if in_step else {int(w) for row in series[t + 1 :] for w in row}
     row = series[t]
     last = [int(w) not in later and int(w) not in {int(other) for other in row[b + 1 :]} for b, w in enumerate(row)]
     one, zero = evaluate.number(1), evaluate.number(0)

@@ -18,6 +18,7 @@ from verify.edits.elsewhere import filled, read_elsewhere
 from verify.interpreter import Environment, Evaluator
 from verify.model import Model, block_of
 from verify.programs import add_step, finish, is_walk, nothing_behind, right_side, whole
+from verify.several import AllAxes, run
 
 Array = NDArray[Any]
 
@@ -43,12 +44,15 @@ class Trial:
         elsewhere = read_elsewhere(self.program.equations)
         self.at, self.dims, self.count = model.names.at(dims), dims, data.steps
         self.given = model.given(self.program, dims, data, cotangents, environments, self.evaluate)
-        self.environments = filled(elsewhere, environments, self.evaluate)
-        self.examples = max(array.shape[0] for value, array in environments[0].items() if value.timed)
+        self.environments = model.with_others(elsewhere, environments, self.evaluate)
+
+    @cached_property
+    def examples(self) -> int:
+        return int(max(array.shape[0] for value, array in self.environments[0].items() if value.timed))
 
     @cached_property
     def base(self) -> Run:
-        kind = Run if is_walk(self.program) else Whole
+        kind = OverAxes if not self.model.is_along_t else Run if is_walk(self.program) else Whole
         return kind(self, self.program, {one.target for one in self.program.equations}, None)
 
     @cached_property
@@ -99,7 +103,8 @@ class Trial:
         """The gradients that an edit changes, by block. Raises KeyError where it reads what isn't there yet."""
         touched = self.touched(edit)
         some = [value for value in self.program.results if value in touched]
-        new = type(self.base)(self, edit.program, touched, self.base).results(some)
+        turned = type(self.base) is Run and any(read.lag < 0 for read, _ in edit.program.carries)
+        new = (Whole if turned else type(self.base))(self, edit.program, touched, self.base).results(some)
         changed = {name for block in new for name in self.makes[block]}
         return {name: array for name, array in self.at.gradients(self.ours | new).items() if name in changed}
 
@@ -108,7 +113,7 @@ class Run:
     """One run: what each step and the sums over them came to. touched: what is computed; the rest is taken from `base`."""
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
-        self.trial = trial
+        self.trial, self.program = trial, program
         changed = [one for one in program.equations if one.target in touched]
         special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
@@ -145,21 +150,39 @@ class Run:
         found = {}
         for value in values:
             array = np.stack([step[value] for step in self.steps]) if value.timed else self.final[value]
-            found[block_of(value)] = self.trial.model.shaped(value, array, self.trial.count)
+            found[block_of(value)] = self.trial.model.shaped(value, array, self.trial.count, self.program)
         return found
 
 
 class Whole(Run):
-    """The same of a program that is no walk of the steps: all of it is computed again."""
+    """The same of a program that is no walk of the steps: all of it is computed again. found: every value."""
+
+    found: Environment
 
     def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
-        self.trial = trial
+        self.trial, self.program = trial, program
         special = [value for value in read_elsewhere(program.equations) if value not in trial.environments[0]]
         environments = filled(special, trial.environments, trial.evaluate)
         self.found = whole(program, trial.evaluate, environments, trial.given)
 
     def results(self, values: tuple[Value, ...] | list[Value]) -> dict[str, Array]:
-        return {block_of(value): self.trial.model.shaped(value, self.found[value], self.trial.count) for value in values}
+        count, program, shaped = self.trial.count, self.program, self.trial.model.shaped
+        return {block_of(value): shaped(value, self.found[value], count, program) for value in values}
+
+
+class OverAxes(Whole):
+    """The same of a program along several axes of steps. found: every value."""
+
+    def __init__(self, trial: Trial, program: Program, touched: set[Value], base: Run | None) -> None:
+        self.trial, self.program = trial, program
+        changed = [one for one in program.equations if one.target in touched]
+        special = [value for value in read_elsewhere(changed) if value not in trial.environments[0]]
+        (env,) = trial.model.with_others(special, trial.environments, trial.evaluate)
+        there = (
+            {value: array for value, array in base.found.items() if value not in touched} if isinstance(base, OverAxes) else {}
+        )
+        assert isinstance(trial.evaluate, AllAxes)
+        self.found = run(changed, trial.evaluate, {**env, **trial.given, **there}, dict(program.starts))
 
 
 def gradients_of(edit: Edit, model: Model, dims: Dims, data: Data, cotangents: Mapping[str, Array]) -> dict[str, Array]:

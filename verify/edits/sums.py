@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.along import axes_of
 from derive.equation import Equation, Term
 from derive.language import hadamard
 from derive.program import Program
+from derive.shapes import steps_in
 from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
 from verify.edits.elsewhere import WEIGHTS, weight
 from verify.edits.terms import is_kind
@@ -23,7 +25,13 @@ SAID = {
 
 
 def weighted(kind: str) -> Callable[[sp.MatrixExpr], sp.MatrixExpr]:
-    return lambda value: hadamard(weight(kind, value), value)
+    """What weighs a summand: of examples any, of steps one that varies along them."""
+
+    def change(value: sp.MatrixExpr) -> sp.MatrixExpr:
+        is_weighed = kind == "mean over examples" or steps_in(axes_of(value))
+        return hadamard(weight(kind, value), value) if is_weighed else value
+
+    return change
 
 
 def sums(program: Program, forward: Program) -> Iterator[Edit]:
@@ -35,9 +43,9 @@ def sums(program: Program, forward: Program) -> Iterator[Edit]:
 
 def ends(program: Program, forward: Program) -> Iterator[Edit]:
     """A summand at the first or the last step only, or everywhere but there; an initial state that gets nothing."""
-    written = {value for _, value in program.carries}
+    written = {value: "not first" if read.lag > 0 else "not last" for read, value in program.carries}
     nothing = {
-        k: Equation(one.target, one.terms, weight("not first", one.target))
+        k: Equation(one.target, one.terms, weight(written[one.target], one.target))
         for k, one in enumerate(program.equations)
         if one.target in written and one.factor is None
     }
@@ -49,7 +57,10 @@ def ends(program: Program, forward: Program) -> Iterator[Edit]:
     for kind in ("first only", "last only", "not first", "not last"):
         what = {"first only": "at the first step only", "last only": "at the last step only",
                 "not first": "missing at the first step", "not last": "missing at the last step"}[kind]  # fmt: skip
-        yield from edits(of_terms("first or last step", what, weighted(kind), within=lambda one: not one.accumulate), program)
+        of_steps = of_terms(
+            "first or last step", what, weighted(kind), within=lambda one: not one.accumulate and one.target.has_steps
+        )
+        yield from edits(of_steps, program)
 
 
 def cuts(program: Program, forward: Program, upto: int = 5) -> Iterator[Edit]:

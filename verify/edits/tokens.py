@@ -56,7 +56,7 @@ def overwritten(program: Program, forward: Program) -> Iterator[Edit]:
     """`=` for `+=` where a gradient is gathered by token: of a token that stands more than once the last one counts."""
     for token in tokens_in(equation.value for equation in program.equations):
         for kind, where in ((LAST, ""), (LAST_OF_STEP, " within a step")):
-            weight = Value("weight", 1, marks=(f"weight:{kind} {token.name}",))
+            weight = Value("weight", 1, axes=token.axes, marks=(f"weight:{kind} {token.name}",))
             said = f"repeated tokens {token.name}{where} overwrite one another, = for +="
             slip = of_terms("overwritten", said, gathered(token, weight), within=lambda equation: equation.accumulate)
             yield from edits(slip, program)

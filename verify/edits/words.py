@@ -5,13 +5,13 @@ from __future__ import annotations
 from derive.equation import Equation
 from derive.language import Value
 from derive.notation import Notation
-from derive.shapes import STEPS
+from derive.shapes import STEPS, letter_of
 from verify.edits.edit import Edit
 from verify.edits.elsewhere import LAST, LAST_OF_STEP
 
 WEIGHTS = {
-    "first only": "[t = first]", "last only": "[t = last]", "not first": "[t > first]", "not last": "[t < last]",
-    "mean over steps": "1/T", "mean over examples": "1/B", "mean over steps and examples": "1/(T B)",
+    "first only": "[{t} = first]", "last only": "[{t} = last]", "not first": "[{t} > first]", "not last": "[{t} < last]",
+    "mean over steps": "1/{T}", "mean over examples": "1/B", "mean over steps and examples": "1/({T} B)",
 }  # fmt: skip
 INDICES = {"first": "_first", "final": "_last"}
 SHOWN = 3
@@ -28,13 +28,14 @@ class EditNotation(Notation):
             more = {
                 "keep": f"[unless cut, every {by}]",
                 "hand": f"[unless cut, every {by}]",
-                "stop": f"[t > T − {by}]",
-                "past": f"[t ≤ T − {by}]",
+                "stop": f"[{{t}} > {{T}} − {by}]",
+                "past": f"[{{t}} ≤ {{T}} − {by}]",
                 "first times": f"[{by} at the first]",
+                "last times": f"[{by} at the last]",
             }
             if kind.startswith((LAST, LAST_OF_STEP)):
                 return f"[the last {by}{' of the step' * kind.startswith(LAST_OF_STEP)}]"
-            return WEIGHTS.get(kind) or more[what]
+            return (WEIGHTS.get(kind) or more[what]).format(T=value.axis, t=letter_of(value.axis))
         moved = {"earlier": -1, "wrapped": -1, "later": 1}.get(value.kind)
         plain = value.like(kind="primal")
         if moved is not None:

@@ -20,6 +20,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
+from derive.along import AlongAxis, Spread, Steps, axes_of
 from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Apply, Value
@@ -45,9 +46,10 @@ SLOPES = {sp.Function(name) for name in ("step", "atleast", "above")}
 
 
 def free_value(name: str, argument: Any) -> int:
-    """The value of a function at an argument: any number will do, as long as it is always the same."""
+    """The value of a function at an argument: any number will do, as long as it is always the same; of exp one above 0, so that a
+    softmax is one."""
     drawn = int.from_bytes(hashlib.blake2b(f"{name} {argument}".encode(), digest_size=4).digest(), "big")
-    return drawn % 19 - 9 or 10
+    return drawn % 19 + 1 if name == "exp" else drawn % 19 - 9 or 10
 
 
 def whole_numbers() -> Numbers:
@@ -135,13 +137,14 @@ def transcript(module: Any, dims: Dims, steps: int, seed: int, offered: bool) ->
         used = [(kept, kept, steps, seed), (kept, kept, steps + 1, seed), (kept, kept, steps, seed + 7)]
         ways = [(every, {}, steps, seed), *used, ({}, kept, steps, seed), (kept, kept, steps, seed)]
     results = [one for way in ways for one in calls(module, dims, *way)]
-    return [array for one in results for arrays in (one.parameters, one.inputs, one.state) for array in arrays.values()]
+    return [array for one in results for arrays in vars(one).values() for array in arrays.values()]
 
 
 def calls(
     module: Any, dims: Dims, forward: Mapping[str, Any], backward: Mapping[str, Any], steps: int, seed: int
 ) -> list[SimpleNamespace]:
-    """Gradients, copied, of two backward calls on one tape, and on it after calls with other numbers, in another workspace if any."""
+    """Outputs, copied, and gradients of two backward calls on one tape, and on it after calls with other numbers, in another workspace
+    if any."""
     one, two = whole_data(dims, steps, seed), whole_data(dims, steps, seed + 1)
     elsewhere = {name: module.Workspace() if name == "workspace" else value for name, value in forward.items()}
 
@@ -149,8 +152,9 @@ def calls(
         parts = {what: getattr(found, what) for what in ("parameters", "inputs", "state")}
         return SimpleNamespace(**{what: {name: np.array(array) for name, array in part.items()} for what, part in parts.items()})
 
-    _, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
-    results = [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
+    outputs, tape = module.forward(one.parameters, one.inputs, one.state, **forward)
+    results = [SimpleNamespace(outputs={name: np.array(array) for name, array in outputs.items()})]
+    results += [copied(module.backward(one.parameters, tape, one.cotangents, **backward)) for _ in range(2)]
     lent = module.backward(one.parameters, tape, one.cotangents, **backward)
     _, late = module.forward(one.parameters, two.inputs, two.state, **elsewhere)
     module.backward(one.parameters, late, two.cotangents, **(elsewhere if backward else {}))
@@ -184,7 +188,11 @@ class Judge:
         """`different` by exact arithmetic on so many steps, `equivalent` by identity, or `undecided`."""
         if self.differs(ExactKernel(self.model, self.dims, edit.program), steps):
             return "different"
-        pairs = edit.changed
+        same = aliases(edit.program)
+        pairs = [
+            (old.substituted(same), new.substituted(same)) if along(old) == along(new) else (old, new)
+            for old, new in edit.changed
+        ]
         if all(self.identical(old, new) or dead(edit.program, old.target) for old, new in pairs):
             return "equivalent"
         return "undecided"
@@ -196,6 +204,7 @@ class Judge:
         evaluate = Evaluator(Numbers(lambda n: n, functions, object), self.model.sizes(self.dims))
         known = {e.target: e.value for e in self.model.derivation.forward.equations if isinstance(e.value, Apply)}
         env: dict[Value, Array] = {}
+        first, second = first.substituted(whole_of_steps), second.substituted(whole_of_steps)
         tokens = tokens_in([first.value, second.value])
         read = [value for value in (*first.reads(), *second.reads()) if value not in tokens]
         for value in dict.fromkeys([*(v for r in read if r in known for v in values_in(known[r])), *read]):
@@ -211,6 +220,27 @@ class Judge:
             if any(idempotent(sp.expand(element)) != 0 for element in np.ravel(difference)):
                 return False
         return True
+
+
+def along(equation: Equation) -> list[tuple[str, ...]]:
+    """The axes over which each term counts: a value and the same at all steps are one thing where these are the same."""
+    return [axes_of(term.value) for term in equation.terms]
+
+
+def aliases(program: Program) -> Callable[[sp.MatrixExpr], sp.MatrixExpr | None]:
+    """What takes a value that is nothing but another one, the same at all steps perhaps, for that."""
+    plain = {one.target: one.value.args[0] if isinstance(one.value, Spread) else one.value for one in program.equations}
+    found: dict[sp.MatrixExpr, sp.MatrixExpr] = {}
+    for one in program.equations:  # each behind what it reads at the same step
+        value = plain[one.target]
+        if isinstance(value, Value) and not value.lag:
+            found[one.target] = found.get(value, value)
+    return found.get
+
+
+def whole_of_steps(node: sp.MatrixExpr) -> sp.MatrixExpr | None:
+    """A name for what is made of all steps: the same name for the same expression."""
+    return Value(sp.srepr(node), *node.shape) if isinstance(node, (AlongAxis, Steps)) else None
 
 
 def step(z: Any) -> Any:

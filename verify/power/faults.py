@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,22 +251,24 @@ def last_tape(module: Any) -> Any:
 # ---- all of them
 
 
-def faults(module: Any) -> Iterator[Fault]:
-    """Every fault that the tables of a module leave room for."""
-    for K in CUTS:
+def faults(module: Any, is_chain: bool = True, is_along_t: bool = True) -> Iterator[Fault]:
+    """Every fault that the tables of a module leave room for. is_chain: whether its states are all that one step hands to the next, so
+    that parts of the sequence can be run by themselves: the recurrences of other networks are cut by slips alone. is_along_t: whether
+    there is one axis of steps, over which a mean is the sum divided by one number."""
+    for K in CUTS if is_chain else ():
         yield Fault("cut recurrence", f"the loop stops {K} steps before the end", rerun(cut_loop(K)), K + 2)
         yield Fault("cut recurrence", f"the carry is dropped every {K} steps", rerun(cut_carry(K)), K + 2)
     for state in module.STATES:
         yield Fault("forgotten initial state", f"the gradient of the initial {state} is zero", forgotten(state))
         yield Fault("scaled by 1.0005", f"initial {state}", scaled(state, "state", slightly))
     vectors = [name for name, dims in module.PARAMETERS.items() if len(dims) == 1]
-    for name in vectors:
+    for name in vectors if is_chain else ():
         yield Fault("bias from one step", f"{name} from the last step", rerun(one_step(name, first=False)))
         yield Fault("bias from one step", f"{name} from the first step", rerun(one_step(name, first=True)))
     for name in module.PARAMETERS:
-        yield Fault(
-            "mean for sum", f"{name} over the steps", scaled(name, "parameters", divided_by(lambda found: steps_of(found)))
-        )
+        if is_along_t:
+            by_steps = scaled(name, "parameters", divided_by(lambda found: steps_of(found)))
+            yield Fault("mean for sum", f"{name} over the steps", by_steps)
         yield Fault(
             "mean for sum", f"{name} over the examples", scaled(name, "parameters", divided_by(lambda found: batch_of(found)))
         )
@@ -278,7 +281,8 @@ def faults(module: Any) -> Iterator[Fault]:
             yield Fault("gate order", f"the gradients of {first} and {second} exchanged", exchanged(first, second))
     yield Fault("kept between calls", "backward reads the tape of the last forward", last_tape, breaks="tape")
     for check, said, kind in wrong():
-        yield Fault(check, said, kind, breaks=check)
+        if is_chain or check != "checkpoint_every":
+            yield Fault(check, said, partial(kind, is_chain=is_chain), breaks=check)
 
 
 def steps_of(found: SimpleNamespace) -> int:

@@ -14,9 +14,10 @@ import numpy as np
 from derive.cell import Cell
 from derive.compiler import emit
 from verify import behaviour, gradients, tangents
+from verify.axes import along_of
 from verify.bookkeeping import bookkeeping
 from verify.cause import Explanation, Inquiry
-from verify.data import BATCH, LONG, ORDINARY, SHORT, draw
+from verify.data import BATCH, LONG, ORDINARY, SHORT, Data, draw
 from verify.edits.edit import Edit
 from verify.edits.run import Trial
 from verify.edits.table import backward_edits
@@ -35,7 +36,7 @@ from verify.search import Search
 from verify.settle import settled
 from verify.tolerances import CENTRAL
 from verify.tolerances import EXACT as CLOSE
-from verify.ways import one_step
+from verify.ways import arrays_of, leftward_of, one_step, ways_of
 
 BY_ROUTE = ("blocks", "lags", "adjoint", "step Jacobian", "derived cell", "hand-written", "central", "behaviour")
 OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
@@ -76,9 +77,10 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.model: Model = model_of(self.cell)
-        self.module = load_text(emit(self.model.derivation), f"{self.cell.name}.py")
-        self.kernel = Kernel(self.module, self.cell.name)
-        self.hand = handwritten_for(self.cell.name, self.module)
+        module = load_text(emit(self.model.derivation), f"{self.cell.name}.py")
+        self.kernel = Kernel(module, self.cell.name)
+        self.hand = handwritten_for(self.cell.name, module)
+        self.module: Any = self.kernel.module if along_of(module) else module  # faults are planted in what is along T
         with np.errstate(all="ignore"):
             self.evidences = [settled(self.kernel, regime, self.seed, EXACT) for regime in (ORDINARY, SHORT, LONG)]
 
@@ -127,6 +129,10 @@ class Bench:
             found[edit.kind + ", several places" * (edit.places > 1)].append(edit)
         return found
 
+    def faults(self) -> Iterator[Fault]:
+        """Every fault of a whole pass."""
+        return faults(self.module, self.cell.is_chain, self.model.is_along_t)
+
     def planted(self, count: int | None) -> list[tuple[str, Edit]]:
         """Slips with their classes, spread evenly over them."""
         if count is None:
@@ -153,8 +159,6 @@ class Bench:
             return outputs, (tape, parameters, inputs, state)
 
         def backward(parameters: Any, tape: Any, cotangents: Any) -> Any:
-            from verify.data import Data
-
             _, _, inputs, state = tape
             steps, batch = next(iter(inputs.values())).shape[:2]
             state = state or {n: np.zeros((batch, *self.kernel.dims.shape(d))) for n, d in self.kernel.dims.states.items()}
@@ -188,7 +192,9 @@ class Bench:
         kernel = Kernel(module, self.cell.name)
         wrong = [len(search.differing(kernel.gradients(e.data))) for e, search in zip(self.evidences, self.searches, strict=True)]
         for k in sorted((k for k in range(len(wrong)) if wrong[k]), key=lambda k: -wrong[k]):
-            inquiry = Inquiry(replace(self.evidences[k], kernel=kernel), [], self.model, known=self.searches[k], together=0)
+            again = [replace(self.evidences[j], kernel=kernel) for j in range(len(wrong)) if wrong[j] and j != k]
+            own = replace(self.evidences[k], kernel=kernel)
+            inquiry = Inquiry(own, [], self.model, known=self.searches[k], together=0, again=again)
             if inquiry.explanation is not None:
                 return inquiry.explanation
         return None
@@ -225,7 +231,8 @@ class Bench:
     # ---- catching
 
     def caught(self, module: Any) -> list[str]:
-        """The checks that refuse a module."""
+        """The checks that refuse a module; one that raises refuses it, so that what is right is computed first, where nothing is caught."""
+        self.right()
         kernel = Kernel(module, self.cell.name)
         found = []
         for name, check in (
@@ -241,6 +248,10 @@ class Bench:
             except Exception:
                 found.append(name)
         return found
+
+    def right(self) -> tuple[Any, ...]:
+        """Everything that modules are held against."""
+        return self.derived, self.by_hand, self.pushed, self.jacobians, self.reference.numerical
 
     def calls(self, kernel: Kernel) -> list[Finding]:
         """What is said of calls: what they leave behind, how they behave, and those with options."""
@@ -271,17 +282,24 @@ class Bench:
         return {b: (v, tangents.pushed(self.kernel, data, {b: v})) for b, v in directions.items()}
 
     def step_jacobian(self, kernel: Kernel) -> bool:
-        jacobians, single = self.jacobians
-        found = tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value, list(kernel.dims.states))
-        return any(finding.verdict == FAIL for finding in found)
+        return any(
+            finding.verdict == FAIL
+            for way, jacobians, single in self.jacobians
+            for finding in tangents.against_backward(kernel, jacobians, single, bound(self.ordinary, 1).value, way)
+        )
 
     @cached_property
-    def jacobians(self) -> tuple[Array, Any]:
+    def jacobians(self) -> list[tuple[list[str], Array, Data]]:
+        """(the states of a way, their step Jacobians, each step as a run by itself) of each way; none where a step isn't one."""
         data = self.ordinary.data
+        leftward = leftward_of(self.kernel, data)
+        if leftward is None or not data.state:
+            return []
         outputs, tape = self.kernel.forward(data)
-        jacobians = np.asarray(self.module.step_jacobian(data.parameters, tape))
-        single = one_step(data, outputs, np.random.default_rng(1))
-        return jacobians.reshape(-1, *jacobians.shape[2:]), single
+        found = arrays_of(self.module.step_jacobian(data.parameters, tape)).values()
+        single = one_step(data, outputs, np.random.default_rng(1), leftward)
+        ways = ways_of(self.kernel, leftward)
+        return [(way, a.reshape(-1, *a.shape[2:]), single) for way, a in zip(ways, found, strict=True)]
 
     def differs(self, kernel: Kernel, expected: dict[str, Array], allowed: float, cropped: bool) -> bool:
         found = kernel.gradients(self.ordinary.data)
@@ -305,23 +323,25 @@ class Bench:
     # ---- all of it
 
     def count(self, every: bool) -> int:
-        return len(self.planted(None if every else PER_CELL)) + len(list(faults(self.module)))
+        return len(self.planted(None if every else PER_CELL)) + len(list(self.faults()))
 
     def outcomes(self, every: bool, torch: bool) -> Iterator[Outcome]:
         """Every fault of this cell."""
-        notation = self.model.derivation.notation(EditNotation)
         with np.errstate(all="ignore"):
             for kind, edit in self.planted(None if every else PER_CELL):
-                proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
-                said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
-                if proof == "equivalent":
-                    yield Outcome(self.cell.name, kind, said, proof, ())
-                    continue
-                module = self.emitted(edit)
-                caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
-                yield Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
-            for fault in faults(self.module):
+                yield self.of_slip(kind, edit, torch)
+            for fault in self.faults():
                 yield self.outcome(fault, torch)
+
+    def of_slip(self, kind: str, edit: Edit, torch: bool) -> Outcome:
+        notation = self.model.derivation.notation(EditNotation)
+        proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
+        said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
+        if proof == "equivalent":
+            return Outcome(self.cell.name, kind, said, proof, ())
+        module = self.emitted(edit)
+        caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
+        return Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
 
     def outcome(self, fault: Fault, torch: bool) -> Outcome:
         exact = ExactKernel(self.model, self.judge.dims)

@@ -34,12 +34,14 @@ class Segments:
 
 
 class Offering:
-    """A module with both options, as they are promised."""
+    """A module with both options, as they are promised. is_chain: whether its states are all that one step hands to the next; of what
+    isn't one the only segment is the whole run."""
 
     Workspace: type[Buffers] = Buffers
 
-    def __init__(self, module: Any) -> None:
-        self.module = module
+    def __init__(self, module: Any, is_chain: bool = True) -> None:
+        self.module, self.is_chain = module, is_chain
+        self.TOKENS = getattr(module, "TOKENS", {})
         self.PARAMETERS, self.INPUTS, self.STATES, self.OUTPUTS = module.PARAMETERS, module.INPUTS, module.STATES, module.OUTPUTS
 
     def forward(
@@ -74,6 +76,7 @@ class Offering:
         """What is kept: each state where a segment starts."""
         first = state or {name: np.zeros(outputs[name].shape[1:], outputs[name].dtype) for name in self.STATES}
         steps = len(next(iter(outputs.values())))
+        every = every if self.is_chain else max(1, steps)
         starts = [
             (start, min(steps, start + every), {n: (outputs[n][start - 1] if start else first[n]).copy() for n in self.STATES})
             for start in range(0, steps, every)
@@ -82,7 +85,7 @@ class Offering:
 
     def by_segments(self, parameters: Arrays, tape: Segments, cotangents: Arrays) -> Any:
         zero = {name: np.zeros_like(array) for name, array in parameters.items()}
-        inputs = {name: np.zeros_like(array) for name, array in tape.inputs.items()}
+        inputs = {name: np.zeros_like(tape.inputs[name]) for name in self.INPUTS}
         found = SimpleNamespace(parameters=zero, inputs=inputs, state=None)
         for start, stop, state in reversed(tape.starts):
             given: Arrays = {
@@ -93,8 +96,8 @@ class Offering:
             _, piece = self.module.forward(parameters, {n: a[start:stop] for n, a in tape.inputs.items()}, state)
             part = self.module.backward(parameters, piece, given)
             found.parameters = {name: self.added(array, part.parameters[name]) for name, array in found.parameters.items()}
-            for name, array in part.inputs.items():
-                inputs[name][start:stop] = array
+            for name in inputs:
+                inputs[name][start:stop] = part.inputs[name]
             found.state = part.state
         if found.state is None:
             found.state = {name: np.zeros(tape.outputs[name].shape[1:], tape.outputs[name].dtype) for name in self.STATES}
@@ -253,8 +256,8 @@ class LargeEnough(Offering):
 class OneWorkspace(Offering):
     """all workspaces have the same buffers"""
 
-    def __init__(self, module: Any) -> None:
-        super().__init__(module)
+    def __init__(self, module: Any, is_chain: bool = True) -> None:
+        super().__init__(module, is_chain)
         kept: dict[Any, Any] = {}
 
         class Common(Buffers):
