@@ -14,7 +14,7 @@ from derive.compiler import FAST, compile_cell, derive, scheduled
 from derive.pages import read
 from derive.recurrences import mirrored
 from tests import bounds
-from tests.arguments import draw
+from tests.arguments import SIZES, draw
 from tests.kernels import kernel_of_cell
 
 WORDS = (
@@ -44,7 +44,7 @@ def cell_of(which: str) -> Cell:
 
 def everything(kernel: ModuleType, T: int, B: int) -> dict[tuple[str, ...], np.ndarray]:
     """Whatever a kernel computes of drawn arguments, twice with one workspace."""
-    call, along = (draw(kernel, T=T, B=B, seed=seed, scale=0.5) for seed in (0, 1))
+    call, along = (draw(kernel, T=T, B=B, seed=seed, scale=0.5, sizes=SIZES | {"D_v": 3, "D_k": 2}) for seed in (0, 1))
     workspace = kernel.Workspace()
     for _ in range(2):
         outputs, tape = kernel.forward(*call.groups(), workspace=workspace)
