@@ -21,13 +21,13 @@ from derive.cost import cost_lines
 from derive.derivation import Derivation, derive
 from derive.language import Value
 from derive.notation import Notation
-from derive.passes import SCHEDULE, Pass, run
+from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
-from derive.recurrences import EARLIER, LATER, are_apart, joined, mirrored, parts, runs
+from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, parts
 from derive.targets.numpy.emit import fast, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -54,28 +54,14 @@ def schedule(derivation: Derivation, passes: Sequence[str] = tuple(SCHEDULE)) ->
     if len(parts(gradients)) > 1 and "hoist" in passes:
         gradients = hoist(gradients, plain)  # what a recurrence hands to another is one value, made where the first one ends
     moved = derivation.tangent
-    moved = run(lean, moved, plain) if derivation.cell.is_chain else scheduled_by_recurrence(lean, moved, plain, EARLIER)
-    readers = [scheduled_by_recurrence(chosen, gradients, plain, LATER).live(), moved.live()]
+    moved = run(lean, moved, plain) if derivation.cell.is_chain else by_recurrence(lean, moved, plain, EARLIER)
+    readers = [by_recurrence(chosen, gradients, plain, LATER).live(), moved.live()]
     backward, tangent = with_light_tape(plain, readers)
     tape = tape_values(plain, (backward, tangent))
     kept = [value for value in tape if value in plain.defined() and value not in plain.results]
-    forward = scheduled_by_recurrence(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain, EARLIER)
+    forward = by_recurrence(chosen, replace(plain, results=(*plain.results, *kept)).live(), plain, EARLIER)
     forward = replace(forward, results=plain.results)
     return replace(derivation, forward=forward, backward=backward, tangent=tangent), tape
-
-
-def scheduled_by_recurrence(passes: Sequence[Pass], program: Program, forward: Program, lag: int) -> Program:
-    """A program of which each recurrence is scheduled by itself, with names that none before it has.
-
-    lag: from where the passes expect a recurrence to read, EARLIER steps or LATER ones; one of the other way is scheduled over the
-    steps in reversed order.
-    """
-    done: list[Program] = []
-    for part in parts(program):
-        taken = [target for one in done for target in one.defined()]
-        part = replace(part, given=(*part.given, *taken))
-        done.append(mirrored(run(passes, mirrored(part), forward)) if runs(part, -lag) else run(passes, part, forward))
-    return done[0] if len(done) == 1 else joined(program, done)
 
 
 def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from derive.equation import Equation
 from derive.language import Value
+from derive.passes import Pass, run
 from derive.program import Program
 from derive.schedule import LOOPS, stages
 
@@ -111,3 +112,19 @@ def homes(ordered: Sequence[Equation], loops: Sequence[set[Value]], keep: set[Va
         if home[target] < 0 or is_free:
             home[target] = first
     return home
+
+
+def by_recurrence(passes: Sequence[Pass], program: Program, forward: Program, lag: int) -> Program:
+    """A program of which each recurrence is scheduled by itself, with names that none of the others has.
+
+    lag: from where the passes expect a recurrence to read, EARLIER steps or LATER ones; one of the other way is scheduled over the
+    steps in reversed order.
+    """
+    done: list[Program] = []
+    waiting = parts(program)
+    while waiting:
+        part = waiting.pop(0)
+        taken = [target for one in (*done, *waiting) for target in one.defined()]
+        part = replace(part, given=(*part.given, *taken))
+        done.append(mirrored(run(passes, mirrored(part), forward)) if runs(part, -lag) else run(passes, part, forward))
+    return done[0] if len(done) == 1 else joined(program, done)

@@ -1,7 +1,7 @@
 """How gradients move, in three programs that run one after the other: tangents, gradients, tangents of gradients.
 
-Each has one recurrence at most. What an earlier one hands over is kept for all steps; what is made of that elementwise is made again
-by the last one, for many steps at once.
+Each has the recurrences of the forward program, one behind the other. What an earlier one hands over is kept for all steps; what is made
+of that elementwise is made again by the last one, for many steps at once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from derive.passes.pairs import pairs
 from derive.passes.stack import stack
 from derive.passes.vectorise import vectorise
 from derive.program import Program, ProgramError, needed
+from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence
 from derive.schedule import in_order, is_fat, reached
 
 LEAN = (coefficients, stack, hoist)
@@ -41,8 +42,9 @@ class Second:
 
 
 def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | None:
-    """The programs of second order over what the tape holds; None where an earlier one has nothing of the steps to hand over, so that one
-    program is as good. Raises ProgramError where one of them reads what nobody hands over.
+    """The programs of second order over what the tape holds; None where recurrences read neighbours of each other, or an
+    earlier one has nothing of the steps to hand over, so that one program is as good. Raises ProgramError where one of them reads what
+    nobody hands over.
     """
     plain = derivation.forward
     if any(is_fat(value) for value in plain.defined()):
@@ -65,8 +67,10 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     handed |= read_from_outside(middle)
     first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
 
-    ways = ((LEAN, first), ([*SCHEDULE.values()], middle), (MOVED, last))
-    found = Second(*[run(way, one, plain).live() for way, one in ways])
+    ways = ((LEAN, first, EARLIER), ([*SCHEDULE.values()], middle, LATER), (MOVED, last, LATER))
+    if not all(are_apart(one) for _, one, _ in ways):
+        return None
+    found = Second(*[by_recurrence(way, one, plain, lag).live() for way, one, lag in ways])
     if not any(value.timed for value in found.tangent.results) or not found.backward.results:
         return None
     check_handed(found, {*tape, *plain.given, *derivation.tangent.given, *derivation.backward.given})

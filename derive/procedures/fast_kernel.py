@@ -15,7 +15,7 @@ from derive.procedures.blockwise import Backward, Forward
 from derive.procedures.fast import Fast
 from derive.procedures.kernel import Kernel, Results
 from derive.procedures.places import WHOLE
-from derive.procedures.procedure import Array, Assign, Entry, Operand, Procedure, Statement
+from derive.procedures.procedure import Array, Assign, Call, Entry, Operand, Procedure, Statement
 from derive.procedures.reversed_steps import text_of
 from derive.procedures.shaping import turned_over
 from derive.procedures.textbook import Surroundings
@@ -48,10 +48,7 @@ class FastKernel(Kernel):
         outputs = [(str(value.name), out) for value, (_, out) in zip(program.results, copies, strict=True)]
         saved = [(self.names.of(value), of(texts, value).taped(value)) for value in self.tape]
         for value, (name, operand) in zip(self.tape, saved, strict=True):
-            whole = turned_over(operand) if of(texts, value).against else operand
-            margin = whole.front if isinstance(whole, Array | Entry) else 0
-            margins = (0, margin) if whole is not operand else (margin, 0)
-            self.taped[value] = Entry("tape", name, operand.axes, operand.dims, *margins)
+            self.taped[value] = Entry("tape", name, operand.axes, operand.dims, *margins(operand))
         everything = (*once_each(statements), *[copy for copy, _ in copies])
         results = (("outputs", tuple(outputs)), ("tape", tuple(saved)))
         is_blockwise = any(text.is_blockwise for text in texts)
@@ -63,6 +60,11 @@ class FastKernel(Kernel):
         def given(value: Value) -> Operand:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
+        texts, statements = self.in_reverse(program, given)
+        return Procedure("backward", once_each(statements), self.gradients_of(texts), buffers_of(texts[-1]), is_blockwise=True)
+
+    def in_reverse(self, program: Program, given: Callable[[Value], Operand]) -> tuple[list[Backward], list[Statement]]:
+        """The parts of a function that computes gradients, and all of its statements."""
         texts: list[Backward] = []
         statements: list[Statement] = []
         for part in parts(program):
@@ -71,7 +73,7 @@ class FastKernel(Kernel):
             text, found = text_of(make, part, self.names, around, runs(part, EARLIER))
             texts.append(text)
             statements += found
-        return Procedure("backward", once_each(statements), self.gradients_of(texts), buffers_of(texts[-1]), is_blockwise=True)
+        return texts, statements
 
     def text_forward(self, part: Program, around: Surroundings, shifted: list[Value], behind: Forward | None) -> Forward:
         return Forward(part, self.names, around, self.tape, WHOLE, shifted, behind)
@@ -112,6 +114,13 @@ def after(
         return there(making[0], value) if making else given(value)
 
     return found
+
+
+def margins(operand: Operand) -> tuple[int, int]:
+    """How many positions an array has in front of the first step and behind the last one, seen as the caller sees it."""
+    whole = turned_over(operand) if isinstance(operand, Call) and operand.operation == "reversed" else operand
+    found = (whole.front, whole.behind) if isinstance(whole, Array | Entry) else (0, 0)
+    return found if whole is operand else (found[1], found[0])
 
 
 def read_shifted(part: Program, later: Iterable[Program]) -> list[Value]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import sympy as sp
 
 from derive.language import Value
-from derive.procedures.blockwise import Backward, Forward, steps
+from derive.procedures.blockwise import Forward, steps
 from derive.procedures.fast import START, STOP, Fast
-from derive.procedures.fast_kernel import FastKernel, buffers_of
+from derive.procedures.fast_kernel import FastKernel, after, buffers_of, margins, of, once_each, read_shifted
 from derive.procedures.kernel import Results
 from derive.procedures.places import WHOLE
 from derive.procedures.procedure import Array, Entry, Operand, Procedure, Statement
+from derive.procedures.reversed_steps import text_of
+from derive.procedures.textbook import Surroundings
 from derive.program import Program
+from derive.recurrences import LATER, parts, runs
 from derive.second_order import Second
 
 TANGENTS, COTANGENTS = "tangents", "gradients"
@@ -30,11 +34,15 @@ class Tangents(Forward):
     def from_outside(self, value: Value) -> Operand:
         whole = value.like(lag=0)
         source = self.around.given(whole)
-        array = self.outside[whole] = Array(self.names.sequence(whole), source.axes, source.dims, getattr(source, "front", 0))
-        shift = array.front + value.lag
+        front, behind = getattr(source, "front", 0), getattr(source, "behind", 0)
+        array = (
+            source if isinstance(source, Array) else Array(self.names.sequence(whole), source.axes, source.dims, front, behind)
+        )
+        self.outside[whole] = array
+        start, stop = front + value.lag, value.lag - behind
         if self.in_block:
-            return steps(array, START + shift, STOP + shift)
-        return steps(array, sp.Integer(shift) if shift else None, value.lag or None) if array.front else array
+            return steps(array, START + start, STOP + start)
+        return steps(array, sp.Integer(start) if start else None, stop or None) if front or behind else array
 
 
 class SecondOrder:
@@ -63,31 +71,40 @@ class SecondOrder:
         """What a procedure returns, by name."""
         named = [(self.names.of(value), value, operand) for value, operand in zip(values, found, strict=True)]
         for name, value, operand in named:
-            front = operand.front if isinstance(operand, Array | Entry) else 0
-            self.handed[value] = Entry(holder, name, operand.axes, operand.dims, front)
+            self.handed[value] = Entry(holder, name, operand.axes, operand.dims, *margins(operand))
         return tuple((name, operand) for name, _, operand in named)
 
     def tangents(self, program: Program, shifted: Iterable[Value]) -> Procedure:
         """Tangents of values for all steps; shifted: those that are read at an earlier step."""
-        around = self.kernel.around(self.given, self.kernel.before_the_first("tangent_state"))
-        text = Tangents(program, self.names, around, program.results, WHOLE, shifted)
-        statements = text.everything()
-        found = self.hand_over(TANGENTS, program.results, [text.taped(value) for value in program.results])
-        return procedure(TANGENTS, statements, ((TANGENTS, found),), text, text.is_blockwise)
+        texts: list[Tangents] = []
+        statements: list[Statement] = []
+        programs = parts(program)
+        for k, part in enumerate(programs):
+            around = self.kernel.around(after(texts, Tangents.handed, self.given), self.kernel.before_the_first("tangent_state"))
+            kept = [*[value for value in shifted if value in part.defined()], *read_shifted(part, programs[k + 1 :])]
+            make = partial(self.text_tangents, shifted=list(dict.fromkeys(kept)), behind=texts[-1] if texts else None)
+            text, found = text_of(make, part, self.names, around, runs(part, LATER))
+            texts.append(text)
+            statements += found
+        handed = self.hand_over(TANGENTS, program.results, [of(texts, value).taped(value) for value in program.results])
+        is_blockwise = any(text.is_blockwise for text in texts)
+        return procedure(TANGENTS, statements, ((TANGENTS, handed),), texts[-1], is_blockwise)
+
+    def text_tangents(self, part: Program, around: Surroundings, shifted: list[Value], behind: Tangents | None) -> Tangents:
+        return Tangents(part, self.names, around, part.results, WHOLE, shifted, behind)
 
     def gradients(self, program: Program) -> Procedure:
         """Gradients of values for all steps."""
-        text = Backward(program, self.names, self.kernel.around(self.given), program.results)
-        statements = text.everything()
-        found = self.hand_over(COTANGENTS, program.results, [text.gradient_of(value) for value in program.results])
-        return procedure(COTANGENTS, statements, ((COTANGENTS, found),), text, True)
+        texts, statements = self.kernel.in_reverse(program, self.given)
+        handed = self.hand_over(COTANGENTS, program.results, [of(texts, value).gradient_of(value) for value in program.results])
+        return procedure(COTANGENTS, statements, ((COTANGENTS, handed),), texts[-1], True)
 
     def hvp(self, program: Program) -> Procedure:
         """Tangents of the gradients."""
-        text = Backward(program, self.names, self.kernel.around(self.given), program.results)
-        return procedure("hvp", text.everything(), self.kernel.gradients_of([text], "tangent"), text, True)
+        texts, statements = self.kernel.in_reverse(program, self.given)
+        return procedure("hvp", statements, self.kernel.gradients_of(texts, "tangent"), texts[-1], True)
 
 
 def procedure(name: str, statements: Iterable[Statement], results: Results, text: Fast, is_blockwise: bool) -> Procedure:
     """The procedure of some statements, with the arrays that they need."""
-    return Procedure(name, tuple(statements), results, buffers_of(text), is_blockwise=is_blockwise)
+    return Procedure(name, once_each(statements), results, buffers_of(text), is_blockwise=is_blockwise)

@@ -64,7 +64,7 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
 
 def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:
     """hvp, behind what it calls: of the fast policy where it takes several programs."""
-    found = second_order(tidy, kernel.tape) if isinstance(kernel, FastKernel) and kernel.cell.is_chain else None
+    found = second_order(tidy, kernel.tape) if isinstance(kernel, FastKernel) else None
     if isinstance(kernel, FastKernel) and found is not None:
         return SecondOrder(kernel).procedures(found)
     return [kernel.hvp(tidy.forward, run([apart, bound], tidy.second, tidy.forward))]
