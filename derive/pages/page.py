@@ -254,7 +254,7 @@ def settled_cell(
             functions = {*known.functions, *known.kinds, *functions_of(entries)[0]}
             again = [one for one in entries if said_again(one, entries, reader, functions)]
             blamed = [one for at, _ in error.places for one in entries if one.span[0] <= at < one.span[1]]
-            needless = [one for one in blamed if is_needless(one, entries, reader, functions)]
+            needless = [one for one in blamed if is_needless(one, entries, reader, functions, error)]
             if not (again or needless):
                 raise
             out = [*again, *needless][0]

@@ -38,12 +38,15 @@ def names_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
         yield from names_in(reader, child)
 
 
-def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str] = ()) -> bool:
-    """Whether a line that can't be read may be passed over. known: the functions of the page.
+def is_needless(
+    entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str] = (), error: PageError | None = None
+) -> bool:
+    """Whether a line that can't be read may be passed over. known: the functions of the page; error: why it can't be read.
 
     A step has a time index: on a page with one, a line whose left side carries none, and whose left side nothing reads, defines nothing
     of the step: a loss, a count of parameters, an update. A line without `=` defines nothing at all. What a recurrence starts with is
-    an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`.
+    an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`. A question about a line
+    that is made of what the model defines, a loss, is asked.
     """
     if entry.is_start and entry.problem is None and not is_from_somewhere(entry, reader, known):
         return False
@@ -58,10 +61,18 @@ def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: C
         return False
     read = {name for one in others for name, _ in names_in(reader, with_call_indices(one.right, reader.letter))}
     defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
+    error = error or entry.problem
+    if error is not None and error.is_question and reads_any(entry, reader, defined):
+        return False
     if entry.line.equals is None:
         return is_mere_expression(entry.line.tokens, read - defined)
     left = with_call_indices(entry.targets[0], reader.letter) if len(entry.targets) == 1 else None
     return left is not None and is_mere_result(reader, left, read, defined)
+
+
+def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
+    """Whether an equation reads something of these names, at a step or not: the J of `J_t` and `J`."""
+    return any(name in names for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
 
 
 def is_timed(reader: Reader, node: Node) -> bool:

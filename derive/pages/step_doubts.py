@@ -172,7 +172,9 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 what = (
                     f"`{written}` differs from step to step outside of a sum, and `{left}` doesn't: expected brackets, or a sum."
                 )
-                raise steps.source.error(node.span, what, "Put all that a sum is taken over into brackets.")
+                error = steps.source.error(node.span, what, "Put all that a sum is taken over into brackets.")
+                error.is_question = True
+                raise error
 
 
 def outside(node: Node) -> Iterator[Node]:
