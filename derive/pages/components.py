@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from derive.pages.errors import PageError, Source
+from derive.pages.extents import counted, sets_of, size_name, sizes_of
 from derive.pages.names import Entry
 from derive.pages.symbols import Reader, Symbol, children, exponent, spelled, strip, take_apart, walk
 from derive.pages.tree import (
@@ -28,7 +29,6 @@ from derive.pages.tree import (
     Reduced,
     Scripted,
     Signed,
-    Sum,
     with_parts,
 )
 
@@ -47,6 +47,7 @@ class Components:
         self.declared = {*declared, *[name for entry in entries if entry.is_function for name in arguments(entry.targets[0])]}
         self.times: dict[Symbol, bool] = {}  # whether a symbol stands with a time
         self.sizes = {name for entry in entries for node in walk(entry.right) for name in sizes_of(node)}
+        self.sets = {name for entry in entries for node in walk(entry.right) for name in sets_of(node)}
         self.bound = {letter for entry in entries for letter in bound_letters(entry.right)}
         self.above = {letter for entry in entries for letter in letters_at_brackets(entry.right, above=True)} - {reader.letter}
         self.entries = list(entries)
@@ -170,6 +171,8 @@ class Components:
             return replace(node, above=above, body=self.read(node.body, letters | set(node.indices), free))
         if isinstance(node, Cut):
             return replace(node, body=self.read(node.body, letters, free))
+        if isinstance(node, Bracket) and counted(node) is not None and size_name(node) in self.sets:
+            return Dimension(self.size(node), node.span)
         if isinstance(node, Chain):
             return self.chain(node, letters, free)
         if take_apart(node) is None or self.reader.is_exponential(node):
@@ -351,22 +354,6 @@ def small_letters(node: Node, above: Collection[str]) -> set[str]:
     }
     raised = {one.name for one in map(strip, parts.sups if parts else ()) if isinstance(one, Letter)}
     return inside | (raised & set(above))
-
-
-def sizes_of(node: Node) -> Iterator[str]:
-    """The names of sizes in the limits of a sum and in a range."""
-    limits: tuple[Node | None, ...] = ()
-    if isinstance(node, (Reduced, Cut)):
-        limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop)
-    for limit in (one for one in limits if one is not None):
-        for term in limit.terms if isinstance(limit, Sum) else (limit,):
-            factors: tuple[Node, ...] = term.items if isinstance(term, Chain) else (term,)
-            yield from (name for factor in factors if (name := size_name(factor)) is not None)
-
-
-def size_name(node: Node) -> str | None:
-    one = None if isinstance(node, Number) else Reader(None).read(node)
-    return one.symbol.name if one else None
 
 
 def lifted(node: Component) -> Node:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.surface import Line
+from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
 from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from derive.pages.errors import PageError, Source
+from derive.pages.extents import counted
 from derive.pages.symbols import Reader, children, shifted_letters, spelled, strip, walk
 from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
 
@@ -66,7 +67,7 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
     if not letters or None in letters:
         what = f"the limits of `{source.written(operator.span)}` aren't read: expected letters that index components."
         raise source.error(operator.span, what, FORM)
-    above = counted(operator.above)
+    above = operator.above
     start = spelled(operator.start) if operator.start is not None else "1"
     if start == "0" and above is not None:
         above = children(strip(above))[0] if is_less_one(above) else None
@@ -80,12 +81,6 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
     for letter in reversed(letters):
         body = Reduced(operator.name, (str(letter),), above, body, span, start == "0")
     return body
-
-
-def counted(above: Node | None) -> Node | None:
-    """V of `|V|`, how many elements a set has."""
-    inner = above if above is None else strip(above)
-    return strip(inner) if isinstance(inner, Bracket) and inner.opener == "|" else above
 
 
 def letters_of(node: Node) -> list[str | None]:
@@ -107,6 +102,7 @@ def is_less_one(node: Node) -> bool:
 
 def is_size(node: Node) -> bool:
     """Whether a limit is a symbol, whose name is that of a size."""
+    node = counted(node) or node
     return not isinstance(node, Number) and Reader(None).read(node) is not None
 
 

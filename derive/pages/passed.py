@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from derive.pages.alphabet import function_name, greek_letter
-from derive.pages.errors import PageError, Source
+from derive.pages.alphabet import INFINITE, function_name, greek_letter
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
-from derive.pages.surface import CLOSERS, JOINING, OPENERS
+from derive.pages.outermost import CLOSERS, OPENERS
+from derive.pages.starts import is_start
+from derive.pages.surface import JOINING
 from derive.pages.symbols import Reader, children, take_apart
 from derive.pages.times import recurrent
 from derive.pages.timing import reader_of, with_call_indices
@@ -52,6 +54,8 @@ def is_needless(
         return False
     if recurrent([replace(entry, problem=None)]):
         return False
+    if any(token.value.startswith(INFINITE) for token in entry.line.tokens) and any(map(is_start, entry.targets)):
+        return False  # a start of which the kernel would make 0 where a call gives none
     others = [one for one in entries if one is not entry and one.problem is None and not one.is_function]
     if (
         reader.letter is None
@@ -172,6 +176,16 @@ def may_define(source: Source, entry: Entry, name: str, reader: Reader) -> bool:
         return any(
             found == name for target in entry.targets for found, _ in names_in(reader, with_call_indices(target, reader.letter))
         )
-    start, end = entry.span
-    text = "".join(greek_letter(character) or character for character in source.text[start:end])
-    return re.search(rf"(?<![A-Za-z]){re.escape(name.split('_')[0])}(?![A-Za-z])[^=\n&]{{0,60}}&?\s*=", text) is not None
+    return stands_in(source, entry.span, name, r"[^=\n&]{0,60}&?\s*=")
+
+
+def stands_in_any(source: Source, spans: Sequence[Span], name: str) -> bool:
+    """Whether the letter of a name, or the letter that it counts, the l of `L = 3`, stands in one of some places."""
+    letters = {name, name.lower()} if len(name) == 1 else {name}
+    return any(stands_in(source, span, letter) for span in spans for letter in letters)
+
+
+def stands_in(source: Source, span: Span, name: str, behind: str = "") -> bool:
+    """Whether the letter of a name stands in some text of a page, in front of what an expression says."""
+    text = "".join(greek_letter(character) or character for character in source.text[slice(*span)])
+    return re.search(rf"(?<![A-Za-z]){re.escape(name.split('_')[0])}(?![A-Za-z]){behind}", text) is not None

@@ -20,11 +20,12 @@ from derive.pages.names import Entry
 from derive.pages.operators import refuse_other_sums
 from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
+from derive.pages.sides import Line
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_layer
 from derive.pages.steps import Steps
-from derive.pages.surface import Line, equations
+from derive.pages.surface import equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
 from derive.pages.times import reads_other_times, reads_results
 from derive.pages.timing import reader_of, scripts_of, with_call_indices

@@ -15,13 +15,13 @@ from derive.pages.alphabet import (
     GREEK_COMMANDS,
     LETTER_COMMANDS,
     MATRICES,
-    NO_PRODUCT,
     OPERATORS,
     PLAIN_FONTS,
     SENTENCES,
     SEPARATE_FONTS,
     SIGNS,
     TEXT_FONTS,
+    UNREAD,
     VANISH,
     WITH_ARGUMENT,
     function_name,
@@ -246,6 +246,8 @@ class Tokenizer:
     def unicode_letter(self, text: str, span: Span) -> None:
         plain = unicodedata.normalize("NFKD", text)
         marks = [COMBINING[c] for c in plain[1:] if c in COMBINING]
+        if text == "∞":
+            return self.unread(span, *UNREAD["infty"])
         name = greek_letter(plain[0]) or (plain[0] if re.fullmatch(r"[A-Za-z]", plain[0]) else None)
         if name is None and re.fullmatch(r"[0-9]", plain):
             return self.add("NUMBER", plain, span)
@@ -328,8 +330,8 @@ class Tokenizer:
             self.add("DOTS", "...", span)
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
-        elif name in ("prod", "int"):
-            self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_PRODUCT)
+        elif name in UNREAD:
+            self.unread(span, *UNREAD[name])
         else:
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`"
