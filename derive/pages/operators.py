@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from derive.pages.errors import PageError, Source
 from derive.pages.extents import counted
 from derive.pages.symbols import Reader, children, shifted_letters, spelled, strip, walk
-from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
+from derive.pages.tree import Bracket, Chain, Letter, Mark, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
 
 FORM = r"Write the limits as `\sum_{j}` or `\sum_{j=1}^{H}`, with H the size of what is summed."
 
@@ -63,7 +64,10 @@ def chained(items: Sequence[Node]) -> Node:
 
 def reduced(source: Source, operator: Operator, body: Node) -> Node:
     """An operator applied: its indices are letters, its limits all components there are."""
-    letters = [letter for node in operator.below for letter in letters_of(node)]
+    below = [unprimed(node) or node for node in operator.below]
+    for primed in filter(None, map(unprimed, operator.below)):
+        body = without_primes(source, body, primed.name, operator)
+    letters = [letter for node in below for letter in letters_of(node)]
     if not letters or None in letters:
         what = f"the limits of `{source.written(operator.span)}` aren't read: expected letters that index components."
         raise source.error(operator.span, what, FORM)
@@ -81,6 +85,25 @@ def reduced(source: Source, operator: Operator, body: Node) -> Node:
     for letter in reversed(letters):
         body = Reduced(operator.name, (str(letter),), above, body, span, start == "0")
     return body
+
+
+def unprimed(node: Node) -> Letter | None:
+    """The s of `s'`; None for anything else."""
+    body, marks = (node.body, node.sup) if isinstance(node, Scripted) and not node.sub else (node, ())
+    primed = bool(marks) and all(isinstance(one, Mark) and one.name.startswith("prime") for one in marks)
+    return body if primed and isinstance(body, Letter) and len(body.name) == 1 else None
+
+
+def without_primes(source: Source, node: Node, letter: str, operator: Operator) -> Node:
+    """What a sum over `s'` is taken of, with s for it. Raises PageError where it holds s too."""
+    found = unprimed(node)
+    if found is not None and found.name == letter:
+        return replace(found, span=node.span)
+    if isinstance(node, Letter) and node.name == letter:
+        written = source.written(operator.span)
+        what = f"`{written}` runs over {letter} beside another {letter}: expected one letter, read at one step at a time."
+        raise source.error(node.span, what, "A value of two steps at once isn't read.", (operator.span, "the sum:"))
+    return with_parts(node, lambda part: without_primes(source, part, letter, operator))
 
 
 def letters_of(node: Node) -> list[str | None]:

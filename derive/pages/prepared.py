@@ -67,9 +67,10 @@ def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepa
     reader = reader_of(source, printed, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    tokens = Vocabulary(source, reader, forward, {name for name, kind in known.kinds.items() if kind == TOKENS}, known.examples)
-    forward, notes = tokens.entries, [*notes, *tokens.notes]
     quantities = {*known.kinds, *known.numbers}
+    words = {name for name, kind in known.kinds.items() if kind == TOKENS}
+    tokens = Vocabulary(source, reader, forward, words, known.examples, quantities)
+    forward, notes = tokens.entries, [*notes, *tokens.notes]
     whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
     whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
     starts = starts_of(source, reader, forward)

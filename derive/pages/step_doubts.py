@@ -196,6 +196,20 @@ def letters_in(node: Node) -> Iterator[Letter]:
         yield from letters_in(part) if not (isinstance(node, Scripted) and isinstance(part, Letter) and node.sub) else ()
 
 
+def refuse_temperature(steps: Steps, entry: Entry) -> None:
+    """`\\operatorname{softmax}(V h_t / T)` beside `\\sum_{t=1}^{T}`: divided by the number of steps, or by a quantity of that letter."""
+    over = any(isinstance(node, Reduced) and node.indices[0] in steps.letters for node in walk(entry.right))
+    if over or all(steps.is_timeless(target) for target in entry.targets):
+        return
+    for node in letters_in(entry.right):
+        if node.name in steps.counts and node.name not in steps.declared and not steps.is_defined(node):
+            written, left = steps.source.written(node.span), steps.source.written(entry.targets[0].span)
+            what = f"`{written}` is how many steps there are, and stands in the equation of `{left}`, which holds at each step: expected "
+            what += "the number of steps, or a quantity of its own, such as a temperature, not both in one letter."
+            todo = rf"Give a quantity of its own another letter; for the number of steps write `\sum_{{{steps.letter}}} 1`."
+            raise steps.source.error(node.span, what, todo)
+
+
 def refuse_lengths(steps: Steps) -> None:
     """A capital that counts steps and is a quantity, a declared number, or that of an axis that a declaration adds. Raises PageError."""
     for capital in steps.counts:

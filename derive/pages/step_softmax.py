@@ -31,6 +31,8 @@ def softmax_of(node: Ratio, capitals: Mapping[str, str]) -> tuple[Node, str] | N
     if inside is None:
         return None
     for letter, capital in capitals.items():
+        if bound in capitals and letter != bound:
+            continue  # `\sum_s` is over the steps of s, whatever else the exponent varies along
         is_whole = below.above is None or spelled(strip(below.above)) == capital
         if is_whole and bare(above, {letter: bound}) == bare(inside, {letter: bound}) and letter in names_in(above):
             return above, letter
