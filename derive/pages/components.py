@@ -13,6 +13,7 @@ from dataclasses import replace
 from derive.pages.errors import PageError, Source
 from derive.pages.extents import counted, sets_of, size_name, sizes_of
 from derive.pages.names import Entry
+from derive.pages.operators import limits
 from derive.pages.symbols import Reader, Symbol, children, exponent, spelled, strip, take_apart, walk
 from derive.pages.tree import (
     Bracket,
@@ -167,6 +168,8 @@ class Components:
     def read(self, node: Node, letters: set[str], free: set[str]) -> Node:
         """The formula with components and sizes as nodes; letters: those that index here, free: those of the left side."""
         if isinstance(node, Reduced):
+            if node.without:
+                raise limits(self.source, (node.span[0], node.body.span[0]))
             above = Dimension(self.size(node.above), node.above.span) if node.above is not None else None
             return replace(node, above=above, body=self.read(node.body, letters | set(node.indices), free))
         if isinstance(node, Cut):

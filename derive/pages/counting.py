@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from derive.pages.errors import Source
 from derive.pages.symbols import exponent, spelled, strip, walk
-from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Ratio, Reduced, Scripted, with_parts
+from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Ratio, Reduced, Scripted, Signed, with_parts
+
+
+def divisors(node: Node) -> Iterator[Node]:
+    """What a node divides by."""
+    if isinstance(node, Ratio):
+        yield node.below
+    if isinstance(node, Signed):
+        yield from (part for sign, part in zip(node.signs, node.parts[1:], strict=True) if sign == "divide")
 
 
 def is_divided(node: Node, capital: str) -> bool:
     """Whether a factor is 1/T, perhaps in a product or a power, or `T^{-1}`."""
     for one in walk(node):
-        if isinstance(one, Ratio) and any(isinstance(part, Letter) and part.name == capital for part in walk(one.below)):
+        if any(isinstance(part, Letter) and part.name == capital for below in divisors(one) for part in walk(below)):
             return True
         if isinstance(one, Scripted) and isinstance(one.body, Letter) and one.body.name == capital and not one.sub:
             return any(exponent(above) is not None for above in one.sup)

@@ -63,6 +63,11 @@ class Source:
         return self.plain and " (.) " in self.text
 
     @cached_property
+    def has_sigma(self) -> bool:
+        """Whether the letter Σ is a quantity of the page: it is defined, or read at another step."""
+        return re.search(r"^[ \t$&]*(?:[-*•][ \t]+)?Σ[^=\n]*=|Σ(?:ₜ[₋₊]|_\{?[a-z][-+])", self.text, re.MULTILINE) is not None
+
+    @cached_property
     def paragraphs(self) -> list[int]:
         """Where paragraphs end: the places of empty lines."""
         return [found.start() for found in re.finditer("\n\n", self.text)]

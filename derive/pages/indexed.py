@@ -118,7 +118,7 @@ def with_lengths(node: Node, lengths: Mapping[str, str]) -> Node:
         over = lengths[name or ""]
         is_own = node.indices[0] == over
         above = None if is_own else Letter(over.upper(), node.above.span)
-        return Reduced(node.name, node.indices, above, body, node.span, node.from_zero)
+        return Reduced(node.name, node.indices, above, body, node.span, node.from_zero, node.without)
     if (name := length_in(node)) in lengths:
         return Length(lengths[name or ""], node.span)
     if isinstance(node, Scripted):

@@ -75,7 +75,10 @@ def is_needless(
 
 
 def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
-    """Whether an equation reads something of these names, at a step or not: the J of `J_t` and `J`."""
+    """Whether an equation reads something of these names, at a step or not: the J of `J_t` and `J`; of one that has no trees, whether
+    its right side has such a letter."""
+    if isinstance(entry.right, Letter) and not entry.right.name:
+        return bool({token.value for token in entry.line.right} & {name.split("_")[0] for name in names})
     return any(name in names for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
 
 

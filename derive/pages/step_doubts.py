@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from derive.pages.counting import divisors
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, spelled, take_apart, walk
@@ -141,6 +142,19 @@ def refuse_from_zero(steps: Steps, node: Reduced) -> None:
         )
 
 
+def refuse_without(steps: Steps, node: Reduced) -> None:
+    """`\\sum_{t=1}^{T-1}` of what varies along another axis too, or where the page counts steps from 0 elsewhere. Raises PageError."""
+    if not node.without:
+        return
+    written, axis = steps.source.written((node.span[0], node.body.span[0])), steps.letters[node.indices[0]]
+    if any(one.from_zero for tree in steps.trees for one in walk(tree) if isinstance(one, Reduced)):
+        what = f"`{written}` leaves one step out on a page that counts steps from 0 elsewhere: expected steps from 1 to T."
+        raise steps.source.error(node.span, what, "Count all sums from 1.")
+    if any(set(steps.axes_of(one)) - {axis} for one in walk(node.body)):
+        what = f"`{written}` leaves one step out of what varies along another axis too: expected a sum over all its steps."
+        raise steps.source.error(node.span, what, "Put what is left out to 0 by a factor that is given, `m_s`.")
+
+
 def refuse_defined_by(steps: Steps, letter: str, node: Reduced) -> None:
     """`\\alpha_k = ...` beside `\\sum_{k=1}^{T} \\alpha_k`: an equation of every step in a letter that is no time. Raises PageError."""
     for target in (target for entry in steps.entries for target in entry.targets):
@@ -201,7 +215,7 @@ def refuse_temperature(steps: Steps, entry: Entry) -> None:
     over = any(isinstance(node, Reduced) and node.indices[0] in steps.letters for node in walk(entry.right))
     if over or all(steps.is_timeless(target) for target in entry.targets):
         return
-    for node in letters_in(entry.right):
+    for node in (letter for one in walk(entry.right) for part in divisors(one) for letter in letters_in(part)):
         if node.name in steps.counts and node.name not in steps.declared and not steps.is_defined(node):
             written, left = steps.source.written(node.span), steps.source.written(entry.targets[0].span)
             what = f"`{written}` is how many steps there are, and stands in the equation of `{left}`, which holds at each step: expected "

@@ -25,7 +25,7 @@ def softmax_of(node: Ratio, capitals: Mapping[str, str]) -> tuple[Node, str] | N
     """
     below = strip(node.below) if isinstance(node.below, Bracket) else node.below
     above = exponent_of(node.above)
-    if above is None or not isinstance(below, Reduced) or below.name != "sum":
+    if above is None or not isinstance(below, Reduced) or below.name != "sum" or below.without:
         return None
     inside, bound = exponent_of(below.body), below.indices[0]
     if inside is None:

@@ -20,6 +20,7 @@ from derive.pages.step_doubts import (
     refuse_from_zero,
     refuse_lengths,
     refuse_temperature,
+    refuse_without,
 )
 from derive.pages.symbols import (
     Occurrence,
@@ -47,6 +48,7 @@ from derive.pages.tree import (
     Reduced,
     Scripted,
     Signed,
+    Sum,
     with_parts,
 )
 from derive.shapes import STEPS
@@ -314,7 +316,10 @@ class Steps:
         if node.name not in OPERATIONS:
             what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
-        return OverSteps(node.name, self.formula(node.body), self.letters[letter], node.span)
+        refuse_without(self, node)
+        body = self.formula(node.body)
+        over = OverSteps(node.name, body, self.letters[letter], node.span)
+        return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over
 
     def renamed(self, node: Reduced) -> Reduced | None:
         """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
