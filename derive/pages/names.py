@@ -75,6 +75,7 @@ class Names:
         self.functions = [one for one in reads if self.is_function(one)]
         self.steps = self.find_steps()
         self.check()
+        self.refuse_elements()
         self.note_tight_differences()
         self.note_powers()
         for entry in entries:
@@ -197,6 +198,25 @@ class Names:
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
         todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter.'
         raise self.source.error(one.span, what, todo, (before.span, "the other:"))
+
+    def refuse_elements(self) -> None:
+        """Raises PageError on `z_1` beside `z = ...`, `h_{t,1}` beside `h_t = ...`: the first element, or a symbol of its own."""
+        said = {*self.declared.kinds, *self.declared.numbers}
+        for one in self.reads:
+            number = (*one.symbol.subs, *one.symbol.sups)[-1:]
+            if not (number and number[0].isdigit()) or one.symbol in self.defined or one.symbol.name in said:
+                continue
+            sides = {"sups": one.symbol.sups[:-1]} if one.symbol.sups else {"subs": one.symbol.subs[:-1]}
+            whole = replace(one.symbol, **sides)  # type: ignore[arg-type]
+            if whole in self.defined:
+                written, name, last = self.source.written(one.span), one.symbol.name, int(number[0])
+                what = (
+                    f"`{written}` can be read in two ways: an element of {whole.name}, which is defined, or a symbol of its own."
+                )
+                todo = f'For a symbol of its own say --let "{name}={"vector" if one.time is None else "input"}"; '
+                cut = f"{whole.name}_{self.reader.letter}" if self.defined[whole].time is not None else whole.name
+                todo += f"an element is cut out, `{cut}[{max(last - 1, 0)}:{max(last, 1)}]`, the first one of which is 0."
+                raise self.source.error(one.span, what, todo, (self.defined[whole].span, "the definition:"))
 
     def note_tight_differences(self) -> None:
         """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""

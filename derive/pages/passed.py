@@ -75,11 +75,12 @@ def is_needless(
 
 
 def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
-    """Whether an equation reads something of these names, at a step or not: the J of `J_t` and `J`; of one that has no trees, whether
+    """Whether an equation reads something with the letter of one of these names, `J_t` or `h_{T,1}`; of one that has no trees, whether
     its right side has such a letter."""
+    letters = {name.split("_")[0] for name in names}
     if isinstance(entry.right, Letter) and not entry.right.name:
-        return bool({token.value for token in entry.line.right} & {name.split("_")[0] for name in names})
-    return any(name in names for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
+        return any(token.value in letters for token in entry.line.right)
+    return any(name.split("_")[0] in letters for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
 
 
 def is_timed(reader: Reader, node: Node) -> bool:
