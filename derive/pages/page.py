@@ -41,6 +41,7 @@ from derive.pages.starts import INITIAL, is_nought
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
 from derive.pages.use import Template
+from derive.pages.worded import with_letter_of_time
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,9 @@ class Library:
             self.open.pop()
             one = one_cell(self.source, section.title, entries, known, naming(self.path, section.title, 2))
             reader = reader_for(self.source, entries, known.time)
+            if reader.letter is None:
+                values = {str(value.name) for value in (*one.cell.targets, *one.cell.inputs, *one.cell.tokens)}
+                entries, reader = with_letter_of_time(entries, reader, values)
             self.templates[word] = Template(section.title, entries, reader, one.cell, known, built_in=False)
         return self.templates[word]
 

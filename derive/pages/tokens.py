@@ -104,9 +104,8 @@ class Tokenizer:
     def in_fraction(self, span: Span) -> bool:
         """`\\frac12`: TeX takes one digit at a time."""
         last = self.tokens[-2:]
-        first = bool(last) and last[-1].kind == "FRAC"
         second = len(last) == 2 and last[0].kind == "FRAC" and last[1].kind == "NUMBER" and last[1].span[1] == span[0]
-        return first or second
+        return second or (bool(last) and last[-1].kind == "FRAC")
 
     def letters(self, text: str, span: Span) -> None:
         """A run of letters: a function's name, otherwise one symbol a letter, as TeX has it."""
