@@ -32,6 +32,9 @@ from derive.pages.tree import (
     Signed,
     with_parts,
 )
+from derive.shapes import EXAMPLES, OF_A_CALL, STEPS
+
+WHAT = {STEPS: "steps", EXAMPLES: "examples, the batch"}
 
 
 class Components:
@@ -50,6 +53,7 @@ class Components:
         self.sizes = {name for entry in entries for node in walk(entry.right) for name in sizes_of(node)}
         self.sets = {name for entry in entries for node in walk(entry.right) for name in sets_of(node)}
         self.bound = {letter for entry in entries for letter in bound_letters(entry.right)}
+        self.refuse_sizes_of_a_call(entries)
         self.above = {letter for entry in entries for letter in letters_at_brackets(entry.right, above=True)} - {reader.letter}
         self.entries = list(entries)
         if not (self.bound or self.sizes or self.named or self.above or any(self.may_have_indices(entry) for entry in entries)):
@@ -250,6 +254,15 @@ class Components:
         return size_name(node) or ""
 
     # ---- what may be meant otherwise
+
+    def refuse_sizes_of_a_call(self, entries: Sequence[Entry]) -> None:
+        """Raises PageError on `\\sum_{j=1}^{B}`, `x[0:T]`: the batch, or the steps, as the size of a vector."""
+        for node in (node for entry in entries for node in walk(entry.right)):
+            for name in [name for name in sizes_of(node) if name in OF_A_CALL]:
+                written = self.source.written((node.span[0], node.body.span[0]) if isinstance(node, Reduced) else node.span)
+                what = f"`{written}` counts to {name}, which is the number of {WHAT[name]}: expected the size of a vector."
+                todo = "Give the size another letter. A formula is of one example: a loss over a batch is the sum of its examples' losses."
+                raise self.source.error(node.span, what, todo)
 
     def refuse_above(self, node: Node, letters: Collection[str]) -> None:
         """Raises PageError on an index above, `x_t^{(j)}` in a sum over j: one of several vectors, or a component."""

@@ -245,8 +245,8 @@ class Names:
         read = {one.symbol.name for one in self.reads}
         unread = {symbol.name for symbol in self.defined} - read - own
         for one in self.occurrences(entry.right):
-            if any(name in above for name in unread for above in one.symbol.sups):
-                written, name = self.source.written(one.span), self.settle(one).symbol.name
+            written, name = self.source.written(one.span), self.settle(one).symbol.name
+            if "^" in written and any(name in above for name in unread for above in one.symbol.sups):
                 self.notes[f"`{written}` is read as the name {name}, no power; a power is written with \\exp and \\log"] = None
 
     # ---- steps
