@@ -33,7 +33,7 @@ class LaTeX(Notation):
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")
         greek = plain.lower() in GREEK and letters not in self.words
-        text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
+        text = "\\" + plain if greek else letters if len(letters) == 1 or "+" in letters else rf"\mathrm{{{letters}}}"
         for one in decorations:
             text = f"{MARKS[one][1]}{{{text}}}"
         return text
