@@ -245,8 +245,10 @@ class Components:
     def sized(self, node: Node) -> Node:
         """A symbol, as a size where its name is one."""
         one = self.reader.read(node)
-        if one is None or one.time is not None or one.symbol.name not in self.sizes or one.symbol in self.targets:
+        if one is None or one.time is not None or one.symbol.name not in self.sizes:
             return node
+        if one.symbol in self.targets and not self.times[one.symbol]:
+            return node  # d of `d = ...`; beside `d_t = ...` the d of `\sqrt{d}` is the size
         size = Dimension(one.symbol.name, node.span)
         return size if one.power is None else Raised(size, Number(one.power, node.span), node.span)
 

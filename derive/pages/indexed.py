@@ -11,14 +11,14 @@ from derive.pages.names import Entry
 from derive.pages.primes import changed
 from derive.pages.symbols import offset, spelled, strip, take_apart, walk
 from derive.pages.times import carrier_of, indices_of, letters_of, recurrent
-from derive.pages.tree import Bracket, Chain, Length, Letter, Node, Number, Reduced, Scripted, with_parts
+from derive.pages.tree import Bracket, Chain, Length, Letter, Mark, Node, Number, Reduced, Scripted, with_parts
 
 
 def in_one_notation(entries: Sequence[Entry]) -> list[Entry]:
     """The equations of a page, those that can be read, with indices for calls and lengths for names of lengths."""
-    letters = called_letters(entries)
-    if letters and len({*letters, *recurrent(entries)}) > 1:
-        entries = [each(entry, lambda node: with_indices(node, letters)) for entry in entries]
+    letters, times = called_letters(entries), recurrent(entries)
+    if len({*letters, *times}) > 1:
+        entries = [each(entry, lambda node: with_indices(node, letters, times)) for entry in entries]
     lengths = lengths_of(entries)
     return [each(entry, lambda node: with_lengths(node, lengths)) for entry in entries] if lengths else list(entries)
 
@@ -54,20 +54,21 @@ def calls_in(node: Chain) -> Iterator[tuple[Node, tuple[Node, ...]]]:
             yield head, bracket.parts
 
 
-def with_indices(node: Node, letters: Collection[str]) -> Node:
-    """The formula with `h_s` for `h(s)`, `e_{t,s}` for `e(t, s)`, `h_S` for `h(S)`."""
+def with_indices(node: Node, letters: Collection[str], times: Collection[str]) -> Node:
+    """The formula with `h_s` for `h(s)`, `e_{t,s}` for `e(t, s)`, `h_S` for `h(S)`; `a_{t,s}` for `a_t(s)`, of all letters of time."""
     if not isinstance(node, Chain):
-        return with_parts(node, lambda part: with_indices(part, letters))
+        return with_parts(node, lambda part: with_indices(part, letters, times))
     items: list[Node] = []
     for item in node.items:
         pair = Chain((items[-1], item), (items[-1].span[0], item.span[1])) if items else None
         call = next(calls_in(pair), None) if pair is not None else None
-        if call is not None and pair is not None and all(is_step(part, letters) for part in call[1]):
+        known = {*letters, *times} if call is not None and {*letters_of(call[0])} & {*times} else letters
+        if call is not None and pair is not None and all(is_step(part, known) for part in call[1]):
             parts = call[1]
             below = parts[0] if len(parts) == 1 else Bracket("{", parts, item.span)
             items[-1] = Scripted(call[0], (below,), item.sup if isinstance(item, Scripted) else (), pair.span)
         else:
-            items.append(with_indices(item, letters))
+            items.append(with_indices(item, letters, times))
     return items[0] if len(items) == 1 else Chain(tuple(items), node.span)
 
 
@@ -103,11 +104,13 @@ def lengths_of(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def length_in(node: Node) -> str | None:
-    """`T_x` as it is spelled; None for anything else."""
+    """`T_x`, `T'` as it is spelled; None for anything else."""
     node = strip(node)
-    if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "T" and not node.sup):
+    if not (isinstance(node, Scripted) and isinstance(node.body, Letter) and node.body.name == "T"):
         return None
-    words = [spelled(one) for one in node.sub]
+    words = [
+        one.name if isinstance(one, Mark) and one.name.startswith("prime") else spelled(one) for one in (*node.sub, *node.sup)
+    ]
     return "_".join(["T", *[word for word in words if word]]) if len(words) == 1 and all(words) else None
 
 

@@ -11,7 +11,7 @@ from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
-from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
+from derive.pages.tree import Bracket, Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ class Names:
         self.refuse_other_steps(node)
         if occurrence is None or occurrence.power is not None or occurrence.transposed:
             what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
-            raise self.source.error(node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}.")
+            raise self.source.error(
+                node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}{called(node)}."
+            )
         return occurrence
 
     def occurrences(self, node: Node) -> Iterator[Occurrence]:
@@ -362,6 +364,16 @@ def no_exponent(source: Source, above: Node) -> PageError:
     what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
     todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
     return source.error(above.span, what, todo)
+
+
+def called(node: Node) -> str:
+    """For `\\operatorname{score}(h_t, s_j)`: what of functions can be defined."""
+    is_call = isinstance(node, Chain) and len(node.items) == 2 and isinstance(node.items[1], Bracket)
+    return (
+        "; a function that a page defines is of one letter, `f(a) = ...`: else write its value, as `e_{t,s} = ...`"
+        if is_call
+        else ""
+    )
 
 
 def spelled_out(node: Node) -> str:

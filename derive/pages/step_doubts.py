@@ -176,6 +176,8 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
     """`J = \\sum_t a_t + b_t`, `z_t = d_t + h_s`: what varies along steps that the left side hasn't. Raises PageError."""
     free = {axis for node in outside(right) for axis in steps.axes_of(node)}
     taken = {node.axis for node in walk(right) if isinstance(node, OverSteps) and node.name != "softmax"}
+    if any(take_apart(target) is None for target in entry.targets):
+        return  # no symbol, which is said when names are read
     targets = [steps.axes_of(target) for target in entry.targets]
     for node in outside(right):
         for axis in steps.axes_of(node):

@@ -49,7 +49,9 @@ def exponent_of(node: Node) -> Node | None:
 
 
 def bare(node: Any, renamed: Mapping[str, str]) -> Any:
-    """A formula without the places where it stands, some letters under other names."""
+    """A formula without the places where it stands and the braces around one part, some letters under other names."""
+    if isinstance(node, Bracket) and node.opener == "{" and len(node.parts) == 1:
+        return bare(node.parts[0], renamed)
     if isinstance(node, Letter):
         return "Letter", renamed.get(node.name, node.name), node.glyph
     if isinstance(node, tuple):

@@ -17,6 +17,7 @@ from derive.pages.names import MOST_STEPS_BACK, Entry
 from derive.pages.primes import changed
 from derive.pages.shapes import Shapes
 from derive.pages.symbols import Occurrence, Reader, children, spelled, strip, take_apart, walk
+from derive.pages.times import parts_of_index
 from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Picked, Reduced, Scripted, with_parts
 
 EMBEDDINGS = ("embed", "embedding", "emb")
@@ -68,9 +69,12 @@ class Vocabulary:
         if found is not None:
             yield node, found
             return
-        named = self.is_one_of_several(node)
+        named, symbol = self.is_one_of_several(node), self.is_symbol(node)
+        alone = [part for script in take_apart(node).subs for part in parts_of_index(script)] if symbol else []  # type: ignore[union-attr]
         for part in self.inside(node):
-            yield from ((place, one) for place, one in self.tokens(part) if not named or self.is_picking(one))
+            for place, one in self.tokens(part):
+                may_pick = not named and (not symbol or any(place is index for index in alone))  # the x of `W^{hx}` is a name
+                yield from [(place, one)] if may_pick or self.is_picking(one) else []
 
     def inside(self, node: Node) -> Sequence[Node]:
         """What may hold tokens: the parts of a formula, the scripts of a symbol."""
