@@ -309,7 +309,9 @@ class Components:
             if self.reader.letter is not None and self.times[one] and read is not None and read.time is None:
                 written, name = self.source.written(node.span), one.name
                 what = f"`{written}` carries an index and no time, and {name} has one elsewhere: expected both."
-                todo = f"Write `{name}_{{{self.reader.letter},j}}` for a component of this step; a sum over steps isn't read."
+                t = self.reader.letter
+                todo = f"Write `{name}_{{{t},j}}` for a component of this step, `\\sum_{t} {name}_{t}` for a sum over all steps; "
+                todo += "two steps of one quantity at once aren't read."
                 raise self.source.error(node.span, what, todo)
 
     def refuse_unbound(self, entry: Entry) -> None:

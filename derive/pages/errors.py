@@ -122,5 +122,5 @@ class Source:
             lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
         error = PageError("\n".join([*lines, todo + self.in_a_word(span)]))
         error.places = (span, *([other[0]] if other else []))
-        error.is_question = DECLARED in todo or "can be read in" in what
+        error.is_question = DECLARED in todo or "can be read in" in what or what.startswith("shape conflict")
         return error

@@ -198,7 +198,9 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter.'
+        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter. '
+        t = self.reader.letter
+        todo += f"All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
         raise self.source.error(one.span, what, todo, (before.span, "the other:"))
 
     def refuse_elements(self) -> None:
