@@ -20,6 +20,9 @@ EARLIER = re.compile(r"(?<![\w^{\\])[A-Za-z]{1,3}t[-−]1(?!\w)")
 DECLARED = '--let "'
 """What a message says of a declaration begins so."""
 
+OPEN = ("can be read in", "shape conflict", " runs over ", " of one thing", "isn't known yet")
+"""What a message says of a formula that is understood, but for something that the page can say in another way."""
+
 LETTER, WORD = re.compile("[A-Za-z]"), re.compile(r"[A-Za-z]{4,}")
 
 Span = tuple[int, int]
@@ -122,5 +125,5 @@ class Source:
             lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
         error = PageError("\n".join([*lines, todo + self.in_a_word(span)]))
         error.places = (span, *([other[0]] if other else []))
-        error.is_question = DECLARED in todo or "can be read in" in what or what.startswith("shape conflict")
+        error.is_question = DECLARED in todo or any(words in what for words in OPEN)
         return error

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.hints import called, no_exponent, spelled_out
 from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
+from derive.pages.tree import Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ class Names:
         """Raises PageError on `z_1` beside `z = ...`, `h_{t,1}` beside `h_t = ...`: the first element, or a symbol of its own."""
         said = {*self.declared.kinds, *self.declared.numbers}
         for one in self.reads:
+            self.refuse_steps_of_examples(one)
             number = (*one.symbol.subs, *one.symbol.sups)[-1:]
             if not (number and number[0].isdigit()) or one.symbol in self.defined or one.symbol.name in said:
                 continue
@@ -221,6 +223,19 @@ class Names:
                 cut = f"{whole.name}_{self.reader.letter}" if self.defined[whole].time is not None else whole.name
                 todo += f"an element is cut out, `{cut}[{max(last - 1, 0)}:{max(last, 1)}]`, the first one of which is 0."
                 raise self.source.error(one.span, what, todo, (self.defined[whole].span, "the definition:"))
+
+    def refuse_steps_of_examples(self, one: Occurrence) -> None:
+        """Raises PageError on a step of what has one value an example: `v_t` beside `v = example`, `c_T` beside `c = h_T`."""
+        written, letter = self.source.written(one.span), self.reader.letter
+        if one.symbol.name in self.declared.examples and one.time is not None:
+            what = f"`{written}` carries a step, and {one.symbol.name} is declared as one an example: expected none."
+            raise self.source.error(one.span, what, "Leave the index of time out, or take the declaration back.")
+        whole = replace(one.symbol, subs=one.symbol.subs[:-1])
+        found = self.defined.get(whole) if letter and one.symbol.subs[-1:] == (letter.upper(),) else None
+        if found is not None and found.time is None and one.symbol not in self.defined and self.is_free(one.symbol.name):
+            what = f"`{written}` is the last value of what has one value an example, or a symbol of its own: expected one of the two."
+            todo = f'Write `{whole.name}` for that value; for a symbol of its own say --let "{one.symbol.name}=vector".'
+            raise self.source.error(one.span, what, todo, (found.span, "the definition:"))
 
     def note_tight_differences(self) -> None:
         """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
@@ -286,7 +301,8 @@ class Names:
             what = (
                 f"`{written}` isn't known yet at this step: expected this step or one before, or the next one of what is defined."
             )
-            raise self.source.error(one.span, what, "What lies farther ahead is carried: `g_t = h_{t+1}`, read at the next step.")
+            todo = "What lies farther ahead is carried: `g_t = h_{t+1}`, read at the next step; for an input take a symbol of its own."
+            raise self.source.error(one.span, what, todo)
         if lag and one.symbol in self.defined:
             self.refuse_both_ways(one, lag)
         if lag == 1:
@@ -359,29 +375,3 @@ class Names:
 def ends_a_word(one: Occurrence) -> bool:
     """Whether the time letter of a left side is the last of a word: `y_{out}`, `x^{in}`."""
     return one.weak == "above" or (one.weak == "run" and len(one.gate) > 1 and one.gate.isalpha())
-
-
-def no_exponent(source: Source, above: Node) -> PageError:
-    """The error for `2^{x_t}`, `\\gamma^{g_t}`."""
-    what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
-    todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
-    return source.error(above.span, what, todo)
-
-
-def called(node: Node) -> str:
-    """For `\\operatorname{score}(h_t, s_j)`: what of functions can be defined."""
-    is_call = isinstance(node, Chain) and len(node.items) == 2 and isinstance(node.items[1], Bracket)
-    return (
-        "; a function that a page defines is of one letter, `f(a) = ...`: else write its value, as `e_{t,s} = ...`"
-        if is_call
-        else ""
-    )
-
-
-def spelled_out(node: Node) -> str:
-    """For `wkv_t`: how letters side by side make one name."""
-    letters: list[Node] = [*node.items] if isinstance(node, Chain) else []
-    if letters and isinstance(letters[-1], Scripted):
-        letters[-1] = letters[-1].body
-    word = "".join(one.name for one in letters if isinstance(one, Letter))
-    return f"; several letters make one name as `\\mathrm{{{word}}}`" if letters and len(word) == len(letters) else ""

@@ -76,8 +76,10 @@ def is_needless(
 
 def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
     """Whether an equation reads something with the letter of one of these names, `J_t` or `h_{T,1}`; of one that has no trees, whether
-    its right side has such a letter."""
+    its right side has such a letter. Not so what holds a condition."""
     letters = {name.split("_")[0] for name in names}
+    if any(token.kind == "COMMA" and token.value == "|" for token in entry.line.tokens):
+        return False  # a condition, `p(y_t | h_t)`, which says what is modelled
     if isinstance(entry.right, Letter) and not entry.right.name:
         return any(token.value in letters for token in entry.line.right)
     return any(name.split("_")[0] in letters for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))

@@ -188,7 +188,10 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 what = (
                     f"`{written}` differs from step to step outside of a sum, and `{left}` doesn't: expected brackets, or a sum."
                 )
-                error = steps.source.error(node.span, what, "Put all that a sum is taken over into brackets.")
+                todo = "Put all that a sum is taken over into brackets."
+                if of_two and not beside_a_sum:
+                    todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
+                error = steps.source.error(node.span, what, todo)
                 error.is_question = True
                 raise error
 
