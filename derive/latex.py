@@ -33,7 +33,7 @@ class LaTeX(Notation):
     def letter(self, letters: str, decorations: list[str]) -> str:
         plain = letters.rstrip("_")
         greek = plain.lower() in GREEK and letters not in self.words
-        text = "\\" + plain if greek else letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
+        text = "\\" + plain if greek else letters if len(letters) == 1 or "+" in letters else rf"\mathrm{{{letters}}}"
         for one in decorations:
             text = f"{MARKS[one][1]}{{{text}}}"
         return text
@@ -114,6 +114,7 @@ RULES_IN_LATEX = {
     "∘": r"\circ", "ȳ": r"\bar{y}", "x̄": r"\bar{x}", "ā": r"\bar{a}", "Ā": r"\bar{A}", "ū": r"\bar{u}", "z̄": r"\bar{z}", "b̄": r"\bar{b}",
     "ẏ": r"\dot{y}", "ẋ": r"\dot{x}", "ȧ": r"\dot{a}", "Ȧ": r"\dot{A}", "ḃ": r"\dot{b}", "u̇": r"\dot{u}", "v̇": r"\dot{v}", "ż": r"\dot{z}",
     "ᵀ": r"^\top", "−": "-", "≥": r"\ge", " max(": r" \max(", " min(": r" \min(", "softmax": r"\operatorname{softmax}",
+    "Σₖ": r"\sum_k", "maxₖ": r"\max_k", "ₖ": "_k",
 }  # fmt: skip
 WORDS = (
     *("some rows of a", "is the same rows of", "and", "are the rows of", "is", "in those rows, 0 elsewhere"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import sympy as sp
@@ -10,6 +11,8 @@ DECORATIONS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar"
 ARROWS = {"right": ("\u20d7", r"\overrightarrow"), "left": ("\u20d6", r"\overleftarrow")}
 """The directions of recurrences, behind the subscripts of a name and above its letter in a formula: `W_f_left`."""
 MARKS = {**DECORATIONS, **ARROWS}
+SHIFTED = re.compile(r"(?<=_)([A-Z])_plus_([0-9]+)(?=_|$)")
+"""What a recurrence to the left starts with stands behind the last step: `h_T_plus_1`."""
 GREEK = [
     "alpha",
     "beta",
@@ -42,9 +45,9 @@ Part = tuple[str, list[str]]
 
 
 def split_name(name: str) -> tuple[Part, list[Part]]:
-    """`W_c_tilde` -> (("W", []), [("c", ["tilde"])]): the letter and its subscripts, each with its decorations."""
+    """`W_c_tilde` -> (("W", []), [("c", ["tilde"])]): the letter and its subscripts, each with its decorations; `T_plus_1` is T+1."""
     parts: list[Part] = []
-    for piece in name.rstrip("_").split("_"):
+    for piece in SHIFTED.sub(r"\1+\2", name.rstrip("_")).split("_"):
         if piece in DECORATIONS and parts:
             parts[-1][1].append(piece)
         else:

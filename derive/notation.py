@@ -82,6 +82,8 @@ class Notation(Scalars):
         return "_".join([self.letter(*base), *[self.letter(*part) for part in subscripts]]) + time
 
     def letter(self, letters: str, decorations: list[str]) -> str:
+        if "+" in letters:
+            return f"{{{letters}}}"  # a step: the h_{T+1} with which a recurrence to the left starts
         if letters in self.words:
             return letters[:1] + "".join(MARKS[one][0] for one in decorations) + letters[1:]
         plain = letters.rstrip("_") if letters.rstrip("_") in GREEK else letters

@@ -12,6 +12,7 @@ from sympy import MatrixExpr
 
 from derive.along import place
 from derive.assumed import of_probabilities
+from derive.cell import Cell
 from derive.derivation import Derivation
 from derive.equation import Equation, Reason, Term
 from derive.folding import folded, layers_in_words, layers_of, notation
@@ -20,6 +21,7 @@ from derive.latex import LaTeX, latex_rule
 from derive.notation import Notation, dim, width
 from derive.program import Program
 from derive.recurrence import LEFT, order_of_walk, shift_of, spelled_out
+from derive.shapes import letter_of
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -66,6 +68,17 @@ def shape_words(value: Value) -> str:
     return f"({dim(rows)},)" if cols == 1 else f"({dim(rows)}, {dim(cols)})"
 
 
+def of_steps(axes: Sequence[str]) -> str:
+    """`step t`, `steps t and s`: the letters of the axes of a cell."""
+    letters = [letter_of(axis) for axis in axes]
+    return f"step{'s' * (len(letters) > 1)} {' and '.join(letters)}"
+
+
+def ends_of(cell: Cell) -> list[str]:
+    """The axes along which states run from the last step to the first."""
+    return list(dict.fromkeys(value.axis for value in cell.states if str(value.name) in cell.leftward))
+
+
 class Sheet:
     """The content of the sheet in one notation."""
 
@@ -84,14 +97,14 @@ class Sheet:
         states = {state.name for state in d.cell.states}
         weights = [e for e in d.backward.equations if e.target.kind == "cotangent" and not e.target.timed]
         return [
-            Section("Forward", "step t, as declared", forward),
+            Section("Forward", f"{of_steps(d.cell.step_axes)}, as declared", forward),
             Section("Names", "for what the equations leave unnamed", self.lines(named)),
             Section("Stable forms", "computed so; equal to what is declared", self.lines(stable)),
             Section("Backward", order_of_walk(d.cell, n), self.folded([one for e in steps for one in self.backward(e)])),
             Section("Parameters", "summed over the steps", self.lines(weights)),
             Section(
                 "Initial states",
-                "what step 1 hands back" + (", or step T" if d.cell.leftward else ""),
+                "what step 1 hands back" + "".join(f", or step {axis}" for axis in ends_of(d.cell)),
                 self.lines([e for e in d.backward.equations if e.target.kind == "carry" and e.target.name in states]),
             ),
             Section("Jacobian of one step", "", self.lines([e for e in d.jacobian.equations if e.terms])),

@@ -312,7 +312,12 @@ SENTENCES = words_in("text textrm textnormal mbox hbox")
 CONNECTIVES = words_in("and or where with if for when such that else otherwise then since given let")
 """Words that join equations; in `\\text{ word }` with a space any word does."""
 NO_PRODUCT = "Write the step without indices, as in `W x_t`; `<!-- derive: skip -->` in front of a loss passes it over."
-"""What is said of `\\prod` and `\\int`."""
+INFINITE = "an infinite value isn't read: expected a number."
+FINITE = r"The largest value of all steps is `\max_t a_t`; a state that runs starts with a number, or with a value of the page."
+UNREAD = {
+    name: (f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_PRODUCT) for name in ("prod", "int")
+} | {"infty": (INFINITE, FINITE)}
+"""What is said of commands that a formula of a model may hold and that aren't read: what is wrong, what to do."""
 CASES = words_in("cases rcases dcases")
 MATRICES = words_in("matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix psmallmatrix bsmallmatrix array subarray")
 

@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from derive.pages.errors import PageError, Source
+from derive.pages.extents import counted, sets_of, size_name, sizes_of
 from derive.pages.names import Entry
+from derive.pages.operators import limits
 from derive.pages.symbols import Reader, Symbol, children, exponent, spelled, strip, take_apart, walk
 from derive.pages.tree import (
     Bracket,
@@ -28,9 +30,11 @@ from derive.pages.tree import (
     Reduced,
     Scripted,
     Signed,
-    Sum,
     with_parts,
 )
+from derive.shapes import EXAMPLES, OF_A_CALL, STEPS
+
+WHAT = {STEPS: "steps", EXAMPLES: "examples, the batch"}
 
 
 class Components:
@@ -47,7 +51,9 @@ class Components:
         self.declared = {*declared, *[name for entry in entries if entry.is_function for name in arguments(entry.targets[0])]}
         self.times: dict[Symbol, bool] = {}  # whether a symbol stands with a time
         self.sizes = {name for entry in entries for node in walk(entry.right) for name in sizes_of(node)}
+        self.sets = {name for entry in entries for node in walk(entry.right) for name in sets_of(node)}
         self.bound = {letter for entry in entries for letter in bound_letters(entry.right)}
+        self.refuse_sizes_of_a_call(entries)
         self.above = {letter for entry in entries for letter in letters_at_brackets(entry.right, above=True)} - {reader.letter}
         self.entries = list(entries)
         if not (self.bound or self.sizes or self.named or self.above or any(self.may_have_indices(entry) for entry in entries)):
@@ -166,10 +172,14 @@ class Components:
     def read(self, node: Node, letters: set[str], free: set[str]) -> Node:
         """The formula with components and sizes as nodes; letters: those that index here, free: those of the left side."""
         if isinstance(node, Reduced):
+            if node.without:
+                raise limits(self.source, (node.span[0], node.body.span[0]))
             above = Dimension(self.size(node.above), node.above.span) if node.above is not None else None
             return replace(node, above=above, body=self.read(node.body, letters | set(node.indices), free))
         if isinstance(node, Cut):
             return replace(node, body=self.read(node.body, letters, free))
+        if isinstance(node, Bracket) and counted(node) is not None and size_name(node) in self.sets:
+            return Dimension(self.size(node), node.span)
         if isinstance(node, Chain):
             return self.chain(node, letters, free)
         if take_apart(node) is None or self.reader.is_exponential(node):
@@ -235,8 +245,10 @@ class Components:
     def sized(self, node: Node) -> Node:
         """A symbol, as a size where its name is one."""
         one = self.reader.read(node)
-        if one is None or one.time is not None or one.symbol.name not in self.sizes or one.symbol in self.targets:
+        if one is None or one.time is not None or one.symbol.name not in self.sizes:
             return node
+        if one.symbol in self.targets and not self.times[one.symbol]:
+            return node  # d of `d = ...`; beside `d_t = ...` the d of `\sqrt{d}` is the size
         size = Dimension(one.symbol.name, node.span)
         return size if one.power is None else Raised(size, Number(one.power, node.span), node.span)
 
@@ -244,6 +256,15 @@ class Components:
         return size_name(node) or ""
 
     # ---- what may be meant otherwise
+
+    def refuse_sizes_of_a_call(self, entries: Sequence[Entry]) -> None:
+        """Raises PageError on `\\sum_{j=1}^{B}`, `x[0:T]`: the batch, or the steps, as the size of a vector."""
+        for node in (node for entry in entries for node in walk(entry.right)):
+            for name in [name for name in sizes_of(node) if name in OF_A_CALL]:
+                written = self.source.written((node.span[0], node.body.span[0]) if isinstance(node, Reduced) else node.span)
+                what = f"`{written}` counts to {name}, which is the number of {WHAT[name]}: expected the size of a vector."
+                todo = "Give the size another letter. A formula is of one example: a loss over a batch is the sum of its examples' losses."
+                raise self.source.error(node.span, what, todo)
 
     def refuse_above(self, node: Node, letters: Collection[str]) -> None:
         """Raises PageError on an index above, `x_t^{(j)}` in a sum over j: one of several vectors, or a component."""
@@ -288,7 +309,9 @@ class Components:
             if self.reader.letter is not None and self.times[one] and read is not None and read.time is None:
                 written, name = self.source.written(node.span), one.name
                 what = f"`{written}` carries an index and no time, and {name} has one elsewhere: expected both."
-                todo = f"Write `{name}_{{{self.reader.letter},j}}` for a component of this step; a sum over steps isn't read."
+                t = self.reader.letter
+                todo = f"Write `{name}_{{{t},j}}` for a component of this step, `\\sum_{t} {name}_{t}` for a sum over all steps; "
+                todo += "two steps of one quantity at once aren't read."
                 raise self.source.error(node.span, what, todo)
 
     def refuse_unbound(self, entry: Entry) -> None:
@@ -351,22 +374,6 @@ def small_letters(node: Node, above: Collection[str]) -> set[str]:
     }
     raised = {one.name for one in map(strip, parts.sups if parts else ()) if isinstance(one, Letter)}
     return inside | (raised & set(above))
-
-
-def sizes_of(node: Node) -> Iterator[str]:
-    """The names of sizes in the limits of a sum and in a range."""
-    limits: tuple[Node | None, ...] = ()
-    if isinstance(node, (Reduced, Cut)):
-        limits = (node.above,) if isinstance(node, Reduced) else (node.start, node.stop)
-    for limit in (one for one in limits if one is not None):
-        for term in limit.terms if isinstance(limit, Sum) else (limit,):
-            factors: tuple[Node, ...] = term.items if isinstance(term, Chain) else (term,)
-            yield from (name for factor in factors if (name := size_name(factor)) is not None)
-
-
-def size_name(node: Node) -> str | None:
-    one = None if isinstance(node, Number) else Reader(None).read(node)
-    return one.symbol.name if one else None
 
 
 def lifted(node: Component) -> Node:

@@ -16,11 +16,13 @@ from derive.shapes import EXAMPLES, OF_A_CALL
 TOKENS, OUTPUT = "tokens", "output"
 EXAMPLE = "example"
 """The word for an input of which there is one an example, not one at each step."""
+OF_EXAMPLES = ("number", "vector", "matrix", TOKENS)
+"""What an input of an example may be besides, `v = example number`."""
 KINDS = ("number", "vector", "matrix", "input", "parameter", "identity", TOKENS, OUTPUT)
 """What a name may be declared to be. An output is one that equations read, too."""
 FORM = (
-    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `v = example`, `w = tokens`, `y = output`, "
-    "`I = identity`, `time = k`, `layer = l` or `dim x = N`"
+    "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `v = example`, `v = example number`, `w = tokens`, "
+    "`y = output`, `I = identity`, `time = k`, `layer = l` or `dim x = N`"
 )
 SUMMAND = r"(?:[1-9][0-9]?[ ]?\*[ ]?)?[A-Za-z]\w{0,30}"
 SIZE = re.compile(rf"{SUMMAND}(?:[ ]?\+[ ]?{SUMMAND}){{0,9}}")
@@ -74,9 +76,11 @@ class Declared:
         return {name: "vector" if kind == TOKENS else kind for name, kind in said.items()}
 
     def say(self, name: str, value: str, wrong: Wrong) -> None:
-        """Take one declaration in, in place of an earlier one of the same name. Raises PageError on one that says nothing."""
+        """Take one declaration in, in place of an earlier one of the same name, but that an input of an example may be said to be one in
+        one declaration, and what it is in another. Raises PageError on one that says nothing."""
         written = f"{name.strip()[:30]} = {value.strip()[:30]}"
         name, value = plain_name(name), value.strip()
+        of_examples, before = name in self.examples, self.kinds.get(name)
         for earlier in (self.functions, self.numbers, self.kinds, self.cells):
             earlier.pop(name, None)
         self.examples.discard(name)
@@ -99,8 +103,8 @@ class Declared:
             self.cells[name] = checked_cell(value, wrong)
         elif number:
             self.numbers[name] = Fraction(number[1]) * Fraction(10) ** int(number[2] or 0) / Fraction(number[3] or 1)
-        elif value.lower().split() in ([EXAMPLE], [EXAMPLE, TOKENS]):
-            self.kinds[name] = TOKENS if TOKENS in value.lower() else "input"
+        elif (example := as_example(value, of_examples, before)) is not None:
+            self.kinds[name] = example
             self.examples.add(name)
         elif value.lower() in KINDS and not (value.lower() == "identity" and name.islower()):
             self.kinds[name] = value.lower()
@@ -134,6 +138,22 @@ class Declared:
             expected = "a name other than T and B, which are the steps and the batch"
             raise wrong(f"dim `{name.strip()[:30]}`: expected {expected}; got `{size}`.", "Choose another name.")
         self.dims[plain_name(name)] = sizes
+
+
+def as_example(value: str, of_examples: bool, before: str | None) -> str | None:
+    """What an input of an example is declared to be, `example`, `example number`, or `number` where `example` was said before; None for
+    anything else."""
+    words = value.lower().split()
+    kinds = [word for word in words if word in OF_EXAMPLES]
+    if (EXAMPLE in words or of_examples) and len(kinds) <= 1 and len(words) == len(kinds) + (EXAMPLE in words):
+        return kinds[0] if kinds else before if before in OF_EXAMPLES else "input"
+    return None
+
+
+def say_two_things(one: str, other: str) -> bool:
+    """Whether two declarations of a name can't hold together; that there is one an example says nothing of what it is."""
+    together = {one.lower(), other.lower()}
+    return one != other and not (EXAMPLE in together and together <= {EXAMPLE, *OF_EXAMPLES})
 
 
 def checked_cell(words: str, wrong: Wrong) -> str:
@@ -217,7 +237,7 @@ def refuse_contradiction(here: dict[str, str], name: str, value: str, wrong: Wro
     """Take a name and what is said of it into `here`, what one place has said so far. Raises PageError where it said something else."""
     value = value.strip()
     before = here.setdefault(plain_name(name), value)
-    if before != value:
+    if say_two_things(before, value):
         raise wrong(
             f"`{name.strip()[:30]}` is declared as `{before[:30]}` and as `{value[:30]}`: expected one.", "Leave one out."
         )

@@ -17,6 +17,12 @@ JOINED = re.compile(r"[A-Za-z]{1,3}t")
 EARLIER = re.compile(r"(?<![\w^{\\])[A-Za-z]{1,3}t[-−]1(?!\w)")
 """Left sides of a plain text, `Ht` as one, and `Ht-1`."""
 
+DECLARED = '--let "'
+"""What a message says of a declaration begins so."""
+
+OPEN = ("can be read in", "shape conflict", " runs over ", " of one thing", "isn't known yet")
+"""What a message says of a formula that is understood, but for something that the page can say in another way."""
+
 LETTER, WORD = re.compile("[A-Za-z]"), re.compile(r"[A-Za-z]{4,}")
 
 Span = tuple[int, int]
@@ -26,10 +32,12 @@ Span = tuple[int, int]
 class PageError(DeriveError):
     """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do.
 
-    places: where it is, and a second place that contradicts it, as far as the error has them.
+    places: where it is, and a second place that contradicts it, as far as the error has them. is_question: a declaration, or another way
+    of writing it, decides between readings that the error says.
     """
 
     places: tuple[Span, ...] = ()
+    is_question: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ class Source:
     def dotted(self) -> bool:
         """Whether a plain text writes `(.)` for the elementwise product, so that `*` is the product of matrices."""
         return self.plain and " (.) " in self.text
+
+    @cached_property
+    def has_sigma(self) -> bool:
+        """Whether the letter Σ is a quantity of the page: it is defined, or read at another step."""
+        return re.search(r"^[ \t$&]*(?:[-*•][ \t]+)?Σ[^=\n]*=|Σ(?:ₜ[₋₊]|_\{?[a-z][-+])", self.text, re.MULTILINE) is not None
 
     @cached_property
     def paragraphs(self) -> list[int]:
@@ -112,4 +125,5 @@ class Source:
             lines += [f"  {self.where(other[0][0])}: {other[1]}", self.pointer(other[0])]
         error = PageError("\n".join([*lines, todo + self.in_a_word(span)]))
         error.places = (span, *([other[0]] if other else []))
+        error.is_question = DECLARED in todo or any(words in what for words in OPEN)
         return error

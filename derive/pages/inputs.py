@@ -15,11 +15,11 @@ def inputs_of(definitions: Sequence[Definition], timed: set[str], kinds: Kinds, 
     """What is read with a time and never defined; on a page without a time letter, the vectors that matrices multiply and those stacked."""
     defined = {definition.name for definition in definitions}
     found = {name for name in timed if name not in defined} | {
-        name for name, kind in known.kinds.items() if kind in ("input", TOKENS)
+        name for name, kind in known.kinds.items() if kind in ("input", TOKENS) or name in known.examples
     }
     if letter is None:
         found |= {name for definition in definitions for name in operands(definition.body, kinds) if name not in defined}
-    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)}
+    said = {name for name, kind in known.kinds.items() if kind in ("parameter", NUMBER, VECTOR, MATRIX)} - known.examples
     found -= {name for name in said if not (name in timed and known.kinds[name] != "parameter")}
     return list(dict.fromkeys(ref.name for one in definitions for ref in refs(one.body) if ref.name in found))
 

@@ -22,7 +22,8 @@ from derive.pages.calls import (
 from derive.pages.core import Add, Call, Concat, Const, Core, Inner, Product, Ref, Taken, Turned, Unit, parts_of, refs
 from derive.pages.errors import PageError, Span
 from derive.pages.forms import blocks_behind, blocks_of, indexed, raised, sliced, squared, times_blocks
-from derive.pages.names import Names, no_exponent
+from derive.pages.hints import no_exponent
+from derive.pages.names import Names
 from derive.pages.numbers import checked, folded, is_zero, power
 from derive.pages.products import product_sign, refuse_circled_plus, refuse_divided_dot, refuse_divided_product
 from derive.pages.stacks import cells_of, grid_of

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from derive.pages.alphabet import function_name
 from derive.pages.declarations import Declared
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.surface import Line
+from derive.pages.hints import called, no_exponent, spelled_out
+from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
-from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
+from derive.pages.tree import Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Names:
         self.functions = [one for one in reads if self.is_function(one)]
         self.steps = self.find_steps()
         self.check()
+        self.refuse_elements()
         self.note_tight_differences()
         self.note_powers()
         for entry in entries:
@@ -86,7 +88,9 @@ class Names:
         self.refuse_other_steps(node)
         if occurrence is None or occurrence.power is not None or occurrence.transposed:
             what = f"the left side is no symbol: expected one such as `h_t`, got `{self.source.written(node.span)}`."
-            raise self.source.error(node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}.")
+            raise self.source.error(
+                node.span, what, f"Write the equation solved for one symbol{spelled_out(node)}{called(node)}."
+            )
         return occurrence
 
     def occurrences(self, node: Node) -> Iterator[Occurrence]:
@@ -195,8 +199,43 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter.'
+        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter. '
+        t = self.reader.letter
+        todo += f"All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
         raise self.source.error(one.span, what, todo, (before.span, "the other:"))
+
+    def refuse_elements(self) -> None:
+        """Raises PageError on `z_1` beside `z = ...`, `h_{t,1}` beside `h_t = ...`: the first element, or a symbol of its own."""
+        said = {*self.declared.kinds, *self.declared.numbers}
+        for one in self.reads:
+            self.refuse_steps_of_examples(one)
+            number = (*one.symbol.subs, *one.symbol.sups)[-1:]
+            if not (number and number[0].isdigit()) or one.symbol in self.defined or one.symbol.name in said:
+                continue
+            sides = {"sups": one.symbol.sups[:-1]} if one.symbol.sups else {"subs": one.symbol.subs[:-1]}
+            whole = replace(one.symbol, **sides)  # type: ignore[arg-type]
+            if whole in self.defined:
+                written, name, last = self.source.written(one.span), one.symbol.name, int(number[0])
+                what = (
+                    f"`{written}` can be read in two ways: an element of {whole.name}, which is defined, or a symbol of its own."
+                )
+                todo = f'For a symbol of its own say --let "{name}={"vector" if one.time is None else "input"}"; '
+                cut = f"{whole.name}_{self.reader.letter}" if self.defined[whole].time is not None else whole.name
+                todo += f"an element is cut out, `{cut}[{max(last - 1, 0)}:{max(last, 1)}]`, the first one of which is 0."
+                raise self.source.error(one.span, what, todo, (self.defined[whole].span, "the definition:"))
+
+    def refuse_steps_of_examples(self, one: Occurrence) -> None:
+        """Raises PageError on a step of what has one value an example: `v_t` beside `v = example`, `c_T` beside `c = h_T`."""
+        written, letter = self.source.written(one.span), self.reader.letter
+        if one.symbol.name in self.declared.examples and one.time is not None:
+            what = f"`{written}` carries a step, and {one.symbol.name} is declared as one an example: expected none."
+            raise self.source.error(one.span, what, "Leave the index of time out, or take the declaration back.")
+        whole = replace(one.symbol, subs=one.symbol.subs[:-1])
+        found = self.defined.get(whole) if letter and one.symbol.subs[-1:] == (letter.upper(),) else None
+        if found is not None and found.time is None and one.symbol not in self.defined and self.is_free(one.symbol.name):
+            what = f"`{written}` is the last value of what has one value an example, or a symbol of its own: expected one of the two."
+            todo = f'Write `{whole.name}` for that value; for a symbol of its own say --let "{one.symbol.name}=vector".'
+            raise self.source.error(one.span, what, todo, (found.span, "the definition:"))
 
     def note_tight_differences(self) -> None:
         """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
@@ -225,8 +264,8 @@ class Names:
         read = {one.symbol.name for one in self.reads}
         unread = {symbol.name for symbol in self.defined} - read - own
         for one in self.occurrences(entry.right):
-            if any(name in above for name in unread for above in one.symbol.sups):
-                written, name = self.source.written(one.span), self.settle(one).symbol.name
+            written, name = self.source.written(one.span), self.settle(one).symbol.name
+            if "^" in written and any(name in above for name in unread for above in one.symbol.sups):
                 self.notes[f"`{written}` is read as the name {name}, no power; a power is written with \\exp and \\log"] = None
 
     # ---- steps
@@ -262,7 +301,8 @@ class Names:
             what = (
                 f"`{written}` isn't known yet at this step: expected this step or one before, or the next one of what is defined."
             )
-            raise self.source.error(one.span, what, "What lies farther ahead is carried: `g_t = h_{t+1}`, read at the next step.")
+            todo = "What lies farther ahead is carried: `g_t = h_{t+1}`, read at the next step; for an input take a symbol of its own."
+            raise self.source.error(one.span, what, todo)
         if lag and one.symbol in self.defined:
             self.refuse_both_ways(one, lag)
         if lag == 1:
@@ -335,19 +375,3 @@ class Names:
 def ends_a_word(one: Occurrence) -> bool:
     """Whether the time letter of a left side is the last of a word: `y_{out}`, `x^{in}`."""
     return one.weak == "above" or (one.weak == "run" and len(one.gate) > 1 and one.gate.isalpha())
-
-
-def no_exponent(source: Source, above: Node) -> PageError:
-    """The error for `2^{x_t}`, `\\gamma^{g_t}`."""
-    what = f"`{source.written(above.span)}` as an exponent isn't read: expected a number or a transposition."
-    todo = "Write u^v as \\exp(v \\odot \\log(u)); a name above goes into brackets, as in `W^{(h)}`."
-    return source.error(above.span, what, todo)
-
-
-def spelled_out(node: Node) -> str:
-    """For `wkv_t`: how letters side by side make one name."""
-    letters: list[Node] = [*node.items] if isinstance(node, Chain) else []
-    if letters and isinstance(letters[-1], Scripted):
-        letters[-1] = letters[-1].body
-    word = "".join(one.name for one in letters if isinstance(one, Letter))
-    return f"; several letters make one name as `\\mathrm{{{word}}}`" if letters and len(word) == len(letters) else ""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from derive.pages.errors import PageError, Source
+from derive.pages.errors import PageError, Source, Span
+from derive.pages.extents import counted
 from derive.pages.symbols import Reader, children, shifted_letters, spelled, strip, walk
-from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
+from derive.pages.tree import Bracket, Chain, Letter, Mark, Node, Number, Operator, Reduced, Scripted, Signed, Sum, with_parts
 
-FORM = r"Write the limits as `\sum_{j}` or `\sum_{j=1}^{H}`, with H the size of what is summed."
+FORM = (
+    r"Write the limits as `\sum_{j}` or `\sum_{j=1}^{H}`, with H the size of what is summed; over steps as `\sum_{t=1}^{T}`, "
+    r"`\sum_{t=1}^{T-1}` or `\sum_{t=2}^{T}`."
+)
 
 
 def with_bodies(source: Source, node: Node) -> Node:
@@ -62,30 +67,58 @@ def chained(items: Sequence[Node]) -> Node:
 
 def reduced(source: Source, operator: Operator, body: Node) -> Node:
     """An operator applied: its indices are letters, its limits all components there are."""
-    letters = [letter for node in operator.below for letter in letters_of(node)]
+    below = [unprimed(node) or node for node in operator.below]
+    for primed in filter(None, map(unprimed, operator.below)):
+        body = without_primes(source, body, primed.name, operator)
+    letters = [letter for node in below for letter in letters_of(node)]
     if not letters or None in letters:
         what = f"the limits of `{source.written(operator.span)}` aren't read: expected letters that index components."
         raise source.error(operator.span, what, FORM)
-    above = counted(operator.above)
+    above = operator.above
+    if above is not None and strip(above) == Mark("T", strip(above).span):  # the raised T of `Σₜ₌₁ᵀ`
+        above = Letter("T", above.span)
     start = spelled(operator.start) if operator.start is not None else "1"
     if start == "0" and above is not None:
         above = children(strip(above))[0] if is_less_one(above) else None
+    without = "last" if start == "1" and above is not None and is_less_one(above) else "first" if start == "2" else ""
+    if without and above is not None:
+        start, above = "1", children(strip(above))[0] if without == "last" else above
     if (start not in ("0", "1") or (operator.start is not None and above is None)) or (above is not None and not is_size(above)):
-        what = f"the limits of `{source.written(operator.span)}` aren't read: expected a sum over all components."
-        raise source.error(operator.span, what, FORM)
+        raise limits(source, operator.span)
     if above is not None and len(letters) > 1:
         what = f"`{source.written(operator.span)}` has one limit for several indices: expected one sum for each."
         raise source.error(operator.span, what, FORM)
     span = (operator.span[0], body.span[1])
     for letter in reversed(letters):
-        body = Reduced(operator.name, (str(letter),), above, body, span, start == "0")
+        body = Reduced(operator.name, (str(letter),), above, body, span, start == "0", without)
     return body
 
 
-def counted(above: Node | None) -> Node | None:
-    """V of `|V|`, how many elements a set has."""
-    inner = above if above is None else strip(above)
-    return strip(inner) if isinstance(inner, Bracket) and inner.opener == "|" else above
+def limits(source: Source, span: Span) -> PageError:
+    """The error for a sum that leaves something out: a question, since it can be written otherwise."""
+    what = f"the limits of `{source.written(span)}` aren't read: expected a sum over all components, or over all steps but one."
+    error = source.error(span, what, FORM)
+    error.is_question = True
+    return error
+
+
+def unprimed(node: Node) -> Letter | None:
+    """The s of `s'`; None for anything else."""
+    body, marks = (node.body, node.sup) if isinstance(node, Scripted) and not node.sub else (node, ())
+    primed = bool(marks) and all(isinstance(one, Mark) and one.name.startswith("prime") for one in marks)
+    return body if primed and isinstance(body, Letter) and len(body.name) == 1 else None
+
+
+def without_primes(source: Source, node: Node, letter: str, operator: Operator) -> Node:
+    """What a sum over `s'` is taken of, with s for it. Raises PageError where it holds s too."""
+    found = unprimed(node)
+    if found is not None and found.name == letter:
+        return replace(found, span=node.span)
+    if isinstance(node, Letter) and node.name == letter:
+        written = source.written(operator.span)
+        what = f"`{written}` runs over {letter} beside another {letter}: expected one letter, read at one step at a time."
+        raise source.error(node.span, what, "A value of two steps at once isn't read.", (operator.span, "the sum:"))
+    return with_parts(node, lambda part: without_primes(source, part, letter, operator))
 
 
 def letters_of(node: Node) -> list[str | None]:
@@ -107,6 +140,7 @@ def is_less_one(node: Node) -> bool:
 
 def is_size(node: Node) -> bool:
     """Whether a limit is a symbol, whose name is that of a size."""
+    node = counted(node) or node
     return not isinstance(node, Number) and Reader(None).read(node) is not None
 
 
@@ -138,6 +172,8 @@ def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> Non
             counted = any(letter in shifted_letters(one) or is_counted(one, letter, times) for one in scripts)
             whole = above is not None and spelled(strip(above)) in {one.upper() for one in times}
             partial = bool(last & {*times, "T"}) and not whole
+            if node.without and (node.name != "sum" or not (whole or letter in times)):
+                raise limits(source, (node.span[0], node.body.span[0]))
             if partial or (counted and letter not in times) or (letter in times and not (whole or above is None)):
                 raise over_steps(source, node)
 

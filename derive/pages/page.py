@@ -33,7 +33,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
-from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again
+from derive.pages.passed import is_needless, may_define, reader_for, reason_of, said_again, stands_in_any
 from derive.pages.prepared import with_steps
 from derive.pages.sections import Outline, Section, cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
@@ -41,6 +41,7 @@ from derive.pages.starts import INITIAL, is_nought
 from derive.pages.symbols import Reader
 from derive.pages.titles import identifier, naming, nothing, unique
 from derive.pages.use import Template
+from derive.pages.worded import with_letter_of_time
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,11 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     if not any(at < len(networks) for at in cells):
         raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
     skipped = sorted({*found.skipped} - {(span, why) for span, why in found.skipped if span in known.bottoms})
-    cells = with_notes(source, cells, {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}, skipped, known.unused)
+    unread_spans = [span for span, _ in skipped] + [
+        entry.span for at, (_, entries) in enumerate(groups) if at not in cells for entry in entries
+    ]
+    unused = [name for name in known.unused if not stands_in_any(source, unread_spans, name)]
+    cells = with_notes(source, cells, {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}, skipped, unused)
     own, parts = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
     return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), parts)
 
@@ -210,6 +215,9 @@ class Library:
             self.open.pop()
             one = one_cell(self.source, section.title, entries, known, naming(self.path, section.title, 2))
             reader = reader_for(self.source, entries, known.time)
+            if reader.letter is None:
+                values = {str(value.name) for value in (*one.cell.targets, *one.cell.inputs, *one.cell.tokens)}
+                entries, reader = with_letter_of_time(entries, reader, values)
             self.templates[word] = Template(section.title, entries, reader, one.cell, known, built_in=False)
         return self.templates[word]
 
@@ -254,7 +262,7 @@ def settled_cell(
             functions = {*known.functions, *known.kinds, *functions_of(entries)[0]}
             again = [one for one in entries if said_again(one, entries, reader, functions)]
             blamed = [one for at, _ in error.places for one in entries if one.span[0] <= at < one.span[1]]
-            needless = [one for one in blamed if is_needless(one, entries, reader, functions)]
+            needless = [one for one in blamed if is_needless(one, entries, reader, functions, error)]
             if not (again or needless):
                 raise
             out = [*again, *needless][0]

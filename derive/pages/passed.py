@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from derive.pages.alphabet import function_name, greek_letter
-from derive.pages.errors import PageError, Source
+from derive.pages.alphabet import INFINITE, function_name, greek_letter
+from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
-from derive.pages.surface import CLOSERS, JOINING, OPENERS
+from derive.pages.outermost import CLOSERS, OPENERS
+from derive.pages.starts import is_start
+from derive.pages.surface import JOINING
 from derive.pages.symbols import Reader, children, take_apart
 from derive.pages.times import recurrent
 from derive.pages.timing import reader_of, with_call_indices
@@ -38,17 +40,22 @@ def names_in(reader: Reader, node: Node) -> Iterator[tuple[str, int | None]]:
         yield from names_in(reader, child)
 
 
-def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str] = ()) -> bool:
-    """Whether a line that can't be read may be passed over. known: the functions of the page.
+def is_needless(
+    entry: Entry, entries: Sequence[Entry], reader: Reader, known: Collection[str] = (), error: PageError | None = None
+) -> bool:
+    """Whether a line that can't be read may be passed over. known: the functions of the page; error: why it can't be read.
 
     A step has a time index: on a page with one, a line whose left side carries none, and whose left side nothing reads, defines nothing
     of the step: a loss, a count of parameters, an update. A line without `=` defines nothing at all. What a recurrence starts with is
-    an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`.
+    an argument of the kernel where the page says no more than that it comes from somewhere, `h_0 = f_{init}(v)`. A question about a line
+    that is made of what the model defines, a loss, is asked.
     """
     if entry.is_start and entry.problem is None and not is_from_somewhere(entry, reader, known):
         return False
     if recurrent([replace(entry, problem=None)]):
         return False
+    if any(token.value.startswith(INFINITE) for token in entry.line.tokens) and any(map(is_start, entry.targets)):
+        return False  # a start of which the kernel would make 0 where a call gives none
     others = [one for one in entries if one is not entry and one.problem is None and not one.is_function]
     if (
         reader.letter is None
@@ -58,10 +65,24 @@ def is_needless(entry: Entry, entries: Sequence[Entry], reader: Reader, known: C
         return False
     read = {name for one in others for name, _ in names_in(reader, with_call_indices(one.right, reader.letter))}
     defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
+    error = error or entry.problem
+    if error is not None and error.is_question and reads_any(entry, reader, defined):
+        return False
     if entry.line.equals is None:
         return is_mere_expression(entry.line.tokens, read - defined)
     left = with_call_indices(entry.targets[0], reader.letter) if len(entry.targets) == 1 else None
     return left is not None and is_mere_result(reader, left, read, defined)
+
+
+def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
+    """Whether an equation reads something with the letter of one of these names, `J_t` or `h_{T,1}`; of one that has no trees, whether
+    its right side has such a letter. Not so what holds a condition."""
+    letters = {name.split("_")[0] for name in names}
+    if any(token.kind == "COMMA" and token.value == "|" for token in entry.line.tokens):
+        return False  # a condition, `p(y_t | h_t)`, which says what is modelled
+    if isinstance(entry.right, Letter) and not entry.right.name:
+        return any(token.value in letters for token in entry.line.right)
+    return any(name.split("_")[0] in letters for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
 
 
 def is_timed(reader: Reader, node: Node) -> bool:
@@ -161,6 +182,16 @@ def may_define(source: Source, entry: Entry, name: str, reader: Reader) -> bool:
         return any(
             found == name for target in entry.targets for found, _ in names_in(reader, with_call_indices(target, reader.letter))
         )
-    start, end = entry.span
-    text = "".join(greek_letter(character) or character for character in source.text[start:end])
-    return re.search(rf"(?<![A-Za-z]){re.escape(name.split('_')[0])}(?![A-Za-z])[^=\n&]{{0,60}}&?\s*=", text) is not None
+    return stands_in(source, entry.span, name, r"[^=\n&]{0,60}&?\s*=")
+
+
+def stands_in_any(source: Source, spans: Sequence[Span], name: str) -> bool:
+    """Whether the letter of a name, or the letter that it counts, the l of `L = 3`, stands in one of some places."""
+    letters = {name, name.lower()} if len(name) == 1 else {name}
+    return any(stands_in(source, span, letter) for span in spans for letter in letters)
+
+
+def stands_in(source: Source, span: Span, name: str, behind: str = "") -> bool:
+    """Whether the letter of a name stands in some text of a page, in front of what an expression says."""
+    text = "".join(greek_letter(character) or character for character in source.text[slice(*span)])
+    return re.search(rf"(?<![A-Za-z]){re.escape(name.split('_')[0])}(?![A-Za-z]){behind}", text) is not None

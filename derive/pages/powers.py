@@ -35,7 +35,22 @@ def with_powers(source: Source, node: Node, reader: Reader, quantities: Collecti
             what,
             "Write x^{\\odot 2} for the elementwise power, x x^\\top for the outer product of a vector with itself.",
         )
+    if not sign and is_index(node, above):
+        what = f"`{source.written(node.span)}` can be read in two ways: a power, or an index in brackets."
+        todo = "Write a power without the brackets, `a^{b_t}`, the element that a token picks as `a_{t, b_t}`, and a name without a time."
+        raise source.error(node.span, what, todo)
     return Raised(body, raised, node.span, elementwise=sign != "")
+
+
+def is_index(node: Scripted, above: Node) -> bool:
+    """Whether one symbol stands above another in brackets of its own, `\\hat{y}_t^{(k_t)}`, as the number of a layer does."""
+    inner = strip(above) if isinstance(above, Bracket) and above.opener == "{" else above
+    return (
+        isinstance(inner, Bracket)
+        and inner.opener in "([<"
+        and take_apart(strip(inner)) is not None
+        and take_apart(node.body) is not None
+    )
 
 
 def powers_in(source: Source, entry: Entry, reader: Reader, quantities: Collection[str]) -> Entry:

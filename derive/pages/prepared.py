@@ -21,7 +21,7 @@ from derive.pages.times import times_of
 from derive.pages.timing import reader_of, with_call_indices
 from derive.pages.tree import Letter, Node, with_parts
 from derive.pages.vocabulary import Vocabulary
-from derive.shapes import STEPS
+from derive.shapes import EXAMPLES, STEPS
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Prepared:
 def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> list[Entry]:
     """The equations with what is said of all steps together as nodes. Raises PageError."""
     times = times_of(entries, known.times)
+    if times is not None and EXAMPLES in times.others.values():
+        what = f"a letter of time whose axis would be called {EXAMPLES}, as the batch: expected another one."
+        raise source.error(
+            entries[0].span, what, "Write these steps with another letter than b, or declare it the main one, `time = b`."
+        )
     letters = {letter: times.axis(letter) for letter in times.letters} if times is not None else {known.time or "t": STEPS}
     entries = [entry if entry.is_function else changed(entry, lambda tree: with_softmax(tree, letters)) for entry in entries]
     if times is not None:
@@ -67,9 +72,10 @@ def prepared(source: Source, entries: Sequence[Entry], known: Declared) -> Prepa
     reader = reader_of(source, printed, lefts, known.time)
     forward, reader, notes = with_primes(forward, reader)
     forward = [changed(entry, lambda tree: with_call_indices(tree, reader.letter)) for entry in forward]
-    tokens = Vocabulary(source, reader, forward, {name for name, kind in known.kinds.items() if kind == TOKENS}, known.examples)
-    forward, notes = tokens.entries, [*notes, *tokens.notes]
     quantities = {*known.kinds, *known.numbers}
+    words = {name for name, kind in known.kinds.items() if kind == TOKENS}
+    tokens = Vocabulary(source, reader, forward, words, known.examples, quantities)
+    forward, notes = tokens.entries, [*notes, *tokens.notes]
     whole = [powers_in(source, entry, reader, quantities) for entry in (*forward, *functions)]
     whole = Components(source, reader, whole, quantities, known.names_of_sizes).entries
     starts = starts_of(source, reader, forward)

@@ -14,19 +14,21 @@ from derive.pages.declarations import Declared, Place
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.grammar import parse
+from derive.pages.indexed import in_one_notation
 from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.operators import refuse_other_sums
 from derive.pages.passed import is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
+from derive.pages.sides import Line
 from derive.pages.stacks import cells_of as cells_of_grid
 from derive.pages.stacks import grid_of
 from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_layer
 from derive.pages.steps import Steps
-from derive.pages.surface import Line, equations
+from derive.pages.surface import equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
-from derive.pages.times import reads_other_times, reads_results
+from derive.pages.times import are_joined, reads_other_times, reads_results
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Reduced, Scripted
@@ -101,6 +103,9 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
+    written = {entry.span: entry for entry in in_one_notation(found.root.all())}
+    for section in found.root.sections():
+        section.entries = [written[entry.span] for entry in section.entries]
     counted = layer_of(source, found.root.all(), time, layer)
     pass_over_bottoms(found, counted)
     refuse_sums_over_steps(source, found.root, {time} if time else set(), counted)
@@ -294,7 +299,7 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
 def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     pairs = [(part, other) for part in parts for other in parts if other is not part]
-    if any(reads_other_times(*pair) or reads_results(*pair, of_two=len(parts) == 2) for pair in pairs):
+    if any(reads_other_times(*pair) or reads_results(*pair) for pair in pairs) or are_joined(parts):
         return False
     known = [
         Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])

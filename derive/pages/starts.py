@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from derive.pages.core import Definition, refs
+from derive.pages.counting import is_number
 from derive.pages.errors import Source, Span
 from derive.pages.names import Entry
-from derive.pages.steps import is_number
 from derive.pages.symbols import Reader, strip, take_apart
 from derive.pages.times import parts_of_index
 from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Scripted, Sum, with_parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from derive.pages.counting import divisors
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, spelled, take_apart, walk
@@ -141,6 +142,19 @@ def refuse_from_zero(steps: Steps, node: Reduced) -> None:
         )
 
 
+def refuse_without(steps: Steps, node: Reduced) -> None:
+    """`\\sum_{t=1}^{T-1}` of what varies along another axis too, or where the page counts steps from 0 elsewhere. Raises PageError."""
+    if not node.without:
+        return
+    written, axis = steps.source.written((node.span[0], node.body.span[0])), steps.letters[node.indices[0]]
+    if any(one.from_zero for tree in steps.trees for one in walk(tree) if isinstance(one, Reduced)):
+        what = f"`{written}` leaves one step out on a page that counts steps from 0 elsewhere: expected steps from 1 to T."
+        raise steps.source.error(node.span, what, "Count all sums from 1.")
+    if any(set(steps.axes_of(one)) - {axis} for one in walk(node.body)):
+        what = f"`{written}` leaves one step out of what varies along another axis too: expected a sum over all its steps."
+        raise steps.source.error(node.span, what, "Put what is left out to 0 by a factor that is given, `m_s`.")
+
+
 def refuse_defined_by(steps: Steps, letter: str, node: Reduced) -> None:
     """`\\alpha_k = ...` beside `\\sum_{k=1}^{T} \\alpha_k`: an equation of every step in a letter that is no time. Raises PageError."""
     for target in (target for entry in steps.entries for target in entry.targets):
@@ -162,6 +176,8 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
     """`J = \\sum_t a_t + b_t`, `z_t = d_t + h_s`: what varies along steps that the left side hasn't. Raises PageError."""
     free = {axis for node in outside(right) for axis in steps.axes_of(node)}
     taken = {node.axis for node in walk(right) if isinstance(node, OverSteps) and node.name != "softmax"}
+    if any(take_apart(target) is None for target in entry.targets):
+        return  # no symbol, which is said when names are read
     targets = [steps.axes_of(target) for target in entry.targets]
     for node in outside(right):
         for axis in steps.axes_of(node):
@@ -172,7 +188,12 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 what = (
                     f"`{written}` differs from step to step outside of a sum, and `{left}` doesn't: expected brackets, or a sum."
                 )
-                raise steps.source.error(node.span, what, "Put all that a sum is taken over into brackets.")
+                todo = "Put all that a sum is taken over into brackets."
+                if of_two and not beside_a_sum:
+                    todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
+                error = steps.source.error(node.span, what, todo)
+                error.is_question = True
+                raise error
 
 
 def outside(node: Node) -> Iterator[Node]:
@@ -192,6 +213,20 @@ def letters_in(node: Node) -> Iterator[Letter]:
         yield node
     for part in (node.body,) if isinstance(node, Scripted) else children(node):
         yield from letters_in(part) if not (isinstance(node, Scripted) and isinstance(part, Letter) and node.sub) else ()
+
+
+def refuse_temperature(steps: Steps, entry: Entry) -> None:
+    """`\\operatorname{softmax}(V h_t / T)` beside `\\sum_{t=1}^{T}`: divided by the number of steps, or by a quantity of that letter."""
+    over = any(isinstance(node, Reduced) and node.indices[0] in steps.letters for node in walk(entry.right))
+    if over or all(steps.is_timeless(target) for target in entry.targets):
+        return
+    for node in (letter for one in walk(entry.right) for part in divisors(one) for letter in letters_in(part)):
+        if node.name in steps.counts and node.name not in steps.declared and not steps.is_defined(node):
+            written, left = steps.source.written(node.span), steps.source.written(entry.targets[0].span)
+            what = f"`{written}` is how many steps there are, and stands in the equation of `{left}`, which holds at each step: expected "
+            what += "the number of steps, or a quantity of its own, such as a temperature, not both in one letter."
+            todo = rf"Give a quantity of its own another letter; for the number of steps write `\sum_{{{steps.letter}}} 1`."
+            raise steps.source.error(node.span, what, todo)
 
 
 def refuse_lengths(steps: Steps) -> None:

@@ -25,12 +25,14 @@ def softmax_of(node: Ratio, capitals: Mapping[str, str]) -> tuple[Node, str] | N
     """
     below = strip(node.below) if isinstance(node.below, Bracket) else node.below
     above = exponent_of(node.above)
-    if above is None or not isinstance(below, Reduced) or below.name != "sum":
+    if above is None or not isinstance(below, Reduced) or below.name != "sum" or below.without:
         return None
     inside, bound = exponent_of(below.body), below.indices[0]
     if inside is None:
         return None
     for letter, capital in capitals.items():
+        if bound in capitals and letter != bound:
+            continue  # `\sum_s` is over the steps of s, whatever else the exponent varies along
         is_whole = below.above is None or spelled(strip(below.above)) == capital
         if is_whole and bare(above, {letter: bound}) == bare(inside, {letter: bound}) and letter in names_in(above):
             return above, letter
@@ -47,7 +49,9 @@ def exponent_of(node: Node) -> Node | None:
 
 
 def bare(node: Any, renamed: Mapping[str, str]) -> Any:
-    """A formula without the places where it stands, some letters under other names."""
+    """A formula without the places where it stands and the braces around one part, some letters under other names."""
+    if isinstance(node, Bracket) and node.opener == "{" and len(node.parts) == 1:
+        return bare(node.parts[0], renamed)
     if isinstance(node, Letter):
         return "Letter", renamed.get(node.name, node.name), node.glyph
     if isinstance(node, tuple):

@@ -10,9 +10,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from derive.pages.counting import is_divided, is_number, refuse_partial, strip_all, with_letter
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
-from derive.pages.step_doubts import refuse_before, refuse_behind, refuse_defined_by, refuse_from_zero, refuse_lengths
+from derive.pages.step_doubts import (
+    refuse_before,
+    refuse_behind,
+    refuse_defined_by,
+    refuse_from_zero,
+    refuse_lengths,
+    refuse_temperature,
+    refuse_without,
+)
 from derive.pages.symbols import (
     Occurrence,
     Reader,
@@ -30,7 +39,6 @@ from derive.pages.tree import (
     AtEnd,
     Bracket,
     Chain,
-    Decorated,
     Length,
     Letter,
     Node,
@@ -40,6 +48,7 @@ from derive.pages.tree import (
     Reduced,
     Scripted,
     Signed,
+    Sum,
     with_parts,
 )
 from derive.shapes import STEPS
@@ -222,6 +231,7 @@ class Steps:
         refuse_before(self, entry)
         self.counting = any(isinstance(node, Reduced) and node.indices[0] in self.letters for node in walk(entry.right))
         try:
+            refuse_temperature(self, entry)
             right = self.formula(entry.right)
             refuse_behind(self, entry, right)
             for node in walk(right):
@@ -260,6 +270,8 @@ class Steps:
         if isinstance(node, Letter):
             is_length = node.name in self.counts and self.counting and not node.is_function and node.name not in self.declared
             return Length(self.capitals[node.name], node.span) if is_length and not self.is_defined(node) else node
+        if isinstance(node, Length):
+            return replace(node, axis=self.letters.get(node.axis, node.axis))
         if isinstance(node, Reduced):
             return self.reduced(node)
         if isinstance(node, Ratio):
@@ -304,7 +316,10 @@ class Steps:
         if node.name not in OPERATIONS:
             what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
-        return OverSteps(node.name, self.formula(node.body), self.letters[letter], node.span)
+        refuse_without(self, node)
+        body = self.formula(node.body)
+        over = OverSteps(node.name, body, self.letters[letter], node.span)
+        return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over
 
     def renamed(self, node: Reduced) -> Reduced | None:
         """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
@@ -352,49 +367,3 @@ class Steps:
             return sums and spelled(node.below) == capital
         found = self.end(node)
         return found is not None and found[1] == "last" and any(spelled(place) == capital for place in self.indices(node))
-
-
-def is_divided(node: Node, capital: str) -> bool:
-    """Whether a factor is 1/T, perhaps in a product or a power, or `T^{-1}`."""
-    for one in walk(node):
-        if isinstance(one, Ratio) and any(isinstance(part, Letter) and part.name == capital for part in walk(one.below)):
-            return True
-        if isinstance(one, Scripted) and isinstance(one.body, Letter) and one.body.name == capital and not one.sub:
-            return any(exponent(above) is not None for above in one.sup)
-    return False
-
-
-def refuse_partial(source: Source, node: Reduced, capital: str) -> None:
-    """Raises PageError on a sum over some of the steps."""
-    if node.above is not None and spelled(strip(node.above)) != capital:
-        written = source.written((node.span[0], node.body.span[0]))
-        what = f"`{written}` runs over some of the steps: expected all of them, up to {capital}."
-        todo = (
-            "A sum up to this step is a state, `s_t = s_{t-1} + ...`; `<!-- derive: skip -->` in front of a loss passes it over."
-        )
-        raise source.error(node.span, what, todo)
-
-
-def is_number(node: Node, value: int) -> bool:
-    return isinstance(node, Number) and node.value == value
-
-
-def strip_all(node: Node) -> Node:
-    """What decorations and scripts stand around."""
-    while isinstance(node, (Decorated, Scripted)) or (isinstance(node, Bracket) and node.opener == "{" and len(node.parts) == 1):
-        node = node.parts[0] if isinstance(node, Bracket) else node.body
-    return node
-
-
-def with_letter(node: Node, old: str, new: str) -> Node:
-    """The formula with another letter in its indices."""
-    if isinstance(node, Scripted):
-        below, above = (tuple(with_name(script, old, new) for script in side) for side in (node.sub, node.sup))
-        return Scripted(with_letter(node.body, old, new), below, above, node.span)
-    return with_parts(node, lambda part: with_letter(part, old, new))
-
-
-def with_name(script: Node, old: str, new: str) -> Node:
-    if isinstance(script, Letter):
-        return replace(script, name=new) if script.name == old else script
-    return with_parts(script, lambda part: with_name(part, old, new))

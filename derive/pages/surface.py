@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from derive.pages.bars import with_absolute_values
-from derive.pages.errors import PageError, Source, Span
+from derive.pages.errors import Source
 from derive.pages.layer_ranges import CONDITION
-from derive.pages.limits import say_the_same, with_limits, with_several_targets
+from derive.pages.limits import with_limits, with_several_targets
+from derive.pages.outermost import CLOSERS, OPENERS, group_end, split_at, top_level
 from derive.pages.ranges import unconditional, without_ranges
+from derive.pages.sides import Line, line_of, of_several_symbols
 from derive.pages.tokens import DEEPEST, Token
 
 PAIRS = {"(": ")", "[": "]", "<": ">", "|": "|", "‖": "‖"}
-OPENERS = {"OPEN", "BEGIN_GROUP", "BEGIN_MATRIX"}
-CLOSERS = {"CLOSE", "END_GROUP", "END_MATRIX"}
 SEPARATORS = {"COMMA", "SEMICOLON", "QUAD"}
 JOINING = {"PLUS", "MINUS", "OPERATOR"}
 ARGUED = {"SUB", "SUP", "FRAC", "ROOT", "DECORATION", "FONT", "END_GROUP"}
 """What takes the braces that follow it."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One equation: the tokens of its left and its right side; `left` is empty where there is none. problem: why it can't be read. again:
-    where the same is written in another way in front of the right side, `a = b = c`."""
-
-    left: list[Token]
-    right: list[Token]
-    equals: Token | None
-    problem: PageError | None = None
-    again: Span | None = None
-
-    @property
-    def tokens(self) -> list[Token]:
-        return [*self.left, *([self.equals] if self.equals else []), *self.right]
-
-    @property
-    def span(self) -> tuple[int, int]:
-        return self.tokens[0].span[0], self.tokens[-1].span[1]
 
 
 def equations(source: Source, tokens: list[Token]) -> tuple[list[Line], list[list[Token]]]:
@@ -47,7 +27,8 @@ def equations(source: Source, tokens: list[Token]) -> tuple[list[Line], list[lis
     tokens = without_braced_signs(without_labels_of_braces(without_sizes(tokens)))
     tokens, ranges = without_ranges(balanced(source, with_absolute_values(source, tokens)))
     rows = joined_rows([with_several_targets(row) for row in split_rows(with_limits(tokens)) if row])
-    return [line for row in rows for part in split_equations(source, row) if (line := line_of(source, part))], ranges
+    parts = [one for row in rows for part in split_equations(source, row) for one in of_several_symbols(part)]
+    return [line for part in parts if (line := line_of(source, part))], ranges
 
 
 def without_sizes(tokens: list[Token]) -> list[Token]:
@@ -111,16 +92,6 @@ def without_braced_signs(tokens: list[Token]) -> list[Token]:
         ):
             del kept[-2:]
     return kept
-
-
-def group_end(tokens: list[Token], at: int) -> int:
-    """The place behind the group, or the token, that begins here."""
-    depth = 0
-    for place in range(at, len(tokens)):
-        depth += (tokens[place].kind in OPENERS) - (tokens[place].kind in CLOSERS)
-        if depth <= 0:
-            return place + 1
-    return len(tokens)
 
 
 def closes(opener: Token, closer: Token) -> bool:
@@ -219,28 +190,6 @@ def continuation(row: list[Token]) -> list[Token]:
             break
         kept += cell
     return kept
-
-
-def top_level(tokens: list[Token], *kinds: str) -> int | None:
-    """The first place of such a token outside brackets."""
-    depth = 0
-    for at, token in enumerate(tokens):
-        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
-        if depth == 0 and token.kind in kinds:
-            return at
-    return None
-
-
-def split_at(tokens: list[Token], kinds: set[str]) -> list[list[Token]]:
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for token in tokens:
-        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
-        if depth == 0 and token.kind in kinds and token.value not in ("|", "‖"):
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return parts
 
 
 def split_equations(source: Source, row: list[Token]) -> list[list[Token]]:
@@ -361,40 +310,3 @@ def is_label(source: Source, part: list[Token]) -> bool:
         return True
     text = source.text[part[0].span[0] : part[-1].span[1]]
     return bool(len(text) < 80 and LABEL.fullmatch(text)) or CONDITION.fullmatch(text) is not None
-
-
-def line_of(source: Source, part: list[Token]) -> Line | None:
-    """One equation, or one that can't be read."""
-    try:
-        return one_line(source, part)
-    except PageError as error:
-        at = top_level(part, "EQUALS")
-        return Line(part[:at], part[at + 1 :], part[at], error) if at else Line([], part, None, error)
-
-
-def one_line(source: Source, part: list[Token]) -> Line | None:
-    """One equation's two sides. Raises PageError where a side is missing."""
-    if any(token.kind == "GRADIENT" for token in part):
-        return Line([], part, None)
-    unread = next((token for token in part if token.kind == "UNREAD"), None)
-    if unread is not None:
-        what, todo = unread.value.split("\n")
-        raise source.error(unread.span, what, todo)
-    at = top_level(part, "EQUALS")
-    if at is None:
-        if all(token.kind in ("TEXT", "DOTS", "STOP", "NUMBER") for token in part):
-            return None
-        what = "an equation without a left side: expected `symbol = ...`."
-        raise source.error((part[0].span[0], part[-1].span[1]), what, "Write what it defines, or take it out of the display.")
-    if at == 0:
-        raise source.error(part[0].span, "an equation without a left side: expected a symbol, got `=`.", "Write what it defines.")
-    members = split_at(part[at + 1 :], {"EQUALS"})
-    if len(members) > 1 and say_the_same(members, source.text):
-        return Line(part[:at], members[-1], part[at], again=(members[0][0].span[0], members[-2][-1].span[1]))
-    if len(members) > 1:
-        what, place = "a second `=` in one equation: expected one.", next(t for t in part[at + 1 :] if t.kind == "EQUALS")
-        raise source.error(place.span, what, "Write two equations.", (part[at].span, "the first:"))
-    if at == len(part) - 1:
-        what = "an equation without a right side: expected a formula, got nothing."
-        raise source.error(part[at].span, what, "Write what it equals.")
-    return Line(part[:at], part[at + 1 :], part[at])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from derive.letters import ARROWS
 from derive.pages.errors import Span
 from derive.pages.tree import (
     AtEnd,
@@ -51,7 +52,13 @@ class Symbol:
 
     @property
     def name(self) -> str:
-        name = "_".join([self.base, *self.decorations, *self.subs, *self.sups])
+        """`b_C_tilde`, `W_f_left_2`: an arrow, which says which way a recurrence runs, stands behind the words of an index, in front of
+        the numbers at their end."""
+        arrows = [one for one in self.decorations if one in ARROWS]
+        others = [one for one in self.decorations if one not in ARROWS]
+        indices = [*self.subs, *self.sups]
+        words = next((at for at in range(len(indices), 0, -1) if not indices[at - 1].isdigit()), 0)
+        name = "_".join([self.base, *others, *indices[:words], *arrows, *indices[words:]])
         return f"{name}_" if keyword.iskeyword(name) else name
 
 

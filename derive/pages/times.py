@@ -120,12 +120,24 @@ def reads_other_times(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
     return any(carrier_of(node) in defined and indices & set(names_of_indices(node)) for node in reads)
 
 
-def reads_results(part: Sequence[Entry], other: Sequence[Entry], of_two: bool) -> bool:
-    """Whether a part of a page without a recurrence along the same letter reads the end of what another one defines, `h_T`; of two parts
-    also a plain symbol that the other one makes of its steps, `c = h_S`."""
+def are_joined(parts: Sequence[Sequence[Entry]]) -> bool:
+    """Whether plain symbols that parts make of their steps, `c = h_S`, join all parts of a page: of some of many that may be a letter
+    that two cells have by chance."""
+    joined = [0]
+    for at in joined:
+        for other in range(len(parts)):
+            pairs = ((parts[at], parts[other]), (parts[other], parts[at]))
+            if other not in joined and any(reads_results(*pair, plain=True) for pair in pairs):
+                joined.append(other)
+    return len(parts) > 1 and len(joined) == len(parts)
+
+
+def reads_results(part: Sequence[Entry], other: Sequence[Entry], plain: bool = False) -> bool:
+    """Whether a part of a page without a recurrence along the same letter reads the end of what another one defines, `h_T`; plain: also a
+    plain symbol that the other one makes of its steps, `c = h_S`."""
     letters = [] if {*recurrent(part)} & {*recurrent(other)} else recurrent(other)
     capitals = {letter.upper() for letter in letters}
-    own_letters = of_two and bool(recurrent(part))
+    own_letters = plain and bool(recurrent(part))
     own = {carrier_of(target) for entry in part for target in entry.targets}
     sound = [entry for entry in other if not entry.is_function and entry.problem is None]
     steps = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}} - own
@@ -139,10 +151,12 @@ def reads_results(part: Sequence[Entry], other: Sequence[Entry], of_two: bool) -
         for entry in sound
         if any(is_end(node) or (isinstance(node, Reduced) and {*node.indices} & {*letters}) for node in walk(entry.right))
     ]
-    plain = {carrier_of(target) for entry in made for target in entry.targets if not isinstance(target, Scripted)} - own - {None}
+    results = (
+        {carrier_of(target) for entry in made for target in entry.targets if not isinstance(target, Scripted)} - own - {None}
+    )
     for tree in (entry.right for entry in part if entry.problem is None):
         for node in walk(tree):
-            bare = own_letters and isinstance(node, Letter | Decorated) and carrier_of(node) in plain
+            bare = own_letters and isinstance(node, Letter | Decorated) and carrier_of(node) in results
             if bare or is_end(node):
                 return True
     return False

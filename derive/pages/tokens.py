@@ -15,13 +15,13 @@ from derive.pages.alphabet import (
     GREEK_COMMANDS,
     LETTER_COMMANDS,
     MATRICES,
-    NO_PRODUCT,
     OPERATORS,
     PLAIN_FONTS,
     SENTENCES,
     SEPARATE_FONTS,
     SIGNS,
     TEXT_FONTS,
+    UNREAD,
     VANISH,
     WITH_ARGUMENT,
     function_name,
@@ -104,9 +104,8 @@ class Tokenizer:
     def in_fraction(self, span: Span) -> bool:
         """`\\frac12`: TeX takes one digit at a time."""
         last = self.tokens[-2:]
-        first = bool(last) and last[-1].kind == "FRAC"
         second = len(last) == 2 and last[0].kind == "FRAC" and last[1].kind == "NUMBER" and last[1].span[1] == span[0]
-        return first or second
+        return second or (bool(last) and last[-1].kind == "FRAC")
 
     def letters(self, text: str, span: Span) -> None:
         """A run of letters: a function's name, otherwise one symbol a letter, as TeX has it."""
@@ -246,6 +245,8 @@ class Tokenizer:
     def unicode_letter(self, text: str, span: Span) -> None:
         plain = unicodedata.normalize("NFKD", text)
         marks = [COMBINING[c] for c in plain[1:] if c in COMBINING]
+        if text == "∞":
+            return self.unread(span, *UNREAD["infty"])
         name = greek_letter(plain[0]) or (plain[0] if re.fullmatch(r"[A-Za-z]", plain[0]) else None)
         if name is None and re.fullmatch(r"[0-9]", plain):
             return self.add("NUMBER", plain, span)
@@ -328,8 +329,8 @@ class Tokenizer:
             self.add("DOTS", "...", span)
         elif function_name(name):
             self.add("FUNCTION", function_name(name) or name, span)
-        elif name in ("prod", "int"):
-            self.unread(span, f"`\\{name}` isn't read: expected products of matrices and vectors.", NO_PRODUCT)
+        elif name in UNREAD:
+            self.unread(span, *UNREAD[name])
         else:
             what = f"unknown command `\\{name}`: expected mathematics."
             todo = "Define it with \\newcommand, or write the symbol itself, `\\mathrm{name}`, or `\\operatorname{f}`"

@@ -124,7 +124,8 @@ class Operator:
 
 @dataclass(frozen=True)
 class Reduced:
-    """An operator and the formula that it is applied to, over the components that `indices` name; from_zero: counted from 0."""
+    """An operator and the formula that it is applied to, over the components that `indices` name; from_zero: counted from 0; without: the
+    `first` one, or the `last`, where its limits leave one out."""
 
     name: str
     indices: tuple[str, ...]
@@ -132,6 +133,7 @@ class Reduced:
     body: Node
     span: Span
     from_zero: bool = False
+    without: str = ""
 
 
 @dataclass(frozen=True)

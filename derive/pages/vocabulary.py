@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from derive.pages.core import Call, Core, Definition, Elementwise, MatMul, Ref, Turned, parts_of
-from derive.pages.errors import Source
-from derive.pages.names import Entry
+from derive.pages.errors import PageError, Source, Span
+from derive.pages.names import MOST_STEPS_BACK, Entry
 from derive.pages.primes import changed
 from derive.pages.shapes import Shapes
 from derive.pages.symbols import Occurrence, Reader, children, spelled, strip, take_apart, walk
-from derive.pages.tree import Bracket, Chain, Letter, Node, Picked, Reduced, Scripted, with_parts
+from derive.pages.times import parts_of_index
+from derive.pages.tree import Bracket, Chain, Letter, Node, Number, Picked, Reduced, Scripted, with_parts
 
 EMBEDDINGS = ("embed", "embedding", "emb")
 """Words for the function that takes a token to its column of E."""
@@ -24,18 +26,22 @@ COLUMN = "onehot"
 """The word for the vector that is 1 at a token's element, which the token itself stands for in formulas."""
 MATRIX = "E"
 """The matrix of `Embed`."""
-OTHER_STEPS = {1: "next", -1: "prev"}
+OTHER_STEPS = ("prev", "next")
+"""Behind the name of a token that is read at an earlier, or a later step; how many steps, where they are several, behind that."""
 
 
 class Vocabulary:
     """The tokens of one cell in its equations. Raises PageError on tokens that are defined, or read at steps that can't be told.
 
-    examples: those of which there is one an example. names: of the tokens, those of other steps too, each with the one that is declared.
+    examples: those of which there is one an example; others: names of which something else is declared. names: of the tokens, those of
+    other steps too, each with the one that is declared.
     """
 
     def __init__(
-        self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str], examples: Collection[str] = ()
-    ) -> None:
+        self, source: Source, reader: Reader, entries: Sequence[Entry], declared: Collection[str], examples: Collection[str] = (),
+        others: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.others = frozenset(others) - frozenset(declared)
         self.source, self.reader, self.declared, self.examples = source, reader, frozenset(declared), frozenset(examples)
         self.names: dict[str, str] = {}
         self.notes: dict[str, None] = {}
@@ -63,9 +69,12 @@ class Vocabulary:
         if found is not None:
             yield node, found
             return
-        named = self.is_one_of_several(node)
+        named, symbol = self.is_one_of_several(node), self.is_symbol(node)
+        alone = [part for script in take_apart(node).subs for part in parts_of_index(script)] if symbol else []  # type: ignore[union-attr]
         for part in self.inside(node):
-            yield from ((place, one) for place, one in self.tokens(part) if not named or self.is_picking(one))
+            for place, one in self.tokens(part):
+                may_pick = not named and (not symbol or any(place is index for index in alone))  # the x of `W^{hx}` is a name
+                yield from [(place, one)] if may_pick or self.is_picking(one) else []
 
     def inside(self, node: Node) -> Sequence[Node]:
         """What may hold tokens: the parts of a formula, the scripts of a symbol."""
@@ -106,11 +115,10 @@ class Vocabulary:
         for one in found:
             written = self.source.written(one.span)
             if one.time is None and self.reader.letter is not None:
-                what = f"the token `{written}` carries no step: expected one, as in `{written}_{self.reader.letter}`."
-                raise self.source.error(one.span, what, "Write the index of time at it.")
-            if one.time is not None and abs(one.time) > 1:
-                what = f"the token `{written}` lies {abs(one.time)} steps away: expected this step, the next or the one before."
-                raise self.source.error(one.span, what, "Give what lies farther a symbol of its own.")
+                raise self.without_step(one)
+            if one.time is not None and abs(one.time) > MOST_STEPS_BACK:
+                what = f"the token `{written}` lies {abs(one.time)} steps away: expected at most {MOST_STEPS_BACK}."
+                raise self.source.error(one.span, what, "Each of them would be an input: give the model fewer.")
         other = next((one for one in found if one.time is not None and one.time != found[0].time), None)
         if shifted and other is not None:
             pair = " and ".join(f"`{self.source.written(one.span)}`" for one in (other, found[0]))
@@ -119,14 +127,30 @@ class Vocabulary:
             raise self.source.error(other.span, what, todo, (found[0].span, "the other:"))
         self.moves = not shifted
 
+    def without_step(self, one: Occurrence) -> PageError:
+        """The error for a token without a step, `E w`, and for `u_w`, which may be a symbol of its own."""
+        written = self.source.written(one.span)
+        what = f"the token `{written}` carries no step: expected one, as in `{written}_{self.reader.letter}`."
+        todo = "Write the index of time at it."
+        trees = (node for entry in self.entries for node in walk(entry.right))
+        around = next((node for node in trees if self.is_symbol(node) and is_within(one.span, node.span)), None)
+        found = self.reader.read(around) if around is not None else None
+        if found is not None and found.symbol.name not in self.declared:
+            name, kind = found.symbol.name, "matrix" if found.symbol.base.isupper() else "vector"
+            todo += f' If {name} is a symbol of its own, say --let "{name}={kind}".'
+        return self.source.error(one.span, what, todo)
+
     def is_picking(self, one: Occurrence) -> bool:
         """Whether a token among the indices of a symbol picks something, as it does with its step."""
         return self.reader.letter is None or one.time is not None or self.is_of_example(one)
 
     def is_one_of_several(self, node: Node) -> bool:
-        """Whether a symbol stands beside others of its letter that are told apart by an index: in `W_x` beside `W_h` the x is a name."""
+        """Whether a symbol stands beside others of its letter that are told apart by an index, in `W_x` beside `W_h` the x is a name, or is
+        declared as a whole, `u_w = vector`."""
         parts = take_apart(node) if self.is_symbol(node) else None
-        return parts is not None and len(self.indices_of.get(parts.letter.name, ())) > 1
+        one = self.reader.read(node) if parts is not None else None
+        said = one is not None and one.symbol.name in self.others
+        return parts is not None and (said or len(self.indices_of.get(parts.letter.name, ())) > 1)
 
     def is_of_example(self, one: Occurrence) -> bool:
         bound = tuple(sub for sub in one.symbol.subs if sub not in self.bound)
@@ -197,16 +221,17 @@ class Vocabulary:
     def named(self, node: Node, one: Occurrence) -> Node:
         """A token of this step as it stands, one of another step under a name of its own."""
         name = one.symbol.name
-        if one.time in OTHER_STEPS and self.moves and self.reader.letter is not None:
-            word = OTHER_STEPS[one.time]
+        if one.time and self.moves and self.reader.letter is not None:
+            word, far = OTHER_STEPS[one.time > 0], abs(one.time)
             plain = strip(node) if isinstance(node, Bracket) else node
             assert isinstance(plain, Scripted)
-            above = Bracket("(", (Letter(word, plain.span),), plain.span)
-            self.names[f"{name}_{word}"] = name
-            written = self.source.written(one.span)
-            self.notes[f"`{written}` is a token of another step: an input of its own, {name}_{word}"] = None
+            marks: list[Node] = [Letter(word, plain.span), *([Number(Fraction(far), plain.span)] if far > 1 else [])]
+            above = [Bracket("(", (mark,), plain.span) for mark in marks]
+            new = f"{name}_{word}" + f"_{far}" * (far > 1)
+            self.names[new] = name
+            self.notes[f"`{self.source.written(one.span)}` is a token of another step: an input of its own, {new}"] = None
             below, kept = ([self.at_this_step(script) for script in side] for side in (plain.sub, plain.sup))
-            return Scripted(plain.body, tuple(below), (*kept, above), plain.span)
+            return Scripted(plain.body, tuple(below), (*kept, *above), plain.span)
         self.names[name] = name
         return node
 
@@ -215,6 +240,10 @@ class Vocabulary:
         if self.reader.time(script) is not None:
             return Letter(self.reader.letter or "", script.span)
         return with_parts(script, self.at_this_step) if isinstance(script, Bracket) else script
+
+
+def is_within(inner: Span, outer: Span) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1] and inner != outer
 
 
 def is_function(node: Node) -> bool:

@@ -28,13 +28,13 @@ from derive.rules.table import jvp, vjp
 
 @vjp(SumAlong)
 def sum_along_vjp(cotangent: Matrix, y: Matrix, node: SumAlong, operand: Matrix) -> list[Matrix]:
-    """y = Σₜ xₜ: x̄ₜ = ȳ."""
+    """y = Σₖ xₖ: x̄ₖ = ȳ."""
     return [spread(cotangent, node.axis)]
 
 
 @vjp(Spread)
 def spread_vjp(cotangent: Matrix, y: Matrix, node: Spread, operand: Matrix) -> list[Matrix]:
-    """y = x at every step: x̄ = Σₜ ȳₜ."""
+    """y = x at every step: x̄ = Σₖ ȳₖ."""
     return [sum_along(cotangent, node.axis)]
 
 
@@ -52,7 +52,7 @@ def place_vjp(cotangent: Matrix, y: Matrix, node: Place, operand: Matrix) -> lis
 
 @vjp(LargestAlong)
 def largest_along_vjp(cotangent: Matrix, y: Matrix, node: LargestAlong, operand: Matrix) -> list[Matrix]:
-    """y = maxₜ xₜ: x̄ₜ is ȳ at the first of the largest, 0 elsewhere."""
+    """y = maxₖ xₖ: x̄ₖ is ȳ at the first of the largest, 0 elsewhere."""
     return [hadamard(cotangent, first_largest_along(operand, node.axis))]
 
 
@@ -64,7 +64,7 @@ def first_largest_along_vjp(cotangent: Matrix, y: Matrix, node: FirstLargestAlon
 
 @vjp(SoftmaxAlong)
 def softmax_along_vjp(cotangent: Matrix, y: Matrix, node: SoftmaxAlong, operand: Matrix) -> list[Matrix]:
-    """y = softmaxₜ(z): z̄ₜ = yₜ ∘ (ȳₜ − Σₜ yₜ ∘ ȳₜ)."""
+    """y = softmaxₖ(z): z̄ₖ = yₖ ∘ (ȳₖ − Σₖ yₖ ∘ ȳₖ)."""
     return [hadamard(y, add(cotangent, scale(-1, sum_along(hadamard(y, cotangent), node.axis))))]
 
 
@@ -73,13 +73,13 @@ def softmax_along_vjp(cotangent: Matrix, y: Matrix, node: SoftmaxAlong, operand:
 
 @jvp(SumAlong)
 def sum_along_jvp(y: Matrix, node: SumAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = Σₜ xₜ: ẏ = Σₜ ẋₜ."""
+    """y = Σₖ xₖ: ẏ = Σₖ ẋₖ."""
     return sum_along(tangents[0], node.axis)
 
 
 @jvp(Spread)
 def spread_jvp(y: Matrix, node: Spread, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = x at every step: ẏₜ = ẋ."""
+    """y = x at every step: ẏₖ = ẋ."""
     return spread(tangents[0], node.axis)
 
 
@@ -97,7 +97,7 @@ def place_jvp(y: Matrix, node: Place, operands: Sequence[Matrix], tangents: Sequ
 
 @jvp(LargestAlong)
 def largest_along_jvp(y: Matrix, node: LargestAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = maxₜ xₜ: ẏ is ẋₜ at the first of the largest."""
+    """y = maxₖ xₖ: ẏ is ẋₖ at the first of the largest."""
     return sum_along(hadamard(first_largest_along(operands[0], node.axis), tangents[0]), node.axis)
 
 
@@ -111,5 +111,5 @@ def first_largest_along_jvp(
 
 @jvp(SoftmaxAlong)
 def softmax_along_jvp(y: Matrix, node: SoftmaxAlong, operands: Sequence[Matrix], tangents: Sequence[Matrix | None]) -> Matrix:
-    """y = softmaxₜ(z): ẏₜ = yₜ ∘ (żₜ − Σₜ yₜ ∘ żₜ)."""
+    """y = softmaxₖ(z): ẏₖ = yₖ ∘ (żₖ − Σₖ yₖ ∘ żₖ)."""
     return hadamard(y, add(tangents[0], scale(-1, sum_along(hadamard(y, tangents[0]), node.axis))))

@@ -187,7 +187,7 @@ def two_way(p, x, s):
 def multitask(p, x, s):
     found = ways(p, embedding(x["w"], p["E"].T), s, "V")
     logits = torch.tanh(torch.cat([*found.values()], -1) @ p["W_d"].T) @ p["W_o"].T
-    heads = {way: torch.tanh(found[f"h_{way}"] @ p[f"W_{way}_m"].T) @ p[f"W_{way}_q"].T for way in ("right", "left")}
+    heads = {way: torch.tanh(found[f"h_{way}"] @ p[f"W_m_{way}"].T) @ p[f"W_q_{way}"].T for way in ("right", "left")}
     A = cross_entropy(logits, x["k"]).sum(0)
     F, B = (cross_entropy(heads[way], x[word]).sum(0) for way, word in (("right", "w_next"), ("left", "w_prev")))
     probabilities = {f"q_{way}": softmax(one, -1) for way, one in heads.items()}

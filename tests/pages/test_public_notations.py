@@ -13,7 +13,7 @@ import pytest
 
 from derive.pages import PageError, read
 
-FILES = ("public_notations.txt", "network_notations.txt")
+FILES = ("public_notations.txt", "network_notations.txt", "network_steps.txt")
 TEXT = "\n\n".join((Path(__file__).parent / name).read_text() for name in FILES)
 CASES = {
     part.split("\n", 1)[0]: part.split("\n", 1)[1].rstrip("\n").split("\n") for part in re.split(r"^# ", TEXT, flags=re.M)[1:]

@@ -156,9 +156,9 @@ WRONG = {
         CELL + READOUT + r"$$J_t = -\log \hat{y}_{t,y}$$",
         "page.md:3: the token `y` carries no step: expected one, as in `y_t`.",
     ),
-    "two steps away": (
-        r"$$h_t = \tanh(U h_{t-1} + E w_{t-2})$$",
-        "page.md:1: the token `w_{t-2}` lies 2 steps away: expected this step, the next or the one before.",
+    "too many steps away": (
+        r"$$h_t = \tanh(U h_{t-1} + E w_{t-65})$$",
+        "page.md:1: the token `w_{t-65}` lies 65 steps away: expected at most 64.",
     ),
     "two steps of a shifted page": (
         r"$$h_{t+1} = \tanh(E w_t + U h_t + E w_{t+1})$$",
