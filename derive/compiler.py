@@ -28,7 +28,7 @@ from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, parts
-from derive.targets.numpy.emit import fast, textbook
+from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
 
 BUFFERS = "buffers"
@@ -74,7 +74,7 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
     programs, tape, used = scheduled(derivation, passes)
-    body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
+    body = (fast if BUFFERS in used else fast_loops if BUFFERS in passes else textbook)(derivation, programs, tape)
     ast.parse(body)
     options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
     return header(derivation, cost_lines(programs, tape), body, options) + body

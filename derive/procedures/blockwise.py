@@ -120,6 +120,23 @@ class Forward(Fast):
         return self.seen(self.sequence(value) if value in self.plan.states else self.at_hand(value))
 
 
+class ForwardOverMargins(Forward):
+    """The same over arrays that have what stands in front of the first step, or behind the last one, as a state has its initial value."""
+
+    def from_outside(self, value: Value) -> Operand:
+        whole = value.like(lag=0)
+        source = self.around.given(whole)
+        front, behind = getattr(source, "front", 0), getattr(source, "behind", 0)
+        array = (
+            source if isinstance(source, Array) else Array(self.names.sequence(whole), source.axes, source.dims, front, behind)
+        )
+        self.outside[whole] = array
+        start, stop = front + value.lag, value.lag - behind
+        if self.in_block:
+            return steps(array, START + start, STOP + start)
+        return steps(array, sp.Integer(start) if start else None, stop or None) if front or behind else array
+
+
 def in_turn(program: Program) -> tuple[Program, list[Value]]:
     """(the program with what hands on a value behind what reads the one handed on before, as one memory serves both; the values that hand
     on to each other, which take two)."""
@@ -134,6 +151,8 @@ class Backward(Fast):
     """Blocks of steps, the last first: coefficients of the block, the recurrence, what only accumulates."""
 
     backwards = True
+    of_block = "all"
+    """What the name of an array over the steps of a block ends with."""
 
     def __init__(
         self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], behind: Fast | None = None
@@ -155,7 +174,7 @@ class Backward(Fast):
         if value.kind == "given" and not is_fat(value):
             self.cotangents[value] = source if isinstance(source, Array) else Array(name, source.axes, source.dims)
             return steps(self.allocated(name, (PIECE, *source.axes[1:]), source.dims), None, COUNT)
-        array = Array(name, source.axes, source.dims)
+        array = Array(f"{self.names.of(value)}_{self.of_block}", source.axes, source.dims)
         self.outside[value] = array
         return array
 

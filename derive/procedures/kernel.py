@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -63,6 +63,10 @@ class Kernel:
 
     # ---- the functions
 
+    def text(self, program: Program, around: Surroundings, keep: Sequence[Value], reverse: bool) -> Textbook:
+        """The statements of a program. reverse: whether it computes gradients."""
+        return Textbook(stages(program), self.names, around, keep, program.starts)
+
     def forward(self, program: Program) -> Procedure:
         """Outputs, and the tape."""
 
@@ -70,7 +74,7 @@ class Kernel:
             return self.entry("inputs" if value.timed else "parameters", value)
 
         around = self.around(given, self.before_the_first("state"))
-        text = Textbook(stages(program), self.names, around, (*program.results, *self.tape), program.starts)
+        text = self.text(program, around, (*program.results, *self.tape), reverse=False)
         saved = [(self.names.of(value), self.save(value, text)) for value in self.tape]
         outputs = [(str(value.name), self.output(value, text)) for value in program.results]
         return Procedure("forward", tuple(text.statements), (("outputs", tuple(outputs)), ("tape", tuple(saved))))
@@ -95,7 +99,7 @@ class Kernel:
             return self.entry("cotangents", value) if value.kind == "given" else self.of_tape(value)
 
         kept = [value for value in program.results if "carry" not in value.marks]
-        text = Textbook(stages(program), self.names, self.around(given), kept, program.starts)
+        text = self.text(program, self.around(given), kept, reverse=True)
         return Procedure("backward", tuple(text.statements), self.gradients(text))
 
     def jvp(self, program: Program) -> Procedure:

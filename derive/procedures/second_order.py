@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-import sympy as sp
-
 from derive.language import Value
-from derive.procedures.blockwise import Forward, steps
-from derive.procedures.fast import START, STOP, Fast
+from derive.procedures.blockwise import ForwardOverMargins
+from derive.procedures.fast import Fast
 from derive.procedures.fast_kernel import FastKernel, after, buffers_of, margins, of, once_each, read_shifted
 from derive.procedures.kernel import Results
 from derive.procedures.places import WHOLE
-from derive.procedures.procedure import Array, Entry, Operand, Procedure, Statement
+from derive.procedures.procedure import Entry, Operand, Procedure, Statement
 from derive.procedures.reversed_steps import text_of
 from derive.procedures.textbook import Surroundings
 from derive.program import Program
@@ -24,25 +22,12 @@ TANGENTS, COTANGENTS = "tangents", "gradients"
 """What the last procedure calls what the two before it return."""
 
 
-class Tangents(Forward):
-    """A recurrence that reads a tape, which has states with the initial one in front."""
+class Tangents(ForwardOverMargins):
+    """A recurrence that reads a tape."""
 
     @property
     def is_blockwise(self) -> bool:
         return bool(self.program.at("before", "after"))
-
-    def from_outside(self, value: Value) -> Operand:
-        whole = value.like(lag=0)
-        source = self.around.given(whole)
-        front, behind = getattr(source, "front", 0), getattr(source, "behind", 0)
-        array = (
-            source if isinstance(source, Array) else Array(self.names.sequence(whole), source.axes, source.dims, front, behind)
-        )
-        self.outside[whole] = array
-        start, stop = front + value.lag, value.lag - behind
-        if self.in_block:
-            return steps(array, START + start, STOP + start)
-        return steps(array, sp.Integer(start) if start else None, stop or None) if front or behind else array
 
 
 class SecondOrder:

@@ -17,9 +17,10 @@ from derive.schedule import LOOPS, Stage, in_order, is_fat
 from derive.schedule import stages as thin_stages
 
 
-def stages(program: Program) -> tuple[Stage, ...]:
-    """The stages of a program in the order in which they are computed. Raises ScheduleError where no order computes them."""
-    found = thin_stages(program.equations, starts=program.starts)
+def stages(program: Program, fused: bool = True) -> tuple[Stage, ...]:
+    """The stages of a program in the order in which they are computed; fused: with as few loops as can be. Raises ScheduleError where no
+    order computes them."""
+    found = thin_stages(program.equations, fused, program.starts)
     home = {equation.target: k for k, stage in enumerate(found) for equation in stage.equations}
     for loop in [k for k, stage in enumerate(found) if stage.way in LOOPS]:
         pull(loop, found, home)

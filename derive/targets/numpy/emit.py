@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from derive.language import Value
@@ -11,6 +12,7 @@ from derive.passes import run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.procedures.fast_kernel import FastKernel
+from derive.procedures.fast_loops import FastLoopsKernel
 from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
@@ -45,7 +47,12 @@ def fast(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
     return printed(tidy, scheduled, tape, FastKernel)
 
 
-def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: type[Kernel]) -> str:
+def fast_loops(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
+    """The module below its header, by the textbook's policy, plain recurrences of forward and backward by the fast one."""
+    return printed(tidy, scheduled, tape, partial(FastLoopsKernel, forward=tidy.forward))
+
+
+def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: Callable[..., Kernel]) -> str:
     cell = scheduled.cell
     symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
     names = Names(RESERVED, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
