@@ -45,7 +45,9 @@ def cell_of(which: str) -> Cell:
 
 def everything(kernel: ModuleType, T: int, B: int) -> dict[tuple[str, ...], np.ndarray]:
     """Whatever a kernel computes of drawn arguments, twice with one workspace."""
-    call, along = (draw(kernel, T=T, B=B, seed=seed, scale=0.5, sizes=SIZES | {"D_v": 3, "D_k": 2}) for seed in (0, 1))
+    call, along = (
+        draw(kernel, T=T, B=B, seed=seed, scale=0.5, sizes=SIZES | {"D_v": 3, "D_k": 2, "H_g": 3, "H_h": 5}) for seed in (0, 1)
+    )
     workspace = kernel.Workspace()
     for _ in range(2):
         outputs, tape = kernel.forward(*call.groups(), workspace=workspace)
