@@ -189,15 +189,28 @@ Said = dict[str, tuple[str, Span]]
 """Names -> what is said of them, and where."""
 
 
-def declared(source: Source, places: Iterable[Place], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
+def declared(
+    source: Source,
+    places: Iterable[Place],
+    let: Mapping[str, str],
+    dims: Mapping[str, str],
+    malformed: list[PageError] | None = None,
+) -> Declared:
     """The declarations of a page, a later place's over an earlier one's, then those of the command line, which win.
 
-    Raises PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
+    malformed: where it is given, it gets the errors within one place, and the other places are taken in. Raises
+    PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
     two letters of time, or of layers, of which a page has one.
     """
     known, letters = Declared(), Said()
     for place in places:
-        said = take_all(source, known, place)
+        try:
+            said = take_all(source, known, place)
+        except PageError as error:
+            if malformed is None:
+                raise
+            malformed.append(error)
+            continue
         for letter in [one for one in ("time", "layer") if one in said and one not in let]:
             refuse_other_value(source, letters, letter, *said[letter])
     here: dict[str, str] = {}

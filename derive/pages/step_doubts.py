@@ -229,6 +229,18 @@ def refuse_temperature(steps: Steps, entry: Entry) -> None:
             raise steps.source.error(node.span, what, todo)
 
 
+def refuse_length_inside(steps: Steps, node: Reduced) -> None:
+    """`\\sum_t x_t / T` on a page that counts to no T elsewhere: the mean, or a quantity of that letter. Raises PageError."""
+    letter = node.indices[0]
+    for one in (found for part in walk(node.body) for below in divisors(part) for found in letters_in(below)):
+        said = one.name in steps.counts or one.name in steps.declared or steps.is_defined(one)
+        if one.name == letter.upper() and not said:
+            written = steps.source.written((node.span[0], one.span[1]))
+            what = f"`{one.name}` in `{written[:80]}` can be read in two ways: expected the number of steps, or a quantity of its own."
+            todo = rf"For the number of steps write `\frac{{1}}{{{one.name}}} \sum_{letter}`, or `\sum_{{{letter}=1}}^{{{one.name}}}`; "
+            raise steps.source.error(one.span, what, f'{todo}for a quantity of its own say --let "{one.name}=number".')
+
+
 def refuse_lengths(steps: Steps) -> None:
     """A capital that counts steps and is a quantity, a declared number, or that of an axis that a declaration adds. Raises PageError."""
     for capital in steps.counts:
