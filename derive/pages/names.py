@@ -331,7 +331,8 @@ class Names:
 
     def state_or_input(self, one: Occurrence) -> PageError:
         """The question about `a_{t-1}`, or `a_{t+1}`, where a is neither defined nor read at this step."""
-        written, name, lag = self.source.written(one.span), one.symbol.name, (one.time or -1) - self.steps.get(one.symbol, 0)
+        written, name = self.source.written(one.span), one.symbol.name
+        lag = -1 if one.time is None else one.time - self.steps.get(one.symbol, 0)
         which = {-1: "the step before", 1: "the step after"}.get(lag, "a later step" if lag > 0 else "an earlier step")
         what = f"`{written}` is a state that is never defined, or an input of {which}: expected to know which."
         state = f"For a state, write its equation{self.newer(written)}"
