@@ -45,6 +45,7 @@ from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
+from derive.pages.ones import refuse_ones
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
@@ -79,6 +80,7 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     contraction, definitions = meant(names, macros, ready, signs)
     timed = {one.symbol.name for one in (*names.defined.values(), *names.reads) if names.is_timed(one.symbol.name)}
     timed |= {*names.carried, *names.later}
+    refuse_ones(names, definitions)
     definitions = without_declared_numbers(names, definitions, timed)
     refuse_starts(source, ready.starts, definitions)
     ties = [Definition(one.name, Ref(one.state, 0, one.span), one.span) for one in ready.starts]
