@@ -214,7 +214,7 @@ def declared(
         for letter in [one for one in ("time", "layer") if one in said and one not in let]:
             refuse_other_value(source, letters, letter, *said[letter])
     here: dict[str, str] = {}
-    for name, value in let.items():
+    for name, value in [(one, value) for names, value in let.items() for one in names_in(names)]:
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
         known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
     here = {}
@@ -272,11 +272,21 @@ def take(source: Source, known: Declared, here: Said, piece: str, at: int) -> No
 
     if not sign:
         raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
-    refuse_other_value(source, here, f"share {value.strip()}" if plain_name(name) == "share" else name, value, span)
-    if name.split()[:1] == ["dim"]:
-        known.dim(name.split(maxsplit=1)[-1], value, wrong)
-    else:
-        known.say(name, value, wrong)
+    for one in names_in(name):
+        refuse_other_value(source, here, f"share {value.strip()}" if plain_name(one) == "share" else one, value, span)
+        if one.split()[:1] == ["dim"]:
+            known.dim(one.split(maxsplit=1)[-1], value, wrong)
+        else:
+            known.say(one, value, wrong)
+
+
+def names_in(name: str) -> list[str]:
+    """`w, y` of `w, y = tokens`, `dim x, y` as `dim x` and `dim y`; an index keeps its commas, and `axis x, h` is one declaration."""
+    parts = re.split(r",(?![^{]*\})", name)
+    first = name.split()[:1]
+    if first == ["axis"] or not all(part.strip() for part in parts):
+        return [name]
+    return [part if at == 0 or first != ["dim"] else f"dim {part}" for at, part in enumerate(parts)]
 
 
 __all__ = ["Declared", "Place", "declared", "plain_name"]

@@ -104,17 +104,16 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    written = {entry.span: entry for entry in with_exponentials(in_one_notation(found.root.all()), {time} if time else set())}
+    declared = {time} if time else set()
+    written = {entry.span: entry for entry in with_exponentials(in_one_notation(found.root.all()), declared)}
     for section in found.root.sections():
         section.entries = [written[entry.span] for entry in section.entries]
-    counted = layer_of(source, found.root.all(), time, layer)
-    pass_over_bottoms(found, counted)
-    refuse_sums_over_steps(source, found.root, {time} if time else set(), counted)
+    pass_over_bottoms(found, counted := layer_of(source, found.root.all(), time, layer))
+    refuse_sums_over_steps(source, found.root, declared, counted)
     without_needless(source, found, time)
     pass_over_ranges(found, time)
-    times = time_letters(found.root.all()) | ({time} if time else set())
-    names = mere_arguments(found.root.all(), times)
-    for part in found.root.sections() if names else ():
+    times = time_letters(found.root.all()) | declared
+    for part in found.root.sections() if (names := mere_arguments(found.root.all(), times)) else ():
         part.entries = without_arguments(part.entries, names)
     with_functions(found.root, times)
     return found

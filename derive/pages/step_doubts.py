@@ -191,6 +191,9 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 todo = "Put all that a sum is taken over into brackets."
                 if of_two and not beside_a_sum:
                     todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
+                    one = steps.reader.read(node)
+                    if one is not None and one.symbol not in steps.defined and one.symbol.base.isupper():
+                        todo += f" A parameter carries no letter of time: rename it, as `{one.symbol.base}_o`."
                 error = steps.source.error(node.span, what, todo)
                 error.is_question = True
                 raise error
