@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import sympy as sp
 from sympy.core.symbol import Str
 
-from derive.language import Leaf, Written, X, Zeros, apply, coefficient, hadamard, scale
+from derive.language import Apply, Leaf, Ones, Plus, Written, X, Zeros, apply, coefficient, hadamard, scale
 from derive.shapes import in_order
 
 Axes = tuple[str, ...]
@@ -144,6 +144,27 @@ def sum_along(expression: sp.MatrixExpr, axis: str) -> sp.MatrixExpr:
     if axis not in axes_of(expression) and not isinstance(expression, Zeros):
         return hadamard(Steps(axis), expression)
     return bound(SumAlong, expression, axis)
+
+
+def of_steps(function: Apply) -> Apply:
+    """1/(T - 1) as one function of T."""
+    found = counted(function.expr)
+    if found is None or len(found[1]) != 1:
+        return function
+    return Apply(sp.Lambda(X, function.scalar.subs(X, found[0])), next(iter(found[1])))
+
+
+def counted(node: sp.MatrixExpr) -> tuple[sp.Expr, set[Steps]] | None:
+    """(a number that is made of how many steps there are, as an expression in X, of which axes); None of anything else."""
+    number, rest = coefficient(node)
+    if isinstance(rest, Steps):
+        return number * X, {rest}
+    if isinstance(rest, Ones) and rest.shape == (1, 1):
+        return number, set()
+    parts = [counted(part) for part in rest.args] if isinstance(rest, Plus) else [None]
+    if any(part is None for part in parts):
+        return None
+    return number * sum(part[0] for part in parts if part), {axis for part in parts if part for axis in part[1]}
 
 
 def mean_along(expression: sp.MatrixExpr, axis: str) -> sp.MatrixExpr:

@@ -105,7 +105,7 @@ class Cell:
         try:
             stages([Equation(target, (Term(right),)) for target, right in self.equations], starts=self.starts)
         except ScheduleError as error:
-            raise CellError(f"{self.name}: {error}") from None
+            raise CellError(f"{self.name}: {error}", error.about) from None
         for target, right in self.equations:
             names = dimensions(right) | dimensions(target) | {X}
             for odd in (
@@ -125,7 +125,9 @@ class Cell:
         for axis in self.step_axes:
             if axis not in given:
                 raise CellError(
-                    f"{self.name}: no input along {axis}: expected one that says how many steps there are. Add an input along that axis."
+                    f"{self.name}: no input along {axis}: expected one that says how many steps there are. Add an input along that axis to "
+                    "an equation, such as a mask of ones that multiplies, or a vector of zeros that is added: it gives the length.",
+                    next((str(target.name) for target in self.targets if axis in target.axes), ""),
                 )
         for value in self.carried:
             if len(value.along) > 1:

@@ -2,7 +2,14 @@
 
 
 class DeriveError(ValueError):
-    """`where: what is wrong: expected X, got Y. What to do.`"""
+    """`where: what is wrong: expected X, got Y. What to do.`
+
+    about: the name of the value whose equation it blames, where it blames one.
+    """
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 class LanguageError(DeriveError):

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 
-from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong
+from derive.along import FirstLargestAlong, LargestAlong, Pick, Place, SoftmaxAlong, Spread, Steps, SumAlong, of_steps
 from derive.blocks import Repeat, Rows, Stack
 from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.language import (
@@ -101,7 +101,8 @@ def in_language(expression: Any) -> sp.MatrixExpr:
     if isinstance(expression, LEGAL):
         parts = matrix_parts(expression)
         own = [factor_in_language(part) if isinstance(expression, Times) else in_language(part) for part in parts]
-        return without_diagonals(expression if own == parts else rebuild(expression, own))
+        whole = expression if own == parts else rebuild(expression, own)
+        return of_steps(whole) if isinstance(whole, Apply) else without_diagonals(whole)
     match expression:
         case sp.MatAdd():
             return add(*[in_language(part) for part in expression.args])

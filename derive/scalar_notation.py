@@ -47,7 +47,7 @@ class Scalars:
             case sp.Number() | sp.NumberSymbol():
                 return self.number(scalar), ATOM
             case sp.Add():
-                terms = sorted(scalar.args, key=lambda term: (term.has(X), sp.default_sort_key(term)))
+                terms = sorted(scalar.args, key=lambda term: (bool(term.is_negative), term.has(X), sp.default_sort_key(term)))
                 return self.plus([self.scalar(term, operand)[0] for term in terms]), SUM
             case sp.Mul():
                 number, rest = scalar.as_independent(X)

@@ -266,7 +266,8 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     if whole is not None and (len(part) > 1 or lags):
         raise ScheduleError(
             f"{names}: {whole} is made of all steps of a recurrence and read in it: expected a recurrence that reads its neighbours. "
-            f"Read {whole} behind the recurrence."
+            + instead_of_whole(part, whole, axis),
+            whole,
         )
     if not lags - {0}:
         if len(part) > 1 or 0 in lags:
@@ -277,6 +278,18 @@ def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     if min(lags) < 0 < max(lags):
         raise ScheduleError(f"{names}: need both an earlier and a later step: expected one way. Split them into two recurrences.")
     return "forwards" if min(lags) < 0 else "backwards"
+
+
+def instead_of_whole(part: Sequence[Value], whole: str, axis: str) -> str:
+    """What to do where a recurrence reads what all of its steps make: its mean, its own first value, a start made of its last value."""
+    made = next(target for target in part if target.name == whole)
+    if axis in made.axes:
+        return f"No step of {whole} is known before all of them are: read its neighbour, or an end of another recurrence in front of this."
+    others = ", ".join(dict.fromkeys(target.name for target in part if target.name != whole))
+    return (
+        f"No step of {others} is known before {whole} is, and {whole} needs all of them: read {whole} behind the recurrence; "
+        f"make a sum up to each step a state; start with what is known before the first step."
+    )
 
 
 def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equation]:

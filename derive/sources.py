@@ -133,6 +133,7 @@ def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], 
     Raises DeriveError.
     """
     from derive.pages import read
+    from derive.pages.errors import said_once
 
     let, dims = pairs("let", options.let), pairs("dim", options.dim)
     for name in [one for one in let if one.split()[:1] == ["dim"] and len(one.split()) > 1]:
@@ -142,7 +143,7 @@ def page_cells(path: str, options: argparse.Namespace) -> tuple[list[PageCell], 
     said = [f"--{name} {shlex.quote(word)}" for name in ("dim", "let") for word in getattr(options, name)]
     network = registry.network_of(vars(options))
     cells: list[PageCell] = []
-    refused: list[DeriveError] = [] if options.page_cell else [error for _, error in page.refused]
+    refused: list[DeriveError] = [] if options.page_cell else [*said_once(error for _, error in page.refused)]
     for one in chosen:
         try:
             cells.append(as_network(replace(one, cell=replace(one.cell, command=" ".join([one.cell.command, *said]))), network))

@@ -96,9 +96,9 @@ class AlongSteps:
         return lambda env: np.full((1, 1), self.number(count(env, node.axis)), self.numbers.dtype)
 
     def of_steps(self, node: Apply) -> Run:
-        """1/T: what the mean over the steps is divided by; over no steps it is 0."""
-        axis = node.expr.axis
-        return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), 1))), self.numbers.dtype)
+        """1/T, 1/(T-1): what the mean over the steps is divided by; of too few steps, over which the sum is empty, that of enough."""
+        axis, least = node.expr.axis, next((n for n in range(1, 66) if node.scalar.subs(X, n).is_finite), 1)
+        return lambda env: np.full((1, 1), self.number(node.scalar.subs(X, max(count(env, axis), least))), self.numbers.dtype)
 
 
 @cache

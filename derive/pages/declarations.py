@@ -189,19 +189,32 @@ Said = dict[str, tuple[str, Span]]
 """Names -> what is said of them, and where."""
 
 
-def declared(source: Source, places: Iterable[Place], let: Mapping[str, str], dims: Mapping[str, str]) -> Declared:
+def declared(
+    source: Source,
+    places: Iterable[Place],
+    let: Mapping[str, str],
+    dims: Mapping[str, str],
+    malformed: list[PageError] | None = None,
+) -> Declared:
     """The declarations of a page, a later place's over an earlier one's, then those of the command line, which win.
 
-    Raises PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
+    malformed: where it is given, it gets the errors within one place, and the other places are taken in. Raises
+    PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
     two letters of time, or of layers, of which a page has one.
     """
     known, letters = Declared(), Said()
     for place in places:
-        said = take_all(source, known, place)
+        try:
+            said = take_all(source, known, place)
+        except PageError as error:
+            if malformed is None:
+                raise
+            malformed.append(error)
+            continue
         for letter in [one for one in ("time", "layer") if one in said and one not in let]:
             refuse_other_value(source, letters, letter, *said[letter])
     here: dict[str, str] = {}
-    for name, value in let.items():
+    for name, value in [(one, value) for names, value in let.items() for one in names_in(names)]:
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
         known.say(name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
     here = {}
@@ -259,11 +272,21 @@ def take(source: Source, known: Declared, here: Said, piece: str, at: int) -> No
 
     if not sign:
         raise wrong(f"`{text[:60]}` declares nothing: expected {FORM}.", "Write one of these.")
-    refuse_other_value(source, here, f"share {value.strip()}" if plain_name(name) == "share" else name, value, span)
-    if name.split()[:1] == ["dim"]:
-        known.dim(name.split(maxsplit=1)[-1], value, wrong)
-    else:
-        known.say(name, value, wrong)
+    for one in names_in(name):
+        refuse_other_value(source, here, f"share {value.strip()}" if plain_name(one) == "share" else one, value, span)
+        if one.split()[:1] == ["dim"]:
+            known.dim(one.split(maxsplit=1)[-1], value, wrong)
+        else:
+            known.say(one, value, wrong)
+
+
+def names_in(name: str) -> list[str]:
+    """`w, y` of `w, y = tokens`, `dim x, y` as `dim x` and `dim y`; an index keeps its commas, and `axis x, h` is one declaration."""
+    parts = re.split(r",(?![^{]*\})", name)
+    first = name.split()[:1]
+    if first == ["axis"] or not all(part.strip() for part in parts):
+        return [name]
+    return [part if at == 0 or first != ["dim"] else f"dim {part}" for at, part in enumerate(parts)]
 
 
 __all__ = ["Declared", "Place", "declared", "plain_name"]

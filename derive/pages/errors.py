@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,6 +39,17 @@ class PageError(DeriveError):
 
     places: tuple[Span, ...] = ()
     is_question: bool = False
+
+
+def said_once(errors: Iterable[PageError]) -> list[PageError]:
+    """The first error of each fault: a line that several sections need is one fault, whatever the sections are called, and so is what one
+    error says at the end of another."""
+    found: dict[tuple[tuple[Span, ...], str], PageError] = {}
+    for error in errors:
+        first, _, below = str(error).partition("\n")
+        if not any(below.endswith(str(other)) for other in found.values()):
+            found.setdefault((error.places, below or first), error)
+    return [*found.values()]
 
 
 @dataclass(frozen=True)

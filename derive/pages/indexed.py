@@ -85,7 +85,7 @@ def is_step(node: Node, letters: Collection[str]) -> bool:
 
 def lengths_of(entries: Sequence[Entry]) -> dict[str, str]:
     """The names of lengths, `T_x` as it is spelled -> the letter whose steps it counts: as the limit of a sum over that letter, or as the
-    last index of what runs along it. What would count two letters counts none."""
+    last index of what runs along it, but for a number, `b_{T_1}`, which is a name. What would count two letters counts none."""
     letters = recurrent(entries)
     along = {carrier_of(target): {*letters_of(target)} & {*letters} for entry in entries for target in entry.targets}
     found: dict[str, set[str]] = {}
@@ -98,7 +98,7 @@ def lengths_of(entries: Sequence[Entry]) -> dict[str, str]:
         ):
             found.setdefault(name, set()).add(node.indices[0])
         elif isinstance(node, Scripted) and len(along.get(carrier_of(node), ())) == 1:
-            for name in filter(None, map(length_in, indices_of(node))):
+            for name in (name for name in map(length_in, indices_of(node)) if name and not name[-1].isdigit()):
                 found.setdefault(name, set()).update(along[carrier_of(node)])
     return {name: next(iter(counted)) for name, counted in found.items() if len(counted) == 1}
 

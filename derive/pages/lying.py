@@ -19,10 +19,11 @@ def axes_said(names: Names) -> dict[str, Axes]:
     said: Mapping[Symbol, Axes] = names.declared.axes
     plain = {(one.base, one.decorations): axes for one, axes in said.items()}
     found: dict[str, Axes] = {}
-    for one in (*names.defined.values(), *names.reads):
+    own = [(one.symbol.name, one) for one in (*names.defined.values(), *names.reads)]
+    for name, one in (*own, *names.later.items()):
         axes = said.get(one.symbol) or plain.get((one.symbol.base, one.symbol.decorations))
         if axes is not None and one.time is not None:
-            found[one.symbol.name] = axes
+            found[name] = axes
     return found
 
 

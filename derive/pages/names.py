@@ -59,6 +59,7 @@ class Names:
         self.source, self.reader, self.declared, self.macros = source, reader, declared, macros
         self.notes: dict[str, None] = {}
         self.carried: dict[str, Carried] = {}
+        self.later: dict[str, Occurrence] = {}  # inputs of later steps, `x_next`, each with where it is read
         self.ways: dict[tuple[str, bool], Span] = {}  # (what is read at another step, whether at an earlier one) -> where
         self.shift = 0  # what the equation that is being read is moved by: an output of this step, printed at the one before
         self.defined: dict[Symbol, Occurrence] = {}
@@ -297,6 +298,8 @@ class Names:
             return one.symbol.name, 0
         lag = one.time + self.shift - self.steps.get(one.symbol, 0)
         written = self.source.written(one.span)
+        if lag > 0 and one.symbol not in self.defined and not self.shift:
+            return self.given_later(one, lag), 0
         if lag > 1 or (lag == 1 and one.symbol not in self.defined):
             what = (
                 f"`{written}` isn't known yet at this step: expected this step or one before, or the next one of what is defined."
@@ -327,13 +330,32 @@ class Names:
         return self.declared.kinds.get(symbol.name) == "input"
 
     def state_or_input(self, one: Occurrence) -> PageError:
-        """The question about `a_{t-1}` where a is neither defined nor read at this step."""
+        """The question about `a_{t-1}`, or `a_{t+1}`, where a is neither defined nor read at this step."""
         written, name = self.source.written(one.span), one.symbol.name
-        which = "the step before" if one.time is None or self.steps.get(one.symbol, 0) - one.time == 1 else "an earlier step"
+        lag = -1 if one.time is None else one.time - self.steps.get(one.symbol, 0)
+        which = {-1: "the step before", 1: "the step after"}.get(lag, "a later step" if lag > 0 else "an earlier step")
         what = f"`{written}` is a state that is never defined, or an input of {which}: expected to know which."
         state = f"For a state, write its equation{self.newer(written)}"
-        todo = f'{state}; for an input, say --let "{name}=input": its older value is carried in a state.'
-        return self.source.error(one.span, what, todo)
+        held = f"it is one of its own, {self.later_name(one, lag)}" if lag > 0 else "its older value is carried in a state"
+        return self.source.error(one.span, what, f'{state}; for an input, say --let "{name}=input": {held}.')
+
+    def later_name(self, one: Occurrence, steps: int) -> str:
+        return f"{one.symbol.name.rstrip('_')}_next" + f"_{steps}" * (steps > 1)
+
+    def given_later(self, one: Occurrence, steps: int) -> str:
+        """The name of the input that `x_{t+1}` is. Raises PageError where x may be a state that runs to the left, or the name is taken."""
+        lags = [(other.time or 0) - self.steps[other.symbol] for other in self.reads if other.symbol in self.defined]
+        runs_right = min(lags, default=0) < 0 and max(lags) == 0
+        if not (self.is_read_now(one.symbol) or self.is_input(one.symbol) or runs_right):
+            raise self.state_or_input(one)
+        name, written = self.later_name(one, steps), self.source.written(one.span)
+        if steps > MOST_STEPS_BACK:
+            what = f"`{written}` lies {steps} steps ahead: expected at most {MOST_STEPS_BACK}."
+            raise self.source.error(one.span, what, "Each of them would be an input: give the model fewer.")
+        self.refuse_taken(one, name, "the input")
+        self.later.setdefault(name, one)
+        self.notes[f"`{written}` is an input of a later step: an input of its own, {name}"] = None
+        return name
 
     def newer(self, written: str) -> str:
         """For `h_{prev}`: how its new value is written."""
@@ -361,15 +383,16 @@ class Names:
         self.notes[f"`{written}` is {which}: the state {held} carries it"] = None
         return held
 
-    def refuse_taken(self, one: Occurrence, name: str) -> None:
+    def refuse_taken(self, one: Occurrence, name: str, which: str = "the state that carries") -> None:
         for other in (*self.defined.values(), *self.reads):
             if other.symbol.name == name:
-                what = f"name collision: the state that carries `{self.source.written(one.span)}` would be called {name}."
-                raise self.source.error(other.span, what, "Rename this symbol.", (one.span, "what is carried:"))
+                what = f"name collision: {which} `{self.source.written(one.span)}` would be called {name}."
+                raise self.source.error(other.span, what, "Rename this symbol.", (one.span, "the other:"))
 
     def is_timed(self, name: str) -> bool:
         """Whether a name stands with a time index somewhere."""
-        return any(one.symbol.name == name and one.time is not None for one in (*self.defined.values(), *self.reads))
+        found = (*self.defined.values(), *self.reads)
+        return name in self.later or any(one.symbol.name == name and one.time is not None for one in found)
 
 
 def ends_a_word(one: Occurrence) -> bool:

@@ -45,6 +45,7 @@ from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
 from derive.pages.names import Entry, Names
 from derive.pages.numbers import without_numbers
+from derive.pages.ones import refuse_ones
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
 from derive.pages.reading import Reading, reading_of, written_in_letters
@@ -78,10 +79,12 @@ def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, 
     signs = frozenset(sign for tree in ready.printed for node in walk(tree) if isinstance(node, Signed) for sign in node.signs)
     contraction, definitions = meant(names, macros, ready, signs)
     timed = {one.symbol.name for one in (*names.defined.values(), *names.reads) if names.is_timed(one.symbol.name)}
-    timed |= {*names.carried}
+    timed |= {*names.carried, *names.later}
+    refuse_ones(names, definitions)
     definitions = without_declared_numbers(names, definitions, timed)
     refuse_starts(source, ready.starts, definitions)
     ties = [Definition(one.name, Ref(one.state, 0, one.span), one.span) for one in ready.starts]
+    ties += ties_of_later(names, definitions)
     definitions, kinds = told_apart(names, definitions, ties, contraction, timed)
     inputs = judged(names, definitions, kinds, contraction, timed, signs)
     shapes, definitions = sized(names, definitions, ties, kinds, contraction)
@@ -168,6 +171,13 @@ def meant(names: Names, macros: dict[str, Macro], ready: Prepared, signs: frozen
     return contraction, definitions
 
 
+def ties_of_later(names: Names, definitions: Sequence[Definition]) -> list[Definition]:
+    """That an input of a later step is what that of this step is, where both are read."""
+    read = {ref.name for one in definitions for ref in refs(one.body)}
+    later = [(name, one) for name, one in names.later.items() if name in read and one.symbol.name in read]
+    return [Definition(name, Ref(one.symbol.name, 0, one.span), one.span) for name, one in later]
+
+
 def without_declared_numbers(names: Names, definitions: list[Definition], timed: set[str]) -> list[Definition]:
     """The definitions with what is a given number put in where it is read; notes on those, and on functions of several forms."""
     definitions, numbers = without_numbers(names.source, definitions, timed)
@@ -181,7 +191,7 @@ def told_apart(
     names: Names, definitions: list[Definition], ties: Sequence[Definition], contraction: Contraction, timed: set[str]
 ) -> tuple[list[Definition], Kinds]:
     """(the definitions with identities where a sum of matrices needs them, what is a number, a vector, a matrix). ties: that what a
-    recurrence starts with is what its state is."""
+    recurrence starts with is what its state is, and an input of a later step what that of this step is."""
     said = said_kinds(names, contraction)
     try:
         kinds = settled_by_what_feeds(names.source, [*definitions, *ties], timed, said)
@@ -278,6 +288,10 @@ def make(
     try:
         return Cell.from_equations(*naming, [builder.equation(definition) for definition in definitions], given)
     except (CellError, LanguageError) as error:
+        blamed = [one.span for one in definitions if one.name == error.about]
+        if blamed:
+            what, _, todo = str(error).partition(". ")
+            raise source.error(blamed[0], f"{what}.", todo) from None
         raise PageError(f"{source.where(definitions[0].span[0])}: {error}") from None
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, Place, declared
-from derive.pages.errors import PageError, Source, Span
+from derive.pages.errors import PageError, Source, Span, said_once
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
@@ -90,7 +90,8 @@ def read(
 
 def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping[str, str]) -> Page:
     source, pieces = pieces_of(source)
-    known = declared(source, places_of(pieces), let, dims)
+    malformed: list[PageError] = []  # declarations that refuse their own sections, which read them again
+    known = declared(source, places_of(pieces), let, dims, malformed)
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
     named = called_sections(found.root)
@@ -101,6 +102,8 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     ]
     groups = [*networks, *[(part.title, [*functions_above(found.root, part), *part.all()]) for part in named.values()]]
     library = Library(source, path, found, known, let, dims, named)
+    if not groups and malformed:
+        raise malformed[0]
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
         raise nothing(source, passed, any(isinstance(piece, Block) for piece in pieces))
@@ -119,8 +122,11 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
             cells.pop(at, None)
             if str(error) not in [str(other) for _, other in refused]:  # that of a cell stands where its name is used, too
                 refused.append((title, error))
+    met = [str(error) for _, error in refused]
+    refused += [("", error) for error in malformed if str(error) not in met]
     if not any(at < len(networks) for at in cells):
-        raise refused[0][1] if len(refused) == 1 else PageError("\n".join(str(error) for _, error in refused))
+        faults = said_once(error for _, error in refused)
+        raise faults[0] if len(faults) == 1 else PageError("\n".join(map(str, faults)))
     skipped = sorted({*found.skipped} - {(span, why) for span, why in found.skipped if span in known.bottoms})
     unread_spans = [span for span, _ in skipped] + [
         entry.span for at, (_, entries) in enumerate(groups) if at not in cells for entry in entries

@@ -13,6 +13,7 @@ from derive.pages.components import without_indices
 from derive.pages.declarations import Declared, Place
 from derive.pages.displays import tokenize
 from derive.pages.errors import PageError, Source, Span
+from derive.pages.exponentials import with_exponentials
 from derive.pages.grammar import parse
 from derive.pages.indexed import in_one_notation
 from derive.pages.layers import letter_of_layers, without_layers
@@ -103,17 +104,16 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    written = {entry.span: entry for entry in in_one_notation(found.root.all())}
+    declared = {time} if time else set()
+    written = {entry.span: entry for entry in with_exponentials(in_one_notation(found.root.all()), declared)}
     for section in found.root.sections():
         section.entries = [written[entry.span] for entry in section.entries]
-    counted = layer_of(source, found.root.all(), time, layer)
-    pass_over_bottoms(found, counted)
-    refuse_sums_over_steps(source, found.root, {time} if time else set(), counted)
+    pass_over_bottoms(found, counted := layer_of(source, found.root.all(), time, layer))
+    refuse_sums_over_steps(source, found.root, declared, counted)
     without_needless(source, found, time)
     pass_over_ranges(found, time)
-    times = time_letters(found.root.all()) | ({time} if time else set())
-    names = mere_arguments(found.root.all(), times)
-    for part in found.root.sections() if names else ():
+    times = time_letters(found.root.all()) | declared
+    for part in found.root.sections() if (names := mere_arguments(found.root.all(), times)) else ():
         part.entries = without_arguments(part.entries, names)
     with_functions(found.root, times)
     return found

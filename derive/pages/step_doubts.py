@@ -191,6 +191,9 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 todo = "Put all that a sum is taken over into brackets."
                 if of_two and not beside_a_sum:
                     todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
+                    one = steps.reader.read(node)
+                    if one is not None and one.symbol not in steps.defined and one.symbol.base.isupper():
+                        todo += f" A parameter carries no letter of time: rename it, as `{one.symbol.base}_o`."
                 error = steps.source.error(node.span, what, todo)
                 error.is_question = True
                 raise error
@@ -227,6 +230,18 @@ def refuse_temperature(steps: Steps, entry: Entry) -> None:
             what += "the number of steps, or a quantity of its own, such as a temperature, not both in one letter."
             todo = rf"Give a quantity of its own another letter; for the number of steps write `\sum_{{{steps.letter}}} 1`."
             raise steps.source.error(node.span, what, todo)
+
+
+def refuse_length_inside(steps: Steps, node: Reduced) -> None:
+    """`\\sum_t x_t / T` on a page that counts to no T elsewhere: the mean, or a quantity of that letter. Raises PageError."""
+    letter = node.indices[0]
+    for one in (found for part in walk(node.body) for below in divisors(part) for found in letters_in(below)):
+        said = one.name in steps.counts or one.name in steps.declared or steps.is_defined(one)
+        if one.name == letter.upper() and not said:
+            written = steps.source.written((node.span[0], one.span[1]))
+            what = f"`{one.name}` in `{written[:80]}` can be read in two ways: expected the number of steps, or a quantity of its own."
+            todo = rf"For the number of steps write `\frac{{1}}{{{one.name}}} \sum_{letter}`, or `\sum_{{{letter}=1}}^{{{one.name}}}`; "
+            raise steps.source.error(one.span, what, f'{todo}for a quantity of its own say --let "{one.name}=number".')
 
 
 def refuse_lengths(steps: Steps) -> None:

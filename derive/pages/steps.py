@@ -18,6 +18,7 @@ from derive.pages.step_doubts import (
     refuse_behind,
     refuse_defined_by,
     refuse_from_zero,
+    refuse_length_inside,
     refuse_lengths,
     refuse_temperature,
     refuse_without,
@@ -317,6 +318,7 @@ class Steps:
             what = f"`{node.name}` over steps isn't read: expected {', '.join(OPERATIONS)}."
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
         refuse_without(self, node)
+        refuse_length_inside(self, node)
         body = self.formula(node.body)
         over = OverSteps(node.name, body, self.letters[letter], node.span)
         return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over

@@ -246,3 +246,19 @@ def test_a_loop_within_a_step_is_refused_by_name(loop):
 def test_layers_are_no_loop_within_a_step():
     with pytest.raises(PageError, match="is a layer of several"):
         read("page.md", text=r"$$h_t^{(l)} = \tanh(W h_t^{(l-1)} + U h_{t-1}^{(l)}), \quad l = 1, \dots, L$$")
+
+
+def test_a_malformed_declaration_refuses_the_section_in_which_it_stands():
+    text = "# A\n<!-- derive: foo = bar baz -->\n$$h_t = h_{t-1} + x_t$$\n# B\n$$s_t = s_{t-1} + x_t$$\n"
+    page = read("page.md", text=text)
+    assert [one.heading for one in page.cells] == ["B"]
+    assert "page.md:2: `foo = bar baz` declares nothing" in str(dict(page.refused)["A"])
+    with pytest.raises(PageError, match=r"page\.md:1: `foo = bar baz` declares nothing"):
+        read("page.md", text=text.removeprefix("# A\n"))
+
+
+def test_a_fault_that_every_section_meets_is_said_once():
+    cells = "".join(f"# {name}\n$$h_t = f_t h_{{t-1}} + x_t$$\n" for name in "ABCDEFGH")
+    with pytest.raises(PageError) as caught:
+        read("page.md", text="$$f_t = \\frobnicate{x_t} +$$\n" + cells)
+    assert str(caught.value).count("frobnicate") == 2  # what is wrong, and the line

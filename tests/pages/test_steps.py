@@ -89,3 +89,17 @@ def test_a_declaration_makes_the_last_value_a_parameter() -> None:
 def test_a_start_that_is_asked_about_is_never_passed_over() -> None:
     with pytest.raises(PageError, match='--let "v=example" for an input, one an example'):
         read("page.md", text=page(r"h_0 = \tanh(P v)", RNN))
+
+
+MEANS = {r"\frac{1}{T-1}\sum_{t=1}^{T-1} \|h_t\|^2": slice(-1), r"\frac{1}{2(T-1)}\sum_{t=2}^{T} 2 \|h_t\|^2": slice(1, None)}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize("mean", MEANS)
+def test_a_mean_without_one_step_is_that_of_the_others_and_nought_where_there_are_none(mean: str, steps: int) -> None:
+    kernel = module_of(compile_cell(read("page.md", text=page(RNN, rf"J = {mean}")).cells[0].cell), "mean")
+    call = args.draw(kernel, T=steps)
+    found = args.forward(kernel, call)[0]
+    h = found["h"][MEANS[mean]]
+    expected = (h**2).sum(axis=(0, 2)) / max(len(h), 1)
+    assert args.worst({"J": found["J"]}, {"J": expected})[0] < bounds.of_call(call)

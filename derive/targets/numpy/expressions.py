@@ -28,7 +28,7 @@ from derive.procedures.procedure import (
     View,
 )
 from derive.shapes import OF_A_CALL
-from derive.targets.numpy.counts import AtLeastOne, at_least_one, over_none
+from derive.targets.numpy.counts import AtLeast, enough, over_none
 from derive.targets.numpy.functions import CALLED
 from derive.targets.numpy.layout import ATOM, POWER, PRODUCT, SUM, Bracket, Infix, Joined, Piece, Word, flat, within
 
@@ -89,8 +89,8 @@ class Printer:
         match value:
             case Position():
                 return Word(value.name)
-            case AtLeastOne():
-                return Word(f"max({self.axis(value.name)}, 1)")
+            case AtLeast():
+                return Word(f"max({self.axis(value.axis)}, {value.least})")
             case sp.Symbol() if value.name in (*OF_A_CALL, *self.names.axes) and value.is_positive is None:
                 return Word(self.axis(value.name))
             case sp.Symbol():
@@ -118,12 +118,12 @@ class Printer:
             factors = sorted(sp.Mul.make_args(rest), key=str)
             pieces = [within(self.number(part), POWER) for part in ([number] if number != 1 else []) + factors]
             return pieces[0] if len(pieces) == 1 else Infix(pieces[0], tuple(("*", piece) for piece in pieces[1:]), PRODUCT)
-        return Infix(within(self.number(above), PRODUCT), (("/", within(self.number(at_least_one(below)), POWER)),), PRODUCT)
+        return Infix(within(self.number(above), PRODUCT), (("/", within(self.number(enough(below)), POWER)),), PRODUCT)
 
     def power(self, value: sp.Pow) -> Piece:
         base, exponent = value.args
-        if exponent < 0 and isinstance(base, sp.Symbol) and base.is_positive is None:
-            return Infix(Word("1"), (("/", within(self.number(at_least_one(base**-exponent)), POWER)),), PRODUCT)
+        if exponent < 0 and enough(base) != base:
+            return Infix(Word("1"), (("/", within(self.number(enough(base**-exponent)), POWER)),), PRODUCT)
         if exponent == -1:
             return Infix(Word("1"), (("/", within(self.number(base), POWER)),), PRODUCT)
         text = flat(within(self.number(exponent), POWER))
