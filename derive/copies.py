@@ -92,7 +92,7 @@ class Network:
         """The words of the command that ask for it, without those that say what holds anyway."""
         words = ["--layers", str(self.layers)] if self.layers > 1 else []
         words += ["--bidirectional"] * self.bidirectional + ["--masked"] * self.masked
-        if self.input is not None and given is not None and readable(cell, given) != [read]:
+        if self.input is not None and given is not None and self.readable(cell, given) != [read]:
             words += ["--input", self.input]
         return words + (["--output", self.output] if self.output is not None and usually_given(cell) != [given] else [])
 
@@ -136,7 +136,7 @@ class Network:
 
     def read_by(self, cell: Cell, given: Value) -> Value:
         """The input in whose place a layer reads what the layer below gives. Raises NetworkError where none or several may be it."""
-        fitting = readable(cell, given)
+        fitting = self.readable(cell, given)
         every = ", ".join(f"{value.name} {shape_text(value)}" for value in cell.inputs) or "none"
         if self.input is not None:
             found = next((value for value in cell.inputs if value.name == self.input), None)
@@ -156,12 +156,21 @@ class Network:
                 f"{where}: a layer may read {given.name} of the layer below in the place of each of {names}: expected one input that it "
                 "stands for. Choose with --input NAME; every layer reads the others as they are."
             )
-        others = [value.name for value in cell.targets if value.timed and value != given and readable(cell, value)]
+        others = [value.name for value in cell.targets if value.timed and value != given and self.readable(cell, value)]
         todo = f"Choose with --output NAME: {', '.join(others)}." if others else "Write the network as a page."
         what = f"{self.input} doesn't have" if self.input is not None else "no input has"
         raise NetworkError(
-            f"{where}: {what} the shape of {given.name}, which a layer gives: expected one like {shape_text(given)}, got {every}. {todo}"
+            f"{where}: {what} the shape of {given.name}{' of both directions' * self.bidirectional}, which a layer gives: expected one "
+            f"like {shape_text(self.whole(given))}, got {every}. {todo}"
         )
+
+    def whole(self, given: Value) -> sp.MatrixExpr:
+        """What a layer gives of all of its directions."""
+        return stack(given, given) if self.bidirectional else given
+
+    def readable(self, cell: Cell, given: Value) -> list[Value]:
+        """The inputs in whose place a layer can read what each direction of the layer below gives."""
+        return [value for value in cell.inputs if sizes_of(value, self.whole(given).shape) is not None]
 
 
 def check_cell(cell: Cell) -> None:
@@ -214,11 +223,6 @@ def sizes_of(read: Value, given: tuple[sp.Expr, sp.Expr]) -> dict[sp.Symbol, sp.
         if own != 1 and sizes.setdefault(own, other) != other:
             return None
     return {own: other for own, other in sizes.items() if own != other}
-
-
-def readable(cell: Cell, given: Value) -> list[Value]:
-    """The inputs in whose place a layer can read a value."""
-    return [value for value in cell.inputs if sizes_of(value, given.shape) is not None]
 
 
 # ---- the mask

@@ -101,11 +101,13 @@ def is_ready(equation: Equation, place: dict[Value, str]) -> bool:
 def in_loop(equations: Sequence[Equation]) -> set[Value]:
     """What is computed step by step: what another step reads, what reads a later step, and what lies between.
 
-    What later steps hand back is kept for no step but the next, so that it is read in the loop.
+    What later steps hand back is kept for no step but the next, so that it is read in the loop; a total that reads something else of a
+    later step can wait.
     """
     targets = {equation.target for equation in equations}
     reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.like(lag=0) in targets]
-    ends = {value.like(lag=0) for _, value in reads} | {target for target, value in reads if value.lag > 0}
+    ends = {value.like(lag=0) for _, value in reads}
+    ends |= {target for target, value in reads if value.lag > 0 and (target.timed or "carry" in value.marks)}
     starts = ends | {target for target, _ in reads}
     return ((reached(equations, starts) | starts) & sources(equations, ends)) | ends
 

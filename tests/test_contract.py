@@ -15,7 +15,7 @@ from derive.blocks import stack
 from derive.compiler import FAST
 from derive.functions import function
 from derive.language import Eq, matrix, sequence, vector
-from derive.reductions import softmax
+from derive.reductions import softmax, total
 from tests import arguments as args
 from tests import bounds
 from tests.arguments import Call, draw
@@ -38,6 +38,15 @@ BUILT_IN = (
     "gru --reset after --recurrent-bias",
     "gru --reset after --update-gate state",
 )
+NETWORKS = (
+    "rnn --bidirectional",
+    "lstm --layers 2 --peephole",
+    "gru --reset after --masked",
+    "rnn --layers 2 --bidirectional --masked",
+    "lstm --layers 3 --bidirectional",
+    "gru --bidirectional --masked",
+)
+"""In the short run the first two alone."""
 EVERY = (*BUILT_IN, *ODD)
 SMOOTH = tuple(name for name in EVERY if name != "rnn --activation relu --no-bias")
 DTYPES = (np.float32, np.float64, np.complex128)
@@ -45,7 +54,9 @@ LIMITS = {dtype: bounds.rounded(bounds.of_recurrence(steps=12, batch=8, fan_in=7
 """For the longest call and the cell with the most weights; longer calls say their own."""
 
 SOME_SHAPED = ("mlstm", "reductions", "matrices_of_each_step", "names_in_the_way")
-every = pytest.mark.parametrize("name", [*EVERY, *[name if name in SOME_SHAPED else thorough(name) for name in SHAPED]])
+of_one_way = [*EVERY, *[name if name in SOME_SHAPED else thorough(name) for name in SHAPED]]
+every = pytest.mark.parametrize("name", [*of_one_way, *NETWORKS[:2], *map(thorough, NETWORKS[2:])])
+one_way = pytest.mark.parametrize("name", of_one_way)
 of_vectors = pytest.mark.parametrize("name", EVERY)
 built_in = pytest.mark.parametrize("name", BUILT_IN)
 
@@ -69,7 +80,13 @@ def results(module: Any, call: Call) -> dict[Any, np.ndarray]:
     found: dict[Any, np.ndarray] = {("output", name): array for name, array in outputs.items()}
     found |= {("gradient", *key): array for key, array in args.backward(module, call, tape).items()}
     found |= {("tangent", name): array for name, array in args.jvp(module, call, call).items()}
-    return found | {("jacobian",): module.step_jacobian(call.parameters, tape)}
+    return found | {("jacobian", *way): array for way, array in jacobians(module, call, tape).items()}
+
+
+def jacobians(module: Any, call: Call, tape: Any) -> dict[tuple[str, ...], np.ndarray]:
+    """The Jacobian of a step, by the first state of each way where there are two."""
+    found = module.step_jacobian(call.parameters, tape)
+    return {(first,): array for first, array in found.items()} if isinstance(found, dict) else {(): found}
 
 
 def close(
@@ -289,13 +306,22 @@ def test_results_belong_to_the_caller(name: str) -> None:
     call = draw(module)
     before, expected = call.bits(), {key: array.tobytes() for key, array in results(module, call).items()}
     outputs, tape = args.forward(module, call)
-    gradients, jacobian = args.backward(module, call, tape), module.step_jacobian(call.parameters, tape)
-    for array in (*outputs.values(), *gradients.values(), jacobian, *args.jvp(module, call, call).values()):
+    gradients, steps = args.backward(module, call, tape), jacobians(module, call, tape)
+    for array in (*outputs.values(), *gradients.values(), *steps.values(), *args.jvp(module, call, call).values()):
         array[...] = 7
     assert call.bits() == before
     again = {("gradient", *key): a.tobytes() for key, a in args.backward(module, call, tape).items()}
-    again["jacobian",] = module.step_jacobian(call.parameters, tape).tobytes()
+    again |= {("jacobian", *way): array.tobytes() for way, array in jacobians(module, call, tape).items()}
     assert again == {key: expected[key] for key in again}
+
+
+def test_gradients_that_are_one_number_everywhere_belong_to_the_caller() -> None:
+    x, h = sequence("x", H), sequence("h", H)
+    module = kernel_of_cell(cell_of(Eq(h, total(vector("w", H)) * function("tanh")(h.prev + x))))
+    for gradient in args.backward(module, draw(module)).values():
+        before = gradient.copy()
+        gradient += np.arange(gradient.size).reshape(gradient.shape)
+        close({0: gradient - before}, {0: np.arange(float(gradient.size)).reshape(gradient.shape)})
 
 
 @every
@@ -316,10 +342,10 @@ def test_a_tape_serves_any_number_of_calls_and_survives_later_forwards(name: str
     args.forward(module, other)
     args.backward(module, other)
     args.forward(module, draw(module, seed=4))
-    jacobian = module.step_jacobian(call.parameters, tape)
+    steps = jacobians(module, call, tape)
     second = args.backward(module, call, tape)
     assert {k: a.tobytes() for k, a in first.items()} == {k: a.tobytes() for k, a in second.items()}
-    assert jacobian.tobytes() == module.step_jacobian(call.parameters, tape).tobytes()
+    close(steps, jacobians(module, call, tape), limit=0)
     assert all(outputs[n].tobytes() == kept[n].tobytes() for n in outputs)
 
 
@@ -354,7 +380,7 @@ def halves(call: Call, B: int) -> list[Call]:
     ]
 
 
-@every
+@one_way
 def test_a_long_run_equals_two_short_ones(name: str) -> None:
     """The second half starts from the state that the first ended in, and hands its gradient back."""
     module = kernel(name)
@@ -422,7 +448,7 @@ def test_checkpoints_change_gradients_by_rounding_only(name: str, k: int) -> Non
         close(args.backward(module, call, tape), expected)
         close(args.backward(module, call, tape), expected)
         whole = args.forward(module, call)[1]
-        close({0: module.step_jacobian(call.parameters, tape)}, {0: module.step_jacobian(call.parameters, whole)})
+        close(jacobians(module, call, tape), jacobians(module, call, whole))
         assert call.bits() == before
 
 

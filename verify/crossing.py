@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def crossing(block: str, evidence: Evidence, s: int, t: int) -> str:
     """From what to what the gradient of a block at step t is wrong for a cotangent at step s, where that is from one axis to another: of
-    the outputs there the one whose part of it is furthest from what it should be. Empty along one axis, where the lag says it."""
+    the outputs there the one whose part of it is furthest from what it should be. Empty along one axis, where the lag says it, and of
+    parameters, which are on none."""
     along, data = evidence.kernel.along, evidence.data
-    if not along:
+    if not along or block in data.parameters:
         return ""
     kind, _, name = block.partition(" ")
 

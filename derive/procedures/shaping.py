@@ -83,9 +83,16 @@ def filled(operand: Operand, axes: tuple[str, ...], dims: Dims) -> Operand:
     """An operand with all of its elements, along these axes."""
     if (operand.axes, operand.dims) == (axes, dims):
         return operand
-    if isinstance(operand, Number):
-        return Call("zeros" if operand.value == 0 else "full", () if operand.value == 0 else (operand,), axes, dims)
-    return Call("broadcast", (with_axes(operand, axes, len(dims)),), axes, dims)
+    if operand == Number(sp.S.Zero):
+        return Call("zeros", (), axes, dims)
+    return Call("full" if is_of_numbers(operand) else "broadcast", (with_axes(operand, axes, len(dims)),), axes, dims)
+
+
+def is_of_numbers(operand: Operand) -> bool:
+    """Whether nothing that an operand is made of has the dtype of the arrays."""
+    return isinstance(operand, Number) or (
+        isinstance(operand, Call) and bool(operand.arguments) and all(map(is_of_numbers, operand.arguments))
+    )
 
 
 def turned(operand: Operand) -> Operand:

@@ -344,6 +344,11 @@ REFUSED = {
         Network(layers=2), "$$S_t = S_{t-1} + v_t k_t^\\top$$ $$k_t = K x_t$$ $$v_t = V x_t$$ $$y_t = S_t k_t$$",
         ("no input has the shape of S", "x (", "--output NAME: "),
     ),
+    "two numbers where one is read": (
+        Network(layers=2, bidirectional=True),
+        "<!-- derive: e = number; h = number; w = number; u = number -->\n$$h_t = \\tanh(w e_t + u h_{t-1})$$\n",
+        ("no input has the shape of h of both directions", "like (2,)", "got e ()", "Write the network as a page"),
+    ),
     "a mask without states": (Network(masked=True), "$$y_t = \\tanh(W x_t)$$", ("--masked", "no state", "Leave it out")),
     "both names of a mask": (
         Network(masked=True), "$$h_t = \\tanh(m_t + \\mathrm{mask}_t + h_{t-1})$$", ("m and mask", "Rename one"),

@@ -10,12 +10,18 @@ import pytest
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import derive
+from derive.compiler import FAST, derive
+from derive.copies import Network
+from derive.functions import function
+from derive.language import Eq, matrix, sequence, vector
 from derive.pages import read
 from derive.recurrences import mirrored
+from tests import arguments as args
 from tests import bounds
 from tests.arguments import SIZES, draw
 from tests.kernels import kernel_of_cell
+from tests.odd_cells import D, H
+from tests.odd_cells import cell_of as cell_of_equations
 
 WORDS = (
     "rnn --bidirectional",
@@ -43,10 +49,11 @@ def cell_of(which: str) -> Cell:
     return build(which)
 
 
-def everything(kernel: ModuleType, T: int, B: int) -> dict[tuple[str, ...], np.ndarray]:
+def everything(kernel: ModuleType, T: int, B: int, dtype: type = np.float64) -> dict[tuple[str, ...], np.ndarray]:
     """Whatever a kernel computes of drawn arguments, twice with one workspace."""
     call, along = (
-        draw(kernel, T=T, B=B, seed=seed, scale=0.5, sizes=SIZES | {"D_v": 3, "D_k": 2, "H_g": 3, "H_h": 5}) for seed in (0, 1)
+        draw(kernel, T=T, B=B, seed=seed, scale=0.5, sizes=SIZES | {"D_v": 3, "D_k": 2, "H_g": 3, "H_h": 5}).astype(dtype)
+        for seed in (0, 1)
     )
     workspace = kernel.Workspace()
     for _ in range(2):
@@ -73,6 +80,29 @@ def test_the_fast_policy_computes_what_the_textbook_computes(which: str, T: int,
     for key, array in expected.items():
         largest = max(np.linalg.norm(other) for other_key, other in expected.items() if other_key[0] == key[0])
         assert np.linalg.norm(found[key] - array) <= TOLERANCE * max(np.linalg.norm(array), 1e-3 * largest), key
+
+
+def test_a_weight_by_itself_and_beside_the_step_behind_has_its_gradients_in_order() -> None:
+    """The gradient of w reads h at t+1 and the gradient of sigma(w), which is made of a sum over steps; hvp has the tangents of both."""
+    x, h, w, W = sequence("x", D), sequence("h", H), vector("w", H), matrix("W", H, D)
+    tanh, sigma, exp = map(function, ("tanh", "sigma", "exp"))
+    cell = cell_of_equations(Eq(h, tanh(W @ x + w * h.prev)), Eq(sequence("y", H), tanh(h) * exp(sigma(w))))
+    module = kernel_of_cell(Network(bidirectional=True, output="h").of(cell))
+    call, along = draw(module, scale=0.5), draw(module, seed=1)
+    worst, key = args.worst(args.hvp(module, call, along), args.hvp_by_complex_step(module, call, along))
+    assert worst <= TOLERANCE, key
+
+
+def test_what_is_made_of_numbers_alone_has_the_dtype_of_the_call() -> None:
+    """The tangent of x - x with x held is 0 (1 - 1), whole numbers of Python."""
+    x, z, h = sequence("x", D), sequence("z", H), sequence("h", H)
+    W, U, V = matrix("W", H, D), matrix("U", H, H), matrix("V", H, H)
+    sigma, tanh = function("sigma"), function("tanh")
+    cell = cell_of_equations(Eq(z, sigma(W @ (x - x))), Eq(h, tanh(U @ h.prev + V @ z + W @ x)))
+    for passes in ((), FAST):
+        module = kernel_of_cell(Network(bidirectional=True).of(cell), passes)
+        found = everything(module, 4, 3, np.float32)
+        assert {key: array.dtype for key, array in found.items()} == dict.fromkeys(found, np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("words", WORDS[:2])

@@ -12,7 +12,7 @@ from derive.compiler import compile_cell
 from derive.pages import read
 from tests import bounds
 from verify.data import ORDINARY, draw
-from verify.examination import compare_text
+from verify.examination import check, compare_text
 from verify.gradients import relative
 from verify.kernel import Kernel, load_text
 from verify.model import model_of
@@ -82,3 +82,14 @@ def test_an_end_of_what_no_recurrence_makes_is_interpreted_as_the_kernel_has_it(
     found, expected = kernel.gradients(data), model.gradients(kernel.dims, data, data.cotangents)
     tolerance = bounds.rounded(bounds.of_recurrence(data.steps, data.batch, kernel.dims.fan_in()))
     assert max(relative(found[block], array) for block, array in expected.items()) < tolerance
+
+
+def test_a_wrong_parameter_beside_several_axes_is_said_without_a_cell() -> None:
+    """It is on no axis, so that no step of one is named."""
+    text = compile_cell(network(PAGE), ())
+    right = "d_b = d_a_h_all.sum(axis=(0, 1))"
+    assert right in text
+    report = check(load_text(text.replace(right, right.replace("sum(", "mean(")), "edited.py"), quick=True)
+    assert not report.passed
+    assert report.diagnosis is not None
+    assert report.diagnosis.first == "d_b at lag 0"
