@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from verify.model import Model, model_of
 from verify.options import options
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.sizes import check_names as check_sizes
-from verify.tolerances import SEEN, tolerance
+from verify.tolerances import EPS, SEEN, tolerance
 from verify.verdicts import of_block
 
 if TYPE_CHECKING:
@@ -155,6 +155,11 @@ def compare_text(text: str, cell: Cell) -> Report:
     return check(kernel, name=cell.name, hand=kept.handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
 
 
+def is_dust(one: Comparison, beside: Iterable[Comparison]) -> bool:
+    """Whether a gradient is no larger, nor further off, than what rounding leaves of the largest where all of it cancels."""
+    return one.size + one.apart <= EPS * max((other.size for other in beside if np.isfinite(other.size)), default=0.0)
+
+
 @dataclass
 class Examination:
     """One run over one kernel."""
@@ -253,7 +258,7 @@ class Examination:
                 if any(one.failed for one in found):
                     evidence = evidence.with_digits()
                     found = self.on(evidence, localised) if evidence.digits else found
-                if any(one.failed and one.error < SHAKY for one in found) and self.method != WHOLE:
+                if any(one.failed and (one.error < SHAKY or is_dust(one, found)) for one in found) and self.method != WHOLE:
                     found = self.on(evidence.with_shaken(), localised)
                 localised |= {one.block for one in found if one.failed}
                 yield from found

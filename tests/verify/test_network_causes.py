@@ -93,3 +93,26 @@ def test_a_wrong_parameter_beside_several_axes_is_said_without_a_cell() -> None:
     assert not report.passed
     assert report.diagnosis is not None
     assert report.diagnosis.first == "d_b at lag 0"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("factor", ["", "2 * "])
+def test_a_gradient_of_which_rounding_alone_is_left_is_right(factor: str) -> None:
+    """What is added to the scores of all steps alike cancels in their softmax: near zero d_R is 1e-22 of the others, none of it digits."""
+    page = r"""
+<!-- derive: time = s, t -->
+
+$$h_s = \tanh(W x_s + U h_{s-1})$$
+
+$$d_0 = h_S$$
+
+$$d_t = \tanh(A y_t + C d_{t-1})$$
+
+$$p_{t,s} = \operatorname{softmax}_s(v^\top \tanh(V h_s + R d_t))$$
+"""
+    text = compile_cell(network(page), ())
+    right = "d_R = np.tensordot"
+    assert right in text
+    report = check(load_text(text.replace(right, f"d_R = {factor}np.tensordot"), "edited.py"))
+    wrong = {finding.block for finding in report.findings if finding.check == "gradients" and finding.verdict == "fail"}
+    assert wrong == ({"R"} if factor else set())
