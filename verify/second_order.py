@@ -22,9 +22,9 @@ from verify.contract import broken
 from verify.data import Data
 from verify.evidence import EXACT, Array, Evidence, exact
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
-from verify.gradients import cotangents_of, crop, norm, relative
+from verify.gradients import NEARBY, cotangents_of, crop, norm, relative
 from verify.kernel import Kernel, one_line
-from verify.rounding import lost
+from verify.rounding import left_without, lost
 from verify.tangents import direction_of
 from verify.tolerances import CENTRAL, COARSE, EPS, SECOND
 
@@ -32,6 +32,8 @@ Gradients = dict[str, Array]
 Cotangents = Mapping[str, Array]
 PLAIN = 1e-6
 """Where something is wrong already, others are named that are wrong by more than this: what rounding takes isn't measured again."""
+NEAR_RUNS = 8
+"""How many data nearby tell lost digits from a wrong term."""
 DIFFERENCES, TOGETHER = "differences", "all blocks"
 SHOWN = 4
 """How many gradients or tangents a line names."""
@@ -153,6 +155,7 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
     got = kernel.second(data, cotangents, direction)
     expected, error = slopes.along(direction)
     known: Gradients | None = None
+    gradients: Gradients = {}
     blur: Callable[[str, Any], float] | None = None
     for block, array in expected.items():
         if block not in got or got[block].shape != array.shape:
@@ -166,6 +169,9 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
             elif not apart <= SECOND.value * size + doubt:
                 if known is None or blur is None:
                     known, blur = worth(slopes, direction, expected, evidence.seed), saturated(evidence, cotangents)
+                    gradients = slopes.gradients(data.flat())
+                # along tangents of the size of the data what is below the gradient's own last bit moves nothing that float64 has
+                doubt += EPS * norm(gradients[block][part])
                 doubt += 4 * norm(known[block][part]) + 4 * size * (blur(block, part) + max(blur(one, ...) for one in direction))
             blunt = doubt > COARSE * size > 0
             held.undecided[block] = held.undecided.get(block, True) and blunt
@@ -184,10 +190,24 @@ def parts_of(block: str, steps: int) -> Iterator[tuple[str, Any]]:
 
 
 def worth(slopes: Slopes, direction: Mapping[str, Array], expected: Gradients, seed: int) -> Gradients:
-    """What rounding takes of each element: what float32 loses of hvp, in proportion, and what the last bits of the data are worth."""
+    """What rounding takes of each element: what float32 loses of hvp, in proportion, and what the last bits of the data are worth; of what
+    float32 has nothing left of, what of the difference is another number at data nearby (`gradients.unsteady` says why).
+    """
     kernel, rng = slopes.kernel, np.random.default_rng([seed, 61])
     held = replace(slopes.data, cotangents=dict(slopes.cotangents))
-    found = lost(lambda data: kernel.second(data, data.cotangents, direction), held)
+
+    def moves(data: Data) -> Gradients:
+        return kernel.second(data, data.cotangents, direction)
+
+    found = lost(moves, held)
+    blind = {block: where for block, where in left_without(moves, held).items() if where.any() and block in expected}
+    got = moves(held) if blind else {}
+    for _ in range(NEAR_RUNS if blind else 0):
+        near = held.moved(NEARBY, rng)
+        other, wanted = moves(near), replace(slopes, data=near).along(direction)[0]
+        for block, where in blind.items():
+            spread = np.abs((other[block] - wanted[block]) - (got[block] - expected[block]))
+            found[block] = np.maximum(found[block], np.where(where, np.nan_to_num(spread, posinf=0.0), 0.0))
     found = {block: found[block] if block in found else np.zeros(array.shape) for block, array in expected.items()}
     for _ in range(3):
         moved = replace(slopes, data=slopes.data.moved(4 * EPS, rng)).along(direction)[0]

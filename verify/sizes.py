@@ -22,12 +22,12 @@ from verify.evidence import EXACT, Array, exact
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
 from verify.gradients import norm, relative
 from verify.kernel import Kernel, KernelError, one_line
+from verify.size_words import Sizes, seen, told
 from verify.tolerances import COARSE, EPS, EPS32, Tolerance
 
 if TYPE_CHECKING:
     from verify.against import Stated
 
-Sizes = Mapping[str, int]
 SMALL = {"T": 3, "B": 2}
 FEW = (130,)
 USUAL = (16, 24, 33, 64, 127, 130, 256, 300)
@@ -84,6 +84,10 @@ def check_names(kernel: Kernel, sets: Sequence[Sizes]) -> None:
 # ---- one set of sizes
 
 
+NOTHING_FINITE = "as they stand the equations give nothing finite"
+"""Why a draw decides nothing: another one is asked for on which they do."""
+
+
 @dataclass
 class Trial:
     """A kernel at some sizes. known: blocks that are wrong anyway. failing: block -> how it differs. looks: block -> what finds where,
@@ -112,7 +116,8 @@ class Trial:
         positive = False
         try:
             for k in range(4):
-                data = self.drawn(k, self.kernel.outputs, positive)
+                both = self.undecided == NOTHING_FINITE
+                data = self.drawn(k, partial(self.of_both, stated) if both and stated else self.kernel.outputs, positive)
                 if data is None:
                     self.bursts = stated is not None and self.drawn(k, lambda one: stated.outputs(stated.at.shared(one))) is None
                     self.undecided = "no draw gives finite outputs"
@@ -124,6 +129,10 @@ class Trial:
                     return
         except Exception as error:
             self.failing[""] = Finding("sizes", FAIL, where=self.where, said=f"the kernel raises {one_line(error)}")
+
+    def of_both(self, stated: Stated, data: Data) -> dict[str, Array]:
+        """Outputs by the kernel and by the equations, which as they stand may overflow where the kernel doesn't."""
+        return self.kernel.outputs(data) | {f"{name} stated": a for name, a in stated.outputs(stated.at.shared(data)).items()}
 
     def drawn(self, k: int, run: Callable[[Data], dict[str, Array]], positive: bool = False) -> Data | None:
         """Data at these sizes on which the outputs of a run are finite. positive: positive ones first, on which sums don't cancel."""
@@ -151,8 +160,11 @@ class Trial:
 
     def of_forward(self, stated: Stated, data: Data) -> None:
         """Outputs against the equations; where the run makes much of its last bits, no closer than it does."""
-        outputs, moved = self.kernel.outputs(data), None
-        for name, array in stated.outputs(data).items():
+        outputs, expected, moved = self.kernel.outputs(data), stated.outputs(data), None
+        if not all(np.isfinite(array).all() for array in expected.values()):
+            self.undecided = NOTHING_FINITE
+            return
+        for name, array in expected.items():
             errors = [relative(outputs[name][t], array[t]) for t in range(len(array))]
             if all(error <= SETTLED.value for error in errors):
                 continue
@@ -374,27 +386,3 @@ def of_sizes(
     if not groups and not silent:
         without = f"; {told('left out', left_out)}, where outputs grow beyond all bounds, by the formula" if left_out else ""
         yield Finding("sizes", PASS, said=f"{len(trials)} set{'s' * (len(trials) > 1)}, {told('large', sets)}{without}")
-
-
-def told(what: str, sets: Sequence[Sizes]) -> str:
-    """At which sizes, dimension by dimension."""
-    parts = [f"{name} = {', '.join(map(str, some))}" for name, some in alone(sets).items()]
-    parts += [", ".join(f"{name} = {size}" for name, size in sizes.items()) for sizes in sets if len(sizes) > 1]
-    return f"{what} at {'; '.join(parts)}" if parts else ""
-
-
-def alone(sets: Sequence[Sizes]) -> dict[str, list[int]]:
-    """The sizes of each dimension where it was large alone."""
-    found: dict[str, list[int]] = {}
-    for sizes in sets:
-        if len(sizes) == 1:
-            for name, size in sizes.items():
-                found.setdefault(name, []).append(size)
-    return found
-
-
-def seen(wrong: Sequence[Sizes], right: Sequence[Sizes]) -> str:
-    """Where something fails, and where it doesn't in the same dimensions."""
-    near = [sizes for sizes in right if len(sizes) == 1 and set(sizes) & set(alone(wrong))]
-    passing = f", {told('right', near)}" if near else ""
-    return told("it fails", wrong) + passing
