@@ -282,7 +282,7 @@ def take(source: Source, known: Declared, here: Said, piece: str, at: int) -> No
 
 def names_in(name: str) -> list[str]:
     """`w, y` of `w, y = tokens`, `dim x, y` as `dim x` and `dim y`; an index keeps its commas, and `axis x, h` is one declaration."""
-    parts = re.split(r",(?![^{]*\})", name)
+    parts = re.split(r"(?<!\\),(?![^{]*\})", name)
     first = name.split()[:1]
     if first == ["axis"] or not all(part.strip() for part in parts):
         return [name]

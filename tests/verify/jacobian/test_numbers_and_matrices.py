@@ -32,7 +32,7 @@ from tests.verify.random_nodes import shaped_cells
 from verify.jacobian import Run, Wanted, analyse
 from verify.jacobian.bounds import bound_of
 from verify.jacobian.derived import Derived, dense
-from verify.jacobian.initial import Init, drawn
+from verify.jacobian.initial import Init, draw_parameters
 from verify.jacobian.paths import paths_of
 from verify.jacobian.ranges import Ranges
 from verify.jacobian.steps import Dense, Products, from_backward
@@ -257,7 +257,7 @@ def test_leading_exponents_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
 
 def roles(cell: Cell, sizes: dict[str, int], init: Init | None = None) -> dict[str, Any]:
     run = drawn_run(cell, sizes=sizes)
-    return drawn(run.kernel, run.derivation, {n: a.shape for n, a in run.parameters.items()}, init or Init(), 0)[0]
+    return draw_parameters(run.kernel, run.derivation, {n: a.shape for n, a in run.parameters.items()}, init or Init(), 0)
 
 
 def test_weights_start_by_what_they_do() -> None:
