@@ -82,8 +82,8 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
     """(the derivation with the programs that its kernel computes, the values on the tape, the passes that were used): the textbook's
-    kernel uses none. It is that of a cell with a recurrence whose start is computed, with values of all steps, along two axes, and of one
-    that reads tokens, too.
+    kernel uses none. So does that of a cell with a recurrence whose start is computed, with values of all steps, along two axes, and of one
+    that reads tokens, of which the plain recurrences alone are the fast policy's.
     """
     if not passes or not derivation.cell.is_plain or derivation.cell.tokens or not is_by_parts(derivation):
         return *plain(derivation), ()

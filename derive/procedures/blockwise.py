@@ -354,9 +354,8 @@ class Backward(Fast):
             if not self.is_rows(equation):
                 target = Array(self.names.of(equation.target), (), sizes(equation.target))
                 value = filled(value_of(equation, Parts(self.final)), (), target.dims)
-                if equation.target in self.results and not is_fresh(
-                    value
-                ):  # one element seen many times is no array of the caller's
+                # one element seen many times is no array of the caller's
+                if equation.target in self.results and not is_fresh(value):
                     value = Call("copy", (value,), value.axes, value.dims)
                 found += [Comment(self.around.comment(equation)), Assign((target,), value)]
         return found

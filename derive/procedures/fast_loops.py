@@ -90,7 +90,8 @@ class FastLoops(Textbook):
         self.taken += [target for target in program.defined() if target not in targets]
         inside = Surroundings(self.seen_from_inside, self.around.start, self.around.comment)
         text, statements = text_of(self.text_of_loop, program, self.names, inside, against)
-        self.last, self.is_blockwise = text, True
+        self.last = text
+        self.is_blockwise = self.is_blockwise or isinstance(text, Backward) or text.is_blockwise
         self.statements += statements
         for value in results:
             operand = text.gradient_of(value) if isinstance(text, Backward) else text.taped(value)
