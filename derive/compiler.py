@@ -74,7 +74,10 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
     passes = tuple(passes)
     programs, tape, used = scheduled(derivation, passes)
-    body = (fast if BUFFERS in used else fast_loops if BUFFERS in passes else textbook)(derivation, programs, tape)
+    if BUFFERS in passes and BUFFERS not in used:
+        body = fast_loops(derivation, programs, tape, [SCHEDULE[name] for name in passes if name != BUFFERS])
+    else:
+        body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
     ast.parse(body)
     options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
     return header(derivation, cost_lines(programs, tape), body, options) + body

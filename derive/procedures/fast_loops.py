@@ -14,7 +14,7 @@ from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Value
 from derive.onehot import columns_in
-from derive.passes import SCHEDULE, run
+from derive.passes import Pass, run
 from derive.passes.hoist import hoist
 from derive.procedures.blockwise import Backward, Forward, ForwardOverMargins
 from derive.procedures.fast_kernel import buffers_of, margins, once_each
@@ -34,16 +34,23 @@ from derive.shapes import STEPS, STEPS_AND_EXAMPLES
 class FastLoops(Textbook):
     """The statements of one function, fast loops among them.
 
-    forward: the cell's forward program. reverse: whether they compute gradients.
+    forward: the cell's forward program. reverse: whether they compute gradients. passes: over the program of each fast loop.
     """
 
     def __init__(
-        self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], forward: Program, reverse: bool
+        self,
+        program: Program,
+        names: Names,
+        around: Surroundings,
+        keep: Iterable[Value],
+        forward: Program,
+        reverse: bool,
+        passes: Sequence[Pass],
     ) -> None:
-        self.forward, self.reverse = forward, reverse
+        self.forward, self.reverse, self.passes = forward, reverse, passes
         self.last: Forward | Backward | None = None
         self.is_blockwise = False
-        program = hoist(program, forward)
+        program = hoist(program, forward) if hoist in passes else program
         whole = stages(program, fused=False)
         self.taken = [equation.target for stage in whole for equation in stage.equations]
         self.wanted = {*keep, *[value.like(lag=0) for stage in whole for value in read_of_others(stage)]}
@@ -82,11 +89,10 @@ class FastLoops(Textbook):
         given = tuple(dict.fromkeys([*read, *[value for value in self.taken if value not in targets]]))
         program = Program("loop", (), given, results).with_equations(stage.equations)
         against = runs(program, EARLIER if self.reverse else LATER)
-        passes = [*SCHEDULE.values()]
         if against:
-            program = mirrored(run(passes, mirrored(program), self.forward))
+            program = mirrored(run(self.passes, mirrored(program), self.forward))
         else:
-            program = run(passes, program, self.forward)
+            program = run(self.passes, program, self.forward)
         self.taken += [target for target in program.defined() if target not in targets]
         inside = Surroundings(self.seen_from_inside, self.around.start, self.around.comment)
         text, statements = text_of(self.text_of_loop, program, self.names, inside, against)
@@ -135,13 +141,13 @@ def read_of_others(stage: Stage) -> list[Value]:
 class FastLoopsKernel(Kernel):
     """Procedures of one network, those of forward and backward with fast loops."""
 
-    def __init__(self, *arguments: object, forward: Program) -> None:
+    def __init__(self, *arguments: object, forward: Program, passes: Sequence[Pass]) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.plain = forward
+        self.plain, self.passes = forward, passes
         self.done: list[FastLoops] = []
 
     def text(self, program: Program, around: Surroundings, keep: Sequence[Value], reverse: bool) -> FastLoops:
-        self.done.append(FastLoops(program, self.names, around, keep, self.plain, reverse))
+        self.done.append(FastLoops(program, self.names, around, keep, self.plain, reverse, self.passes))
         return self.done[-1]
 
     def procedure(self, made: Procedure) -> Procedure:

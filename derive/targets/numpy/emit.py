@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from derive.language import Value
-from derive.passes import run
+from derive.passes import Pass, run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.procedures.fast_kernel import FastKernel
@@ -47,9 +47,9 @@ def fast(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
     return printed(tidy, scheduled, tape, FastKernel)
 
 
-def fast_loops(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
-    """The module below its header, by the textbook's policy, plain recurrences of forward and backward by the fast one."""
-    return printed(tidy, scheduled, tape, partial(FastLoopsKernel, forward=tidy.forward))
+def fast_loops(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], passes: Sequence[Pass]) -> str:
+    """The module below its header, by the textbook's policy, plain recurrences of forward and backward by these passes and the fast one."""
+    return printed(tidy, scheduled, tape, partial(FastLoopsKernel, forward=tidy.forward, passes=passes))
 
 
 def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: Callable[..., Kernel]) -> str:
