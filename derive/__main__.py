@@ -9,7 +9,7 @@ INTERRUPTED = "derive: interrupted; every file is as it was or whole."
 try:
     import argparse
     import keyword
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from dataclasses import dataclass, replace
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from derive.derivation import Derivation
 
 FORMATS = ("text", "latex", "markdown", "json")
+TARGETS = ("numpy", "c")
 
 MODES: dict[str, tuple[str, ...]] = {"list": (), "all": ("force", "no_verify"), "check": ()}
 """What may stand instead of a cell, and the options that go with it."""
@@ -56,6 +57,9 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--out", metavar="DIR", help="folder of the kernel (default: generated/)")
     how.add_argument(
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
+    )
+    how.add_argument(
+        "--target", choices=TARGETS, default="numpy", help="what the kernel is: NumPy, or C with a module that calls it"
     )
     how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
@@ -227,12 +231,20 @@ def derive_all(
 
 @dataclass(frozen=True)
 class Kernel:
-    """A derived cell, its kernel's text, and where that goes: the path, and the path as it is shown."""
+    """A derived cell, its kernel's text, and where that goes: the path, and the path as it is shown. beside: the C file of a module that
+    calls one."""
 
     derivation: Derivation
     text: str
     path: Path
     shown: str
+    beside: Kernel | None = None
+
+    def __iter__(self) -> Iterator[Kernel]:
+        """Its files, in the order in which they are written."""
+        if self.beside is not None:
+            yield from self.beside
+        yield self
 
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
@@ -240,6 +252,10 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     from derive import compiler, cost, derivation, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
+    if options.target == "c" and options.schedule is not None:
+        raise DeriveError(
+            "derive: --schedule: a C kernel has a schedule of its own: expected no other with --target c. Leave it out."
+        )
     name = name_of(cell.name + suffix if options.name is None else options.name)
     if options.out == "" or (options.out or "").endswith(".py"):
         got = (
@@ -252,16 +268,24 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     if options.cost:
         streams.say("\n".join(cost.report(*compiler.scheduled(derived, passes))))
         return None
-    text = compiler.emit(derived, passes)
     project = keep.Project.here()
-    path = (Path(options.out) if options.out else project.generated) / f"{name}.py"
-    shown = project.shown(path)
-    if not options.force:
-        keep.check_name(project, path, text, options.name is not None)
-    keep.check_place(path, text, shown, options.force)
+    folder = Path(options.out) if options.out else project.generated
+
+    def kernel(file: str, text: str, beside: Kernel | None = None) -> Kernel:
+        return Kernel(derived, text, folder / file, project.shown(folder / file), beside)
+
+    if options.target == "c":
+        in_c, in_python = compiler.emit_c(derived, name)
+        found = kernel(f"{name}_c.py", in_python, kernel(f"{name}.c", in_c))
+    else:
+        found = kernel(f"{name}.py", compiler.emit(derived, passes))
+    for one in found:
+        if not options.force:
+            keep.check_name(project, one.path, one.text, options.name is not None)
+        keep.check_place(one.path, one.text, one.shown, options.force)
     if options.format == "text":
         streams.say(sheet.text(derived), end="")
-    return Kernel(derived, text, path, shown)
+    return found
 
 
 def finish(kernel: Kernel, options: argparse.Namespace) -> int:
@@ -269,14 +293,16 @@ def finish(kernel: Kernel, options: argparse.Namespace) -> int:
     from derive import keep
 
     if not options.no_verify:
-        report = verified(kernel.text, kernel.derivation.cell)
+        report = verified(kernel)
         if not report.passed:
             print(f"{kernel.shown}: not written: {report.verdict()}", file=sys.stderr)
             return 1
-    written = keep.write(kernel.path, kernel.text, kernel.shown, options.force)
+    done = [(one.shown, keep.write(one.path, one.text, one.shown, options.force)) for one in kernel]
     with streams.may_leave():
         out = sys.stdout if options.format == "text" else sys.stderr
-        print(f"\n{kernel.shown}: {'written' if written else 'already there, unchanged'}", file=out)
+        print(file=out)
+        for shown, written in done:
+            print(f"{shown}: {'written' if written else 'already there, unchanged'}", file=out)
         print("not verified (--no-verify)" if options.no_verify else report.verdict(), file=out)
     return 0
 
@@ -305,11 +331,19 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
     return ordered, "_schedule_" + ("_".join(ordered) or "plain")
 
 
-def verified(text: str, cell: Cell) -> Any:
-    """The comparison of a kernel that is not yet in its place."""
+def verified(kernel: Kernel) -> Any:
+    """The comparison of a kernel that is not yet in its place; a module that calls a C file finds it beside itself."""
+    import tempfile
+
     from verify.examination import compare_text
 
-    return compare_text(text, cell)
+    cell = kernel.derivation.cell
+    if kernel.beside is None:
+        return compare_text(kernel.text, cell)
+    with tempfile.TemporaryDirectory() as folder:
+        for one in kernel:
+            Path(folder, one.path.name).write_text(one.text, encoding="utf-8")
+        return compare_text(kernel.text, cell, str(Path(folder, kernel.path.name)))
 
 
 if __name__ == "__main__":

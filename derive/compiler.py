@@ -7,6 +7,7 @@ Program -> Program            `derive.passes` (TIDY)   the form that a person wo
 Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: products stacked, coefficients hoisted out of the loop
 Program -> Procedure          `derive.procedures`      arrays, calls and loops: by the textbook's policy or by the fast one
 Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
+                              `derive.targets.c`       by the textbook's policy: a C file, and a module that compiles and calls it
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, parts
+from derive.targets.c.emit import c_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -81,6 +83,20 @@ def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     ast.parse(body)
     options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
     return header(derivation, cost_lines(programs, tape), body, options) + body
+
+
+COMPILED = ("stack", "hoist")
+"""The schedule of C kernels: fewer and larger products. What else the fast policy does saves calls of NumPy, which C has none of."""
+
+
+def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
+    """(the C file, the Python module beside it) of the kernel of a derivation; stem: `lstm` of `lstm.c` and `lstm_c.py`.
+
+    Raises DeriveError where the equations can't be printed as C.
+    """
+    programs, tape, _ = scheduled(derivation, COMPILED)
+    costs = cost_lines(programs, tape)
+    return c_kernel(derivation, programs, tape, stem, lambda body: header(derivation, costs, body, " --target c"))
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:

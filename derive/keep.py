@@ -16,6 +16,7 @@ from derive.cell import Cell
 from derive.compiler import compile_cell, digest
 from derive.errors import DeriveError
 from derive.sources import cells_of
+from derive.targets.c.header import OPENS, uncommented
 
 SEAL = r"^# header +sha256 (\w+)\n"
 
@@ -152,7 +153,7 @@ def listed_in(table: object, file: Path) -> tuple[str, ...]:
 
 def is_ours(text: str) -> bool:
     """Whether a file was emitted by us, edited or not."""
-    return text.startswith("# Emitted by `python -m derive")
+    return split(text)[0].startswith("# Emitted by `python -m derive")
 
 
 def is_edited(text: str) -> bool:
@@ -171,12 +172,14 @@ def edited_part(text: str) -> str:
 
 def command_in(text: str) -> str:
     """The words after `python -m derive` in the first line of an emitted file."""
-    found = re.match(r"# Emitted by `python -m derive ([^`]*)`", text)
+    found = re.match(r"# Emitted by `python -m derive ([^`]*)`", split(text)[0])
     return found[1] if found else ""
 
 
 def split(text: str) -> tuple[str, str]:
-    """(header, body) of an emitted file: the header is its leading comment."""
+    """(header, body) of an emitted file: the header is its leading comment, in lines with `#`."""
+    if text.startswith(OPENS):
+        return uncommented(text)
     lines = text.splitlines(keepends=True)
     count = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return "".join(lines[:count]), "".join(lines[count:])

@@ -50,7 +50,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found of one kernel. strict: whether a broken promise fails it too; given: somebody brought it."""
+    """Everything that was found of one kernel. strict: whether a broken promise fails it too, but for those that it is excused from; given:
+    somebody brought it."""
 
     name: str
     routes: tuple[str, ...]
@@ -64,6 +65,7 @@ class Report:
     strict: bool = False
     diagnosis: Diagnosis | None = None
     given: bool = False
+    excused: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -71,8 +73,11 @@ class Report:
 
     def failures(self) -> list[Finding]:
         """What failed or stayed inconclusive, failures first; what only breaks the contract where that is asked for."""
-        found = (f for f in self.findings if not f.passed and (self.strict or f.kind == NUMBERS))
-        return sorted(found, key=lambda f: f.verdict != FAIL)
+        return sorted((f for f in self.findings if not f.passed and self.counts(f)), key=lambda f: f.verdict != FAIL)
+
+    def counts(self, finding: Finding) -> bool:
+        """Whether a finding says something of the kernel's verdict, rather than of a promise that isn't asked for."""
+        return finding.kind == NUMBERS or (self.strict and finding.check not in self.excused)
 
     @cached_property
     def contract(self) -> Contract:
@@ -128,6 +133,7 @@ def check(
     formula: Cell | None = None,
     sizes: Sequence[Mapping[str, int]] = (),
     contract: bool = False,
+    excused: tuple[str, ...] = (),
     batch_first: bool = False,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Report:
@@ -137,7 +143,8 @@ def check(
     against too. names: theirs -> ours. hand: gradients written by hand. quick: the sharpest subset, about a second.
     regimes: other data than those of `verify.data`. formula: the cell that the kernel is of: both passes are held against its equations.
     sizes: of dimensions, instead of the usual ones, one set each: {"T": 300, "H": 200}.
-    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not. batch_first: whether its arrays are (B, T, n).
+    contract: whether a promise that is not kept fails the kernel too, wrong numbers or not, unless its check is excused.
+    batch_first: whether its arrays are (B, T, n).
     Raises KernelError where the kernel doesn't keep the contract, DeriveError on words that name no cell.
     """
     module, shown = kept.module_of(kernel, name)
@@ -146,13 +153,17 @@ def check(
     if model is not None:
         model.check_names(wrapped, shown)
     check_sizes(wrapped, sizes)
-    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes).report()
+    return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes, excused).report()
 
 
-def compare_text(text: str, cell: Cell) -> Report:
-    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too."""
-    kernel = load_text(text, f"{cell.name}.py")
-    return check(kernel, name=cell.name, hand=kept.handwritten_for(cell.name, kernel), quick=True, formula=cell, contract=True)
+def compare_text(text: str, cell: Cell, where: str = "") -> Report:
+    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too.
+
+    where: the path of a module that calls a compiled kernel, which it looks for beside itself; it needn't take complex numbers.
+    """
+    kernel = load_text(text, where or f"{cell.name}.py")
+    hand, excused = kept.handwritten_for(cell.name, kernel), ("complex",) if where else ()
+    return check(kernel, name=cell.name, hand=hand, quick=True, formula=cell, contract=True, excused=excused)
 
 
 def is_dust(one: Comparison, beside: Iterable[Comparison]) -> bool:
@@ -175,6 +186,7 @@ class Examination:
     formula: Cell | None = None
     strict: bool = False
     sizes: Sequence[Mapping[str, int]] = ()
+    excused: tuple[str, ...] = ()
 
     def report(self) -> Report:
         """Everything, with nothing said on the way: what a kernel makes NumPy warn of is no one's to read but the checks'."""
@@ -206,6 +218,7 @@ class Examination:
         return Report(
             self.kernel.name, routes, rows, tuple(found), tuple(self.sights()), self.method, self.note,
             self.model.cell.command if self.model else "", tuple(comparisons), self.strict, self.diagnosis,
+            excused=self.excused,
         )  # fmt: skip
 
     # ---- the derived cell

@@ -65,7 +65,7 @@ def checks(report: Report) -> Any:
 
 def worst_of(report: Report, found: list[Finding]) -> str:
     """The verdict on a check: a failure is one that counts."""
-    counts = [finding for finding in found if report.strict or finding.kind == NUMBERS]
+    counts = [finding for finding in found if report.counts(finding)]
     worst = next((v for v in (FAIL, INCONCLUSIVE) if any(f.verdict == v for f in counts)), PASS)
     return NOT_KEPT if worst == PASS and any(not finding.passed for finding in found) else worst
 

@@ -171,15 +171,15 @@ def values_of(cell: Cell) -> list[Value]:
     return [*cell.parameters, *cell.inputs, *cell.tokens, *cell.states, *cell.outputs]
 
 
-def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool) -> str:
-    """What stands behind the functions: classes, refusals, checkpoints."""
+def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool = False, workspace: str = "") -> str:
+    """What stands behind the functions: classes, refusals, checkpoints. workspace: what a target has in the place of NumPy's."""
     sizes = [size for value in values_of(cell) for size in value.shape if size != 1]
     compound = {dim(size): size for size in sizes if isinstance(size, sp.Add | sp.Mul)}
     fixed = sorted({f'"{size}": {size}' for size in sizes if size.is_Integer})
     refusals = runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS
     base = (
         runtime.RESULTS,
-        runtime.KEPT if buffered else runtime.UNUSED,
+        workspace or (runtime.KEPT if buffered else runtime.UNUSED),
         runtime.with_axes(refusals) if cell.axes else refusals,
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")

@@ -1,0 +1,68 @@
+"""A derivation as a C kernel: the C file, and the Python module that calls it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from derive.language import Value
+from derive.passes import run
+from derive.passes.apart import apart
+from derive.passes.bound import bound
+from derive.procedures.kernel import Kernel
+from derive.procedures.names import Names
+from derive.shapes import STEPS, letter_of
+from derive.targets.c import module, python
+from derive.targets.c.header import commented
+from derive.targets.numpy.emit import RESERVED
+from derive.targets.numpy.module import values_of
+
+if TYPE_CHECKING:
+    from derive.derivation import Derivation
+
+Header = Callable[[str], str]
+
+RESERVED_IN_PYTHON = {*RESERVED, *(name.partition(".")[0] for name in python.IMPORTS), "arrays", "int64"}
+
+
+def c_kernel(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], stem: str, header: Header) -> tuple[str, str]:
+    """(the C file, the Python module) of a kernel. tidy: the derivation as it was before it was scheduled; stem: what both files are
+    called; header: the lines in front of a body, as comments of Python."""
+    tape = list(tape)
+    cell = scheduled.cell
+    kernels = [
+        Kernel(cell, scheduled.notation(), names_for(scheduled, reserved), tape)
+        for reserved in (module.RESERVED, RESERVED_IN_PYTHON)
+    ]
+    in_c, in_python = kernels
+    procedures = [in_c.forward(scheduled.forward), in_c.backward(scheduled.backward)]
+    functions = module.functions_of(procedures, in_c.names, cell)
+    body = (
+        "\n" + module.interface(stem) + module.FIXED + "".join("\n" + module.function_text(one, cell, stem) for one in functions)
+    )
+    c_text = commented(header(body)) + body
+    others = [
+        in_python.forward(scheduled.forward),
+        in_python.backward(scheduled.backward),
+        in_python.jvp(scheduled.tangent),
+        in_python.hvp(tidy.forward, run([apart, bound], tidy.second, tidy.forward)),
+        in_python.step_jacobian(scheduled.tangent),
+    ]
+    given = {name for table, name in functions[0].given if table == "tape"}
+    taped = [name for name, _ in dict(procedures[0].results)["tape"]]
+    own = [name for name, _ in dict(others[0].results)["tape"]]
+    kept = [mine for theirs, mine in zip(taped, own, strict=True) if theirs in given]
+    source = hashlib.sha256(c_text.encode()).hexdigest()
+    text = python.module_text(cell, in_python.names, others, stem, kept, source)
+    return c_text, header(text) + text
+
+
+def names_for(derivation: Derivation, reserved: Iterable[str]) -> Names:
+    """Names of the cell's own values first."""
+    cell = derivation.cell
+    symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
+    names = Names(reserved, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
+    for value in (*values_of(cell), *cell.targets):
+        names.of(value)
+    return names

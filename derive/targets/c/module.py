@@ -1,0 +1,138 @@
+"""The C file of a kernel: what it is and how to call it, the fixed part, a structure of arguments and a function for each pass."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from derive.cell import Cell
+from derive.procedures.procedure import Procedure
+from derive.shapes import EXAMPLES, STEPS
+from derive.targets.c.arrays import KEYWORDS, member
+from derive.targets.c.function import Function
+from derive.targets.c.nests import ROWS
+from derive.targets.numpy.layout import WIDTH
+
+FIXED = (Path(__file__).parent / "fixed.c").read_text()
+
+DEFINED = re.findall(r"^(?:INLINE|HELPER|typedef|#define) .*?\b(\w+)(?:\(| *;|\Z| \()", FIXED, re.MULTILINE)
+
+RESERVED = {
+    *KEYWORDS, *DEFINED, *ROWS, "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
+    "BLOCK", "call", "memory", "count", "b", "at",
+}  # fmt: skip
+"""Names that the C text needs for itself."""
+
+
+INTERFACE = (
+    "How to call it, from C, C++, Rust, ...: compile this file as it is for double, with -DFLOAT32 for float; names end in _float64 or "
+    "_float32.",
+    "    cc -std=gnu11 -O2 -march=native -c {stem}.c",
+    "Fill a {stem}_forward_call: the sizes, and pointers to dense arrays, time first, batch second, then the shape: inputs (T, B, ...), "
+    "states (B, ...), outputs (T, B, ...), parameters as in the equations. What `tape` holds is written by forward and read by backward, "
+    "which finds the inputs there, too; an array there that holds a state has (T + 1, B, ...). Ask {stem}_forward_memory for the bytes of "
+    "`memory`, which begins at a multiple of 64, and call {stem}_forward. {stem}_backward takes dL/d(output) at every step in "
+    "`cotangents`, all of them, and writes the gradients. Nothing is allocated, and nothing kept between calls.",
+)
+
+
+def interface(stem: str) -> str:
+    """How the functions are called, as a comment."""
+    paragraphs = [textwrap.fill(one.format(stem=stem), WIDTH, initial_indent="   ", subsequent_indent="   ") for one in INTERFACE]
+    return "/*" + "\n\n".join(paragraphs)[2:] + " */\n\n"
+
+
+def sizes_of(cell: Cell) -> list[str]:
+    """The sizes that a call brings: steps, examples, dimensions."""
+    values = [*cell.parameters, *cell.inputs, *cell.tokens, *cell.states, *cell.outputs]
+    sizes = [size for value in values for size in (*value.shape, cell.tokens.get(value, value.shape[0]))]
+    dims = {symbol.name for size in sizes for symbol in size.free_symbols}
+    axes = [axis for axis in cell.step_axes if axis != STEPS]
+    return [STEPS, *axes, EXAMPLES, *sorted(dims - {STEPS, EXAMPLES, *axes})]
+
+
+def groups(function: Function, cell: Cell) -> list[tuple[str, list[str], bool]]:
+    """(name, members, whether they are read only) of the arrays of a call, in order."""
+    parameters = [str(value.name) for value in cell.parameters]
+    results = {
+        table: [name for name, _ in entries if (table, name) not in function.given]
+        for table, entries in function.procedure.results
+    }
+    if function.procedure.name == "forward":
+        inputs = [str(value.name) for value in (*cell.inputs, *cell.tokens)]
+        states = [str(value.name) for value in cell.states]
+        given = [("parameters", parameters, True), ("inputs", inputs, True), ("state", states, True)]
+        return [*given, ("outputs", results["outputs"], False), ("tape", results["tape"], False)]
+    taped = list(function.tape)
+    cotangents = [str(value.name) for value in (*cell.states, *cell.outputs)]
+    given = [("parameters", parameters, True), ("tape", taped, True), ("cotangents", cotangents, True)]
+    return [*given, *[(f"d_{table}", names, False) for table, names in results.items()]]
+
+
+def structure(function: Function, cell: Cell, name: str) -> list[str]:
+    """The structure of the arguments of a function."""
+    sizes = ", ".join(function.sizes.names_of(one) for one in sizes_of(cell))
+    lines = ["typedef struct {", f"    ptrdiff_t {sizes};"]
+    for group, members, is_given in groups(function, cell):
+        if not members:
+            continue
+        lines.append("    struct {")
+        for one in members:
+            kind = "int64_t" if one in function.tokens else "real"
+            lines.append(f"        {'const ' if is_given else ''}{kind} *{member(one)};")
+        lines.append(f"    }} {group};")
+    return [*lines, "    char *memory;", f"}} NAME({name}_call);", ""]
+
+
+def function_text(function: Function, cell: Cell, stem: str) -> str:
+    """The structure, how much memory the function needs, and the function."""
+    name = f"{stem}_{function.procedure.name}"
+    body = function.lines()
+    used = list(dict.fromkeys(function.sizes.used.values()))
+    rooms = [f"ROOM({size})" for size in function.taken.values()]
+    all_sizes = [function.sizes.names_of(one) for one in sizes_of(cell)]
+    read = [f"    const ptrdiff_t {one} = call->{one};" for one in all_sizes if one in used]
+    needed = " + ".join(rooms) or "0"
+    measured = [f"    const ptrdiff_t {one} = call->{one};" for one in all_sizes if re.search(rf"\b{one}\b", needed)]
+    lines = [
+        *structure(function, cell, name),
+        "/* how many bytes `memory` has, which begins at a multiple of 64 */",
+        f"ptrdiff_t NAME({name}_memory)(const NAME({name}_call) *call) {{",
+        *(measured or ["    (void)call;"]),
+        *wrapped("    return ", rooms or ["0"], " + "),
+        "}",
+        "",
+        f"void NAME({name})(const NAME({name}_call) *call) {{",
+        *read,
+        *(["    char *memory = call->memory;"] if function.taken else []),
+        *[f"    real *const {pointer} = take(&memory, {size});" for pointer, size in function.taken.items()],
+        *body,
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def wrapped(start: str, parts: Sequence[str], between: str) -> list[str]:
+    """Parts of a sum over several lines."""
+    lines, line = [], start
+    for k, part in enumerate(parts):
+        piece = part + (between if k < len(parts) - 1 else ";")
+        if len(line) + len(piece) > 120 and line != start:
+            lines.append(line.rstrip())
+            line = " " * len(start)
+        line += piece
+    return [*lines, line]
+
+
+def functions_of(procedures: Sequence[Procedure], names: object, cell: Cell) -> list[Function]:
+    """The functions of forward and backward; backward reads what forward saved."""
+    tokens = [str(value.name) for value in cell.tokens]
+    found = []
+    for procedure in procedures:
+        found.append(Function(procedure, names, tokens))  # type: ignore[arg-type]
+    saved = dict(procedures[0].results)["tape"]
+    for one in found:
+        one.tape = [name for name, _ in saved]
+    return found
