@@ -150,9 +150,7 @@ class Nests:
                 if place.pointer not in self.gone:
                     text, stride = index(place)
                     body += formula(self.stored(place, text, stride, value), inner)
-        for k in range(depth, 0, -1):
-            body.append(f"{indent}{STEP * (k - 1)}}}")
-        return [*head, *body]
+        return [*counted(head, body), *[f"{indent}{STEP * k}}}" for k in range(depth - 1, -1, -1)]]
 
     def sum_lines(self, sizes: Sizes, order: list[int], target: Place, value: Operand, name: str) -> list[str]:
         """The loops that add the elements of a value to a place that counts for some of its positions. order: of the loops."""
@@ -179,7 +177,7 @@ class Nests:
         else:
             before = element_at(target, index, stride, self.sizes)
             body = self.stored(target, index, stride, Text(f"{before.text} + {value_text.within(SUM)}", SUM))
-        return [*head, f"{STEP * depth}{body}", *[f"{STEP * k}}}" for k in range(depth - 1, -1, -1)]]
+        return [*counted(head, [f"{STEP * depth}{body}"]), *[f"{STEP * k}}}" for k in range(depth - 1, -1, -1)]]
 
     def stored(self, place: Place, index: str, stride: sp.Expr, value: Text) -> str:
         pointer = place.shown[0]
@@ -227,6 +225,14 @@ class Nests:
         front = [self.sizes.whole(rest)] if rest != 0 else []
         text = " + ".join([*front, *parts]) or "0"
         return text.replace("+ -", "- ")
+
+
+def counted(head: list[str], body: list[str]) -> list[str]:
+    """The lines of a nest; how many elements are left, the last line of its head, only where something asks for that."""
+    return [*(head if any(COUNT in line for line in body) else head[:-1]), *body]
+
+
+COUNT = "count"
 
 
 def pick(of: Sizes, order: list[int]) -> Sizes:

@@ -1,0 +1,64 @@
+"""C kernels for tests: written to a folder, compiled there, and held against the textbook's NumPy kernel of the same cell."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from derive.cell import Cell
+from derive.compiler import emit, emit_c
+from derive.derivation import derive
+from tests.arguments import Call, backward, forward
+from tests.bounds import of_call
+from tests.kernels import module_of
+from tests.network_values import drawn, sizes_of
+from verify.kernel import load_text
+
+needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler in the PATH")
+
+
+def written(cell: Cell, folder: Path, stem: str = "kernel") -> Path:
+    """The path of the Python module of a C kernel, the C file beside it."""
+    in_c, in_python = emit_c(derive(cell), stem)
+    (folder / f"{stem}.c").write_text(in_c, encoding="utf-8")
+    path = folder / f"{stem}_c.py"
+    path.write_text(in_python, encoding="utf-8")
+    return path
+
+
+def loaded(path: Path) -> ModuleType:
+    return load_text(path.read_text(encoding="utf-8"), str(path))
+
+
+def c_and_numpy(cell: Cell, folder: Path) -> tuple[ModuleType, ModuleType]:
+    """(the C kernel, the textbook's in NumPy) of a cell."""
+    return loaded(written(cell, folder)), module_of(emit(derive(cell), ()))
+
+
+def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
+    lengths = {"T": T, "B": B, "S": 7, "D": 5, "H": 6, "K": 3} | sizes
+    return drawn(kernel, sizes_of(kernel, lengths), seed)
+
+
+def hold(one: ModuleType, other: ModuleType, call: Call, dtype: type = np.float64) -> float:
+    """Outputs and gradients of two kernels are the same, block by block relative to its norm; how far apart the farthest block is."""
+    call = call.map(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
+    bound = max(of_call(call, dtype), 1e-12 if dtype is np.float64 else 0)
+    worst = 0.0
+    for found, wanted in ((forward(one, call)[0], forward(other, call)[0]), (backward(one, call), backward(other, call))):
+        assert found.keys() == wanted.keys()
+        for name, right in wanted.items():
+            assert found[name].shape == right.shape
+            assert found[name].dtype == right.dtype, name
+            assert np.array_equal(np.isfinite(found[name]), np.isfinite(right)), name
+            finite = np.isfinite(right)
+            apart = np.linalg.norm(np.where(finite, found[name] - right, 0)) / max(
+                np.linalg.norm(right[finite]), np.finfo(dtype).tiny
+            )
+            assert apart <= bound, (name, apart)
+            worst = max(worst, float(apart))
+    return worst
