@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import verify.handwritten
+from derive.cells.registry import declarations, variants
 from tests import bounds
 from verify.handwritten import CASES
 from verify.handwritten.activations import relu, relu_prime, sigma, sigma_prime, tanh, tanh_prime
@@ -34,7 +35,7 @@ TOLERANCE_FLOAT32 = bounds.rounded(COUNT, "float32")
 # tanh and sigmoids along a weight, each below 16 in its fifth, is below 16 T^5.
 TOLERANCE_DIFFERENCES = 1e-12 * 16 * T**5 / 120 + bounds.rounded(COUNT) * np.sqrt(T * B * H) / 1e-3
 
-NAMES = [
+WITH_BIAS = [
     "rnn",
     "rnn_activation_sigmoid",
     "rnn_activation_relu",
@@ -50,6 +51,11 @@ NAMES = [
     "gru_reset_after_update_gate_state",
     "gru_reset_after_recurrent_bias",
     "gru_reset_after_update_gate_state_recurrent_bias",
+]
+NAMES = [
+    *WITH_BIAS,
+    *[f"{name}_no_bias" for name in WITH_BIAS if not name.endswith("_recurrent_bias")],
+    *[f"{name}_no_candidate_bias" for name in WITH_BIAS if name.startswith("lstm")],
 ]
 
 every_case = pytest.mark.parametrize("name", NAMES)
@@ -155,7 +161,7 @@ def reference(request: pytest.FixtureRequest) -> tuple[Case, Arrays]:
 
 
 def test_cases_are_the_canonical_ones() -> None:
-    assert set(CASES) == set(NAMES)
+    assert set(CASES) == set(NAMES) == {cell.name for declaration in declarations().values() for cell in variants(declaration)}
     assert verify.handwritten.__all__ == ["CASES", "networks"]
 
 
