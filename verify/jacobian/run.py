@@ -67,8 +67,13 @@ class Run:
 
     @property
     def has_terms(self) -> bool:
-        """Whether a step is a sum of derived terms: paths and bounds are read from them. Along one axis of steps they are."""
-        return self.derivation is not None and not self.axes
+        """Whether a step is a sum of derived terms: paths and bounds are read from them. They may lie along one other axis of steps."""
+        return self.derivation is not None and len(self.other_axes) < 2
+
+    @cached_property
+    def other_axes(self) -> list[str]:
+        """The axes of steps beside T."""
+        return list(dict.fromkeys(axis for along in self.axes.values() for axis in along if axis != STEPS))
 
     def check(self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims]) -> None:
         """The names of one argument, and the dtype and number of axes of each of its arrays."""
