@@ -65,11 +65,13 @@ def sentences(one: Influence) -> list[str]:
     (row, column), mean = letters(one), one.mean
     t, s = (int(k) for k in np.unravel_index(int(mean.argmax()), mean.shape))
     T, S = len(mean) - 1, mean.shape[1] - 1
-    corners = {place(one, T, 0): mean[T, 0], place(one, 0, S): mean[0, S]}
+    if not mean.any():
+        return ["0 everywhere: {1} moves no {0}.".format(*names(one))]
+    corners = {place(one, *at): mean[at] for at in ((T, 0), (0, S)) if at != (t, s)}
     ends = "".join(f"; {where}: {norm:.3g}" for where, norm in corners.items() if where)
     out = [f"Largest {mean[t, s]:.3g}{' at ' * bool(row + column)}{place(one, t, s)}{ends}."]
     over, along = one.question.axes
-    if over == along and len(mean) > 1 and mean.any():
+    if over == along and len(mean) > 1:
         if not np.triu(mean, 1).any():
             out.append(f"0 wherever {column} > {row}: no step reads a later one.")
         if not np.tril(mean, -1).any():
@@ -87,16 +89,19 @@ def pooled(values: Array, rows: int, columns: int) -> tuple[Array, Array, Array]
 
 
 def edges_of(values: Array) -> Array:
-    """What the shades but the lowest begin at, equal ratios apart."""
-    logs = np.log(values[values > 0])
-    low, high = (float(np.quantile(logs, LOWEST)), float(logs.max())) if logs.size else (0.0, 0.0)
-    return np.exp(np.linspace(low, high, len(SHADES) + 1)[1:-1])
+    """What the shades but the lowest begin at, equal ratios apart; none where all norms but 0 are one number, or there are none."""
+    alive = values[values > 0]
+    if not alive.size or alive.min() == alive.max():
+        return np.zeros(0)
+    logs = np.log(alive)
+    return np.exp(np.linspace(float(np.quantile(logs, LOWEST)), float(logs.max()), len(SHADES) + 1)[1:-1])
 
 
 def shaded(one: Influence) -> list[str]:
     """The map, a line for each step of y or for some beside each other, and what the shades mean."""
     mean = one.mean
     edges = edges_of(mean)
+    shades = SHADES if edges.size else SHADES[-1]
     blocks, tops, lefts = pooled(mean, ROWS, COLUMNS)
     wide = 2 if 2 * len(lefts) <= COLUMNS else 1
     row, column = letters(one)
@@ -104,14 +109,13 @@ def shaded(one: Influence) -> list[str]:
     for top, line in zip(tops, blocks, strict=True):
         signs = ["" if value > 0 else " " for value in line]
         signs = [
-            sign or SHADES[int(np.searchsorted(edges, value, side="right"))] for sign, value in zip(signs, line, strict=True)
+            sign or shades[int(np.searchsorted(edges, value, side="right"))] for sign, value in zip(signs, line, strict=True)
         ]
         lines.append(f"{top + 1:>7} |{''.join(sign * wide for sign in signs)}|")
-    shades = ", ".join(f"{sign} from {edge:.2g}" for sign, edge in zip(SHADES[:0:-1], edges[::-1], strict=True))
-    lines.append(
-        f"{shades}, {SHADES[0]} less, blank 0" + ("; each sign the largest of its block" if blocks.shape != mean.shape else "")
-    )
-    return lines
+    said = [f"{sign} from {edge:.2g}" for sign, edge in zip(shades[:0:-1], edges[::-1], strict=True)]
+    said.append(f"{shades[0]} less" if said else f"{shades} {mean.max():.3g}" if mean.any() else "")
+    said.append("blank 0" + ("; each sign the largest of its block" if blocks.shape != mean.shape else ""))
+    return [*lines, ", ".join(filter(None, said))]
 
 
 def show(found: Sequence[Influence]) -> None:

@@ -183,10 +183,7 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
 
 def short(analysis: Analysis) -> str:
     """The name, of a recurrence of a network without that of the network, a long one cut; the legend has it whole."""
-    name = analysis.run.name
-    if analysis.run.part:
-        state, _, rest = name.partition(" of ")
-        name = state + "".join(rest.partition(",")[1:])
+    name = analysis.run.short
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -225,6 +225,12 @@ class Run:
             raise RunError(f"{self.name}: {where}: expected {', '.join(names)}, got no {missing[0]}. Mend the kernel.")
 
     @property
+    def short(self) -> str:
+        """The name, of a recurrence of a network without that of the network."""
+        state, _, rest = self.name.partition(" of ")
+        return state + "".join(rest.partition(",")[1:]) if self.part else self.name
+
+    @property
     def label(self) -> str:
         """The name, with what was done to it that a reader of several has to know."""
         opened = getattr(self.applied, "opened", None)

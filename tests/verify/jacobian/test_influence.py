@@ -246,7 +246,17 @@ def test_the_picture_has_a_row_for_each_step_of_y_from_above_and_leaves_0_white(
         ("'examples/pages/attention.md --cell pointer_network' --of p --with-respect-to x",
          "--of p: lies along T and J: expected one axis of steps."),
         ("lstm --of h --with-respect-to x --remedy relu", "--remedy relu: belongs to the products of a recurrence"),
-        ("lstm --of h --with-respect-to x --exponents 2", "--exponents 2: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --exponents 0", "--exponents 0: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --threshold 0.1", "--threshold 0.1: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --no-paths", "--no-paths: belongs to the products of a recurrence"),
+        ("lstm --of h --of h --with-respect-to x", "--of h: given twice"),
+        ("lstm --of h --with-respect-to b_f", "--with-respect-to b_f: a parameter, the same at every step: expected one of x, i"),
+        ("lstm --of W_f --with-respect-to x", "--of W_f: a parameter, the same at every step: expected one of h, c"),
+        ("lstm --of x --with-respect-to x", "--of x: an input, which nothing moves: expected one of h, c"),
+        ("examples/pages/attention.md --of e --with-respect-to q", "attention.md: q: expected in each of 2 cells, got it in "
+         "none of them. Choose a section with --cell."),
+        ("examples/pages/attention.md --of d --with-respect-to x", "attention.md: d: expected in each of 2 cells, got it in "
+         "attention_pointer_network. Choose a section with --cell."),
         ("lstm --of h --with-respect-to x --plot nowhere/x.png", "expected an existing folder"),
     ],
 )  # fmt: skip
@@ -255,6 +265,20 @@ def test_what_has_no_such_gradient_is_refused(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert text in refused(capsys, *shlex.split(words), *SMALL)
+
+
+@pytest.mark.parametrize(
+    ("norms", "shades", "says"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0]], ["1 |    |", "2 |    |", "blank 0"], "0 everywhere: x_s moves no h_t."),
+        ([[0.1, 0.0], [0.0, 0.1]], ["1 |██  |", "2 |  ██|", "█ 0.1, blank 0"], "Largest 0.1 at t = 1, s = 1; t = 2, s = 1: 0"),
+        ([[0.7]], ["1 |██|", "█ 0.7, blank 0"], "Largest 0.7 at t = 1, s = 1."),
+    ],
+)
+def test_maps_of_one_number_say_that_number_once(norms: list[list[float]], shades: list[str], says: str) -> None:
+    one = drawn_map(norms)
+    assert [line.strip() for line in heat_map.shaded(one)[1:]] == shades
+    assert heat_map.sentences(one)[0].startswith(says)
 
 
 def test_weights_and_inputs_of_files_serve_what_is_no_input_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

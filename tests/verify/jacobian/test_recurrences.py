@@ -254,6 +254,11 @@ def test_two_other_axes_inside_a_step_have_exponents_and_the_bound_says_why_ther
          "h_left_2. Did you mean h_right_2?"),
         ("'rnn --layers 2 --bidirectional' --of h", "h carries no recurrence: expected one of h_right_1"),
         ("lstm --of f", "f carries no recurrence: expected one of h, c"),
+        ("lstm --of W_f", "W_f carries no recurrence: expected one of h, c"),
+        ("lstm --of h --of c", "--of c: of the same recurrence as h, whose figures are of both together"),
+        ("'rnn --bidirectional' --of h_left --of h_left", "--of h_left: given twice"),
+        ("examples/pages/attention.md --of s", "attention.md: s: expected in each of 2 cells, got it in "
+         "attention_bahdanau_attention. Choose a section with --cell."),
         ("generated/lstm.py --of h", "--of h: expected equations, in which recurrences are found, got a kernel file."),
     ],
 )  # fmt: skip
