@@ -182,16 +182,16 @@ def print_influences(options: Any, cell: list[str], words: Sequence[str], unread
     for flag in ("--remedy", "--exponents", "--loss-step", "--threshold", "--no-paths"):
         value = getattr(options, flag[2:].replace("-", "_"))
         if value is not None and value is not False:
-            shown = flag if value is True else f"{flag} {value}"
+            text = flag if value is True else f"{flag} {value}"
             raise RunError(
-                f"jacobian: {shown}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
+                f"jacobian: {text}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
             )
     asked, found = asked_of(options), []
     with Shown() as shown:
         shown.stage("reading")
         for own, of in asked_for(options, cell):
             for name, kernel, derivation in sources(own, unread, [*of, options.with_respect_to]):
-                for which in of or [None]:
+                for which in of or (None,):
                     one = question(name, kernel, derivation, which, options.with_respect_to, asked)
                     shown.stage(f"d{one.of}/d{one.by} of {name}", amount_of_norms(one))
                     found.append(influence(one, shown.advance))
