@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ ROWS, COLUMNS = 24, 64
 
 LOWEST = 0.05
 """Which part of the norms that aren't 0 lies below the range that is divided into shades."""
+
+WIDEST = 36
+"""How many signs of a name fit over a panel."""
 
 DECADES_SHOWN = 16
 """How far below the largest norm the colours of a picture reach; what is smaller has the lowest colour."""
@@ -112,7 +116,8 @@ def shaded(one: Influence) -> list[str]:
             sign or shades[int(np.searchsorted(edges, value, side="right"))] for sign, value in zip(signs, line, strict=True)
         ]
         lines.append(f"{top + 1:>7} |{''.join(sign * wide for sign in signs)}|")
-    said = [f"{sign} from {edge:.2g}" for sign, edge in zip(shades[:0:-1], edges[::-1], strict=True)]
+    digits = next((k for k in range(2, 17) if len({f"{edge:.{k}g}" for edge in edges}) == len(edges)), 17)
+    said = [f"{sign} from {edge:.{digits}g}" for sign, edge in zip(shades[:0:-1], edges[::-1], strict=True)]
     said.append(f"{shades[0]} less" if said else f"{shades} {mean.max():.3g}" if mean.any() else "")
     said.append("blank 0" + ("; each sign the largest of its block" if blocks.shape != mean.shape else ""))
     return [*lines, ", ".join(filter(None, said))]
@@ -160,7 +165,7 @@ def draw(found: Sequence[Influence], path: Path) -> None:
 def composed(plt: Any, found: Sequence[Influence]) -> Any:
     from matplotlib.colors import LogNorm
 
-    from verify.jacobian.plot import settle
+    from verify.jacobian.plot import settle, whole_numbers
 
     alive = np.concatenate([one.mean[one.mean > 0] for one in found])
     top = float(alive.max(initial=0.0)) or 1.0
@@ -175,12 +180,23 @@ def composed(plt: Any, found: Sequence[Influence]) -> Any:
         edges = (np.arange(mean.shape[1] + 1) + 0.5, np.arange(mean.shape[0] + 1) + 0.5)
         image = axes.pcolormesh(*edges, np.ma.masked_less_equal(mean, 0.0), norm=scale, cmap="viridis", rasterized=True)
         axes.invert_yaxis()
-        axes.set_title(title(one).replace(": ", "\n"), loc="left", fontweight="bold")
+        name, _, what = title(one).partition(": ")
+        axes.set_title(
+            "\n".join([*textwrap.wrap(name.replace("_", "_ "), WIDEST), what]).replace("_ ", "_"), loc="left", fontweight="bold"
+        )
         axes.set_xlabel(f"{column}, the step of {one.question.by} that moves" if column else one.question.by)
         axes.set_ylabel(f"{row}, the step of {one.question.of} that is moved" if row else one.question.of)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        for axis, letter in ((axes.xaxis, column), (axes.yaxis, row)):
+            if letter:
+                whole_numbers(axis)
+            else:
+                axis.set_ticks([])
+        if not mean.any():
+            axes.text(0.5, 0.5, "0 everywhere", ha="center", transform=axes.transAxes)
     below = bool((alive < bottom).any())
+    if not alive.size:
+        settle(figure)
+        return figure
     bar = figure.colorbar(image, ax=list(panels), extend="min" if below else "neither")
     bar.set_label("Frobenius norm" + (", mean of the sequences" if found[0].question.run.batch > 1 else "") + "; white: 0")
     settle(figure)

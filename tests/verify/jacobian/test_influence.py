@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,24 @@ def test_what_has_no_such_gradient_is_refused(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert text in refused(capsys, *shlex.split(words), *SMALL)
+
+
+def test_a_picture_has_ticks_at_steps_only_and_a_long_name_on_several_lines() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    one = drawn_map([[1.0, 0.5]])
+    long = replace(one, question=replace(one.question, run=replace(one.question.run, name="page_" * 14 + "end")))
+    figure = heat_map.composed(plt, [long])
+    axes = figure.axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_yticks())
+    *name, what = axes.get_title(loc="left").split("\n")
+    assert "".join(name) == long.question.run.name
+    assert max(map(len, name)) <= heat_map.WIDEST
+    assert what == "|dh_t/dx_s|"
+    plt.close(figure)
+    figure = heat_map.composed(plt, [drawn_map([[0.0, 0.0]])])
+    assert len(figure.axes) == 1  # no bar of colours
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0 everywhere"]
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(
