@@ -216,6 +216,29 @@ $$d_t = \tanh(V d_{t-1} + C c_t + G g_t + Z z_t)$$
 """
 
 
+STEPS_ALONG_TWO_AXES = {
+    "the largest": r"$$d_t = \tanh(V d_{t-1} + C \max_s(\tanh(W d_{t-1} + U x_s)) + Z z_t)$$",
+    "given along both": r"$$d_t = \tanh(V d_{t-1} + C \sum_s \operatorname{softmax}_s(d_{t-1}^\top A x_s) M_{t,s} x_s + Z z_t)$$",
+    "to the left": r"$$d_t = \tanh(V d_{t+1} + C \sum_s \operatorname{softmax}_s(d_{t+1}^\top A x_s) x_s + Z z_t)$$",
+    "along the source": r"$$d_s = \tanh(V d_{s-1} + C \sum_t \operatorname{softmax}_t(d_{s-1}^\top A z_t) z_t + Z x_s)$$",
+}
+
+
+@pytest.mark.parametrize("kind", STEPS_ALONG_TWO_AXES)
+def test_terms_along_another_axis_add_up_to_the_step_whatever_they_are(kind: str, tmp_path: Path) -> None:
+    page = tmp_path / f"{kind.replace(' ', '_')}.md"
+    page.write_text(f"# Page\n\n<!-- derive: time = s, t; M = number -->\n\n{STEPS_ALONG_TWO_AXES[kind]}\n")
+    part, run, whole = recurrence(str(page), "d")
+    expected = by_initial_states(part, whole)
+    assert abs(products(run, Derived(run)) - expected).max() <= limit(run) * abs(expected).max()
+    eye = np.broadcast_to(np.eye(run.size), (run.batch, run.size, run.size))
+    for t in range(run.steps):
+        turned = Derived(run).pull(t, eye).swapaxes(-1, -2)
+        assert abs(turned - Dense(run).jacobian(t)).max() <= limit(run)
+    result = analyse(run)
+    assert (np.array(result.bound.trajectory) >= result.log10_norms).all()
+
+
 MEAN, SUM = r"\frac{1}{S} \sum_{s=1}^S", r"\sum_{s=1}^S"
 
 
