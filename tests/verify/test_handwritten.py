@@ -318,16 +318,18 @@ def printed_rnn(name: str, v: Arrays, x: Array, h: Array) -> tuple[Array, ...]:
 def test_forward_is_the_printed_equation(name: str) -> None:
     case, problem = CASES[name], Problem(CASES[name])
     outputs, _ = case.forward(problem.parameters, problem.inputs, problem.state)
+    absent = {bias: np.zeros(H) for bias in ("b", *(f"b_{gate}" for gate in "ifoczrh")) if bias not in problem.parameters}
+    printed = absent | problem.parameters
     for b in range(B):
         states = tuple(problem.state[s][b] for s in case.states)
         for t in range(T):
             x = problem.inputs["x"][t, b]
             if name.startswith("lstm"):
-                states = cmu_lstm(problem.parameters, x, *states)
+                states = cmu_lstm(printed, x, *states)
             elif name.startswith("gru"):
-                states = printed_gru(name, problem.parameters, x, *states)
+                states = printed_gru(name, printed, x, *states)
             else:
-                states = printed_rnn(name, problem.parameters, x, *states)
+                states = printed_rnn(name.removesuffix("_no_bias"), printed, x, *states)
             for state, expected in zip(case.states, states, strict=True):
                 np.testing.assert_allclose(outputs[state][t, b], expected, rtol=TOLERANCE, atol=TOLERANCE)
 
