@@ -194,9 +194,11 @@ def show(analyses: Sequence[Analysis]) -> None:
 
 
 def heads(analyses: Sequence[Analysis]) -> list[str]:
-    """The names of the runs, of recurrences without that of their network where that tells them apart; the sentences below have it."""
+    """The names of the runs; of different recurrences of one network without that of the network, which the sentences below have."""
+    networks = {analysis.run.part.network.name if analysis.run.part else "" for analysis in analyses}
     short = [analysis.run.short for analysis in analyses]
-    return short if len(set(short)) == len(short) else [analysis.run.name for analysis in analyses]
+    is_plain = len(networks) == 1 and len(set(short)) == len(short)
+    return short if is_plain else [analysis.run.name for analysis in analyses]
 
 
 def rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[str]]]:

@@ -19,7 +19,7 @@ from tests.verify.jacobian.networks import by_initial_states, drawn_network, emi
 from tests.verify.jacobian.runs import words_run
 from tests.verify.jacobian.test_command import SMALL, ran, refused
 from verify.jacobian import Run, Wanted, analyse
-from verify.jacobian.command import parser, runs_of
+from verify.jacobian.command import main, parser, runs_of
 from verify.jacobian.derived import Derived, dense
 from verify.jacobian.files import Asked
 from verify.jacobian.initial import Init
@@ -136,6 +136,22 @@ def test_several_are_compared_on_the_same_axes_and_the_record_says_what_each_is(
     assert [one["exponents"] for one in quoted] == [one["exponents"] for one in both]
     alone = ran(capsys, words, "--of", "h_left_2", *SMALL, "--remedy", "orthogonal")["cells"]
     assert alone[0]["exponents"] == both[1]["exponents"] != alone[1]["exponents"]
+
+
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        (["rnn --bidirectional", "--of", "h_left", "--of", "h_right"], ["h_left", "h_right"]),
+        (["--compare", "rnn --of h", "gru --of h"], ["h of rnn", "h of gru"]),
+        (["--compare", "rnn --of h", "gru"], ["h of rnn", "gru"]),
+        (["rnn", "--of", "h", "--remedy", "orthogonal"], ["h", "h, orthogonal"]),
+    ],
+)
+def test_columns_are_called_as_short_as_tells_them_apart(
+    words: list[str], heads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *SMALL]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == " ".join(heads).split()
 
 
 def test_a_start_is_given_to_each_recurrence_and_what_it_takes_of_others_counts_as_input() -> None:
