@@ -153,13 +153,18 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
     found = [(*one, of) for words, of in asked_for(options, cell) for one in sources(words, unread, of)]
     asked = replace(asked, one_of_several=len(found) > 1)
     runs = [run for one in found for run in runs_of_one(*one, asked)]
-    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
-    if refused and len(refused) == len(runs):
-        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
+    check_opened(runs)
     for run in list(runs) if options.remedy else []:
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
     return runs
+
+
+def check_opened(runs: Sequence[Run]) -> None:
+    """Raises RunError where a forget bias was asked for and no cell takes it."""
+    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
+    if refused and len(refused) == len(runs):
+        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
 
 
 def check_words(options: Any, cell: list[str]) -> None:
@@ -186,15 +191,16 @@ def print_influences(options: Any, cell: list[str], words: Sequence[str], unread
             raise RunError(
                 f"jacobian: {text}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
             )
-    asked, found = asked_of(options), []
+    asked, by, found = asked_of(options), options.with_respect_to, []
     with Shown() as shown:
         shown.stage("reading")
-        for own, of in asked_for(options, cell):
-            for name, kernel, derivation in sources(own, unread, [*of, options.with_respect_to]):
-                for which in of or (None,):
-                    one = question(name, kernel, derivation, which, options.with_respect_to, asked)
-                    shown.stage(f"d{one.of}/d{one.by} of {name}", amount_of_norms(one))
-                    found.append(influence(one, shown.advance))
+        cells = [(one, of or (None,)) for own, of in asked_for(options, cell) for one in sources(own, unread, [*of, by])]
+        asked = replace(asked, one_of_several=len(cells) > 1)
+        questions = [question(*one, which, by, asked) for one, of in cells for which in of]
+        check_opened([one.run for one in questions])
+        for one in questions:
+            shown.stage(f"d{one.of}/d{one.by} of {one.run.name}", amount_of_norms(one))
+            found.append(influence(one, shown.advance))
         if options.plot:
             heat_map.draw(found, options.plot)
     for note in dict.fromkeys(note for one in found for note in one.question.run.notes):

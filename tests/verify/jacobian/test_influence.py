@@ -300,6 +300,15 @@ def test_maps_of_one_number_say_that_number_once(norms: list[list[float]], shade
     assert heat_map.sentences(one)[0].startswith(says)
 
 
+def test_a_forget_bias_that_one_of_several_cells_can_t_take_is_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--of", "h", "--with-respect-to", "x", "--init", "forget-bias=2"]
+    plain, gated = ran(capsys, "--compare", "rnn", "lstm --bidirectional", *words, *SMALL)["influences"]
+    assert "has no bias in a gate" in plain["applied"]["forget_bias"]["why_not"]
+    assert {one["parameter"] for one in gated["applied"]["forget_bias"]["set"]} == {"b_f_right", "b_f_left"}
+    assert gated["applied"]["forget_bias"]["why_not"] is None
+    assert "none of these cells takes it: rnn" in refused(capsys, "--compare", "rnn", "rnn --no-bias", *words, *SMALL)
+
+
 def test_weights_and_inputs_of_files_serve_what_is_no_input_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ((name, kernel, derivation),) = sources(["rnn", "--bidirectional"])
     one = question(name, kernel, derivation, "h", "h_left", Asked(4, 6, 3, 2))
