@@ -417,9 +417,11 @@ def test_verify_knows_a_kept_kernel_a_derived_one_and_a_file(folder: Path) -> No
 
 
 def test_verify_says_where_no_handwritten_gradient_exists(folder: Path) -> None:
-    done = run("verify", "lstm", "--no-bias")
-    assert done.returncode == 0
-    assert "hand-written" in done.stdout
+    Path("page.md").write_text(r"$$h_t = \tanh(W x_t + 2 U h_{t-1})$$", encoding="utf-8")
+    for words, says in ((("page.md",), True), (("rnn", "--no-bias"), False)):
+        done = run("verify", *words)
+        assert done.returncode == 0
+        assert ("hand-written: none exists for this cell." in done.stdout) is says
 
 
 def test_verify_json_is_the_whole_record(folder: Path) -> None:

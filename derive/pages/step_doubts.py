@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from derive.pages.counting import divisors
@@ -50,6 +51,8 @@ def refuse_before(steps: Steps, entry: Entry) -> None:
     for node in walk(entry.right):
         refuse_shifted(steps, node)
         refuse_end_of_another(steps, node)
+    for node in symbols_in(entry.right):
+        refuse_end_of_two(steps, node)
     timeless = all(steps.is_timeless(target) for target in entry.targets)
     for node in symbols_in(entry.right):
         if timeless or any(isinstance(place, Sum) and ends(steps, place) for place in steps.indices(node)):
@@ -109,6 +112,21 @@ def refuse_end_of_another(steps: Steps, node: Node) -> None:
                 f"`{written}` ends along another axis than its quantity, which lies along {', '.join(letters)}: expected {right}."
             )
             raise steps.source.error(node.span, what, "Correct the index.")
+
+
+def refuse_end_of_two(steps: Steps, node: Node) -> None:
+    """`e_{t,S}` beside `e_{t,s} = ...`: the last value along one of two axes, or a symbol of its own."""
+    one = steps.reader.read(node) if take_apart(node) is not None else None
+    if one is None or one.time is None or one.symbol in steps.defined or one.symbol.name in steps.declared:
+        return
+    for place in steps.indices(node):
+        capital = spelled(place) or ""
+        whole = replace(one, symbol=replace(one.symbol, subs=tuple(sub for sub in one.symbol.subs if sub != capital)))
+        if whole.symbol in steps.defined and steps.capitals.get(capital) in steps.along(whole):
+            written = steps.source.written(node.span)
+            what = f"`{written}` is the last value along one of two axes, or a symbol of its own: expected one of the two."
+            todo = f'A value along two axes is read as a sum over one of them; for a symbol of its own say --let "{one.symbol.name}=input".'
+            raise steps.source.error(node.span, what, todo)
 
 
 def refuse_other_index(steps: Steps, entry: Entry, node: Node) -> None:

@@ -30,6 +30,17 @@ SIZES = (3, 4, 6, 7, 8, 9, 10, 11, 12, 13)
 DEEPEST = 3
 
 PAGES = {
+    "000_networks.md": [
+        "LSTM with its readout and loss, equations (2) to (10)",
+        "GRU with its readout and loss, equations (11) to (17)",
+        "GRU with a loss at the final step, slide 'BPTT steps'",
+    ],
+    "001_networks.md": ["RNN language model", "LSTM language model", "GRU language model"],
+    "003_networks.md": [
+        "RNN with its readout, slide 'Review: RNN update rule'",
+        "Word embeddings and the next word",
+        "The Complete LSTM",
+    ],
     "002_networks.md": ["LSTM network forward", "Bidirectional LSTM", "A posteriori sequence to sequence", "Modelling language"],
     "004_networks.md": [
         "Bidirectional, equations (17) to (19)",
@@ -50,6 +61,11 @@ COMMANDS = [
     "rnn --bidirectional",
     "rnn --layers 3 --bidirectional",
     "lstm --layers 2 --bidirectional",
+    "lstm --masked",
+    "gru --reset after --recurrent-bias --masked --layers 3",
+    "gru --no-bias --masked --layers 2 --bidirectional",
+    "rnn --no-bias --bidirectional",
+    "lstm --peephole --no-candidate-bias --layers 2",
 ]
 
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import verify.handwritten
+from derive.cells.registry import declarations, variants
 from tests import bounds
 from verify.handwritten import CASES
 from verify.handwritten.activations import relu, relu_prime, sigma, sigma_prime, tanh, tanh_prime
@@ -34,7 +35,7 @@ TOLERANCE_FLOAT32 = bounds.rounded(COUNT, "float32")
 # tanh and sigmoids along a weight, each below 16 in its fifth, is below 16 T^5.
 TOLERANCE_DIFFERENCES = 1e-12 * 16 * T**5 / 120 + bounds.rounded(COUNT) * np.sqrt(T * B * H) / 1e-3
 
-NAMES = [
+WITH_BIAS = [
     "rnn",
     "rnn_activation_sigmoid",
     "rnn_activation_relu",
@@ -50,6 +51,11 @@ NAMES = [
     "gru_reset_after_update_gate_state",
     "gru_reset_after_recurrent_bias",
     "gru_reset_after_update_gate_state_recurrent_bias",
+]
+NAMES = [
+    *WITH_BIAS,
+    *[f"{name}_no_bias" for name in WITH_BIAS if not name.endswith("_recurrent_bias")],
+    *[f"{name}_no_candidate_bias" for name in WITH_BIAS if name.startswith("lstm")],
 ]
 
 every_case = pytest.mark.parametrize("name", NAMES)
@@ -155,7 +161,7 @@ def reference(request: pytest.FixtureRequest) -> tuple[Case, Arrays]:
 
 
 def test_cases_are_the_canonical_ones() -> None:
-    assert set(CASES) == set(NAMES)
+    assert set(CASES) == set(NAMES) == {cell.name for declaration in declarations().values() for cell in variants(declaration)}
     assert verify.handwritten.__all__ == ["CASES", "networks"]
 
 
@@ -312,16 +318,18 @@ def printed_rnn(name: str, v: Arrays, x: Array, h: Array) -> tuple[Array, ...]:
 def test_forward_is_the_printed_equation(name: str) -> None:
     case, problem = CASES[name], Problem(CASES[name])
     outputs, _ = case.forward(problem.parameters, problem.inputs, problem.state)
+    absent = {bias: np.zeros(H) for bias in ("b", *(f"b_{gate}" for gate in "ifoczrh")) if bias not in problem.parameters}
+    printed = absent | problem.parameters
     for b in range(B):
         states = tuple(problem.state[s][b] for s in case.states)
         for t in range(T):
             x = problem.inputs["x"][t, b]
             if name.startswith("lstm"):
-                states = cmu_lstm(problem.parameters, x, *states)
+                states = cmu_lstm(printed, x, *states)
             elif name.startswith("gru"):
-                states = printed_gru(name, problem.parameters, x, *states)
+                states = printed_gru(name, printed, x, *states)
             else:
-                states = printed_rnn(name, problem.parameters, x, *states)
+                states = printed_rnn(name.removesuffix("_no_bias"), printed, x, *states)
             for state, expected in zip(case.states, states, strict=True):
                 np.testing.assert_allclose(outputs[state][t, b], expected, rtol=TOLERANCE, atol=TOLERANCE)
 

@@ -134,3 +134,18 @@ def test_what_does_not_fit_is_refused(break_it: Callable[[Problem], object], mes
     break_it(problem)
     with pytest.raises(ValueError, match=message):
         problem.gradients()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"W_z": np.zeros((3, 2))}, r"W_z: wrong shape: expected \(3, 3\), got \(3, 2\)"),  # H alone is more than H + D
+        ({"W_r": np.zeros((3, 8))}, r"W_r: wrong shape: expected \(3, 7\), got \(3, 8\)"),
+        ({"V": np.zeros((6, 4))}, r"V: wrong shape: expected \(6, 3\), got \(6, 4\)"),
+    ],
+)
+def test_a_dimension_that_stands_in_a_sum_alone_has_one_size(wrong: dict[str, np.ndarray], message: str) -> None:
+    problem = Problem(reference("GRU with its readout and loss, equations (11) to (17)"))
+    problem.parameters.update(wrong)
+    with pytest.raises(ValueError, match=message):
+        problem.gradients()

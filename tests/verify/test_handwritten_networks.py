@@ -92,9 +92,6 @@ def test_the_verifier_holds_a_kernel_against_its_reference() -> None:
     assert {row.block for row in report.rows if ("emitted", "hand-written") in row.errors} == {row.block for row in report.rows}
 
 
-PAGE = (ROOT / "examples/pages/004_networks.md").read_text(encoding="utf-8")
-
-
 def reference_of(page: str, heading: str, folder: Path) -> Any:
     (folder / "page.md").write_text(page, encoding="utf-8")
     cell = read(str(folder / "page.md")).cell(heading).cell
@@ -103,6 +100,8 @@ def reference_of(page: str, heading: str, folder: Path) -> Any:
 
 DEEP = "Deep bidirectional, equations (20) to (22)"
 TRANSLATION = "Translation, extension I"
+READOUT = "GRU with its readout and loss, equations (11) to (17)"
+FINAL = "GRU with a loss at the final step, slide 'BPTT steps'"
 
 
 @pytest.mark.parametrize(
@@ -118,13 +117,22 @@ TRANSLATION = "Translation, extension I"
         (TRANSLATION, "d_0 = h_S", "d_0 = h_1", False),
         (TRANSLATION, "d_0 = h_S", r"d_0 = \tanh(h_S)", False),
         (TRANSLATION, "V^{(hh)}", "R^{(hh)}", False),
+        (READOUT, r"s_t = \tanh(h_t)", "s_t = 2 h_t", False),
+        (READOUT, r"L_t = -\log", r"L_t = -2 \log", False),
+        (FINAL, r"\frac{1}{2}", r"\frac{1}{3}", False),
+        (FINAL, "h_T", "h_1", False),
+        ("RNN language model", r"\sigma(\mathbf{h}", r"\tanh(\mathbf{h}", True),
+        ("RNN language model", "{(t+1)}", "{(t-1)}", False),
+        ("Word embeddings and the next word", "rho = tanh", "rho = relu", True),
+        ("Word embeddings and the next word", "(e_t, s_{t-1})", "(s_{t-1}, e_t)", False),
     ],
 )
 def test_a_reference_is_found_by_tables_and_forward_pass(
     heading: str, printed: str, instead: str, is_known: bool, tmp_path: Path
 ) -> None:
     """The same symbols with another equation are another model, and its gradient must not be held against this one's."""
-    page = PAGE[PAGE.index(f"## {heading}\n") :]
+    page = (ROOT / "examples/pages" / PAGE_OF[heading]).read_text(encoding="utf-8")
+    page = page[page.index(f"## {heading}\n") :]
     page = page[: page.find("\n## ", 1)]
     assert printed in page
     assert (reference_of(page.replace(printed, instead), heading, tmp_path) is not None) is is_known
@@ -179,6 +187,29 @@ FAULTS = {
     "the encoder's top read by the first layer alone": (
         "Translation, extension III", "translation_layers", 'd_c += p[f"R_{i}"].T @ d_b', 'd_c += (i == 1) * p[f"R_{i}"].T @ d_b',
     ),
+    "a loss of which the sum alone has a gradient": (
+        "LSTM with its readout and loss, equations (2) to (10)", "prints", "d[self.loss][t] + (d[self.total]", "(d[self.total]",
+    ),
+    "the tanh of a readout passed over": (
+        "GRU with its readout and loss, equations (11) to (17)", "prints", "d_read * tanh_prime(s[h][t]) if", "d_read if",
+    ),
+    "a target without a gradient": ("GRU with a loss at the final step, slide 'BPTT steps'", "prints", "d.y -= d_h", "pass"),
+    "a loss at the first step for the final one": (
+        "GRU with a loss at the final step, slide 'BPTT steps'", "prints", "d[h][len(s.x) - 1] += d_h", "d[h][0] += d_h",
+    ),
+    "a word's row overwritten": ("RNN language model", "prints", "d.E += ", "d.E[...] = "),
+    "the readout's matrix overwritten": ("LSTM language model", "prints", "d_V += d_z", "d_V[...] = d_z"),
+    "states that hand nothing to the step before": ("GRU language model", "prints", "t, t - 1, d_x[t])", "t, t, d_x[t])"),
+    "no slope of the readout's sigmoid": (
+        "RNN with its readout, slide 'Review: RNN update rule'", "prints", "d.o[t] * sigma_prime(p.W_o.T @ s[h][t] + p.b_o)", "d.o[t]",
+    ),
+    "a bias of the words left out": ("Word embeddings and the next word", "prints", "            if self.b:\n", "            if 0:\n"),
+    "steps walked from the first one": (
+        "The Complete LSTM", "prints", "for t in reversed(range(len(s[x]))):", "for t in range(len(s[x])):",
+    ),
+    "what a mask keeps not sent back": ("lstm --masked", "layer", "d_h_prev += (1 - kept.m) * d_h", "pass"),
+    "a mask passed over": ("lstm --masked", "layer", "d_h = kept.m * d_h", "pass"),
+    "the mask of one layer alone": ("gru --no-bias --masked --layers 2 --bidirectional", "layer", "d.m[t] += ", "d.m[t] = "),
     "nothing from the second network to the first": (
         "A posteriori sequence to sequence", "sequence_to_sequence", "d.h[S - 1] += d.g[-1]", "pass",
     ),

@@ -9,7 +9,7 @@ networks of so many layers, which have the tables of the kernel contract beside 
 
 from collections.abc import Iterator
 
-from . import bidirectional, lstm_network, sequence_to_sequence, translation, translation_layers
+from . import bidirectional, lstm_network, prints, sequence_to_sequence, translation, translation_layers
 from .cells import CASES
 from .network import Network
 
@@ -18,5 +18,5 @@ __all__ = ["CASES", "networks"]
 
 def networks(layers: int) -> Iterator[Network]:
     """Every network that is written by hand, of so many layers where it has layers."""
-    for family in (lstm_network, bidirectional, translation, translation_layers, sequence_to_sequence):
+    for family in (prints, lstm_network, bidirectional, translation, translation_layers, sequence_to_sequence):
         yield from family.networks(layers)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .affine import over_batch
 from .cells import CASES
-from .layer import Layer, parameters_of, states_of
+from .layer import Layer, inputs_of, parameters_of, states_of
 from .named import Array, Named
 from .network import Cells, Network
 from .softmax import invert_softmax, softmax
@@ -99,26 +99,27 @@ def readout_backward(p: Named, s: Named, cells: Cells, d: Named, *, pairs: Pairs
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
-def pairs_of(cell: Case, marks: list[str], names: dict[str, str] | None = None) -> Pairs:
+def pairs_of(cell: Case, marks: list[str], names: dict[str, str] | None = None, **options: Any) -> Pairs:
     """A layer for each mark, each net of a size of its own; the first layer reads the input."""
     below = ["D", *[f"H_right{mark}+H_left{mark}" for mark in marks]]
     return [
         (
-            Layer(cell, f"_right{mark}", below[i], f"H_right{mark}", names or {}),
-            Layer(cell, f"_left{mark}", below[i], f"H_left{mark}", names or {}),
+            Layer(cell, f"_right{mark}", below[i], f"H_right{mark}", names or {}, **options),
+            Layer(cell, f"_left{mark}", below[i], f"H_left{mark}", names or {}, **options),
         )
         for i, mark in enumerate(marks)
     ]
 
 
 def networks(layers: int) -> Iterator[Network]:
-    """Every cell in so many layers of both directions; the networks of the documents."""
+    """Every cell in so many layers of both directions, and with a mask; the networks of the documents."""
     numbered = [f"_{i}" for i in range(1, layers + 1)]
     marks = numbered if layers > 1 else [""]
     for cell in CASES.values():
-        pairs = pairs_of(cell, marks)
         source = "CS224n notes V (004), equations (17), (18), (20), (21), of the cell: " + cell.source
-        yield _network(pairs, source, top_forward, top_backward, {"h": size_of_top(pairs)})
+        for masked in (False, True):
+            pairs = pairs_of(cell, marks, masked=masked)
+            yield _network(pairs, source, top_forward, top_backward, {"h": size_of_top(pairs)})
     for name in ("rnn", "rnn_activation_sigmoid", "rnn_activation_relu", "rnn_activation_identity"):
         pairs, y = pairs_of(CASES[name], numbered, {"U": "V"}), f"h_{layers}"
         yield _readout(pairs, "CS224n notes V (004), equations (20) to (22)", "U", "c", "y_hat", y)
@@ -157,5 +158,6 @@ def _network(
         invert=partial(invert, pairs=pairs),
         PARAMETERS=parameters_of(layers) | dict(own),
         STATES=states_of(layers),
+        INPUTS=inputs_of(layers),
         OUTPUTS=outputs,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from .affine import over_batch
 from .cells import CASES
-from .layer import Layer, parameters_of, states_of
+from .layer import Layer, inputs_of, parameters_of, states_of
 from .named import Array, Named
 from .network import Cells, Network
 from .softmax import invert_softmax, log_softmax, one_hot, softmax
@@ -109,16 +109,17 @@ OF_THE_SLIDES = {"c": "C"} | {
 """The names of the cell -> those of the pseudocode, which calls the matrices by what they multiply: W_fx, W_fh, W_fc."""
 
 
-def layers_of(cell: Case, count: int, below: str = "D", names: dict[str, str] | None = None) -> Layers:
+def layers_of(cell: Case, count: int, below: str = "D", names: dict[str, str] | None = None, **options: Any) -> Layers:
     """Layers 1 to L, each of a size of its own; the first reads what is below."""
-    return [Layer(cell, f"_{l}", f"H_{l - 1}" if l > 1 else below, f"H_{l}", names or {}) for l in range(1, count + 1)]
+    return [Layer(cell, f"_{l}", f"H_{l - 1}" if l > 1 else below, f"H_{l}", names or {}, **options) for l in range(1, count + 1)]
 
 
 def networks(layers: int) -> Iterator[Network]:
-    """Every cell in so many layers; with the output layer of the slides; as the language model."""
-    if layers > 1:
-        for cell in CASES.values():
-            yield _network(layers_of(cell, layers), layers_forward, layers_backward, cell.source)
+    """Every cell in so many layers, and with a mask; with the output layer of the slides; as the language model."""
+    for cell in CASES.values():
+        masked = layers_of(cell, layers, masked=True) if layers > 1 else [Layer(cell, "", "D", "H", masked=True)]
+        for some in [layers_of(cell, layers)] * (layers > 1) + [masked]:
+            yield _network(some, layers_forward, layers_backward, cell.source, INPUTS=inputs_of(some))
     peephole = CASES["lstm_peephole_candidate_peephole"]
     yield _network(
         layers_of(peephole, layers, names=OF_THE_SLIDES),

@@ -38,7 +38,8 @@ class Tape:
 class Network:
     """A network with its gradient, written by hand: the tables and functions of the kernel contract.
 
-    In PARAMETERS a dimension stands alone before it stands in a sum. AXES: of what doesn't lie along "T", None has one value an example.
+    In PARAMETERS all dimensions of a sum but one stand before it, or alone in the same array. AXES: of what doesn't lie along "T", None
+    has one value an example.
     """
 
     source: str

@@ -23,12 +23,12 @@ class Sizes(dict[str, int]):
         return f"({', '.join(str(self.get(dim, dim)) for dim in dims)}{',' * (len(dims) == 1)})"
 
     def check(self, where: str, array: Array, dims: Sequence[str], dtype: DType) -> None:
-        """Raises ValueError unless an array has these dimensions; the names among them that are new get their size."""
+        """Raises ValueError unless an array has these dimensions; a name that is new gets its size, one in each sum."""
         if array.ndim != len(dims):
             raise ValueError(f"{where}: wrong shape: expected {self.shown(dims)}, got {array.shape}. Reshape it.")
-        for dim, size in zip(dims, array.shape, strict=True):
-            if "+" not in dim:
-                self.setdefault(dim, size)
+        for dim, size in sorted(zip(dims, array.shape, strict=True), key=lambda one: "+" in one[0]):
+            for new in [name for name in dim.split("+") if name not in self][:1]:
+                self[new] = max(0, size - sum(self[name] for name in dim.split("+") if name != new))
         check_array(where, array, tuple(map(self.of, dims)), dtype)
 
     def check_all(self, where: str, arrays: Mapping[str, Array], dims: Table, dtype: DType) -> None:

@@ -12,25 +12,49 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import sympy as sp
 
 from derive.expressions import is_timed, values_in
 from derive.language import Hadamard, Plus, Value, coefficient, hadamard
-from derive.shapes import STEPS
 from verify.jacobian.derived import Step, chained
-from verify.jacobian.maps import Elementwise, Left, Map, Number, Repeated, Right, Running, Spread, Summed
+from verify.jacobian.maps import (
+    AtEnd,
+    Elementwise,
+    Everywhere,
+    Left,
+    Map,
+    Number,
+    Repeated,
+    Right,
+    Running,
+    Spread,
+    Summed,
+    SummedAlong,
+)
 from verify.jacobian.ranges import Ranges, unbounded_in
 from verify.jacobian.run import Array, Run
-from verify.jacobian.summands import Chain, Summand, after_step, before_step, is_elementwise, is_still, joined, summands_of
+from verify.jacobian.summands import (
+    Chain,
+    Summand,
+    after_step,
+    axes_of_map,
+    before_step,
+    is_elementwise,
+    is_still,
+    joined,
+    summands_of,
+)
 from verify.jacobian.values import Values
 
 
 class Largest(Protocol):
-    """How large a coefficient is: a number, or (T, B) along a run."""
+    """How large a coefficient is: a number, or (T, B) along a run. Of one that lies along another axis of steps the largest there, or,
+    with `axis` named, at most of all positions side by side, as a sum over them takes what each gives."""
 
-    def element(self, node: Any) -> Any:
+    def element(self, node: Any, axis: str = "") -> Any:
         """The largest absolute element."""
 
-    def norm(self, node: Any, flat: bool = False) -> Any:
+    def norm(self, node: Any, flat: bool = False, axis: str = "") -> Any:
         """The spectral norm; flat: of all elements as one column."""
 
 
@@ -63,8 +87,8 @@ def none_since(run: Run) -> str:
     """Why there is no bound, and so no path."""
     if run.derivation is None:
         return "No bound: it is derived from equations, and a kernel file has none."
-    others = " and ".join(dict.fromkeys(axis for along in run.axes.values() for axis in along if axis != STEPS))
-    return f"No bound and no paths: what a step makes lies along {others} too, and terms are told apart along one axis of steps."
+    others = " and ".join(run.other_axes)
+    return f"No bound and no paths: what a step makes lies along {others} too, and its terms are read along T and one other axis at most."
 
 
 def bound_of(run: Run, values: Values | None) -> Bound:
@@ -89,7 +113,8 @@ def bound_of(run: Run, values: Values | None) -> Bound:
     per_step = float(log10(np.asarray(total)))
     states = read_by(blocks, ranges)
     start = f"; {', '.join(states)} from where this run starts them" if states else ""
-    statement = f"Per step at most {rounded_up(float(total))} for every input: {form}{start}."
+    sizes = "".join(f"; {axis} = {run.dims[axis]}" for axis in run.other_axes)
+    statement = f"Per step at most {rounded_up(float(total))} for every input: {form}{sizes}{start}."
     return Bound(statement, per_step, beta_W, beta_h, document, trajectory)
 
 
@@ -181,20 +206,35 @@ class Blocks:
             if count:
                 together = chained(chain[:count], np.eye(self.values.size(chain[count - 1].shape[0])), self.at)
                 bound = bound * float(np.linalg.norm(together, 2))
+            elif (together := self.of_pair(chain[:2])) is not None:
+                bound, count = bound * together, 2
             else:
                 bound, count = bound * self.of_map(chain[0]), 1
             chain = chain[count:]
         return bound * behind
+
+    def of_pair(self, chain: Chain) -> Any:
+        """Of a product with what lies along another axis of steps, summed over it or of what is the same along it; else None."""
+        if len(chain) < 2 or not (isinstance(chain[0], SummedAlong) or type(chain[1]) is Everywhere):
+            return None
+        along, product = chain if isinstance(chain[0], SummedAlong) else chain[::-1]
+        axis = along.axis  # type: ignore[attr-defined]
+        if not isinstance(product, (Elementwise, Spread)) or axis not in axes_of_map(product):
+            return None
+        return self.of_product(product, axis)
+
+    def of_product(self, one: Elementwise | Spread, axis: str = "") -> Any:
+        if isinstance(one, Elementwise):
+            return self.known(one.factor, self.largest.element(one.factor, axis))
+        return self.known(one.factor, self.largest.norm(one.factor, flat=True, axis=axis))
 
     def of_map(self, one: Map) -> Any:
         """Of one map."""
         match one:
             case Number():
                 return abs(self.values.number(one.factor))
-            case Elementwise():
-                return self.known(one.factor, self.largest.element(one.factor))
-            case Spread():
-                return self.known(one.factor, self.largest.norm(one.factor, flat=True))
+            case Elementwise() | Spread():
+                return self.of_product(one)
             case Left() | Right():
                 return self.known(one.factor, self.largest.norm(one.factor))
             case Summed():
@@ -204,6 +244,10 @@ class Blocks:
                 return float(np.linalg.norm(np.tri(one.sizes(self.at)[0]), 2))
             case Repeated():
                 return float(np.sqrt(one.times))
+            case AtEnd():
+                return 1.0
+            case Everywhere():
+                return float(np.sqrt(self.values.size(sp.Symbol(one.axis))))
         return 1.0
 
     def known(self, factor: Any, found: Any) -> Any:
@@ -236,15 +280,18 @@ class Measured:
     def __init__(self, values: Values) -> None:
         self.values = values
 
-    def element(self, node: Any) -> Any:
-        return self.at_steps(np.abs(self.values.of(node)).max(axis=(-2, -1)))
+    def element(self, node: Any, axis: str = "") -> Any:
+        return self.at_steps(np.abs(self.values.of(node)).max(axis=(-2, -1)), axis)
 
-    def norm(self, node: Any, flat: bool = False) -> Any:
+    def norm(self, node: Any, flat: bool = False, axis: str = "") -> Any:
         array = self.values.of(node)
         of_all = flat or 1 in array.shape[-2:]
-        return self.at_steps(np.linalg.norm(array, "fro" if of_all else 2, axis=(-2, -1)))
+        return self.at_steps(np.linalg.norm(array, "fro" if of_all else 2, axis=(-2, -1)), axis)
 
-    def at_steps(self, figures: Array) -> Array:
+    def at_steps(self, figures: Array, axis: str) -> Array:
+        """(T, B); side by side they are at most the root of the sum of their squares."""
+        if figures.ndim == 3:
+            figures = np.linalg.norm(figures, axis=0) if axis else figures.max(axis=0)
         return np.broadcast_to(figures, (self.values.run.steps, self.values.run.batch))
 
 
@@ -254,15 +301,19 @@ class Suprema:
     def __init__(self, ranges: Ranges) -> None:
         self.ranges = ranges
 
-    def element(self, node: Any) -> float:
-        return supremum_of(node, self.ranges)
+    def element(self, node: Any, axis: str = "") -> float:
+        return self.root(axis) * supremum_of(node, self.ranges)
 
-    def norm(self, node: Any, flat: bool = False) -> float:
+    def norm(self, node: Any, flat: bool = False, axis: str = "") -> float:
         """At most the root of how many elements there are times the largest of them; of what is the same at every step as it is."""
         if not is_timed(node):
             return float(np.linalg.norm(self.ranges.values.of(node), "fro" if flat else 2))
         rows, columns = (self.ranges.values.size(size) for size in node.shape)
-        return float(np.sqrt(rows * columns)) * supremum_of(node, self.ranges)
+        return self.root(axis) * float(np.sqrt(rows * columns)) * supremum_of(node, self.ranges)
+
+    def root(self, axis: str) -> float:
+        """Of how many positions an axis has."""
+        return float(np.sqrt(self.ranges.values.size(sp.Symbol(axis)))) if axis else 1.0
 
 
 # ---- the largest value of a coefficient, whatever the inputs

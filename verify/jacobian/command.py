@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from derive.cell import Cell
 from derive.cells.registry import OneLineParser, OptionError
 from derive.errors import DeriveError
 from derive.streams import carried, may_leave
@@ -20,7 +21,7 @@ from verify.jacobian.files import Asked, build_run
 from verify.jacobian.influence import amount_of as amount_of_norms
 from verify.jacobian.influence import influence, question
 from verify.jacobian.initial import Init, parse_init
-from verify.jacobian.recurrences import is_whole
+from verify.jacobian.recurrences import carried_by, chosen, is_whole
 from verify.jacobian.remedies import remedy_of
 from verify.jacobian.run import Run, RunError
 from verify.jacobian.within import within
@@ -54,7 +55,7 @@ def parser() -> OneLineParser:
     out.add_argument("--inputs-file", type=Path, help="npz: inputs by name (T, B, ...), initial states by name (B, ...)")
     out.add_argument("--batch-first", action="store_true", help="the inputs of --inputs-file are (B, T, ...)")
     out.add_argument("--exponents", type=int, metavar="k", help="only the leading k (all of up to 1,024, else 16)")
-    out.add_argument("--threshold", type=float, default=0.01, help="of the verdict, natural log per step (0.01)")
+    out.add_argument("--threshold", type=float, help="of the verdict, natural log per step (0.01)")
     out.add_argument("--loss-step", type=int, help="the step whose loss the gradient by lag is of (T)")
     out.add_argument("--remedy", help="identity, orthogonal, relu, identity-relu, forget-bias=X: the same view before and after")
     out.add_argument("--no-paths", action="store_true", help="leave the paths out")
@@ -146,19 +147,24 @@ def runs_of(options: Any, cell: list[str], unread: list[DeriveError] | None = No
     """The runs that the words ask for, everything refused that can be before the work. unread: where to put why sections of a page can't
     be read, which stops nothing then."""
     check_words(options, cell)
-    if not 0 <= options.threshold < float("inf"):
+    if options.threshold is not None and not 0 <= options.threshold < float("inf"):
         raise RunError(f"jacobian: --threshold: expected a number from 0 on, got {options.threshold}. Choose another.")
     asked = asked_of(options)
-    found = [(*one, [*options.of, *of]) for words, of in asked_for(options, cell) for one in sources(words, unread)]
+    found = [(*one, of) for words, of in asked_for(options, cell) for one in sources(words, unread, of)]
     asked = replace(asked, one_of_several=len(found) > 1)
     runs = [run for one in found for run in runs_of_one(*one, asked)]
-    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
-    if refused and len(refused) == len(runs):
-        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
+    check_opened(runs)
     for run in list(runs) if options.remedy else []:
         after = remedy_of(options.remedy)(run)
         runs.append(after if after.name != run.name else replace(after, name=f"{run.name}, {options.remedy}"))
     return runs
+
+
+def check_opened(runs: Sequence[Run]) -> None:
+    """Raises RunError where a forget bias was asked for and no cell takes it."""
+    refused = [f"{run.name}: {run.applied.why_not}" for run in runs if run.applied and run.applied.why_not]
+    if refused and len(refused) == len(runs):
+        raise RunError(f"jacobian: --init forget-bias: none of these cells takes it: {refused[0]}. Leave it out.")
 
 
 def check_words(options: Any, cell: list[str]) -> None:
@@ -178,20 +184,23 @@ def check_words(options: Any, cell: list[str]) -> None:
 def print_influences(options: Any, cell: list[str], words: Sequence[str], unread: list[DeriveError]) -> None:
     """The gradient of each quantity that --of names with respect to another, step by step, in place of the products of a recurrence."""
     check_words(options, cell)
-    for flag, value in (("--remedy", options.remedy), ("--exponents", options.exponents), ("--loss-step", options.loss_step)):
-        if value is not None:
+    for flag in ("--remedy", "--exponents", "--loss-step", "--threshold", "--no-paths"):
+        value = getattr(options, flag[2:].replace("-", "_"))
+        if value is not None and value is not False:
+            text = flag if value is True else f"{flag} {value}"
             raise RunError(
-                f"jacobian: {flag} {value}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
+                f"jacobian: {text}: belongs to the products of a recurrence, not to --with-respect-to. Drop one of them."
             )
-    asked, found = asked_of(options), []
+    asked, by, found = asked_of(options), options.with_respect_to, []
     with Shown() as shown:
         shown.stage("reading")
-        for own, of in asked_for(options, cell):
-            for name, kernel, derivation in sources(own, unread):
-                for which in [*options.of, *of] or [None]:
-                    one = question(name, kernel, derivation, which, options.with_respect_to, asked)
-                    shown.stage(f"d{one.of}/d{one.by} of {name}", amount_of_norms(one))
-                    found.append(influence(one, shown.advance))
+        cells = [(one, of or (None,)) for own, of in asked_for(options, cell) for one in sources(own, unread, [*of, by])]
+        asked = replace(asked, one_of_several=len(cells) > 1)
+        questions = [question(*one, which, by, asked) for one, of in cells for which in of]
+        check_opened([one.run for one in questions])
+        for one in questions:
+            shown.stage(f"d{one.of}/d{one.by} of {one.run.name}", amount_of_norms(one))
+            found.append(influence(one, shown.advance))
         if options.plot:
             heat_map.draw(found, options.plot)
     for note in dict.fromkeys(note for one in found for note in one.question.run.notes):
@@ -205,12 +214,17 @@ def print_influences(options: Any, cell: list[str], words: Sequence[str], unread
 
 
 def asked_for(options: Any, cell: list[str]) -> list[tuple[list[str], list[str]]]:
-    """(the words of a cell, the states that --of names among them) for each cell."""
+    """(the words of a cell, what --of names, for all cells and among its own words) for each cell."""
     words = [split_words(one, "--compare ") for one in options.compare] if options.compare else [unquoted(cell)]
     of = OneLineParser(prog="jacobian", allow_abbrev=False, add_help=False)
     of.add_argument("--of", action="append", default=[])
     split = [of.parse_known_args(one) for one in words]
-    return [(rest, found.of) for found, rest in split]
+    asked = [(rest, [*options.of, *found.of]) for found, rest in split]
+    for _, names in asked:
+        twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+        if twice is not None:
+            raise RunError(f"jacobian: --of {twice}: given twice: expected each name once. Drop one of them.")
+    return asked
 
 
 def runs_of_one(name: str, kernel: Any, derivation: Any, of: Sequence[str], asked: Asked) -> list[Run]:
@@ -219,7 +233,19 @@ def runs_of_one(name: str, kernel: Any, derivation: Any, of: Sequence[str], aske
         refuse_networks(name, kernel, of)
     if derivation is None or (not of and is_whole(derivation.cell)):
         return [build_run(name, kernel, derivation, asked)]
+    if len(of) > 1:
+        check_apart(derivation.cell, of)
     return [within(derivation.cell, derivation, kernel, state, asked) for state in (of or (None,))]
+
+
+def check_apart(cell: Cell, states: Sequence[str]) -> None:
+    """Raises RunError where two states are of one recurrence, whose figures are of all its states."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for state in states:
+        other = seen.setdefault(tuple(carried_by(cell, chosen(cell, state))), state)
+        if other != state:
+            fault = f"--of {state}: of the same recurrence as {other}, whose figures are of both together"
+            raise RunError(f"jacobian: {cell.name}: {fault}: expected one state of each recurrence. Drop one of them.")
 
 
 def refuse_networks(name: str, kernel: Any, of: Sequence[str]) -> None:
@@ -264,7 +290,8 @@ def split_words(words: str, where: str = "") -> list[str]:
         said = str(error).rstrip(".").lower()
         raise RunError(f"jacobian: {where}{words}: {said}: expected a cell with its options. Close the quote.") from None
     if not out:
-        raise RunError(f"jacobian: {where.strip() or words}: expected a cell with its options, got `{words}`. Name one.")
+        where = f"{where.strip()}: " if where else ""
+        raise RunError(f"jacobian: {where}expected a cell with its options, got `{words}`. Name one.")
     return out
 
 
@@ -288,8 +315,10 @@ def dims_of(words: Sequence[str]) -> dict[str, int]:
     return out
 
 
-def sources(words: Sequence[str], unread: list[DeriveError] | None = None) -> list[tuple[str, Any, Any]]:
-    """(name, kernel, derivation) of what words name; a kernel file has no derivation."""
+def sources(
+    words: Sequence[str], unread: list[DeriveError] | None = None, asked: Sequence[str] = ()
+) -> list[tuple[str, Any, Any]]:
+    """(name, kernel, derivation) of what words name; a kernel file has no derivation. asked: names that each of several cells must have."""
     from derive.compiler import emit
     from derive.derivation import derive
     from derive.sources import cells_of
@@ -301,7 +330,13 @@ def sources(words: Sequence[str], unread: list[DeriveError] | None = None) -> li
             raise RunError(f"jacobian: {path}: options after a file: expected none, got {' '.join(words[1:])}. Drop them.")
         return [(path.stem, load(path), None)]
     out = []
-    for cell in cells_of(words, unread=unread):
+    cells = cells_of(words, unread=unread)
+    for name in asked if len(cells) > 1 else ():
+        having = [cell.name for cell in cells if name in {str(value.name) for value in (*cell.targets, *cell.reads)}]
+        if len(having) < len(cells):
+            fault = f"{name}: expected in each of {len(cells)} cells, got it in {', '.join(having) or 'none of them'}"
+            raise RunError(f"jacobian: {' '.join(words)}: {fault}. Choose a section with --cell.")
+    for cell in cells:
         derivation = derive(cell)
         out.append((cell.name, load_text(emit(derivation), f"{cell.name}.py"), derivation))
     if not out:
@@ -321,7 +356,7 @@ def analysed(run: Run, options: Any, shown: Shown) -> Analysis:
     """The figures of a run."""
     wanted = Wanted(
         exponents=options.exponents,
-        threshold=options.threshold,
+        threshold=Wanted.threshold if options.threshold is None else options.threshold,
         paths=not options.no_paths,
         loss_step=options.loss_step,
         fan=24 if options.plot else 0,

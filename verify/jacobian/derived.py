@@ -34,7 +34,9 @@ class Step:
         if expression not in self.kept:
             self.kept[expression] = self.values.of(expression)
         array = self.kept[expression]
-        return array[self.t] if is_timed(expression) else array
+        if not is_timed(expression) or array.shape[-4] == 1:  # the same at every step
+            return array if isinstance(self.t, slice) or not is_timed(expression) else array[..., 0, :, :, :]
+        return array[..., self.t, :, :, :]
 
     def number(self, expression: Any) -> float:
         return self.values.number(expression)

@@ -237,8 +237,9 @@ def from_flags(kernel: Any, asked: Asked, sizes: dict[str, int]) -> None:
     every = [*states, *inputs, *names_in([dim for dims in kernel.PARAMETERS.values() for dim in dims]), *others]
     unknown = [name for name in asked.dims if name not in every]
     if unknown:
+        mend = {"T": "Say it with --steps", "B": "Say it with --batch"}.get(unknown[0], "Correct it")
         raise RunError(
-            f"jacobian: --dim {unknown[0]}: unknown dimension: expected one of {', '.join(dict.fromkeys(every))}. Correct it."
+            f"jacobian: --dim {unknown[0]}: unknown dimension: expected one of {', '.join(dict.fromkeys(every))}. {mend}."
         )
     for flag, size, names in (("--hidden", asked.hidden, states), ("--inputs", asked.inputs, inputs)):
         for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ ROWS, COLUMNS = 24, 64
 
 LOWEST = 0.05
 """Which part of the norms that aren't 0 lies below the range that is divided into shades."""
+
+WIDEST = 36
+"""How many signs of a name fit over a panel."""
 
 DECADES_SHOWN = 16
 """How far below the largest norm the colours of a picture reach; what is smaller has the lowest colour."""
@@ -65,11 +69,13 @@ def sentences(one: Influence) -> list[str]:
     (row, column), mean = letters(one), one.mean
     t, s = (int(k) for k in np.unravel_index(int(mean.argmax()), mean.shape))
     T, S = len(mean) - 1, mean.shape[1] - 1
-    corners = {place(one, T, 0): mean[T, 0], place(one, 0, S): mean[0, S]}
+    if not mean.any():
+        return ["0 everywhere: {1} moves no {0}.".format(*names(one))]
+    corners = {place(one, *at): mean[at] for at in ((T, 0), (0, S)) if at != (t, s)}
     ends = "".join(f"; {where}: {norm:.3g}" for where, norm in corners.items() if where)
     out = [f"Largest {mean[t, s]:.3g}{' at ' * bool(row + column)}{place(one, t, s)}{ends}."]
     over, along = one.question.axes
-    if over == along and len(mean) > 1 and mean.any():
+    if over == along and len(mean) > 1:
         if not np.triu(mean, 1).any():
             out.append(f"0 wherever {column} > {row}: no step reads a later one.")
         if not np.tril(mean, -1).any():
@@ -87,16 +93,19 @@ def pooled(values: Array, rows: int, columns: int) -> tuple[Array, Array, Array]
 
 
 def edges_of(values: Array) -> Array:
-    """What the shades but the lowest begin at, equal ratios apart."""
-    logs = np.log(values[values > 0])
-    low, high = (float(np.quantile(logs, LOWEST)), float(logs.max())) if logs.size else (0.0, 0.0)
-    return np.exp(np.linspace(low, high, len(SHADES) + 1)[1:-1])
+    """What the shades but the lowest begin at, equal ratios apart; none where all norms but 0 are one number, or there are none."""
+    alive = values[values > 0]
+    if not alive.size or alive.min() == alive.max():
+        return np.zeros(0)
+    logs = np.log(alive)
+    return np.exp(np.linspace(float(np.quantile(logs, LOWEST)), float(logs.max()), len(SHADES) + 1)[1:-1])
 
 
 def shaded(one: Influence) -> list[str]:
     """The map, a line for each step of y or for some beside each other, and what the shades mean."""
     mean = one.mean
     edges = edges_of(mean)
+    shades = SHADES if edges.size else SHADES[-1]
     blocks, tops, lefts = pooled(mean, ROWS, COLUMNS)
     wide = 2 if 2 * len(lefts) <= COLUMNS else 1
     row, column = letters(one)
@@ -104,14 +113,14 @@ def shaded(one: Influence) -> list[str]:
     for top, line in zip(tops, blocks, strict=True):
         signs = ["" if value > 0 else " " for value in line]
         signs = [
-            sign or SHADES[int(np.searchsorted(edges, value, side="right"))] for sign, value in zip(signs, line, strict=True)
+            sign or shades[int(np.searchsorted(edges, value, side="right"))] for sign, value in zip(signs, line, strict=True)
         ]
         lines.append(f"{top + 1:>7} |{''.join(sign * wide for sign in signs)}|")
-    shades = ", ".join(f"{sign} from {edge:.2g}" for sign, edge in zip(SHADES[:0:-1], edges[::-1], strict=True))
-    lines.append(
-        f"{shades}, {SHADES[0]} less, blank 0" + ("; each sign the largest of its block" if blocks.shape != mean.shape else "")
-    )
-    return lines
+    digits = next((k for k in range(2, 17) if len({f"{edge:.{k}g}" for edge in edges}) == len(edges)), 17)
+    said = [f"{sign} from {edge:.{digits}g}" for sign, edge in zip(shades[:0:-1], edges[::-1], strict=True)]
+    said.append(f"{shades[0]} less" if said else f"{shades} {mean.max():.3g}" if mean.any() else "")
+    said.append("blank 0" + ("; each sign the largest of its block" if blocks.shape != mean.shape else ""))
+    return [*lines, ", ".join(filter(None, said))]
 
 
 def show(found: Sequence[Influence]) -> None:
@@ -156,7 +165,7 @@ def draw(found: Sequence[Influence], path: Path) -> None:
 def composed(plt: Any, found: Sequence[Influence]) -> Any:
     from matplotlib.colors import LogNorm
 
-    from verify.jacobian.plot import settle
+    from verify.jacobian.plot import settle, whole_numbers
 
     alive = np.concatenate([one.mean[one.mean > 0] for one in found])
     top = float(alive.max(initial=0.0)) or 1.0
@@ -171,12 +180,23 @@ def composed(plt: Any, found: Sequence[Influence]) -> Any:
         edges = (np.arange(mean.shape[1] + 1) + 0.5, np.arange(mean.shape[0] + 1) + 0.5)
         image = axes.pcolormesh(*edges, np.ma.masked_less_equal(mean, 0.0), norm=scale, cmap="viridis", rasterized=True)
         axes.invert_yaxis()
-        axes.set_title(title(one).replace(": ", "\n"), loc="left", fontweight="bold")
+        name, _, what = title(one).partition(": ")
+        axes.set_title(
+            "\n".join([*textwrap.wrap(name.replace("_", "_ "), WIDEST), what]).replace("_ ", "_"), loc="left", fontweight="bold"
+        )
         axes.set_xlabel(f"{column}, the step of {one.question.by} that moves" if column else one.question.by)
         axes.set_ylabel(f"{row}, the step of {one.question.of} that is moved" if row else one.question.of)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        for axis, letter in ((axes.xaxis, column), (axes.yaxis, row)):
+            if letter:
+                whole_numbers(axis)
+            else:
+                axis.set_ticks([])
+        if not mean.any():
+            axes.text(0.5, 0.5, "0 everywhere", ha="center", transform=axes.transAxes)
     below = bool((alive < bottom).any())
+    if not alive.size:
+        settle(figure)
+        return figure
     bar = figure.colorbar(image, ax=list(panels), extend="min" if below else "neither")
     bar.set_label("Frobenius norm" + (", mean of the sequences" if found[0].question.run.batch > 1 else "") + "; white: 0")
     settle(figure)

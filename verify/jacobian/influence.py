@@ -111,14 +111,19 @@ def only(name: str, kernel: Any, outputs: Sequence[str]) -> str:
 
 
 def known(name: str, flag: str, word: str, names: Sequence[str], kernel: Any) -> str:
-    """The word, if it names one of them. Raises RunError with the nearest."""
+    """The word, if it names one of them. Raises RunError that says what it is instead, or the nearest."""
     if word in names:
         return word
+    tokens = getattr(kernel, "TOKENS", None) or {}
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]}?" if near else "Name one of them."
-    if word in (getattr(kernel, "TOKENS", None) or {}) and flag != "--of":
-        hint = "Tokens are whole numbers and have no gradient: name what is made of them."
-    raise RunError(f"jacobian: {name}: {flag} {word}: unknown quantity: expected one of {', '.join(names)}. {hint}")
+    fault, hint = "unknown quantity", f"Did you mean {near[0]}?" if near else "Name one of them."
+    if word in kernel.PARAMETERS:
+        fault, hint = "a parameter, the same at every step", "Its gradient by lag is in the --json record of a recurrence."
+    elif word in tokens and flag != "--of":
+        fault, hint = "tokens", "Tokens are whole numbers and have no gradient: name what is made of them."
+    elif word in kernel.INPUTS or word in tokens:
+        fault, hint = "an input, which nothing moves", "Name one of them."
+    raise RunError(f"jacobian: {name}: {flag} {word or '``'}: {fault}: expected one of {', '.join(names)}. {hint}")
 
 
 def asking(cell: Cell, of: str, by: str | None) -> tuple[Cell, str]:

@@ -1,7 +1,8 @@
 """A term of the tangent program as linear maps, one after the other, of one tangent: how they push it, and pull a cotangent back.
 
 The tangent of a quantity (n, m) is a column of its n m elements, row by row; k of them side by side are (..., n m, k), the axes in front
-those of steps and sequences. Maps are symbolic, the same for every run of a cell: `At` has the numbers.
+those of steps and sequences; of what lies along another axis of steps too, as scores of attention, that axis stands in front of all.
+Maps are symbolic, the same for every run of a cell: `At` has the numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import sympy as sp
 
 from verify.jacobian.run import Array
 
@@ -209,6 +211,55 @@ class Repeated(Map):
 
     def pull(self, frame: Array, at: At) -> Array:
         return np.asarray(sum(np.split(frame, self.times, axis=-2)))
+
+
+# ---- to another axis of steps and back
+
+
+@dataclass(frozen=True)
+class Everywhere(Map):
+    """Ẋ at every position of an axis."""
+
+    axis: str
+
+    def push(self, frame: Array, at: At) -> Array:
+        return np.broadcast_to(frame, (at.size(sp.Symbol(self.axis)), *frame.shape))
+
+    def pull(self, frame: Array, at: At) -> Array:
+        return np.asarray(frame.sum(axis=0))
+
+
+@dataclass(frozen=True)
+class SummedAlong(Everywhere):
+    """The sum of Ẋ over an axis."""
+
+    push, pull = Everywhere.pull, Everywhere.push
+
+
+@dataclass(frozen=True)
+class AtEnd(Everywhere):
+    """Ẋ at an end of an axis, 0 elsewhere."""
+
+    end: str
+
+    def push(self, frame: Array, at: At) -> Array:
+        out = np.zeros((at.size(sp.Symbol(self.axis)), *frame.shape))
+        out[self.place] = frame
+        return out
+
+    def pull(self, frame: Array, at: At) -> Array:
+        return np.asarray(frame[self.place])
+
+    @property
+    def place(self) -> int:
+        return -1 if self.end == "last" else 0
+
+
+@dataclass(frozen=True)
+class Picked(AtEnd):
+    """Ẋ at an end of an axis."""
+
+    push, pull = AtEnd.pull, AtEnd.push
 
 
 # ---- frames as rows and as matrices

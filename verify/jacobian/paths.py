@@ -19,6 +19,7 @@ from derive.functions import sigma
 from derive.language import Apply, Ones, X, add, hadamard, scale
 from derive.notation import Notation
 from derive.rules import JVP, identity_of
+from derive.shapes import STEPS
 from verify.jacobian.derived import Derived
 from verify.jacobian.maps import Elementwise, Number
 from verify.jacobian.norms import log_norms, log_norms_from_frames
@@ -79,9 +80,11 @@ Candidate = tuple[str, str, list[Summand]]
 
 
 def through_values(terms: Sequence[Summand], cell: Any) -> list[Candidate]:
-    """Everything that reaches a state through one named value, such as a gate."""
+    """Everything that reaches a state through one named value, such as a gate; first those that lie along T alone, so that what attention
+    gives stands for the weights and scores that it comes of."""
     states = {state.name for state in cell.states}
-    names = [target.name for target in cell.targets if target.name not in states]
+    targets = sorted(cell.targets, key=lambda target: target.along != (STEPS,))
+    names = [target.name for target in targets if target.name not in states]
     return [(name, "through", [term for term in terms if term.name == name]) for name in names]
 
 
@@ -143,7 +146,8 @@ class Cached:
     def __init__(self, steps: Derived) -> None:
         self.inner = steps
         self.steps, self.batch, self.size = steps.steps, steps.batch, steps.size
-        self.chunk = max(1, AT_ONCE // (steps.batch * steps.size**2))
+        along = [steps.run.dims[axis] for axis in steps.run.other_axes]
+        self.chunk = max(1, AT_ONCE // (steps.batch * steps.size**2 * max([1, *along])))
         self.start, self.some = -1, np.zeros(0)
 
     def jacobian(self, t: int) -> Array:

@@ -114,8 +114,20 @@ def composed(plt: Any, analyses: Sequence[Analysis]) -> Any:
                 axes.set_ylabel("")
     for row, tables in ((0, [fan_values(a)[1] for a in analyses]), (1, [v for a in analyses for v in path_values(a)])):
         limit(first[row], tables)
+    for axes in figure.axes:
+        whole_numbers(axes.xaxis)
     settle(figure)
     return figure
+
+
+def dot(steps: int) -> str | None:
+    """What a line of a single step is drawn as, which would be nothing."""
+    return "o" if steps == 1 else None
+
+
+def whole_numbers(axis: Any) -> None:
+    """Ticks at steps, not between them."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def settle(figure: Any) -> None:
@@ -134,11 +146,11 @@ def norms(axes: Any, analyses: Sequence[Analysis]) -> None:
         dashes, every, name = STYLES[(k + k // len(INKS)) % len(STYLES)], max(1, T // 12), analysis.run.label
         lags = np.arange(1, T + 1)
         values = shown(analysis.log10_norms)
-        axes.plot(lags, values, color=ink, ls=dashes, lw=2.4, label=f"{name}: norm")
+        axes.plot(lags, values, color=ink, ls=dashes, lw=2.4, label=f"{name}: norm", marker=dot(T))
         slope = float(analysis.exponents[0])
         if np.isfinite(slope):
             text = f"{name}: largest exponent, {slope:+.3g} a step"
-            axes.plot(lags, slope * lags / LN10, color=ink, lw=0.9, ls=dashes, label=text)
+            axes.plot(lags, slope * lags / LN10, color=ink, lw=0.9, ls=dashes, label=text, marker=dot(T))
         bound = analysis.bound.log10(T)
         if (
             bound is not None and np.isfinite(bound[-1]) and analysis.bound.beta_h is not None
@@ -183,10 +195,7 @@ def name_ends(axes: Any, analyses: Sequence[Analysis]) -> None:
 
 def short(analysis: Analysis) -> str:
     """The name, of a recurrence of a network without that of the network, a long one cut; the legend has it whole."""
-    name = analysis.run.name
-    if analysis.run.part:
-        state, _, rest = name.partition(" of ")
-        name = state + "".join(rest.partition(",")[1:])
+    name = analysis.run.short
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
@@ -196,7 +205,7 @@ def fan(axes: Any, analysis: Analysis) -> None:
     axes.set_xlabel("lag ℓ (steps)")
     axes.set_ylabel("log₁₀ of the singular values of $dS_T/dS_{T-\\ell}$\n(decades)")
     lags, values = fan_values(analysis)
-    if len(lags) == 1:
+    if analysis.fan is None:
         axes.text(0.03, 0.03, f"above S = {FULL_ROTATIONS}: at the full lag only", fontsize=8, transform=axes.transAxes)
     S = values.shape[1]
     ranks = np.unique(np.linspace(0, S - 1, min(S, 13)).round().astype(int))
@@ -235,7 +244,7 @@ def paths(axes: Any, analysis: Analysis) -> None:
     axes.set_ylabel("log₁₀ of the spectral norm\n(decades)")
     lags = np.arange(1, analysis.run.steps + 1)
     axes.set_xlim(0, analysis.run.steps * 1.05)
-    axes.plot(lags, shown(analysis.log10_norms), color="0.8", lw=5, label="all paths", zorder=0)
+    axes.plot(lags, shown(analysis.log10_norms), color="0.8", lw=5, label="all paths", zorder=0, marker=dot(len(lags)))
     some = drawn(analysis)
     styles = looks(some, analysis.run.steps)
     for text, ink, width in (("alone", "black", 1.5), ("cut", "0.55", 1)):  # one column of the legend each
@@ -262,7 +271,7 @@ def looks(paths: Sequence[PathResult], steps: int) -> list[dict[str, Any]]:
                 {"ls": "-", "lw": 0.8, "marker": next(marks), "markevery": (k % every, every), "ms": 3.5, "fillstyle": "none"}
             )
         else:
-            out.append({"ls": next(dashes)})
+            out.append({"ls": next(dashes), "marker": dot(steps)})
     return out
 
 

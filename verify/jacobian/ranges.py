@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from derive.along import FirstLargestAlong, LargestAlong, Pick, SoftmaxAlong, Spread
 from derive.blocks import Repeat, Rows, Stack
 from derive.comparisons import Above, AtLeast, Maximum, Minimum
 from derive.expressions import is_timed, values_in
@@ -122,11 +123,11 @@ class Ranges:
                 chosen = max if isinstance(node, Maximum) else min
                 (low, high), (other_low, other_high) = map(self.of, node.args)
                 return (chosen(low, other_low), chosen(high, other_high))
-            case Softmax() | FirstLargest() | AtLeast() | Above() | OneHot():
+            case Softmax() | SoftmaxAlong() | FirstLargest() | FirstLargestAlong() | AtLeast() | Above() | OneHot():
                 return (0.0, 1.0)
             case LogSoftmax():
                 return (-np.inf, 0.0)
-            case Rows() | Repeat() | Transposed() | Largest():
+            case Rows() | Repeat() | Transposed() | Largest() | LargestAlong() | Spread() | Pick():
                 return self.of(node.args[0])
             case Ones():
                 return (1.0, 1.0)

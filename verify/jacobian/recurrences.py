@@ -64,8 +64,8 @@ def chosen(cell: Cell, name: str | None) -> Stage:
     if name not in by_name:
         near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
-        is_there = any(str(value.name) == name for value in cell.targets)
-        fault = f"{name} carries no recurrence" if is_there else f"unknown state {name}"
+        is_there = any(str(value.name) == name for value in (*cell.targets, *cell.reads))
+        fault = f"{name} carries no recurrence" if is_there else f"unknown state {name or '``'}"
         raise RunError(
             f"jacobian: {cell.name}: --of {name}: {fault}: expected {said or 'a state, and there is none'}.{hint} "
             "For the gradient of an output add --with-respect-to."

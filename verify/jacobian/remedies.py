@@ -70,7 +70,7 @@ def with_relu(run: Run) -> Run:
     from verify.kernel import load_text
 
     if run.derivation is None:
-        raise RunError(f"{run.name}: with_relu: expected equations, got a kernel file. Derive the cell.")
+        raise RunError(f"jacobian: {run.name}: --remedy relu: expected equations, got a kernel file. Derive the cell.")
     old = run.derivation.cell
     states = set(old.states)
     bent = {sp.tanh(X), sigma(X)}
@@ -85,7 +85,7 @@ def with_relu(run: Run) -> Run:
     ]
     if pairs == list(old.equations):
         raise RunError(
-            f"{run.name}: with_relu: expected a state that is tanh or sigma of something, found none. Choose another remedy."
+            f"jacobian: {run.name}: --remedy relu: expected a state that is tanh or sigma of something, found none. Choose another remedy."
         )
     cell = Cell.from_equations(f"{old.name}_relu", old.command, [Eq(target, right) for target, right in pairs])
     derivation = derive(cell)

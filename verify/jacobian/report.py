@@ -172,8 +172,8 @@ def show(analyses: Sequence[Analysis]) -> None:
     console = Piped(file=sys.stdout, highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    for analysis in analyses:
-        table.add_column(analysis.run.name, justify="right", overflow="fold")
+    for head in heads(analyses):
+        table.add_column(head, justify="right", overflow="fold")
     for name, values in rows(analyses):
         table.add_row(name, *values)
     console.print(table)
@@ -193,6 +193,14 @@ def show(analyses: Sequence[Analysis]) -> None:
             console.print(paths_table(analysis))
 
 
+def heads(analyses: Sequence[Analysis]) -> list[str]:
+    """The names of the runs; of different recurrences of one network without that of the network, which the sentences below have."""
+    networks = {analysis.run.part.network.name if analysis.run.part else "" for analysis in analyses}
+    short = [analysis.run.short for analysis in analyses]
+    is_plain = len(networks) == 1 and len(set(short)) == len(short)
+    return short if is_plain else [analysis.run.name for analysis in analyses]
+
+
 def rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[str]]]:
     """(what, its figure for each cell)."""
     first = analyses[0].run
@@ -203,7 +211,7 @@ def rows(analyses: Sequence[Analysis]) -> list[tuple[str, list[str]]]:
     out = [
         row("largest exponent, per step", lambda a: a.exponents[0]),
         row("smallest computed exponent, per step", lambda a: a.exponents[-1]),
-        row("log10 norm at lag 1", lambda a: a.log10_norms[0]),
+        *([row("log10 norm at lag 1", lambda a: a.log10_norms[0])] if first.steps > 1 else []),
         row(f"log10 norm at lag {first.steps}", lambda a: a.log10_norms[-1]),
         row(f"log10 bound at lag {first.steps}", lambda a: (a.bound.log10(a.run.steps) or [None])[-1]),
         row("log10 smallest singular value computed", lambda a: a.singular_values[-1]),

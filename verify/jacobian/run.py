@@ -67,8 +67,13 @@ class Run:
 
     @property
     def has_terms(self) -> bool:
-        """Whether a step is a sum of derived terms: paths and bounds are read from them. Along one axis of steps they are."""
-        return self.derivation is not None and not self.axes
+        """Whether a step is a sum of derived terms: paths and bounds are read from them. They may lie along one other axis of steps."""
+        return self.derivation is not None and len(self.other_axes) < 2
+
+    @cached_property
+    def other_axes(self) -> list[str]:
+        """The axes of steps beside T."""
+        return list(dict.fromkeys(axis for along in self.axes.values() for axis in along if axis != STEPS))
 
     def check(self, what: str, given: Mapping[str, Array], needed: Iterable[str], known: Mapping[str, Dims]) -> None:
         """The names of one argument, and the dtype and number of axes of each of its arrays."""
@@ -218,6 +223,12 @@ class Run:
         missing = [name for name in names if name not in table]
         if missing:
             raise RunError(f"{self.name}: {where}: expected {', '.join(names)}, got no {missing[0]}. Mend the kernel.")
+
+    @property
+    def short(self) -> str:
+        """The name, of a recurrence of a network without that of the network."""
+        state, _, rest = self.name.partition(" of ")
+        return state + "".join(rest.partition(",")[1:]) if self.part else self.name
 
     @property
     def label(self) -> str:

@@ -10,29 +10,38 @@ from typing import Any
 
 import sympy as sp
 
+from derive.along import AlongAxis, Pick, Place, SumAlong, axes_of
 from derive.blocks import Repeat, Rows, Stack
 from derive.equation import Equation, Reason
 from derive.equation import joined as all_of
 from derive.expressions import is_timed, substitute, values_in
 from derive.language import Hadamard, Plus, Times, Transposed, Value, Zeros, coefficient, hadamard, scale
 from derive.reductions import Cumulative, Total
+from derive.shapes import EXAMPLES, STEPS
 from verify.jacobian.maps import (
+    AtEnd,
     Cut,
     Elementwise,
+    Everywhere,
     Left,
     Map,
     Number,
+    Picked,
     Placed,
     Repeated,
     Right,
     Running,
     Spread,
     Summed,
+    SummedAlong,
     Turned,
 )
 
 Mark = int
 """A summand, by its place among them."""
+
+OF_FACTOR = (Elementwise, Spread, Left, Right)
+"""The maps that multiply by an expression of the cell."""
 
 Chain = tuple[Map, ...]
 """Maps one after the other, the last one first, as a product is written; a number stands in front of all."""
@@ -150,7 +159,31 @@ def parts_of_equation(equation: Equation) -> Iterator[Summand]:
     for term in equation.terms:
         whole = term.value if equation.factor is None else hadamard(equation.factor, term.value)
         for chain, read, value in parts_of(whole):
-            yield Summand(equation.target, read, joined(equation.target, chain), value, term.reason)
+            whole_chain = joined(equation.target, met(chain, read, equation.target))
+            yield Summand(equation.target, read, whole_chain, value, term.reason)
+
+
+def met(chain: Chain, read: Value, target: Value) -> Chain:
+    """Maps, with what lies along T alone given to every position of another axis of steps where it first meets what lies along that."""
+    there, out = other_axes(read), list[Map]()
+    for one in reversed(chain):
+        wanted = {one.axis} if isinstance(one, (SummedAlong, Picked)) else axes_of_map(one)
+        out += [Everywhere(one.shape, axis) for axis in wanted - there]
+        there |= wanted
+        if isinstance(one, Everywhere):
+            there = there - {one.axis} if isinstance(one, (SummedAlong, Picked)) else there | {one.axis}
+        out.append(one)
+    out += [Everywhere(target.shape, axis) for axis in other_axes(target) - there]
+    return tuple(reversed(out))
+
+
+def axes_of_map(one: Map) -> set[str]:
+    """The axes of steps beside T along which the factor of a map varies."""
+    return {axis for axis in axes_of(one.factor) if axis not in (STEPS, EXAMPLES)} if isinstance(one, OF_FACTOR) else set()
+
+
+def other_axes(value: Value) -> set[str]:
+    return {axis for axis in value.along if axis != STEPS}
 
 
 def parts_of(node: Any) -> list[Part]:
@@ -186,7 +219,7 @@ def of_operation(node: Any) -> Iterator[Part]:
                 place = Placed(part.shape, sp.Add(*heights[:k]), sp.Add(*heights[k + 1 :]))
                 for chain, read, text in parts_of(part) if has_tangent(part) else ():
                     yield (place, *chain), read, node.over(*zeros[:k], text, *zeros[k + 1 :])
-        case Transposed() | Total() | Cumulative() | Rows() | Repeat():
+        case Transposed() | Total() | Cumulative() | Rows() | Repeat() | AlongAxis():
             yield from within(node, 0, (map_of(node),))
         case _ if has_tangent(node):
             raise TypeError(f"{type(node).__name__}: expected a node linear in tangents of derive.rules. Add it to {__name__}.")
@@ -204,6 +237,12 @@ def map_of(node: Any) -> Map:
             return Running(shape, bool(node.backwards))
         case Rows():
             return Cut(shape, *node.args[1:])
+        case SumAlong():
+            return SummedAlong(shape, node.axis)
+        case Pick() | Place():
+            return (Picked if isinstance(node, Pick) else AtEnd)(shape, node.axis, node.end)
+        case AlongAxis():
+            return Everywhere(shape, node.axis)
     return Repeated(shape, int(node.args[1]))
 
 
@@ -224,8 +263,8 @@ def has_tangent(node: Any) -> bool:
 
 
 def is_still(chain: Chain) -> bool:
-    """Whether maps are the same at every step."""
-    return not any(is_timed(one.factor) for one in chain if isinstance(one, (Elementwise, Spread, Left, Right)))
+    """Whether maps are the same at every step, and none leads to another axis of steps or back."""
+    return not any(isinstance(one, Everywhere) or (isinstance(one, OF_FACTOR) and is_timed(one.factor)) for one in chain)
 
 
 def is_elementwise(chain: Chain) -> bool:

@@ -11,6 +11,8 @@ import sympy as sp
 
 from derive.equation import Equation
 from derive.language import Value
+from derive.shapes import STEPS
+from verify.along import number_of
 from verify.columns import standing
 from verify.interpreter import Evaluator, floats
 from verify.jacobian.run import Array, Run
@@ -28,7 +30,10 @@ def scalar(expression: sp.Expr, x: Array) -> Array:
 
 
 class Values:
-    """Arrays of values: what differs from step to step (T, B, n, m), parameters (n, m), a vector as a column, a number as (1, 1)."""
+    """Arrays of values: what differs from step to step (T, B, n, m), parameters (n, m), a vector as a column, a number as (1, 1).
+
+    What lies along another axis of steps has that in front, (S, T, B, n, m), or (S, 1, B, n, m) where it is the same at each t.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -39,8 +44,11 @@ class Values:
         given |= {value: run.inputs[value.name] for value in (*cell.inputs, *cell.tokens)}
         for state in cell.states:
             given |= {state: run.before[state.name][1:], state.prev: run.before[state.name][:-1]}
+        for axis in run.other_axes:
+            sizes[axis] = run.dims[axis]
+            self.arrays[number_of(axis)] = np.full((1, 1), run.dims[axis])
         for value, array in given.items():
-            self.arrays[value] = standing(value, array)
+            self.arrays[value] = laid(value, standing(value, array))
             shape = self.arrays[value].shape[-2:]
             sizes |= {dim.name: size for dim, size in zip(value.shape, shape, strict=True) if dim.is_Symbol}
         self.evaluate = Evaluator(floats(), sizes)
@@ -64,6 +72,13 @@ class Values:
     def of(self, node: Any) -> Array:
         """The array of an expression."""
         return self.evaluate(node, self.arrays)
+
+
+def laid(value: Value, array: Array) -> Array:
+    """An array of the kernel's contract with the axis of steps beside T, if there is one, in front of T."""
+    if not value.timed or value.along == (STEPS,):
+        return array
+    return array.swapaxes(0, 1) if STEPS in value.along else np.expand_dims(array, len(value.along))
 
 
 def evaluated(run: Run) -> Values:

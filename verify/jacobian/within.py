@@ -47,7 +47,7 @@ def begun(network: Run, asked: Asked, only: Part | None = None) -> Run:
         part = part_of(cell, stage)
         own = {str(value.name): parameters[str(value.name)] for value in part.cell.parameters}
         try:
-            own, done = started(None, part.derivation, own, init, asked.one_of_several and only is not None)
+            own, done = started(None, part.derivation, own, init, asked.one_of_several)
         except RunError as error:
             if only is not None and is_wanted:
                 raise
@@ -64,7 +64,7 @@ def together(init: Init, applied: Sequence[Applied]) -> Applied:
     """What was applied to several recurrences, as to one."""
     matrices = dict.fromkeys(name for one in applied for name in one.recurrent)
     biases = tuple(dict.fromkeys(bias for one in applied if one.opened for bias in one.opened.biases))
-    why_not = next((one.why_not for one in applied if one.why_not), "")
+    why_not = "" if biases else next((one.why_not for one in applied if one.why_not), "")
     return Applied(
         init, tuple(matrices), Opened(init.forget_bias, biases) if biases and init.forget_bias is not None else None, why_not
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,17 @@ def test_the_picture_has_a_row_for_each_step_of_y_from_above_and_leaves_0_white(
         ("'examples/pages/attention.md --cell pointer_network' --of p --with-respect-to x",
          "--of p: lies along T and J: expected one axis of steps."),
         ("lstm --of h --with-respect-to x --remedy relu", "--remedy relu: belongs to the products of a recurrence"),
-        ("lstm --of h --with-respect-to x --exponents 2", "--exponents 2: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --exponents 0", "--exponents 0: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --threshold 0.1", "--threshold 0.1: belongs to the products of a recurrence"),
+        ("lstm --of h --with-respect-to x --no-paths", "--no-paths: belongs to the products of a recurrence"),
+        ("lstm --of h --of h --with-respect-to x", "--of h: given twice"),
+        ("lstm --of h --with-respect-to b_f", "--with-respect-to b_f: a parameter, the same at every step: expected one of x, i"),
+        ("lstm --of W_f --with-respect-to x", "--of W_f: a parameter, the same at every step: expected one of h, c"),
+        ("lstm --of x --with-respect-to x", "--of x: an input, which nothing moves: expected one of h, c"),
+        ("examples/pages/attention.md --of e --with-respect-to q", "attention.md: q: expected in each of 2 cells, got it in "
+         "none of them. Choose a section with --cell."),
+        ("examples/pages/attention.md --of d --with-respect-to x", "attention.md: d: expected in each of 2 cells, got it in "
+         "attention_pointer_network. Choose a section with --cell."),
         ("lstm --of h --with-respect-to x --plot nowhere/x.png", "expected an existing folder"),
     ],
 )  # fmt: skip
@@ -255,6 +266,47 @@ def test_what_has_no_such_gradient_is_refused(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert text in refused(capsys, *shlex.split(words), *SMALL)
+
+
+def test_a_picture_has_ticks_at_steps_only_and_a_long_name_on_several_lines() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    one = drawn_map([[1.0, 0.5]])
+    long = replace(one, question=replace(one.question, run=replace(one.question.run, name="page_" * 14 + "end")))
+    figure = heat_map.composed(plt, [long])
+    axes = figure.axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_yticks())
+    *name, what = axes.get_title(loc="left").split("\n")
+    assert "".join(name) == long.question.run.name
+    assert max(map(len, name)) <= heat_map.WIDEST
+    assert what == "|dh_t/dx_s|"
+    plt.close(figure)
+    figure = heat_map.composed(plt, [drawn_map([[0.0, 0.0]])])
+    assert len(figure.axes) == 1  # no bar of colours
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0 everywhere"]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("norms", "shades", "says"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0]], ["1 |    |", "2 |    |", "blank 0"], "0 everywhere: x_s moves no h_t."),
+        ([[0.1, 0.0], [0.0, 0.1]], ["1 |██  |", "2 |  ██|", "█ 0.1, blank 0"], "Largest 0.1 at t = 1, s = 1; t = 2, s = 1: 0"),
+        ([[0.7]], ["1 |██|", "█ 0.7, blank 0"], "Largest 0.7 at t = 1, s = 1."),
+    ],
+)
+def test_maps_of_one_number_say_that_number_once(norms: list[list[float]], shades: list[str], says: str) -> None:
+    one = drawn_map(norms)
+    assert [line.strip() for line in heat_map.shaded(one)[1:]] == shades
+    assert heat_map.sentences(one)[0].startswith(says)
+
+
+def test_a_forget_bias_that_one_of_several_cells_can_t_take_is_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--of", "h", "--with-respect-to", "x", "--init", "forget-bias=2"]
+    plain, gated = ran(capsys, "--compare", "rnn", "lstm --bidirectional", *words, *SMALL)["influences"]
+    assert "has no bias in a gate" in plain["applied"]["forget_bias"]["why_not"]
+    assert {one["parameter"] for one in gated["applied"]["forget_bias"]["set"]} == {"b_f_right", "b_f_left"}
+    assert gated["applied"]["forget_bias"]["why_not"] is None
+    assert "none of these cells takes it: rnn" in refused(capsys, "--compare", "rnn", "rnn --no-bias", *words, *SMALL)
 
 
 def test_weights_and_inputs_of_files_serve_what_is_no_input_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,3 +87,15 @@ def test_long_names_of_recurrences_leave_the_panels_their_width() -> None:
     for axes in figure.axes:
         assert axes.get_legend() is None or axes.get_legend().get_window_extent().x1 <= figure.bbox.x1
     plt.close(figure)
+
+
+def test_a_run_of_one_step_is_drawn_as_dots() -> None:
+    figure = composed(plt, [analyse(words_run("rnn --hidden 4 --inputs 3 --steps 1"), FAN)])
+    norms, fan, paths = figure.axes
+    assert all(
+        line.get_marker() not in ("None", None) for axes in figure.axes for line in axes.get_lines() if len(line.get_xdata()) == 1
+    )
+    assert all(float(tick).is_integer() for tick in norms.get_xticks())
+    assert not [text for text in fan.texts if "full lag only" in text.get_text()]
+    assert len(paths.get_lines()) == 2
+    plt.close(figure)

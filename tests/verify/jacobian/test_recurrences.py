@@ -15,16 +15,18 @@ from derive.along import Steps
 from derive.cell import Cell
 from derive.language import Eq, Value, X, apply, dimension, hadamard
 from tests import bounds
-from tests.verify.jacobian.networks import by_initial_states, drawn_network, network, recurrence
+from tests.verify.jacobian.networks import by_initial_states, drawn_network, emitted, network, recurrence
 from tests.verify.jacobian.runs import words_run
 from tests.verify.jacobian.test_command import SMALL, ran, refused
-from verify.jacobian import Wanted, analyse
-from verify.jacobian.command import parser, runs_of
+from verify.jacobian import Run, Wanted, analyse
+from verify.jacobian.command import main, parser, runs_of
 from verify.jacobian.derived import Derived, dense
 from verify.jacobian.files import Asked
 from verify.jacobian.initial import Init
+from verify.jacobian.paths import paths_of
 from verify.jacobian.recurrences import chosen, is_whole, part_of
 from verify.jacobian.steps import Dense, Products
+from verify.jacobian.values import evaluated
 from verify.jacobian.within import begun, run_of
 
 PAGES = Path(__file__).parents[3] / "examples" / "pages"
@@ -136,6 +138,22 @@ def test_several_are_compared_on_the_same_axes_and_the_record_says_what_each_is(
     assert alone[0]["exponents"] == both[1]["exponents"] != alone[1]["exponents"]
 
 
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        (["rnn --bidirectional", "--of", "h_left", "--of", "h_right"], ["h_left", "h_right"]),
+        (["--compare", "rnn --of h", "gru --of h"], ["h of rnn", "h of gru"]),
+        (["--compare", "rnn --of h", "gru"], ["h of rnn", "gru"]),
+        (["rnn", "--of", "h", "--remedy", "orthogonal"], ["h", "h, orthogonal"]),
+    ],
+)
+def test_columns_are_called_as_short_as_tells_them_apart(
+    words: list[str], heads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *SMALL]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == " ".join(heads).split()
+
+
 def test_a_start_is_given_to_each_recurrence_and_what_it_takes_of_others_counts_as_input() -> None:
     """With H = D the second layer's W_2 is square: it multiplies what the first layer hands up, which is no state of the second."""
     cell = network("lstm --layers 2")
@@ -147,13 +165,123 @@ def test_a_start_is_given_to_each_recurrence_and_what_it_takes_of_others_counts_
     assert not np.allclose(run.parameters["W_i_2"], np.eye(len(run.parameters["W_i_2"])))
 
 
-def test_another_axis_inside_a_step_has_exponents_and_says_why_it_has_no_paths(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"{PAGES}/networks.md --cell luong_attention_dot", "--of", "m", *SMALL, "--dim", "S=5"]
-    record = ran(capsys, *words)
+@pytest.mark.parametrize(
+    ("words", "state", "context"),
+    [
+        (f"{PAGES}/attention.md --cell bahdanau_attention", "s", "c"),
+        (f"{PAGES}/networks.md --cell luong_attention_dot", "m", "c"),
+        (f"{PAGES}/captions.md --cell show_attend_and_tell", "c", "z_hat"),
+    ],
+)
+def test_attention_inside_a_step_has_paths_that_add_up_and_a_bound_along_the_run(words: str, state: str, context: str) -> None:
+    """Through the context alone and through the rest; the context stands for the weights and scores, whose routes are the same."""
+    part, run, _ = recurrence(words, state)
+    result = analyse(run)
+    assert result.paths is not None
+    paths = {path.name: path for path in paths_of(run)}
+    assert context in paths
+    across = {str(target.name) for target in part.cell.targets if len(target.along) > 1}
+    assert across
+    assert not across & set(paths)
+    whole = np.array([Dense(run).jacobian(t) for t in range(run.steps)])
+    cut, kept = (dense(Derived(run).with_path(paths[context].marks, alone)) for alone in (False, True))
+    assert abs(kept).max() > 1e-6
+    assert abs(cut + kept - whole).max() <= limit(run) * abs(whole).max()
+    eye, steps = np.broadcast_to(np.eye(run.size), (run.batch, run.size, run.size)), Derived(run)
+    turned = np.array([steps.pull(t, eye) for t in range(run.steps)]).swapaxes(-1, -2)
+    assert abs(turned - whole).max() <= limit(run) * abs(whole).max()
+    assert result.bound.trajectory is not None
+    assert (np.array(result.bound.trajectory) >= result.log10_norms).all()
+
+
+def test_a_path_through_attention_is_what_moves_when_the_rest_stands_still() -> None:
+    """Kept alone, the context's path is the difference to the same network whose context is data: by complex steps, without a term."""
+    part, run, _ = recurrence(f"{PAGES}/attention.md --cell bahdanau_attention", "s")
+    (path,) = [path for path in paths_of(run) if path.name == "c"]
+    without = [(target, right) for target, right in part.cell.equations if len(target.along) == 1 and target.name != "c"]
+    frozen = Cell.from_equations("frozen", "frozen", [Eq(target, right) for target, right in without])
+    inputs = {
+        name: array for name, array in run.inputs.items() if name in {str(v.name) for v in (*frozen.inputs, *frozen.tokens)}
+    }
+    c = evaluated(run).arrays[next(target for target in part.cell.targets if target.name == "c")]
+    parameters = {str(v.name): run.parameters[str(v.name)] for v in frozen.parameters}
+    derivation, kernel = emitted(frozen)
+    other = Run("frozen", kernel, parameters, {**inputs, "c": c[..., 0]}, run.state, derivation)
+    cut = dense(Derived(run).with_path(path.marks, False))
+    expected = np.array([Dense(other).jacobian(t) for t in range(run.steps)])
+    assert abs(cut - expected).max() <= limit(run) * abs(expected).max()
+
+
+TWO_AXES = r"""# Page
+
+<!-- derive: time = s, r, t -->
+
+## Mean
+
+$$m_t = \frac{1}{S} \sum_{s=1}^S \tanh(W d_{t-1} + U x_s)$$
+
+$$d_t = \tanh(V d_{t-1} + C m_t + Z z_t)$$
+
+## Two sources
+
+$$c_t = \sum_s \operatorname{softmax}_s(d_{t-1}^\top A x_s) x_s$$
+
+$$g_t = \sum_r \operatorname{softmax}_r(d_{t-1}^\top B y_r) y_r$$
+
+$$d_t = \tanh(V d_{t-1} + C c_t + G g_t + Z z_t)$$
+"""
+
+
+STEPS_ALONG_TWO_AXES = {
+    "the largest": r"$$d_t = \tanh(V d_{t-1} + C \max_s(\tanh(W d_{t-1} + U x_s)) + Z z_t)$$",
+    "given along both": r"$$d_t = \tanh(V d_{t-1} + C \sum_s \operatorname{softmax}_s(d_{t-1}^\top A x_s) M_{t,s} x_s + Z z_t)$$",
+    "to the left": r"$$d_t = \tanh(V d_{t+1} + C \sum_s \operatorname{softmax}_s(d_{t+1}^\top A x_s) x_s + Z z_t)$$",
+    "along the source": r"$$d_s = \tanh(V d_{s-1} + C \sum_t \operatorname{softmax}_t(d_{s-1}^\top A z_t) z_t + Z x_s)$$",
+}
+
+
+@pytest.mark.parametrize("kind", STEPS_ALONG_TWO_AXES)
+def test_terms_along_another_axis_add_up_to_the_step_whatever_they_are(kind: str, tmp_path: Path) -> None:
+    page = tmp_path / f"{kind.replace(' ', '_')}.md"
+    page.write_text(f"# Page\n\n<!-- derive: time = s, t; M = number -->\n\n{STEPS_ALONG_TWO_AXES[kind]}\n")
+    part, run, whole = recurrence(str(page), "d")
+    expected = by_initial_states(part, whole)
+    assert abs(products(run, Derived(run)) - expected).max() <= limit(run) * abs(expected).max()
+    eye = np.broadcast_to(np.eye(run.size), (run.batch, run.size, run.size))
+    for t in range(run.steps):
+        turned = Derived(run).pull(t, eye).swapaxes(-1, -2)
+        assert abs(turned - Dense(run).jacobian(t)).max() <= limit(run)
+    result = analyse(run)
+    assert (np.array(result.bound.trajectory) >= result.log10_norms).all()
+
+
+MEAN, SUM = r"\frac{1}{S} \sum_{s=1}^S", r"\sum_{s=1}^S"
+
+
+@pytest.mark.parametrize("printed", [MEAN, SUM])
+def test_a_bound_for_every_input_holds_for_the_length_of_the_other_axis(printed: str, tmp_path: Path) -> None:
+    """|V| + |C| |W| of a mean, whatever its length; S times the second of a sum, which the statement says."""
+    page = tmp_path / f"{len(printed)}.md"
+    page.write_text(TWO_AXES.replace(MEAN, printed))
+    _, run, _ = recurrence(f"{page} --cell mean", "d")
+    V, C, W = (np.linalg.norm(run.parameters[name], 2) for name in "VCW")
+    factor = 1 if printed == MEAN else run.dims["S"]
+    result = analyse(run)
+    assert result.bound.per_step == pytest.approx(np.log10(V + factor * C * W), abs=limit(run))
+    assert "; S = 4." in result.bound.statement
+    assert (np.array(result.bound.trajectory) >= result.log10_norms).all()
+
+
+def test_two_other_axes_inside_a_step_have_exponents_and_the_bound_says_why_there_are_no_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(TWO_AXES)
+    record = ran(capsys, f"{page} --cell two_sources", "--of", "d", *SMALL, "--dim", "S=5", "--dim", "R=6")
     assert len(record["exponents"]) == record["size"]
     assert record["paths"] is None
-    assert "lies along S too" in record["bound"]["statement"]
-    assert record["gradient_by_lag"]["inputs"]["h_bar"]
+    assert "lies along S and R too" in record["bound"]["statement"]
+    assert set(record["gradient_by_lag"]["inputs"]) == {"x", "y", "z"}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +293,11 @@ def test_another_axis_inside_a_step_has_exponents_and_says_why_it_has_no_paths(c
          "h_left_2. Did you mean h_right_2?"),
         ("'rnn --layers 2 --bidirectional' --of h", "h carries no recurrence: expected one of h_right_1"),
         ("lstm --of f", "f carries no recurrence: expected one of h, c"),
+        ("lstm --of W_f", "W_f carries no recurrence: expected one of h, c"),
+        ("lstm --of h --of c", "--of c: of the same recurrence as h, whose figures are of both together"),
+        ("'rnn --bidirectional' --of h_left --of h_left", "--of h_left: given twice"),
+        ("examples/pages/attention.md --of s", "attention.md: s: expected in each of 2 cells, got it in "
+         "attention_bahdanau_attention. Choose a section with --cell."),
         ("generated/lstm.py --of h", "--of h: expected equations, in which recurrences are found, got a kernel file."),
     ],
 )  # fmt: skip
