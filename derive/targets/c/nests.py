@@ -3,6 +3,7 @@ never in memory."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -229,10 +230,7 @@ class Nests:
 
 def counted(head: list[str], body: list[str]) -> list[str]:
     """The lines of a nest; how many elements are left, the last line of its head, only where something asks for that."""
-    return [*(head if any(COUNT in line for line in body) else head[:-1]), *body]
-
-
-COUNT = "count"
+    return [*(head if any(re.search(r"\bcount\b", line) for line in body) else head[:-1]), *body]
 
 
 def pick(of: Sizes, order: list[int]) -> Sizes:
