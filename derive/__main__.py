@@ -9,7 +9,7 @@ INTERRUPTED = "derive: interrupted; every file is as it was or whole."
 try:
     import argparse
     import keyword
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from dataclasses import dataclass, replace
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from derive.derivation import Derivation
 
 FORMATS = ("text", "latex", "markdown", "json")
-TARGETS = ("numpy", "c")
 
 MODES: dict[str, tuple[str, ...]] = {"list": (), "all": ("force", "no_verify"), "check": ()}
 """What may stand instead of a cell, and the options that go with it."""
@@ -59,7 +58,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
     )
     how.add_argument(
-        "--target", choices=TARGETS, default="numpy", help="what the kernel is: NumPy, or C with a module that calls it"
+        "--target", choices=("numpy", "c"), default="numpy", help="what the kernel is: NumPy, or C with a module that calls it"
     )
     how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
@@ -230,21 +229,20 @@ def derive_all(
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A derived cell, its kernel's text, and where that goes: the path, and the path as it is shown. beside: the C file of a module that
-    calls one."""
+class File:
+    """A file of a kernel: its text, where it goes, and that path as it is shown."""
 
-    derivation: Derivation
     text: str
     path: Path
     shown: str
-    beside: Kernel | None = None
 
-    def __iter__(self) -> Iterator[Kernel]:
-        """Its files, in the order in which they are written."""
-        if self.beside is not None:
-            yield from self.beside
-        yield self
+
+@dataclass(frozen=True)
+class Kernel:
+    """A derived cell and the files of its kernel, the module with the functions of the contract last."""
+
+    derivation: Derivation
+    files: tuple[File, ...]
 
 
 def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
@@ -271,21 +269,15 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     project = keep.Project.here()
     folder = Path(options.out) if options.out else project.generated
 
-    def kernel(file: str, text: str, beside: Kernel | None = None) -> Kernel:
-        return Kernel(derived, text, folder / file, project.shown(folder / file), beside)
-
-    if options.target == "c":
-        in_c, in_python = compiler.emit_c(derived, name)
-        found = kernel(f"{name}_c.py", in_python, kernel(f"{name}.c", in_c))
-    else:
-        found = kernel(f"{name}.py", compiler.emit(derived, passes))
-    for one in found:
+    texts = compiler.files(derived, name, options.target, passes)
+    files = tuple(File(text, folder / file, project.shown(folder / file)) for file, text in texts.items())
+    for one in files:
         if not options.force:
             keep.check_name(project, one.path, one.text, options.name is not None)
         keep.check_place(one.path, one.text, one.shown, options.force)
     if options.format == "text":
         streams.say(sheet.text(derived), end="")
-    return found
+    return Kernel(derived, files)
 
 
 def finish(kernel: Kernel, options: argparse.Namespace) -> int:
@@ -295,9 +287,9 @@ def finish(kernel: Kernel, options: argparse.Namespace) -> int:
     if not options.no_verify:
         report = verified(kernel)
         if not report.passed:
-            print(f"{kernel.shown}: not written: {report.verdict()}", file=sys.stderr)
+            print(f"{kernel.files[-1].shown}: not written: {report.verdict()}", file=sys.stderr)
             return 1
-    done = [(one.shown, keep.write(one.path, one.text, one.shown, options.force)) for one in kernel]
+    done = [(one.shown, keep.write(one.path, one.text, one.shown, options.force)) for one in kernel.files]
     with streams.may_leave():
         out = sys.stdout if options.format == "text" else sys.stderr
         print(file=out)
@@ -332,18 +324,10 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
 
 
 def verified(kernel: Kernel) -> Any:
-    """The comparison of a kernel that is not yet in its place; a module that calls a C file finds it beside itself."""
-    import tempfile
+    """The comparison of a kernel that is not yet in its place."""
+    from verify.emitted import compare_files
 
-    from verify.examination import compare_text
-
-    cell = kernel.derivation.cell
-    if kernel.beside is None:
-        return compare_text(kernel.text, cell)
-    with tempfile.TemporaryDirectory() as folder:
-        for one in kernel:
-            Path(folder, one.path.name).write_text(one.text, encoding="utf-8")
-        return compare_text(kernel.text, cell, str(Path(folder, kernel.path.name)))
+    return compare_files({one.path.name: one.text for one in kernel.files}, kernel.derivation.cell)
 
 
 if __name__ == "__main__":

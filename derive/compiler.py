@@ -89,6 +89,17 @@ COMPILED = ("stack", "hoist")
 """The schedule of C kernels: fewer and larger products. What else the fast policy does saves calls of NumPy, which C has none of."""
 
 
+TARGETS = ("numpy", "c")
+
+
+def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: Iterable[str] = FAST) -> dict[str, str]:
+    """The files of a kernel, name -> text, the module with the functions of the contract last. passes: of a NumPy kernel."""
+    if target == "c":
+        in_c, in_python = emit_c(derivation, stem)
+        return {f"{stem}.c": in_c, f"{stem}_c.py": in_python}
+    return {f"{stem}.py": emit(derivation, passes)}
+
+
 def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
     """(the C file, the Python module beside it) of the kernel of a derivation; stem: `lstm` of `lstm.c` and `lstm_c.py`.
 

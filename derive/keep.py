@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from derive.cell import Cell
-from derive.compiler import compile_cell, digest
+from derive.compiler import TARGETS, digest, files
+from derive.derivation import derive
 from derive.errors import DeriveError
 from derive.sources import cells_of
 from derive.targets.c.header import OPENS, uncommented
@@ -74,27 +75,33 @@ class Project:
     def generated(self) -> Path:
         return self.root / "generated"
 
-    def cells(self) -> Iterator[Cell]:
-        """The listed cells. Raises DeriveError where an entry names none, or two have one name."""
-        seen: dict[str, str] = {}
+    def kernels(self) -> Iterator[tuple[Cell, str]]:
+        """(cell, target) of each listed kernel. Raises DeriveError where an entry names none, or two have one name."""
+        seen: dict[tuple[str, str], str] = {}
         for words in self.listed:
-            for cell in self.cells_named(words):
-                if cell.name in seen:
+            for cell, target in self.kernels_named(words):
+                file, key = module_of(cell.name, target), (cell.name, target)
+                if key in seen:
                     raise KeepError(
-                        f"pyproject.toml: [tool.derive] kernels: `{words}` and `{seen[cell.name]}` both make {cell.name}.py. Drop one."
+                        f"pyproject.toml: [tool.derive] kernels: `{words}` and `{seen[key]}` both make {file}. Drop one."
                     )
-                seen[cell.name] = words
-                yield cell
+                seen[key] = words
+                yield cell, target
+
+    def cells(self) -> Iterator[Cell]:
+        """The cells of the listed NumPy kernels."""
+        return (cell for cell, target in self.kernels() if target == TARGETS[0])
 
     def cell(self, name: str) -> Cell:
         """The listed cell whose kernel has that name."""
         return next(cell for cell in self.cells() if cell.name == name)
 
-    def cells_named(self, words: str) -> list[Cell]:
-        """The cells of one entry. Raises KeepError that names it."""
+    def kernels_named(self, words: str) -> list[tuple[Cell, str]]:
+        """The kernels of one entry. Raises KeepError that names it."""
         where = f"{self.shown(self.root / 'pyproject.toml')}: [tool.derive] kernels: `{words}`"
         try:
-            return cells_of(shlex.split(words) or [""], self.root)
+            of_cell, target = with_target(shlex.split(words) or [""])
+            return [(cell, target) for cell in cells_of(of_cell, self.root)]
         except (DeriveError, ValueError) as error:
             raise KeepError(f"{where}: {error}") from None
 
@@ -111,6 +118,23 @@ class Project:
     def recorded(self) -> list[str]:
         file = self.generated / RECORD
         return file.read_text(encoding="utf-8").split() if file.is_file() else []
+
+
+def with_target(words: list[str]) -> tuple[list[str], str]:
+    """(the words of a cell, the target that stands among them). Raises KeepError on an unknown one."""
+    target, left = TARGETS[0], list(words)
+    if "--target" in words:
+        at = words.index("--target")
+        target = "".join(words[at + 1 : at + 2])
+        del left[at : at + 2]
+    if target not in TARGETS:
+        raise KeepError(f"--target: expected {' or '.join(TARGETS)}, got {target or 'nothing'}.")
+    return left, target
+
+
+def module_of(name: str, target: str) -> str:
+    """What the module of a kernel is called."""
+    return f"{name}_{target}.py" if target != TARGETS[0] else f"{name}.py"
 
 
 def tools_in(file: Path) -> dict[str, object]:
@@ -328,10 +352,11 @@ def replace_file(path: Path, text: str) -> None:
 # ---- all of them
 
 
-def orphans(project: Project, names: set[str]) -> tuple[list[Path], list[Path]]:
+def orphans(project: Project, wanted: set[str]) -> tuple[list[Path], list[Path]]:
     """(files that `--all` wrote and that are no longer listed, other emitted files that aren't listed)."""
     recorded = set(project.recorded())
-    ours = [path for path in sorted(project.generated.glob("*.py")) if path.stem not in names and is_ours(read(path))]
+    found = [path for path in sorted(project.generated.glob("*")) if path.suffix in (".py", ".c") and path.name not in wanted]
+    ours = [path for path in found if is_ours(read(path))]
     return [p for p in ours if p.name in recorded], [p for p in ours if p.name not in recorded]
 
 
@@ -342,15 +367,24 @@ def read(path: Path) -> str:
         return ""
 
 
-def texts(project: Project) -> dict[str, str]:
-    """name -> text of every listed kernel, regenerated in memory."""
-    return {cell.name: compile_cell(cell) for cell in project.cells()}
+@dataclass(frozen=True)
+class Listed:
+    """A kernel that a project lists, regenerated in memory: its files, name -> text, the module last."""
+
+    cell: Cell
+    files: dict[str, str]
+
+
+def regenerated(project: Project) -> list[Listed]:
+    """Every listed kernel."""
+    return [Listed(cell, files(derive(cell), cell.name, target)) for cell, target in project.kernels()]
 
 
 def check(project: Project) -> list[State]:
-    """The state of every listed kernel, and of files that are no longer listed."""
-    wanted = texts(project)
-    states = [state_of(project.path(name), text, project.shown(project.path(name))) for name, text in wanted.items()]
+    """The state of every file of a listed kernel, and of files that are no longer listed."""
+    wanted = {name: text for one in regenerated(project) for name, text in one.files.items()}
+    paths = {name: project.generated / name for name in wanted}
+    states = [state_of(paths[name], text, project.shown(paths[name])) for name, text in wanted.items()]
     gone, _ = orphans(project, set(wanted))
     states += [State(p, "orphan", f"{project.shown(p)}: no longer listed in pyproject.toml. {MEND}") for p in gone]
     return states

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from derive import keep
-from derive.cell import Cell
 from derive.keep import Project
 from derive.streams import say
 
@@ -20,8 +19,9 @@ def check() -> int:
     for state in stale:
         say(state.diff, end="")
     if not stale:
-        say(f"{len(states)} kernels are as their equations say." if len(states) > 1 else "1 kernel is as its equations say.")
-    _, unlisted = keep.orphans(project, {state.path.stem for state in states})
+        count = sum(state.path.suffix == ".py" for state in states)
+        say(f"{count} kernels are as their equations say." if count > 1 else "1 kernel is as its equations say.")
+    _, unlisted = keep.orphans(project, {state.path.name for state in states})
     for path in unlisted:
         say(f"{project.shown(path)}: emitted and not listed in pyproject.toml: not checked.")
     return 1 if stale else 0
@@ -33,11 +33,12 @@ def everything(force: bool = False, no_verify: bool = False) -> int:
     1 when a kernel failed: then nothing is removed. Raises KeepError, before anything is written, on a list that is empty or can't be read.
     """
     project = Project.here().wanted()
-    wanted = keep.texts(project)
+    listed = keep.regenerated(project)
     failed = False
-    for name, text in wanted.items():
-        failed |= not one(project, name, text, force, no_verify)
-    gone, unlisted = keep.orphans(project, set(wanted))
+    for kernel in listed:
+        failed |= not one(project, kernel, force, no_verify)
+    wanted = {name for kernel in listed for name in kernel.files}
+    gone, unlisted = keep.orphans(project, wanted)
     for path in gone:
         if failed:
             say(f"{project.shown(path)}: no longer listed: kept, since a kernel failed")
@@ -48,9 +49,8 @@ def everything(force: bool = False, no_verify: bool = False) -> int:
             say(f"{project.shown(path)}: no longer listed: removed")
     for path in unlisted:
         say(f"{project.shown(path)}: not listed in pyproject.toml: kept")
-    record = [f"{name}.py" for name in sorted(wanted) if project.path(name).exists()] + [
-        path.name for path in gone if path.exists()
-    ]
+    record = [name for name in sorted(wanted) if (project.generated / name).exists()]
+    record += [path.name for path in gone if path.exists()]
     text = "".join(f"{name}\n" for name in record)
     if record or (project.generated / keep.RECORD).is_file():
         write_record(project, text)
@@ -67,32 +67,34 @@ def write_record(project: Project, text: str) -> None:
         raise keep.KeepError(f"{project.shown(file)}: can't be written: {error}. Mend the folder's permissions.") from None
 
 
-def one(project: Project, name: str, text: str, force: bool, no_verify: bool) -> bool:
+def one(project: Project, kernel: keep.Listed, force: bool, no_verify: bool) -> bool:
     """Bring one kernel up to date; False where it failed verification or was edited by hand."""
-    path = project.path(name)
-    shown = project.shown(path)
-    state = keep.state_of(path, text, shown)
-    if state.fresh:
-        say(f"{shown}: unchanged")
+    files = [(text, path := project.generated / name, project.shown(path)) for name, text in kernel.files.items()]
+    states = [keep.state_of(path, text, shown) for text, path, shown in files]
+    if all(state.fresh for state in states):
+        for _, _, shown in files:
+            say(f"{shown}: unchanged")
         return True
-    reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
     try:
-        keep.check_place(path, text, shown, force)
-        if not no_verify and not passes(project.cell(name), text, shown):
+        for text, path, shown in files:
+            keep.check_place(path, text, shown, force)
+        if not no_verify and not passes(kernel, files[-1][2]):
             return False
-        keep.write(path, text, shown, force)
+        for (text, path, shown), state in zip(files, states, strict=True):
+            reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
+            written = keep.write(path, text, shown, force)
+            say(f"{shown}: written ({reason})" if written else f"{shown}: unchanged")
     except keep.KeepError as error:
         print(str(error), file=sys.stderr)
         return False
-    say(f"{shown}: written ({reason})")
     return True
 
 
-def passes(cell: Cell, text: str, shown: str) -> bool:
+def passes(kernel: keep.Listed, shown: str) -> bool:
     """Whether a kernel passes verification; says so where it doesn't."""
-    from verify.examination import compare_text
+    from verify.emitted import compare_files
 
-    report = compare_text(text, cell)
+    report = compare_files(kernel.files, kernel.cell)
     if not report.passed:
         print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
     return bool(report.passed)

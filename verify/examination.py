@@ -21,7 +21,7 @@ from verify.explaining import Explaining
 from verify.findings import FAIL, NUMBERS, Finding, label_of
 from verify.formula import of_saturation, of_unbounded
 from verify.gradients import Comparison
-from verify.kernel import Kernel, load_text, one_line
+from verify.kernel import Kernel, one_line
 from verify.model import Model, model_of
 from verify.options import options
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
@@ -50,8 +50,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found of one kernel. strict: whether a broken promise fails it too, but for those that it is excused from; given:
-    somebody brought it."""
+    """What was found of one kernel. strict: whether a broken promise fails it too, unless excused; given: somebody brought it."""
 
     name: str
     routes: tuple[str, ...]
@@ -154,16 +153,6 @@ def check(
         model.check_names(wrapped, shown)
     check_sizes(wrapped, sizes)
     return Examination(wrapped, model, hand, seed, thorough, quick, progress, regimes, formula, contract, sizes, excused).report()
-
-
-def compare_text(text: str, cell: Cell, where: str = "") -> Report:
-    """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too.
-
-    where: the path of a module that calls a compiled kernel, which it looks for beside itself; it needn't take complex numbers.
-    """
-    kernel = load_text(text, where or f"{cell.name}.py")
-    hand, excused = kept.handwritten_for(cell.name, kernel), ("complex",) if where else ()
-    return check(kernel, name=cell.name, hand=hand, quick=True, formula=cell, contract=True, excused=excused)
 
 
 def is_dust(one: Comparison, beside: Iterable[Comparison]) -> bool:

@@ -25,7 +25,7 @@ from tests.kernels import kernel_of_cell
 from tests.pages.gradients import LIMIT, draw
 from tests.profiles import thorough
 from verify.__main__ import main as verify
-from verify.examination import compare_text
+from verify.emitted import compare_text
 
 PAGES = Path(__file__).parents[2] / "examples" / "pages"
 

@@ -163,7 +163,7 @@ def test_a_right_kernel_without_checks_exits_0_and_its_missing_promises_are_name
 def test_an_emitted_kernel_is_held_to_the_whole_contract() -> None:
     from derive.cells.registry import build
     from derive.compiler import compile_cell
-    from verify.examination import compare_text
+    from verify.emitted import compare_text
 
     cell = build("rnn")
     text = compile_cell(cell)

@@ -15,8 +15,8 @@ from derive.pages import read
 from tests import bounds
 from verify.axes import length_of
 from verify.data import ORDINARY, draw
+from verify.emitted import compare_text
 from verify.evidence import EXACT
-from verify.examination import compare_text
 from verify.gradients import BY_LAG, relative
 from verify.kernel import Kernel, load_text
 from verify.model import model_of

@@ -25,9 +25,9 @@ from derive.targets.numpy.functions import DEFINITIONS
 from tests.kernels import kernel_of
 from verify.against import Stated
 from verify.data import ORDINARY, draw
+from verify.emitted import compare_text
 from verify.equations import Equations
 from verify.evidence import Evidence
-from verify.examination import compare_text
 from verify.kernel import Kernel
 from verify.model import model_of
 

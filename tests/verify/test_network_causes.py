@@ -12,7 +12,8 @@ from derive.compiler import compile_cell
 from derive.pages import read
 from tests import bounds
 from verify.data import ORDINARY, draw
-from verify.examination import check, compare_text
+from verify.emitted import compare_text
+from verify.examination import check
 from verify.gradients import relative
 from verify.kernel import Kernel, load_text
 from verify.model import model_of
