@@ -23,11 +23,12 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bare import bare
 from derive.passes.bound import bound
 from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
-from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, parts
+from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on, parts
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -50,9 +51,9 @@ def schedule(derivation: Derivation, passes: Sequence[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    gradients = run([apart], derivation.backward, plain)
+    gradients = run([apart, bare], derivation.backward, plain)
     if len(parts(gradients)) > 1 and "hoist" in passes:
-        gradients = hoist(gradients, plain)  # what a recurrence hands to another is one value, made where the first one ends
+        gradients = handing_on(hoist(gradients, plain))  # one value, made where the first recurrence ends
     moved = derivation.tangent
     moved = run(lean, moved, plain) if derivation.cell.is_chain else by_recurrence(lean, moved, plain, EARLIER)
     readers = [by_recurrence(chosen, gradients, plain, LATER).live(), moved.live()]
