@@ -113,7 +113,7 @@ class FastLoops(Textbook):
         if self.reverse:
             assert self.last is None or isinstance(self.last, Backward)
             text = Backward(part, self.names, around, results, self.last)
-            text.of_block = "block"
+            text.is_beside_all = True
             return text
         assert self.last is None or isinstance(self.last, Forward)
         return ForwardOverMargins(part, self.names, around, results, WHOLE, (), self.last)
