@@ -14,10 +14,10 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from derive.cell import Cell
-from derive.cost import cost_lines
+from derive.cost import Placed, computed_by, cost_lines
 from derive.derivation import Derivation, derive
 from derive.language import Value
 from derive.notation import Notation
@@ -73,15 +73,31 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
-    passes = tuple(passes)
+    found = emitted(derivation, passes := tuple(passes))
+    ast.parse(found.body)
+    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
+    return header(derivation, cost_lines(derivation.cell, found.computed, found.tape), found.body, options) + found.body
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A kernel: its text below the header, what its forward and backward compute, the values on the tape, the passes in words."""
+
+    body: str
+    computed: dict[str, list[Placed]]
+    tape: list[Value]
+    passes: str
+
+
+def emitted(derivation: Derivation, passes: Sequence[str]) -> Emitted:
+    """The kernel of a derivation."""
     programs, tape, used = scheduled(derivation, passes)
     if BUFFERS in passes and BUFFERS not in used:
-        body = fast_loops(derivation, programs, tape, [SCHEDULE[name] for name in passes if name != BUFFERS])
-    else:
-        body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
-    ast.parse(body)
-    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
-    return header(derivation, cost_lines(programs, tape), body, options) + body
+        body, computed = fast_loops(derivation, programs, tape, [SCHEDULE[name] for name in passes if name != BUFFERS])
+        return Emitted(body, computed, tape, f"plain, recurrences with {', '.join(passes)}")
+    body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
+    both = (programs.forward, programs.backward)
+    return Emitted(body, {one.name: computed_by(one, not used) for one in both}, tape, ", ".join(used) or "plain")
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:

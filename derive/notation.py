@@ -330,7 +330,7 @@ class Notation(Scalars):
         return self.value(equation.target, shift)
 
     def equation(self, equation: Equation) -> str:
-        """target = right side, on one line; a sum over examples alone isn't written, and terms summed over different axes have a sum each."""
+        """target = right side, on one line; a sum over examples alone isn't written; terms summed over different axes have a sum each."""
         along = [equation.summed_in(term.value) for term in equation.terms]
         if equation.factor is None and len({in_order(steps_in(one)) for one in along}) > 1:
             right = self.plus([self.term(term.value, 0, one) for term, one in zip(equation.terms, along, strict=True)])

@@ -51,11 +51,14 @@ class Driven:
         still = [part for part in parts if self.is_still(part)]
         heavy = [part for part in still if has_product(part)]
         light = [part for part in still if part not in heavy] if target in self.loop else []
-        named = [self.named(target, group) for group in (heavy, light) if group]
+        known: list[Value] = []
+        made: list[Equation] = []
+        for group in filter(None, (heavy, light)):
+            name, new = self.named(target, [*known, *group])
+            known, made = [name], [*made, *new]
         moving = [part for part in parts if part not in heavy and part not in light]
-        value = add(*moving, *[name for name, _ in named])
-        made = [new for _, equations in named for new in equations]
-        if len(moving) == 1 and named and self.is_read_elementwise(target):
+        value = add(*moving, *known)
+        if len(moving) == 1 and known and self.is_read_elementwise(target):
             self.parts[target] = value
             return made
         return [*made, equation.with_value(value)]
