@@ -15,7 +15,7 @@ from derive.expressions import summands, values_in
 from derive.fresh import Fresh
 from derive.language import Value, add
 from derive.passes import Pass, run
-from derive.passes.hoist import has_product
+from derive.passes.hoist import has_product, part_of
 from derive.program import Program
 from derive.schedule import LOOPS, Stage, stages
 
@@ -110,7 +110,7 @@ def shares(equation: Equation, home: dict[Value, int], fresh: Fresh) -> list[Equ
     earlier = sorted({k for part, k in zip(summed, made_in, strict=True) if 0 <= k < home[equation.target] and has_product(part)})
     found, left = [], [part for part, k in zip(summed, made_in, strict=True) if k not in earlier]
     for k in earlier:
-        name = equation.target.like(name=fresh.name(f"{equation.target.name}_in"))
+        name = part_of(equation.target, fresh)
         found.append(Equation(name, (Term(add(*[part for part, at in zip(summed, made_in, strict=True) if at == k])),)))
     return [*found, equation.with_value(add(*[one.target for one in found], *left))] if found and left else [equation]
 

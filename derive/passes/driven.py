@@ -17,7 +17,7 @@ from derive.fresh import Fresh
 from derive.language import Hadamard, Value, add, coefficient, hadamard, scale
 from derive.passes.apart import SUMMED
 from derive.passes.coefficients import plain_factors
-from derive.passes.hoist import has_product
+from derive.passes.hoist import has_product, part_of
 from derive.program import Program
 from derive.schedule import reached
 
@@ -78,8 +78,7 @@ class Driven:
         """(a name for a sum, its equation): the value itself where it is one."""
         if len(parts) == 1 and isinstance(parts[0], Value):
             return parts[0], []
-        marks = tuple("cotangent" if mark == "carry" else mark for mark in target.marks)
-        name = target.like(name=self.fresh.name(f"{target.name}_in"), marks=marks)
+        name = part_of(target, self.fresh)
         return name, [Equation(name, (Term(add(*parts)),))]
 
     def is_still(self, node: sp.MatrixExpr) -> bool:
