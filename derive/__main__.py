@@ -264,7 +264,8 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
         raise DeriveError(f"derive: --out: expected a folder, got {got}.")
     derived = replace(derivation.derive(cell), second_order=options.second_order)
     if options.cost:
-        streams.say("\n".join(cost.report(*compiler.scheduled(derived, passes))))
+        found = compiler.emitted(derived, passes)
+        streams.say("\n".join(cost.report(cell, found.computed, found.tape, found.passes)))
         return None
     project = keep.Project.here()
     folder = Path(options.out) if options.out else project.generated

@@ -15,20 +15,21 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from derive.cell import Cell
-from derive.cost import cost_lines
+from derive.cost import Placed, computed_by, cost_lines
 from derive.derivation import Derivation, derive
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bare import bare
 from derive.passes.bound import bound
 from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
-from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, parts
+from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on, parts
 from derive.targets.c.emit import c_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
@@ -52,9 +53,9 @@ def schedule(derivation: Derivation, passes: Sequence[str] = tuple(SCHEDULE)) ->
     chosen = [SCHEDULE[name] for name in passes]
     lean = [SCHEDULE[name] for name in passes if name in ("stack", "hoist")]
     plain = derivation.forward
-    gradients = run([apart], derivation.backward, plain)
+    gradients = run([apart, bare], derivation.backward, plain)
     if len(parts(gradients)) > 1 and "hoist" in passes:
-        gradients = hoist(gradients, plain)  # what a recurrence hands to another is one value, made where the first one ends
+        gradients = handing_on(hoist(gradients, plain))  # one value, made where the first recurrence ends
     moved = derivation.tangent
     moved = run(lean, moved, plain) if derivation.cell.is_chain else by_recurrence(lean, moved, plain, EARLIER)
     readers = [by_recurrence(chosen, gradients, plain, LATER).live(), moved.live()]
@@ -74,15 +75,31 @@ def compile_cell(cell: Cell, passes: Iterable[str] = FAST) -> str:
 
 def emit(derivation: Derivation, passes: Iterable[str] = FAST) -> str:
     """The text of the kernel of a derivation, printed by a schedule: the names of its passes, in their order."""
-    passes = tuple(passes)
+    found = emitted(derivation, passes := tuple(passes))
+    ast.parse(found.body)
+    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
+    return header(derivation, cost_lines(derivation.cell, found.computed, found.tape), found.body, options) + found.body
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A kernel: its text below the header, what its forward and backward compute, the values on the tape, the passes in words."""
+
+    body: str
+    computed: dict[str, list[Placed]]
+    tape: list[Value]
+    passes: str
+
+
+def emitted(derivation: Derivation, passes: Sequence[str]) -> Emitted:
+    """The kernel of a derivation."""
     programs, tape, used = scheduled(derivation, passes)
     if BUFFERS in passes and BUFFERS not in used:
-        body = fast_loops(derivation, programs, tape, [SCHEDULE[name] for name in passes if name != BUFFERS])
-    else:
-        body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
-    ast.parse(body)
-    options = "" if passes == FAST else f" --schedule {','.join(passes) or 'plain'}"
-    return header(derivation, cost_lines(programs, tape), body, options) + body
+        body, computed = fast_loops(derivation, programs, tape, [SCHEDULE[name] for name in passes if name != BUFFERS])
+        return Emitted(body, computed, tape, f"plain, recurrences with {', '.join(passes)}")
+    body = (fast if BUFFERS in used else textbook)(derivation, programs, tape)
+    both = (programs.forward, programs.backward)
+    return Emitted(body, {one.name: computed_by(one, not used) for one in both}, tape, ", ".join(used) or "plain")
 
 
 COMPILED = ("stack", "hoist")
@@ -105,8 +122,9 @@ def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
 
     Raises DeriveError where the equations can't be printed as C.
     """
-    programs, tape, _ = scheduled(derivation, COMPILED)
-    costs = cost_lines(programs, tape)
+    programs, tape, used = scheduled(derivation, COMPILED)
+    computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
+    costs = cost_lines(derivation.cell, computed, tape)
     return c_kernel(derivation, programs, tape, stem, lambda body: header(derivation, costs, body, " --target c"))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
+from derive.cell import Cell
 from derive.comparisons import Pairwise
-from derive.derivation import Derivation
+from derive.equation import Equation
 from derive.expressions import matrix_parts
 from derive.language import Apply, Hadamard, Ones, Plus, Times, Transposed, Value, coefficient
 from derive.onehot import one_hot_in
@@ -16,6 +17,9 @@ from derive.program import Program
 from derive.recurrences import parts
 from derive.reductions import OverElements
 from derive.schedule import LOOPS
+
+Placed = tuple[Equation, str]
+"""An equation that a kernel computes, and its place: one of `derive.schedule.PLACES`."""
 
 
 def count(node: sp.MatrixExpr) -> sp.Expr:
@@ -52,71 +56,63 @@ def elementwise(node: sp.MatrixExpr) -> sp.Expr:
     return inner + (size if number not in (1, -1) else 0)
 
 
-def step_cost(program: Program) -> tuple[int, sp.Expr, sp.Expr]:
+def computed_by(program: Program, is_plain: bool) -> list[Placed]:
+    """What a kernel computes of a program: its equations, each with its place. is_plain: by the textbook's policy."""
+    if not is_plain:
+        return [(equation, part.place(equation)) for part in parts(program) for equation in part.equations]
+    inside = {equation.target for stage in stages(program) if stage.way in LOOPS for equation in stage.equations}
+    return [(one, "step" if one.target in inside else program.place(one)) for one in program.equations]
+
+
+def step_cost(computed: Sequence[Placed]) -> tuple[int, sp.Expr, sp.Expr]:
     """(matrix products, multiply-adds, elementwise operations) of one step and one example."""
-    values = [
-        term.value
-        for equation in program.equations
-        if program.places[equation.target] not in ("once", "finish")
-        for term in equation.terms
-    ]
+    values = [term.value for equation, place in computed if place not in ("once", "finish") for term in equation.terms]
     joins = sum(
-        (max(0, len(equation.terms) - 1) * count(equation.target) for equation in program.equations if equation.target.timed),
+        (max(0, len(equation.terms) - 1) * count(equation.target) for equation, _ in computed if equation.target.timed),
         sp.S.Zero,
     )
     sizes = [size for value in values for size in products(value)]
     return len(sizes), sp.expand(sp.Add(*sizes)), sp.expand(sp.Add(*[elementwise(v) for v in values]) + joins)
 
 
-def saved(tape: list[Value], inputs: tuple[Value, ...]) -> sp.Expr:
+def saved(tape: Sequence[Value], inputs: tuple[Value, ...]) -> sp.Expr:
     """Numbers that forward saves per step and example; the inputs are the caller's arrays."""
     return sp.Add(*[count(value) for value in tape if value.timed and value not in inputs])
 
 
-def given(derivation: Derivation) -> tuple[Value, ...]:
+def given(cell: Cell) -> tuple[Value, ...]:
     """The caller's arrays along the steps."""
-    return (*derivation.cell.inputs, *derivation.cell.tokens)
+    return (*cell.inputs, *cell.tokens)
 
 
-def cost_lines(derivation: Derivation, tape: list[Value]) -> list[str]:
-    """The cost of a step as the header of a kernel states it."""
-    inputs = given(derivation)
+def cost_lines(cell: Cell, computed: Mapping[str, Sequence[Placed]], tape: Sequence[Value]) -> list[str]:
+    """The cost of a step as the header of a kernel states it. computed: what forward and backward compute."""
     lines = ["per step and example:"]
-    for program in (derivation.forward, derivation.backward):
-        number, adds, flat = step_cost(program)
-        lines.append(
-            f"    {program.name:9}{number} matrix products ({polynomial(adds)} multiply-adds), {polynomial(flat)} elementwise operations"
-        )
-    names = ", ".join(value.name for value in tape if value.timed and value not in inputs)
-    lines.append(f"    saved    {polynomial(saved(tape, inputs))} numbers: {names}")
+    for name, equations in computed.items():
+        number, adds, flat = step_cost(equations)
+        products = f"{number} matrix products ({polynomial(adds)} multiply-adds)"
+        lines.append(f"    {name:9}{products}, {polynomial(flat)} elementwise operations")
+    names = ", ".join(value.name for value in tape if value.timed and value not in given(cell))
+    lines.append(f"    saved    {polynomial(saved(tape, given(cell)))} numbers: {names}")
     return lines
 
 
-def report(derivation: Derivation, tape: list[Value], passes: Sequence[str]) -> list[str]:
-    """What `--cost` prints of what `compiler.scheduled` gives: the cost of a step, and the memory of the tape as a formula in T, B and
-    the dimensions."""
-    cell = derivation.cell
-    each = polynomial(saved(tape, given(derivation)))
+def report(cell: Cell, computed: Mapping[str, Sequence[Placed]], tape: Sequence[Value], passes: str) -> list[str]:
+    """What `--cost` prints of what `compiler.emitted` gives: the cost of a step, and the memory of the tape as a formula in T, B and
+    the dimensions. passes: what made the programs, in words."""
+    each = polynomial(saved(tape, given(cell)))
     states = polynomial(sp.Add(*[count(state) for state in cell.states]))
-    loops = [f"{in_loops(program, not passes)} equations in the loop" for program in (derivation.forward, derivation.backward)]
+    loops = {name: sum(place == "step" for _, place in equations) for name, equations in computed.items()}
     return [
         cell.command,
-        *cost_lines(derivation, tape),
+        *cost_lines(cell, computed, tape),
         "tape, in numbers, beside the caller's arrays:",
         f"    T B ({each})",
         f"    with checkpoint_every=k:  (T/k) B ({states}) + k B ({each})",
         "schedule:",
-        f"    {', '.join(passes) or 'plain'}",
-        f"    forward  {loops[0]}",
-        f"    backward {loops[1]}",
+        f"    {passes}",
+        *[f"    {name:9}{number} equations in the loop" for name, number in loops.items()],
     ]
-
-
-def in_loops(program: Program, is_plain: bool) -> int:
-    """How many equations are computed step by step."""
-    if is_plain:
-        return sum(len(stage.equations) for stage in stages(program) if stage.way in LOOPS)
-    return sum(len(part.at("step")) for part in parts(program))
 
 
 def polynomial(size: sp.Expr) -> str:

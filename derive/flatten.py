@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import sympy as sp
@@ -48,6 +49,8 @@ class Namer:
     def __init__(self, taken: Iterable[str]) -> None:
         self.fresh = Fresh(taken)
         self.named: dict[sp.MatrixExpr, Value] = {}
+        self.sums: dict[sp.MatrixExpr, list[tuple[Sequence[sp.MatrixExpr], Value]]] = defaultdict(list)
+        """The summands and names of what holds a product of matrices, by the first of these."""
         self.equations: list[Equation] = []
 
     def name(self, expression: sp.MatrixExpr, wanted: str) -> Value:
@@ -55,8 +58,22 @@ class Namer:
         if expression not in self.named:
             value = Value(self.fresh.name(wanted), expression.shape[0], expression.shape[1], axes_of(expression))
             self.named[expression] = value
+            parts = expression.args if isinstance(expression, Plus) else (expression,)
+            for part in list(filter(is_product, parts))[:1]:
+                self.sums[part].append((parts, value))
             self.define(value, expression, auxiliary=True)
         return self.named[expression]
+
+    def known(self, summands: Sequence[sp.MatrixExpr]) -> list[sp.MatrixExpr]:
+        """The summands of a sum, those that make a product with a name, or a sum of such, under that name: it is computed once."""
+        left = list(summands)
+        for parts, value in [one for part in summands for one in self.sums.get(part, ())]:
+            if not Counter(parts) - Counter(left):
+                at = left.index(parts[0])
+                for part in parts:
+                    left.remove(part)
+                left.insert(at, value)
+        return left
 
     def define(self, target: Value, expression: sp.MatrixExpr, reason: Reason | None = None, auxiliary: bool = False) -> None:
         self.equations.append(Equation(target, (Term(expression, reason),), auxiliary=auxiliary))
@@ -106,7 +123,9 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
     unnamed = f"u_{target.name}"
     match expression:
         case Plus():
-            return rebuild(expression, [inline(term, target, namer) for term in expression.args])
+            parts = [inline(term, target, namer) for term in expression.args]
+            known = namer.known(parts)
+            return rebuild(expression, parts) if known == parts else add(*known)
         case Hadamard() if (outer := scaled_outer(expression)) is not None:
             return product(outer, target, namer)
         case Hadamard():
@@ -131,6 +150,12 @@ def inline(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixE
             argument = atom(matrix_parts(expression)[0], target, namer, f"a_{target.name}")
             return namer.name(rebuild(expression, [argument]), unnamed)
     return rebuild(expression, [atom(part, target, namer, unnamed) for part in matrix_parts(expression)])
+
+
+def is_product(expression: sp.MatrixExpr) -> bool:
+    """Whether an expression is a product of matrices, or a multiple of one."""
+    rest = coefficient(expression)[1]
+    return isinstance(rest, Times) and sum(not isinstance(part, (Ones, OneHot)) for part in rest.args) > 1
 
 
 def compared(expression: sp.MatrixExpr, target: Value, namer: Namer) -> sp.MatrixExpr:

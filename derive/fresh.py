@@ -12,10 +12,11 @@ class Fresh:
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
 
-    def name(self, wanted: str) -> str:
-        """`wanted`, else `wanted_2`, `wanted_3`, ..., which is then taken."""
-        free = wanted if wanted not in self.taken else next(n for k in count(2) if (n := f"{wanted}_{k}") not in self.taken)
-        return self.take(free)
+    def name(self, wanted: str, behind: str = "") -> str:
+        """`wanted`, else `wanted_2`, `wanted_3`, ..., which is then taken. behind: what a name ends with, number or not."""
+        numbered = (f"{wanted}_{k}{behind}" for k in count(2))
+        whole = f"{wanted}{behind}"
+        return self.take(whole if whole not in self.taken else next(name for name in numbered if name not in self.taken))
 
     def counted(self, stem: str) -> str:
         """`stem_1`, `stem_2`, ..., the first that is free."""

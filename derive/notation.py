@@ -330,9 +330,13 @@ class Notation(Scalars):
         return self.value(equation.target, shift)
 
     def equation(self, equation: Equation) -> str:
-        """target = right side, on one line; a sum over examples alone isn't written."""
-        right = self.right(equation)
-        return f"{self.left(equation)} = {self.sum_over_steps(right, equation)}"
+        """target = right side, on one line; a sum over examples alone isn't written; terms summed over different axes have a sum each."""
+        along = [equation.summed_in(term.value) for term in equation.terms]
+        if equation.factor is None and len({in_order(steps_in(one)) for one in along}) > 1:
+            right = self.plus([self.term(term.value, 0, one) for term, one in zip(equation.terms, along, strict=True)])
+        else:
+            right = self.sum_over_steps(self.right(equation), equation)
+        return f"{self.left(equation)} = {right}"
 
     def right(self, equation: Equation) -> str:
         if not equation.terms:

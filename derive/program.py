@@ -122,9 +122,13 @@ def check(program: Program) -> Program:
     """The program itself, if it is well formed.
 
     Raises ProgramError, naming the equation, on an illegal node, a value that is read before it is defined, one that is defined
-    twice, or a right side whose shape isn't its target's.
+    twice, two of one name and different shapes, or a right side whose shape isn't its target's.
     """
     known = {*program.given, *program.carried()}
+    shapes: dict[object, tuple[sp.Expr, sp.Expr]] = {}
+    for value in (*known, *program.defined()):
+        if shapes.setdefault((value.name, value.marks), value.shape) != value.shape:
+            raise ProgramError(f"{program.name}: {value.name} ({value.kind}): two values of one name and different shapes.")
     for equation in program.equations:
         where = f"{program.name}: equation {equation.target.name} ({equation.target.kind})"
         for term in equation.terms:

@@ -14,6 +14,7 @@ from derive.equation import Equation
 from derive.language import Value
 from derive.passes import SCHEDULE, run
 from derive.passes.apart import apart
+from derive.passes.bare import bare
 from derive.passes.coefficients import coefficients
 from derive.passes.driven import driven
 from derive.passes.hoist import has_product, hoist
@@ -21,7 +22,7 @@ from derive.passes.pairs import pairs
 from derive.passes.stack import stack
 from derive.passes.vectorise import vectorise
 from derive.program import Program, ProgramError, needed
-from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence
+from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on
 from derive.schedule import in_order, is_fat, reached
 
 LEAN = (coefficients, stack, hoist)
@@ -49,7 +50,7 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     plain = derivation.forward
     if any(is_fat(value) for value in plain.defined()):
         return None
-    whole = run([apart], derivation.second, plain)
+    whole = run([apart, bare], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
     shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]
     shifted = {value.like(lag=0) for equation in whole.equations for value in equation.reads() if value.lag}
@@ -67,7 +68,7 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     handed |= read_from_outside(middle)
     first = program([*again, *shared, *tangent], [e.target for e in tangent if e.target in handed], tape)
 
-    ways = ((LEAN, first, EARLIER), ([*SCHEDULE.values()], middle, LATER), (MOVED, last, LATER))
+    ways = ((LEAN, first, EARLIER), ([*SCHEDULE.values()], handing_on(middle), LATER), (MOVED, handing_on(last), LATER))
     if not all(are_apart(one) for _, one, _ in ways):
         return None
     found = Second(*[by_recurrence(way, one, plain, lag).live() for way, one, lag in ways])

@@ -7,8 +7,8 @@
 #
 # equations  sha256 fea35bfe6991a57e
 # derivation sha256 84735ce6edc08fb6
-# body       sha256 83fc2a4421bda075
-# header     sha256 5e059947edf134fa
+# body       sha256 32eb39370093fe51
+# header     sha256 c74a399bade12f7f
 #
 # per step and example:
 #     forward  3 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -656,7 +656,6 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W_stack[...] = 0
     m.sum_dot_d_U_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
     dot_carry_h = m.dot_carry_h
     buffer_3 = m.buffer_3
     buffer_4 = m.buffer_4
@@ -674,8 +673,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         h_prev_all = tape.h[start:stop]
         dot_d_u_h_tilde_in_all = gradients["dot_d_u_h_tilde_in"][start:stop]
         dot_h_prev_all = tangents["dot_h"][start:stop]
-        u_h_tilde_all = tape.u_h_tilde[start:stop]
         dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
+        u_h_tilde_all = tape.u_h_tilde[start:stop]
         dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
         x_all = tape.x[start:stop]
         # s_1ₜ = 1 − h̃ₜ²
@@ -732,8 +731,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(m.s_7_all[:n], m.s_4_all[:n], m.dot_d_a_z_in_all[:n])
         multiply(m.s_7_all[:n], z_all, m.buffer_2[:n])
         subtract(m.dot_d_a_z_in_all[:n], m.buffer_2[:n], m.dot_d_a_z_in_all[:n])
-        # ∂L̇/∂h_in_2ₜ = ∂L̇/∂u_h̃_inₜ ∘ rₜ + ∂L/∂u_h̃ₜ ∘ ṙₜ − s_2ₜ
+        # ∂L̇/∂h_in_2ₜ = ∂L̇/∂h_inₜ + ∂L̇/∂u_h̃_inₜ ∘ rₜ + ∂L/∂u_h̃ₜ ∘ ṙₜ − s_2ₜ
         multiply(dot_d_u_h_tilde_in_all, r_all, m.dot_d_h_in_2_all[:n])
+        add(dot_d_h_in_all, m.dot_d_h_in_2_all[:n], m.dot_d_h_in_2_all[:n])
         multiply(d_u_h_tilde_all, m.dot_r_all[:n], m.buffer_2[:n])
         add(m.dot_d_h_in_2_all[:n], m.buffer_2[:n], m.dot_d_h_in_2_all[:n])
         subtract(m.dot_d_h_in_2_all[:n], m.s_2_all[:n], m.dot_d_h_in_2_all[:n])
@@ -747,7 +747,7 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         subtract(1, z_all, m.k_h_all[:n])
         # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
         # ∂L̇/∂stackₜ = [∂L̇/∂a_h̃_inₜ; ∂L̇/∂z_inₜ]
-        for r, dot_d_h_in, (
+        for r, (
             dot_d_a_h_tilde_z,
             k_stack,
             dot_d_stack,
@@ -763,11 +763,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_a_stack_part_2,
             k_h,
             dot_d_h_in_2,
-        ) in zip(reversed(r_all), reversed(dot_d_h_in_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ; ∂L̇/∂hₜ] ∘ k_stackₜ + ∂L̇/∂stackₜ
-            multiply(dot_d_h, k_stack, dot_d_a_h_tilde_z)
+        ) in zip(reversed(r_all), reversed(m.steps[:n])):
+            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ|ₜ₊₁; ∂L̇/∂hₜ|ₜ₊₁] ∘ k_stackₜ + ∂L̇/∂stackₜ
+            multiply(dot_carry_h, k_stack, dot_d_a_h_tilde_z)
             add(dot_d_a_h_tilde_z, dot_d_stack, dot_d_a_h_tilde_z)
             # ∂L̇/∂a_rₜ = U_hᵀ ∂L̇/∂a_h̃_zₜ[0:H] ∘ k_a_rₜ + ∂L̇/∂a_r_inₜ
             matmul(dot_d_a_h_tilde_z_part, U_h, dot_d_a_r)
@@ -778,15 +776,14 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             add(dot_d_a_z, dot_d_a_z_in, dot_d_a_z)
             # ∂L̇/∂a_stackₜ = [∂L̇/∂a_zₜ; ∂L̇/∂a_rₜ; ∂L̇/∂a_h̃_zₜ[0:H]]
             dot_d_a_stack_part[...] = dot_d_a_h_tilde_z_part
-            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂a_stackₜ[0:2*H] + U_hᵀ ∂L̇/∂a_h̃_zₜ[0:H] ∘ rₜ + ∂L̇/∂hₜ ∘ k_hₜ
-            #     + ∂L̇/∂h_inₜ + ∂L̇/∂h_in_2ₜ
-            dot(dot_d_a_stack_part_2, U_stack, dot_carry_h)
-            dot(dot_d_a_h_tilde_z_part, U_h, buffer_3)
-            multiply(buffer_3, r, buffer_3)
-            add(dot_carry_h, buffer_3, dot_carry_h)
-            multiply(dot_d_h, k_h, buffer_4)
-            add(dot_carry_h, buffer_4, dot_carry_h)
-            add(dot_carry_h, dot_d_h_in, dot_carry_h)
+            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂a_stackₜ[0:2*H] + U_hᵀ ∂L̇/∂a_h̃_zₜ[0:H] ∘ rₜ + ∂L̇/∂hₜ|ₜ₊₁ ∘ k_hₜ
+            #     + ∂L̇/∂h_in_2ₜ
+            dot(dot_d_a_stack_part_2, U_stack, buffer_3)
+            dot(dot_d_a_h_tilde_z_part, U_h, buffer_4)
+            multiply(buffer_4, r, buffer_4)
+            add(buffer_3, buffer_4, buffer_3)
+            multiply(dot_carry_h, k_h, dot_carry_h)
+            add(buffer_3, dot_carry_h, dot_carry_h)
             add(dot_carry_h, dot_d_h_in_2, dot_carry_h)
         dot_d_a_h_tilde_z_part_flat = m.dot_d_a_h_tilde_z_all[:n, 0].reshape(n * B, H)
         u_h_tilde_flat = u_h_tilde_all.reshape(n * B, H)
@@ -1094,7 +1091,6 @@ class _Hvp:
         self.dot_d_a_stack_all = np.empty((self.block, B, 3 * H), dtype)
         self.dot_d_a_z_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_b_stack = np.empty((3 * H,), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_h_in_2_all = np.empty((self.block, B, H), dtype)
         self.dot_d_r_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_stack_all = np.empty((self.block, 2, B, H), dtype)

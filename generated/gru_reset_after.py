@@ -7,8 +7,8 @@
 #
 # equations  sha256 dc4c49611c2c900f
 # derivation sha256 84aca1292c9a41b9
-# body       sha256 e22674282b763b91
-# header     sha256 46427224571e6de4
+# body       sha256 bc9e344eca963c5a
+# header     sha256 15ee9a5efc90ab62
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -581,14 +581,7 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     gradients = _gradients(parameters, tape, tangents, cotangents, tangent_parameters, tangent_inputs)
     m = _Hvp(sizes, dtype)
     T, B, D, H = (sizes[name] for name in ("T", "B", "D", "H"))
-    add, dot, matmul, multiply, negative, subtract = (
-        np.add,
-        np.dot,
-        np.matmul,
-        np.multiply,
-        np.negative,
-        np.subtract,
-    )
+    add, dot, matmul, multiply, subtract = np.add, np.dot, np.matmul, np.multiply, np.subtract
     # U_stack = [U_h; U_z; U_r]
     U_stack = m.U_stack
     U_stack[:H] = parameters["U_h"]
@@ -603,9 +596,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W_stack[...] = 0
     m.sum_dot_d_U_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
-    dot_carry_h = m.dot_carry_h
     dot_d_a_h_tilde_z = m.dot_d_a_h_tilde_z
+    dot_carry_h = m.dot_carry_h
     dot_d_a_h_tilde_z_part = m.dot_d_a_h_tilde_z[0]
     dot_d_a_stack_2 = m.dot_d_a_stack_2
     dot_d_a_stack_2_part = m.dot_d_a_stack_2[1]
@@ -684,22 +676,22 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(m.s_8_all[:n], m.s_4_all[:n], m.dot_d_a_stack_all[:n, 1])
         multiply(m.s_8_all[:n], z_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_all[:n, 1], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 1])
-        # ∂L̇/∂h_in_2ₜ = −s_2ₜ
-        negative(m.s_2_all[:n], m.dot_d_h_in_2_all[:n])
+        # ∂L̇/∂h_in_2ₜ = ∂L̇/∂h_inₜ − s_2ₜ
+        subtract(dot_d_h_in_all, m.s_2_all[:n], m.dot_d_h_in_2_all[:n])
         # k_a_h̃ₜ = zₜ ∘ s_1ₜ
-        multiply(z_all, m.s_1_all[:n], m.k_stack__all[:n, 0])
+        multiply(z_all, m.s_1_all[:n], m.k_stack_all[:n, 0])
         # k_a_rₜ = s_5ₜ ∘ u_h̃ₜ
         multiply(m.s_5_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
         # k_zₜ = −hₜ₋₁ + h̃ₜ
-        subtract(h_tilde_all, h_prev_all, m.k_stack__all[:n, 1])
+        subtract(h_tilde_all, h_prev_all, m.k_stack_all[:n, 1])
         # k_hₜ = 1 − zₜ
         subtract(1, z_all, m.k_h_all[:n])
         # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
         # ∂L̇/∂stack_2ₜ = [∂L̇/∂a_h̃_inₜ; ∂L̇/∂z_inₜ]
         # k_a_stackₜ = [k_a_rₜ; k_a_zₜ]
         # ∂L̇/∂a_stackₜ = [∂L̇/∂a_r_inₜ; ∂L̇/∂a_z_inₜ]
-        for r, dot_d_h_in, (
-            k_stack_,
+        for r, (
+            k_stack,
             dot_d_stack_2,
             dot_d_u_h_tilde,
             dot_d_u_h_tilde_in,
@@ -711,11 +703,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_stack_part_4,
             k_h,
             dot_d_h_in_2,
-        ) in zip(reversed(r_all), reversed(dot_d_h_in_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ; ∂L̇/∂hₜ] ∘ k_stackₜ + ∂L̇/∂stack_2ₜ
-            multiply(dot_d_h, k_stack_, dot_d_a_h_tilde_z)
+        ) in zip(reversed(r_all), reversed(m.steps[:n])):
+            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ|ₜ₊₁; ∂L̇/∂hₜ|ₜ₊₁] ∘ k_stackₜ + ∂L̇/∂stack_2ₜ
+            multiply(dot_carry_h, k_stack, dot_d_a_h_tilde_z)
             add(dot_d_a_h_tilde_z, dot_d_stack_2, dot_d_a_h_tilde_z)
             # ∂L̇/∂u_h̃ₜ = ∂L̇/∂a_h̃_zₜ[0:H] ∘ rₜ + ∂L̇/∂u_h̃_inₜ
             multiply(dot_d_a_h_tilde_z_part, r, dot_d_u_h_tilde)
@@ -727,11 +717,10 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_stack_part[...] = dot_d_a_stack_2_part
             dot_d_stack_part_2[...] = dot_d_a_stack_2_part_2
             dot_d_stack_part_3[...] = dot_d_a_h_tilde_z_part
-            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂stackₜ[0:3*H] + ∂L̇/∂hₜ ∘ k_hₜ + ∂L̇/∂h_inₜ + ∂L̇/∂h_in_2ₜ
-            dot(dot_d_stack_part_4, U_stack, dot_carry_h)
-            multiply(dot_d_h, k_h, buffer_3)
-            add(dot_carry_h, buffer_3, dot_carry_h)
-            add(dot_carry_h, dot_d_h_in, dot_carry_h)
+            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂stackₜ[0:3*H] + ∂L̇/∂hₜ|ₜ₊₁ ∘ k_hₜ + ∂L̇/∂h_in_2ₜ
+            dot(dot_d_stack_part_4, U_stack, buffer_3)
+            multiply(dot_carry_h, k_h, dot_carry_h)
+            add(buffer_3, dot_carry_h, dot_carry_h)
             add(dot_carry_h, dot_d_h_in_2, dot_carry_h)
         dot_d_stack_flat = m.dot_d_stack_all[:n].reshape(n * B, 4 * H)
         x_flat = x_all.reshape(n * B, D)
@@ -1010,7 +999,6 @@ class _Hvp:
         self.dot_d_a_stack_2 = np.empty((2, B, H), dtype)
         self.dot_d_a_stack_all = np.empty((self.block, 2, B, H), dtype)
         self.dot_d_b_stack = np.empty((3 * H,), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_h_in_2_all = np.empty((self.block, B, H), dtype)
         self.dot_d_r_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_stack_2_all = np.empty((self.block, 2, B, H), dtype)
@@ -1022,7 +1010,7 @@ class _Hvp:
         self.dot_z_all = np.empty((self.block, B, H), dtype)
         self.k_a_stack_all = np.empty((self.block, 2, B, H), dtype)
         self.k_h_all = np.empty((self.block, B, H), dtype)
-        self.k_stack__all = np.empty((self.block, 2, B, H), dtype)
+        self.k_stack_all = np.empty((self.block, 2, B, H), dtype)
         self.s_1_all = np.empty((self.block, B, H), dtype)
         self.s_2_all = np.empty((self.block, B, H), dtype)
         self.s_3_all = np.empty((self.block, B, H), dtype)
@@ -1035,7 +1023,7 @@ class _Hvp:
         self.sum_dot_d_W_stack = np.empty((3 * H, D), dtype)
         self.steps = list(
             zip(
-                self.k_stack__all,
+                self.k_stack_all,
                 self.dot_d_stack_2_all,
                 self.dot_d_stack_all[..., :H],
                 self.dot_d_u_h_tilde_in_all,

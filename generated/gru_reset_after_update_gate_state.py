@@ -8,8 +8,8 @@
 #
 # equations  sha256 4d83cc93b10c0896
 # derivation sha256 2d87ea6bb01b8d45
-# body       sha256 017c0ffe502dead2
-# header     sha256 531284a1aeb79abe
+# body       sha256 adb564344d1988ec
+# header     sha256 ebc502ab8b9d432e
 #
 # per step and example:
 #     forward  2 matrix products (3 D H + 3 H^2 multiply-adds), 19 H elementwise operations
@@ -611,9 +611,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W_stack[...] = 0
     m.sum_dot_d_U_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
-    dot_carry_h = m.dot_carry_h
     dot_d_a_h_tilde_z = m.dot_d_a_h_tilde_z
+    dot_carry_h = m.dot_carry_h
     dot_d_a_h_tilde_z_part = m.dot_d_a_h_tilde_z[0]
     dot_d_a_stack_2 = m.dot_d_a_stack_2
     dot_d_a_stack_2_part = m.dot_d_a_stack_2[1]
@@ -694,18 +693,20 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(m.s_8_all[:n], m.s_3_all[:n], m.dot_d_a_stack_all[:n, 1])
         multiply(m.s_8_all[:n], z_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_all[:n, 1], m.buffer_2[:n], m.dot_d_a_stack_all[:n, 1])
+        # ∂L̇/∂h_in_2ₜ = ∂L̇/∂h_inₜ + s_2ₜ
+        add(dot_d_h_in_all, m.s_2_all[:n], m.dot_d_h_in_2_all[:n])
         # k_a_h̃ₜ = s_3ₜ ∘ s_1ₜ
-        multiply(m.s_3_all[:n], m.s_1_all[:n], m.k_stack__all[:n, 0])
+        multiply(m.s_3_all[:n], m.s_1_all[:n], m.k_stack_all[:n, 0])
         # k_a_rₜ = s_5ₜ ∘ u_h̃ₜ
         multiply(m.s_5_all[:n], u_h_tilde_all, m.k_a_stack_all[:n, 0])
         # k_zₜ = −h̃ₜ + hₜ₋₁
-        subtract(h_prev_all, h_tilde_all, m.k_stack__all[:n, 1])
+        subtract(h_prev_all, h_tilde_all, m.k_stack_all[:n, 1])
         # k_stackₜ = [k_a_h̃ₜ; k_zₜ]
         # ∂L̇/∂stack_2ₜ = [∂L̇/∂a_h̃_inₜ; ∂L̇/∂z_inₜ]
         # k_a_stackₜ = [k_a_rₜ; k_a_zₜ]
         # ∂L̇/∂a_stackₜ = [∂L̇/∂a_r_inₜ; ∂L̇/∂a_z_inₜ]
-        for r, z, dot_d_h_in, (
-            k_stack_,
+        for r, z, (
+            k_stack,
             dot_d_stack_2,
             dot_d_u_h_tilde,
             dot_d_u_h_tilde_in,
@@ -715,12 +716,10 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_stack_part_2,
             dot_d_stack_part_3,
             dot_d_stack_part_4,
-            s_2,
-        ) in zip(reversed(r_all), reversed(z_all), reversed(dot_d_h_in_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ; ∂L̇/∂hₜ] ∘ k_stackₜ + ∂L̇/∂stack_2ₜ
-            multiply(dot_d_h, k_stack_, dot_d_a_h_tilde_z)
+            dot_d_h_in_2,
+        ) in zip(reversed(r_all), reversed(z_all), reversed(m.steps[:n])):
+            # ∂L̇/∂a_h̃_zₜ = [∂L̇/∂hₜ|ₜ₊₁; ∂L̇/∂hₜ|ₜ₊₁] ∘ k_stackₜ + ∂L̇/∂stack_2ₜ
+            multiply(dot_carry_h, k_stack, dot_d_a_h_tilde_z)
             add(dot_d_a_h_tilde_z, dot_d_stack_2, dot_d_a_h_tilde_z)
             # ∂L̇/∂u_h̃ₜ = ∂L̇/∂a_h̃_zₜ[0:H] ∘ rₜ + ∂L̇/∂u_h̃_inₜ
             multiply(dot_d_a_h_tilde_z_part, r, dot_d_u_h_tilde)
@@ -732,12 +731,11 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_stack_part[...] = dot_d_a_stack_2_part
             dot_d_stack_part_2[...] = dot_d_a_stack_2_part_2
             dot_d_stack_part_3[...] = dot_d_a_h_tilde_z_part
-            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂stackₜ[0:3*H] + ∂L̇/∂hₜ ∘ zₜ + ∂L̇/∂h_inₜ + s_2ₜ
-            dot(dot_d_stack_part_4, U_stack, dot_carry_h)
-            multiply(dot_d_h, z, buffer_3)
-            add(dot_carry_h, buffer_3, dot_carry_h)
-            add(dot_carry_h, dot_d_h_in, dot_carry_h)
-            add(dot_carry_h, s_2, dot_carry_h)
+            # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂stackₜ[0:3*H] + ∂L̇/∂hₜ|ₜ₊₁ ∘ zₜ + ∂L̇/∂h_in_2ₜ
+            dot(dot_d_stack_part_4, U_stack, buffer_3)
+            multiply(dot_carry_h, z, dot_carry_h)
+            add(buffer_3, dot_carry_h, dot_carry_h)
+            add(dot_carry_h, dot_d_h_in_2, dot_carry_h)
         dot_d_stack_flat = m.dot_d_stack_all[:n].reshape(n * B, 4 * H)
         x_flat = x_all.reshape(n * B, D)
         h_prev_flat = h_prev_all.reshape(n * B, H)
@@ -1009,7 +1007,7 @@ class _Hvp:
         self.dot_d_a_stack_2 = np.empty((2, B, H), dtype)
         self.dot_d_a_stack_all = np.empty((self.block, 2, B, H), dtype)
         self.dot_d_b_stack = np.empty((3 * H,), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
+        self.dot_d_h_in_2_all = np.empty((self.block, B, H), dtype)
         self.dot_d_h_tilde_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_r_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_stack_2_all = np.empty((self.block, 2, B, H), dtype)
@@ -1020,7 +1018,7 @@ class _Hvp:
         self.dot_r_all = np.empty((self.block, B, H), dtype)
         self.dot_z_all = np.empty((self.block, B, H), dtype)
         self.k_a_stack_all = np.empty((self.block, 2, B, H), dtype)
-        self.k_stack__all = np.empty((self.block, 2, B, H), dtype)
+        self.k_stack_all = np.empty((self.block, 2, B, H), dtype)
         self.s_1_all = np.empty((self.block, B, H), dtype)
         self.s_2_all = np.empty((self.block, B, H), dtype)
         self.s_3_all = np.empty((self.block, B, H), dtype)
@@ -1033,7 +1031,7 @@ class _Hvp:
         self.sum_dot_d_W_stack = np.empty((3 * H, D), dtype)
         self.steps = list(
             zip(
-                self.k_stack__all,
+                self.k_stack_all,
                 self.dot_d_stack_2_all,
                 self.dot_d_stack_all[..., :H],
                 self.dot_d_u_h_tilde_in_all,
@@ -1043,7 +1041,7 @@ class _Hvp:
                 self.dot_d_stack_all[..., 2 * H:3 * H],
                 self.dot_d_stack_all[..., 3 * H:],
                 self.dot_d_stack_all[..., :3 * H],
-                self.s_2_all,
+                self.dot_d_h_in_2_all,
             )
         )
 

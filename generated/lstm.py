@@ -9,8 +9,8 @@
 #
 # equations  sha256 9306a5ec67b01796
 # derivation sha256 e6c8844fa4deb029
-# body       sha256 b3346a3e839d4b03
-# header     sha256 d1025e9bdb67423d
+# body       sha256 49a8a06d5fa3f613
+# header     sha256 ae524ce038aef993
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 26 H elementwise operations
@@ -688,7 +688,6 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W_stack[...] = 0
     m.sum_dot_d_U_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
     dot_carry_h = m.dot_carry_h
     dot_d_c = m.dot_d_c
     dot_carry_c = m.dot_carry_c
@@ -824,13 +823,11 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_a_stack,
             dot_d_c_in_2,
         ) in zip(reversed(dot_d_h_in_all), reversed(f_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
-            multiply(dot_d_h, k_a_o, dot_d_a_o)
+            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
+            multiply(dot_carry_h, k_a_o, dot_d_a_o)
             add(dot_d_a_o, dot_d_a_o_in, dot_d_a_o)
-            # ∂L̇/∂cₜ = ∂L̇/∂hₜ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ
-            multiply(dot_d_h, k_c, dot_d_c)
+            # ∂L̇/∂cₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ
+            multiply(dot_carry_h, k_c, dot_d_c)
             add(dot_d_c, dot_carry_c, dot_d_c)
             add(dot_d_c, dot_d_c_in, dot_d_c)
             # ∂L̇/∂a_stack_3ₜ = [∂L̇/∂cₜ; ∂L̇/∂cₜ; ∂L̇/∂cₜ] ∘ k_a_stackₜ + ∂L̇/∂a_stack_2ₜ
@@ -1147,7 +1144,6 @@ class _Hvp:
         self.dot_d_c_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_c_tilde_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_f_in_all = np.empty((self.block, B, H), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_i_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_o_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_tanh_c_in_all = np.empty((self.block, B, H), dtype)

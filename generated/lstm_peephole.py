@@ -9,8 +9,8 @@
 #
 # equations  sha256 cadfe2d75d9879b9
 # derivation sha256 df07d36a96b3d270
-# body       sha256 0e8831db5ad34480
-# header     sha256 9b4c8b39561f4228
+# body       sha256 0a577a4e8accf5f6
+# header     sha256 a4ce3ae8fa81a72b
 #
 # per step and example:
 #     forward  4 matrix products (4 D H + 7 H^2 multiply-adds), 29 H elementwise operations
@@ -837,7 +837,6 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_U_stack[...] = 0
     m.sum_dot_d_P_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
     dot_carry_h = m.dot_carry_h
     dot_d_c = m.dot_d_c
     dot_carry_c = m.dot_carry_c
@@ -858,11 +857,11 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         d_h_all = gradients["d_h"][start:stop]
         d_c_all = gradients["d_c"][start:stop]
         c_prev_all = tape.c[start:stop]
-        dot_c_prev_all = tangents["dot_c"][start:stop]
-        h_all = tape.h[start + 1:stop + 1]
         dot_d_c_in_all = gradients["dot_d_c_in"][start:stop]
-        dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
+        dot_c_prev_all = tangents["dot_c"][start:stop]
         dot_d_c_in_3_all = gradients["dot_d_c_in_3"][start:stop]
+        h_all = tape.h[start + 1:stop + 1]
+        dot_d_h_in_all = gradients["dot_d_h_in"][start:stop]
         dot_d_x_in_all = gradients["dot_d_x_in"][start:stop]
         c_all = tape.c[start + 1:stop + 1]
         x_all = tape.x[start:stop]
@@ -917,8 +916,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         add(m.dot_d_a_o_in_all[:n], m.buffer_1[:n], m.dot_d_a_o_in_all[:n])
         multiply(m.s_9_all[:n], o_all, m.buffer_2[:n])
         subtract(m.dot_d_a_o_in_all[:n], m.buffer_2[:n], m.dot_d_a_o_in_all[:n])
-        # ∂L̇/∂c_in_2ₜ = ∂L̇/∂tanh_c_inₜ ∘ s_2ₜ − 2 ∂L/∂tanh(cₜ) ∘ tanh(cₜ) ∘ ṫanh_cₜ
+        # ∂L̇/∂c_in_2ₜ = ∂L̇/∂c_inₜ + ∂L̇/∂tanh_c_inₜ ∘ s_2ₜ − 2 ∂L/∂tanh(cₜ) ∘ tanh(cₜ) ∘ ṫanh_cₜ
         multiply(m.dot_d_tanh_c_in_all[:n], m.s_2_all[:n], m.dot_d_c_in_2_all[:n])
+        add(dot_d_c_in_all, m.dot_d_c_in_2_all[:n], m.dot_d_c_in_2_all[:n])
         multiply(m.d_tanh_c_all[:n], tanh_c_all, m.buffer_2[:n])
         multiply(m.buffer_2[:n], m.dot_tanh_c_all[:n], m.buffer_2[:n])
         multiply(2, m.buffer_2[:n], m.buffer_2[:n])
@@ -951,8 +951,9 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         add(m.dot_d_a_stack_2_all[:n, 0], m.buffer_1[:n], m.dot_d_a_stack_2_all[:n, 0])
         multiply(m.s_11_all[:n], i_all, m.buffer_2[:n])
         subtract(m.dot_d_a_stack_2_all[:n, 0], m.buffer_2[:n], m.dot_d_a_stack_2_all[:n, 0])
-        # ∂L̇/∂c_in_4ₜ = ∂L/∂cₜ ∘ ḟₜ
+        # ∂L̇/∂c_in_4ₜ = ∂L̇/∂c_in_3ₜ + ∂L/∂cₜ ∘ ḟₜ
         multiply(d_c_all, m.dot_f_all[:n], m.dot_d_c_in_4_all[:n])
+        add(dot_d_c_in_3_all, m.dot_d_c_in_4_all[:n], m.dot_d_c_in_4_all[:n])
         # k_a_oₜ = s_5ₜ ∘ hₜ
         multiply(m.s_5_all[:n], h_all, m.k_a_o_all[:n])
         # k_cₜ = oₜ ∘ s_2ₜ
@@ -965,7 +966,7 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         multiply(m.s_6_all[:n], c_tilde_all, m.k_a_stack_all[:n, 0])
         # k_a_stackₜ = [k_a_iₜ; k_a_fₜ; k_a_c̃ₜ]
         # ∂L̇/∂a_stack_2ₜ = [∂L̇/∂a_i_inₜ; ∂L̇/∂a_f_inₜ; ∂L̇/∂a_c̃_inₜ]
-        for dot_d_c_in, dot_d_h_in, f, dot_d_c_in_3, (
+        for dot_d_h_in, f, (
             dot_d_a_o,
             k_a_o,
             dot_d_a_o_in,
@@ -977,24 +978,15 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_a_stack,
             dot_d_a_stack_part,
             dot_d_c_in_4,
-        ) in zip(
-            reversed(dot_d_c_in_all),
-            reversed(dot_d_h_in_all),
-            reversed(f_all),
-            reversed(dot_d_c_in_3_all),
-            reversed(m.steps[:n]),
-        ):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
-            multiply(dot_d_h, k_a_o, dot_d_a_o)
+        ) in zip(reversed(dot_d_h_in_all), reversed(f_all), reversed(m.steps[:n])):
+            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
+            multiply(dot_carry_h, k_a_o, dot_d_a_o)
             add(dot_d_a_o, dot_d_a_o_in, dot_d_a_o)
-            # ∂L̇/∂cₜ = P_oᵀ ∂L̇/∂a_oₜ + ∂L̇/∂hₜ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ + ∂L̇/∂c_in_2ₜ
+            # ∂L̇/∂cₜ = P_oᵀ ∂L̇/∂a_oₜ + ∂L̇/∂hₜ|ₜ₊₁ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_in_2ₜ
             dot(dot_d_a_o, P_o, dot_d_c)
-            multiply(dot_d_h, k_c, buffer_3)
+            multiply(dot_carry_h, k_c, buffer_3)
             add(dot_d_c, buffer_3, dot_d_c)
             add(dot_d_c, dot_carry_c, dot_d_c)
-            add(dot_d_c, dot_d_c_in, dot_d_c)
             add(dot_d_c, dot_d_c_in_2, dot_d_c)
             # ∂L̇/∂a_stack_3ₜ = [∂L̇/∂cₜ; ∂L̇/∂cₜ; ∂L̇/∂cₜ] ∘ k_a_stackₜ + ∂L̇/∂a_stack_2ₜ
             multiply(dot_d_c, k_a_stack, dot_d_a_stack_3_by_3)
@@ -1003,11 +995,10 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             # ∂L̇/∂hₜ₋₁|ₜ = U_stackᵀ ∂L̇/∂a_stackₜ + ∂L̇/∂h_inₜ
             dot(dot_d_a_stack, U_stack, dot_carry_h)
             add(dot_carry_h, dot_d_h_in, dot_carry_h)
-            # ∂L̇/∂cₜ₋₁|ₜ = P_stackᵀ ∂L̇/∂a_stackₜ[0:2*H] + ∂L̇/∂cₜ ∘ fₜ + ∂L̇/∂c_in_3ₜ + ∂L̇/∂c_in_4ₜ
+            # ∂L̇/∂cₜ₋₁|ₜ = P_stackᵀ ∂L̇/∂a_stackₜ[0:2*H] + ∂L̇/∂cₜ ∘ fₜ + ∂L̇/∂c_in_4ₜ
             dot(dot_d_a_stack_part, P_stack, dot_carry_c)
             multiply(dot_d_c, f, buffer_3)
             add(dot_carry_c, buffer_3, dot_carry_c)
-            add(dot_carry_c, dot_d_c_in_3, dot_carry_c)
             add(dot_carry_c, dot_d_c_in_4, dot_carry_c)
         dot_d_a_stack_flat = m.dot_d_a_stack_all[:n].reshape(n * B, 4 * H)
         c_flat = c_all.reshape(n * B, H)
@@ -1383,7 +1374,6 @@ class _Hvp:
         self.dot_d_c_in_4_all = np.empty((self.block, B, H), dtype)
         self.dot_d_c_tilde_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_f_in_all = np.empty((self.block, B, H), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_i_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_o_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_tanh_c_in_all = np.empty((self.block, B, H), dtype)

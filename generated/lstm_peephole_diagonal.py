@@ -9,8 +9,8 @@
 #
 # equations  sha256 a4a8eb036c9af8f8
 # derivation sha256 059a4db3e97e8f46
-# body       sha256 c8215bb765235cd2
-# header     sha256 24d23a59d1137c32
+# body       sha256 0fe10bda1e357c0f
+# header     sha256 701a522f98c96f31
 #
 # per step and example:
 #     forward  2 matrix products (4 D H + 4 H^2 multiply-adds), 32 H elementwise operations
@@ -815,7 +815,6 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W_stack[...] = 0
     m.sum_dot_d_U_stack[...] = 0
     m.dot_d_b_stack[...] = 0
-    dot_d_h = m.dot_d_h
     dot_carry_h = m.dot_carry_h
     dot_d_c = m.dot_d_c
     dot_carry_c = m.dot_carry_c
@@ -968,14 +967,12 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             dot_d_a_stack_part_2,
             dot_d_c_in_2,
         ) in zip(reversed(dot_d_h_in_all), reversed(f_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
-            multiply(dot_d_h, k_a_o, dot_d_a_o)
+            # ∂L̇/∂a_oₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ k_a_oₜ + ∂L̇/∂a_o_inₜ
+            multiply(dot_carry_h, k_a_o, dot_d_a_o)
             add(dot_d_a_o, dot_d_a_o_in, dot_d_a_o)
-            # ∂L̇/∂cₜ = ∂L̇/∂a_oₜ ∘ p_o + ∂L̇/∂hₜ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ
+            # ∂L̇/∂cₜ = ∂L̇/∂a_oₜ ∘ p_o + ∂L̇/∂hₜ|ₜ₊₁ ∘ k_cₜ + ∂L̇/∂cₜ|ₜ₊₁ + ∂L̇/∂c_inₜ
             multiply(dot_d_a_o, p_o, dot_d_c)
-            multiply(dot_d_h, k_c, buffer_3)
+            multiply(dot_carry_h, k_c, buffer_3)
             add(dot_d_c, buffer_3, dot_d_c)
             add(dot_d_c, dot_carry_c, dot_d_c)
             add(dot_d_c, dot_d_c_in, dot_d_c)
@@ -1346,7 +1343,6 @@ class _Hvp:
         self.dot_d_c_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_c_tilde_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_f_in_all = np.empty((self.block, B, H), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_i_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_o_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_tanh_c_in_all = np.empty((self.block, B, H), dtype)

@@ -4,8 +4,8 @@
 #
 # equations  sha256 f2acfbb8efe9c237
 # derivation sha256 8848ed6d7272f3c0
-# body       sha256 34a7ead882daa60c
-# header     sha256 6b23e412c0d611ab
+# body       sha256 7812373c9cec0cf9
+# header     sha256 3f027c69fe810c71
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -322,7 +322,6 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
     m.sum_dot_d_W[...] = 0
     m.sum_dot_d_U[...] = 0
     m.dot_d_b[...] = 0
-    dot_d_h = m.dot_d_h
     dot_carry_h = m.dot_carry_h
     for stop in range(T, 0, -m.block):
         start = max(0, stop - m.block)
@@ -345,10 +344,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
             reversed(dot_d_h_in_all),
             reversed(m.steps[:n]),
         ):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_h[...] = dot_carry_h
-            # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ ∘ s_1ₜ + ∂L̇/∂a_h_inₜ
-            multiply(dot_d_h, s_1, dot_d_a_h)
+            # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ s_1ₜ + ∂L̇/∂a_h_inₜ
+            multiply(dot_carry_h, s_1, dot_d_a_h)
             add(dot_d_a_h, dot_d_a_h_in, dot_d_a_h)
             # ∂L̇/∂hₜ₋₁|ₜ = Uᵀ ∂L̇/∂a_hₜ + ∂L̇/∂h_inₜ
             dot(dot_d_a_h, U, dot_carry_h)
@@ -484,7 +481,6 @@ class _Hvp:
         self.dot_d_a_h_all = np.empty((self.block, B, H), dtype)
         self.dot_d_a_h_in_all = np.empty((self.block, B, H), dtype)
         self.dot_d_b = np.empty((H,), dtype)
-        self.dot_d_h = np.empty((B, H), dtype)
         self.dot_d_x_out = np.empty((T, B, D), dtype)
         self.s_1_all = np.empty((self.block, B, H), dtype)
         self.sum_dot_d_U = np.empty((H, H), dtype)

@@ -4,8 +4,8 @@
 #
 # equations  sha256 c8b089a3c01a86b4
 # derivation sha256 95d4fb722a382926
-# body       sha256 f91027d18e9cae98
-# header     sha256 9a0f19a890683a19
+# body       sha256 ef5cd083a7138d61
+# header     sha256 2d55ae75e24772cb
 #
 # per step and example:
 #     forward  2 matrix products (D H + H^2 multiply-adds), 3 H elementwise operations
@@ -330,10 +330,8 @@ def hvp(parameters, inputs, state, cotangents, tangent_parameters, tangent_input
         # s_1ₜ = step(a_hₜ)
         m.s_1_all[:n] = step(a_h_all)
         for dot_d_h_in, (dot_d_a_h, s_1) in zip(reversed(dot_d_h_in_all), reversed(m.steps[:n])):
-            # ∂L̇/∂hₜ = ∂L̇/∂hₜ|ₜ₊₁
-            dot_d_a_h[...] = dot_carry_h
-            # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ ∘ s_1ₜ
-            multiply(dot_d_a_h, s_1, dot_d_a_h)
+            # ∂L̇/∂a_hₜ = ∂L̇/∂hₜ|ₜ₊₁ ∘ s_1ₜ
+            multiply(dot_carry_h, s_1, dot_d_a_h)
             # ∂L̇/∂hₜ₋₁|ₜ = Uᵀ ∂L̇/∂a_hₜ + ∂L̇/∂h_inₜ
             dot(dot_d_a_h, U, dot_carry_h)
             add(dot_carry_h, dot_d_h_in, dot_carry_h)

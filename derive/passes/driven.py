@@ -17,7 +17,7 @@ from derive.fresh import Fresh
 from derive.language import Hadamard, Value, add, coefficient, hadamard, scale
 from derive.passes.apart import SUMMED
 from derive.passes.coefficients import plain_factors
-from derive.passes.hoist import has_product
+from derive.passes.hoist import has_product, part_of
 from derive.program import Program
 from derive.schedule import reached
 
@@ -51,11 +51,14 @@ class Driven:
         still = [part for part in parts if self.is_still(part)]
         heavy = [part for part in still if has_product(part)]
         light = [part for part in still if part not in heavy] if target in self.loop else []
-        named = [self.named(target, group) for group in (heavy, light) if group]
+        known: list[Value] = []
+        made: list[Equation] = []
+        for group in filter(None, (heavy, light)):
+            name, new = self.named(target, [*known, *group])
+            known, made = [name], [*made, *new]
         moving = [part for part in parts if part not in heavy and part not in light]
-        value = add(*moving, *[name for name, _ in named])
-        made = [new for _, equations in named for new in equations]
-        if len(moving) == 1 and named and self.is_read_elementwise(target):
+        value = add(*moving, *known)
+        if len(moving) == 1 and known and self.is_read_elementwise(target):
             self.parts[target] = value
             return made
         return [*made, equation.with_value(value)]
@@ -75,8 +78,7 @@ class Driven:
         """(a name for a sum, its equation): the value itself where it is one."""
         if len(parts) == 1 and isinstance(parts[0], Value):
             return parts[0], []
-        marks = tuple("cotangent" if mark == "carry" else mark for mark in target.marks)
-        name = target.like(name=self.fresh.name(f"{target.name}_in"), marks=marks)
+        name = part_of(target, self.fresh)
         return name, [Equation(name, (Term(add(*parts)),))]
 
     def is_still(self, node: sp.MatrixExpr) -> bool:

@@ -34,9 +34,15 @@ def split(equation: Equation, loop: set[Value], fresh: Fresh) -> list[Equation]:
     still = [part for part in parts if not any(value.like(lag=0) in loop for value in values_in(part))]
     if equation.factor is not None or not any(has_product(part) for part in still):
         return [equation]
-    hoisted = equation.target.like(name=fresh.name(f"{equation.target.name}_in"))
+    hoisted = part_of(equation.target, fresh)
     rest = [part for part in parts if part not in still]
     return [Equation(hoisted, (Term(add(*still)),)), equation.with_value(add(hoisted, *rest))]
+
+
+def part_of(target: Value, fresh: Fresh) -> Value:
+    """A part of a sum, under the name `..._in`: a value of its own step, also where the whole is what the step hands back."""
+    marks = tuple("cotangent" if mark == "carry" else mark for mark in target.marks)
+    return target.like(name=fresh.name(f"{target.name}_in"), marks=marks)
 
 
 def has_product(node: sp.MatrixExpr) -> bool:

@@ -24,6 +24,7 @@ from derive.equation import Equation, Term
 from derive.expressions import substitute, summands
 from derive.fresh import Fresh
 from derive.language import Apply, Hadamard, Times, Transposed, Value, add, coefficient, transpose
+from derive.letters import ARROWS
 from derive.program import Program
 from derive.shapes import is_matrix, is_vector
 
@@ -58,7 +59,7 @@ def untimed(node: Matrix) -> bool:
 
 
 class Names:
-    """New values whose names aren't taken: `a_stack` for a_i, a_f, a_o."""
+    """New values whose names aren't taken: `a_stack` for a_i, a_f, a_o, with the direction and layer that all of them have behind."""
 
     def __init__(self, program: Program) -> None:
         self.fresh: dict[str, Fresh] = defaultdict(lambda: Fresh(()))
@@ -67,11 +68,20 @@ class Names:
 
     def new(self, parts: list[Matrix], like: Matrix) -> Value:
         values = [part.args[0] if isinstance(part, Transposed) else part for part in parts]
-        prefix = commonprefix([value.name for value in values]).rstrip("_")
-        joined = "_".join(value.name for value in values)
+        stems, copy = apart_from_copy([str(value.name) for value in values])
+        prefix = commonprefix(stems).rstrip("_")
+        joined = "_".join(stems)
         wanted = f"{prefix}_stack" if prefix else joined if len(joined) <= 12 else "stack"
-        name = self.fresh[values[0].kind].name(wanted)
+        name = self.fresh[values[0].kind].name(wanted, copy)
         return Value(name, like.shape[0], like.shape[1], values[0].axes, values[0].marks)
+
+
+def apart_from_copy(names: Sequence[str]) -> tuple[list[str], str]:
+    """(names without the direction and the layer that all of them have, what these are): W_i_right, W_f_right are W_i, W_f and _right."""
+    pieces = [name.split("_") for name in names]
+    shared = [one for one in pieces[0][1:] if (one in ARROWS or one.isdigit()) and all(one in other[1:] for other in pieces)]
+    stems = ["_".join([other[0], *[one for one in other[1:] if one not in shared]]) for other in pieces]
+    return stems, "".join(f"_{one}" for one in dict.fromkeys(shared))
 
 
 # ---- sums over the same vectors

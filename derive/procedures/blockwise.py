@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sympy as sp
 
-from derive.blocks import Rows
+from derive.blocks import Rows, Stack
 from derive.equation import Equation
 from derive.expressions import is_timed
 from derive.language import Hadamard, Plus, Times, Transposed, Value, coefficient
@@ -61,7 +61,9 @@ class Forward(Fast):
 
     @property
     def is_blockwise(self) -> bool:
-        return bool(self.program.at("before"))
+        before = self.program.at("before")
+        is_joining = all(isinstance(one.value, Stack) and one.target in self.plan.keep for one in before)
+        return bool(before) and not (is_joining and not self.program.at("step"))
 
     @property
     def is_by_blocks(self) -> bool:
@@ -109,10 +111,14 @@ class Forward(Fast):
         """A value over all steps, or as seen from each of them, for another part of the function."""
         return self.seen(self.at_hand(mirrored_value(value) if self.against else value))
 
-    def output(self, value: Value) -> tuple[Do, Entry]:
-        """(the copy, the array) of an output: it shares no memory with the tape."""
+    def output(self, value: Value, tape: Collection[Value]) -> tuple[list[Statement], Operand]:
+        """(a copy where it takes one, the array) of an output: it shares no memory with the tape."""
+        root = self.plan.root(value)
+        shared = any(one in tape or one in self.plan.states for one in self.plan.members[root])
+        if self.key(value).is_whole and not shared and not self.against:
+            return [], self.at_hand(value)
         out = self.allocated(self.names.made(f"{self.names.of(value)}_out"), value.axes, sizes(value))
-        return copied(self.seen(self.at_hand(value)), out), out
+        return [copied(self.seen(self.at_hand(value)), out)], out
 
     def taped(self, value: Value) -> Operand:
         """A value as the tape keeps it: states with the initial one in front."""
@@ -152,8 +158,8 @@ class Backward(Fast):
     """Blocks of steps, the last first: coefficients of the block, the recurrence, what only accumulates."""
 
     backwards = True
-    of_block = "all"
-    """What the name of an array over the steps of a block ends with."""
+    is_beside_all = False
+    """Whether `..._all` is over all steps in this function, so that what is over those of a block is `..._block`."""
 
     def __init__(
         self, program: Program, names: Names, around: Surroundings, keep: Iterable[Value], behind: Fast | None = None
@@ -171,12 +177,14 @@ class Backward(Fast):
 
     def from_outside(self, value: Value) -> Operand:
         source = self.around.given(value.like(lag=0))
-        name = f"{self.names.of(value)}_all"
+        name = self.over_time(self.names.of(value))
         if value.kind == "given" and not is_fat(value):
             self.cotangents[value] = source if isinstance(source, Array) else Array(name, source.axes, source.dims)
             return steps(self.allocated(name, (PIECE, *source.axes[1:]), source.dims), None, COUNT)
-        array = Array(f"{self.names.of(value)}_{self.of_block}", source.axes, source.dims)
-        self.outside[value] = array
+        name = self.names.of(value)
+        is_told_apart = self.against or self.is_beside_all
+        name = self.names.made(f"{name}_block") if is_told_apart else f"{name}_all"
+        array = self.outside[value] = Array(name, source.axes, source.dims)
         return array
 
     def walked(self, value: Value) -> Operand:
@@ -290,7 +298,8 @@ class Backward(Fast):
 
     def result(self, value: Value) -> Entry:
         """The array of a gradient at all steps."""
-        return self.allocated(self.names.made(f"{self.names.of(value)}_out"), value.axes, sizes(value))
+        name = f"{self.names.of(value)}_out"
+        return self.allocated(self.names.made(f"{name}_reversed" if self.against else name), value.axes, sizes(value))
 
     # ---- all of it
 
@@ -332,7 +341,7 @@ class Backward(Fast):
             shift = getattr(source, "front", 0) + value.lag
             found.append(Assign((array,), steps(source, START + shift, STOP + shift)))
         for value, array in self.cotangents.items():
-            entry = self.allocated(f"{self.names.of(value)}_all", (PIECE, *array.axes[1:]), array.dims)
+            entry = self.allocated(self.over_time(self.names.of(value)), (PIECE, *array.axes[1:]), array.dims)
             found.append(copied(steps(array, START, STOP), steps(entry, None, COUNT)))
         return found
 

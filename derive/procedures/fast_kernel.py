@@ -44,12 +44,12 @@ class FastKernel(Kernel):
             text, found = text_of(make, part, self.names, around, runs(part, LATER))
             texts.append(text)
             statements += found
-        copies = [of(texts, value).output(value) for value in program.results]
+        copies = [of(texts, value).output(value, self.tape) for value in program.results]
         outputs = [(str(value.name), out) for value, (_, out) in zip(program.results, copies, strict=True)]
         saved = [(self.names.of(value), of(texts, value).taped(value)) for value in self.tape]
         for value, (name, operand) in zip(self.tape, saved, strict=True):
             self.taped[value] = Entry("tape", name, operand.axes, operand.dims, *margins(operand))
-        everything = (*once_each(statements), *[copy for copy, _ in copies])
+        everything = (*once_each(statements), *[copy for some, _ in copies for copy in some])
         results = (("outputs", tuple(outputs)), ("tape", tuple(saved)))
         is_blockwise = any(text.is_blockwise for text in texts)
         return Procedure("forward", everything, results, buffers_of(texts[-1]), is_blockwise=is_blockwise)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from derive.along import binds
+from derive.cost import Placed
 from derive.equation import Equation
 from derive.expressions import values_in
 from derive.language import Value
@@ -51,16 +52,20 @@ class FastLoops(Textbook):
         self.last: Forward | Backward | None = None
         self.is_blockwise = False
         program = hoist(program, forward) if hoist in passes else program
+        self.program = program
+        self.computed: list[Placed] = []
+        """The equations that the statements compute, each with its place."""
         whole = stages(program, fused=False)
         self.taken = [equation.target for stage in whole for equation in stage.equations]
         self.wanted = {*keep, *[value.like(lag=0) for stage in whole for value in read_of_others(stage)]}
         super().__init__(whole, names, around, keep, program.starts)
 
-    def add_loop(self, stage: Stage) -> None:
-        if self.is_plain(stage):
+    def add_stage(self, stage: Stage) -> None:
+        if stage.way in LOOPS and self.is_plain(stage):
             self.add_fast_loop(stage)
-        else:
-            super().add_loop(stage)
+            return
+        super().add_stage(stage)
+        self.computed += [(one, "step" if stage.way in LOOPS else self.program.place(one)) for one in stage.equations]
 
     def is_plain(self, stage: Stage) -> bool:
         """Whether the fast policy knows all of a loop: vectors and numbers of each step along T, from states of the caller."""
@@ -94,6 +99,7 @@ class FastLoops(Textbook):
         else:
             program = run(self.passes, program, self.forward)
         self.taken += [target for target in program.defined() if target not in targets]
+        self.computed += [(one, program.place(one)) for one in program.equations]
         inside = Surroundings(self.seen_from_inside, self.around.start, self.around.comment)
         text, statements = text_of(self.text_of_loop, program, self.names, inside, against)
         self.last = text
@@ -113,7 +119,7 @@ class FastLoops(Textbook):
         if self.reverse:
             assert self.last is None or isinstance(self.last, Backward)
             text = Backward(part, self.names, around, results, self.last)
-            text.of_block = "block"
+            text.is_beside_all = True
             return text
         assert self.last is None or isinstance(self.last, Forward)
         return ForwardOverMargins(part, self.names, around, results, WHOLE, (), self.last)
@@ -149,6 +155,10 @@ class FastLoopsKernel(Kernel):
     def text(self, program: Program, around: Surroundings, keep: Sequence[Value], reverse: bool) -> FastLoops:
         self.done.append(FastLoops(program, self.names, around, keep, self.plain, reverse, self.passes))
         return self.done[-1]
+
+    def computed(self) -> dict[str, list[Placed]]:
+        """What forward and backward compute."""
+        return {name: text.computed for name, text in zip(("forward", "backward"), self.done, strict=True)}
 
     def procedure(self, made: Procedure) -> Procedure:
         """A procedure with the arrays of its loops."""

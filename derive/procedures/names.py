@@ -28,7 +28,7 @@ class Names:
 
     def __init__(self, reserved: Iterable[str], dimensions: Iterable[str], axes: Mapping[str, str] | None = None) -> None:
         self.taken = set(reserved)
-        self.values: dict[Value, str] = {}
+        self.values: dict[tuple[str, tuple[str, ...], int], str] = {}
         self.sizes: dict[str, str] = {}
         self.own: dict[str, str] = {}
         self.axes: dict[str, str] = {}
@@ -39,10 +39,11 @@ class Names:
             self.size(dimension)
 
     def of(self, value: Value) -> str:
-        plain = value.like(axes=())  # along other axes it is the same quantity in another function
-        if plain not in self.values:
-            self.values[plain] = self.new(wanted(plain))
-        return self.values[plain]
+        """The name of a value; of other axes, or rows, it is what another function calls so."""
+        key = (str(value.name), value.marks, value.lag)
+        if key not in self.values:
+            self.values[key] = self.new(wanted(value))
+        return self.values[key]
 
     def sequence(self, value: Value) -> str:
         """The name of a value's array over all steps."""

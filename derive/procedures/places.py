@@ -131,7 +131,11 @@ class Places:
         axes, dims = self.layout(root)
         front = 1 if root in self.plan.states else 0
         length = PIECE if self.is_passing(root) else WHOLE
-        return self.allocated(f"{self.array_name(root)}_all", (length, *axes), dims, front)
+        return self.allocated(self.over_time(self.array_name(root)), (length, *axes), dims, front)
+
+    def over_time(self, name: str) -> str:
+        """The name of an array over steps: by the order in which they lie."""
+        return self.names.made(f"{name}_reversed") if self.against else f"{name}_all"
 
     def buffer(self, root: Value) -> Entry:
         """The memory of a root at one step."""

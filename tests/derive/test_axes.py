@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -18,6 +19,7 @@ from derive.along import mean_along, pick, softmax_along, sum_along
 from derive.cell import Cell, CellError
 from derive.compiler import compile_cell
 from derive.language import Value, X, apply, dimension, hadamard, matrix, transpose, vector
+from derive.pages import read
 from derive.reductions import softmax
 from tests import arguments as args
 from tests import bounds
@@ -25,6 +27,7 @@ from tests.arguments import Arrays, Call, draw
 from tests.kernels import module_of, verdict
 from verify.__main__ import main
 
+ROOT = Path(__file__).parents[2]
 D, E, H, K, M = (dimension(name) for name in "DEHKM")
 SOURCE, BOTH = ("S", "B"), ("T", "S", "B")
 x, h, y, d = Value("x", D, axes=SOURCE), Value("h", H, axes=SOURCE), Value("y", E), Value("d", K)
@@ -211,6 +214,13 @@ def test_each_recurrence_has_a_step_jacobian_of_its_own() -> None:
     only = kernel_of("bahdanau")
     call = draw(only)
     assert only.step_jacobian(call.parameters, args.forward(only, call)[1]).shape == (5, 3, 3, 3)
+
+
+def test_a_sum_over_the_steps_of_each_axis_stands_in_front_of_its_own_terms() -> None:
+    """One matrix in the encoder and the decoder: no step of one is counted for each of the other."""
+    text = compile_cell(read(ROOT / "examples/pages/004_networks.md").cell("Translation, equations (23) to (26)").cell)
+    assert "# ∂L/∂W_hh = Σₛ ∂L/∂a_hₛ hₛ₋₁ᵀ + Σₜ ∂L/∂a_dₜ dₜ₋₁ᵀ\n" in text
+    assert "ΣₜΣₛ" not in text
 
 
 def test_an_axis_without_an_input_is_refused() -> None:

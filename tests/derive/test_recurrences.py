@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import emit
+from derive.compiler import emit, schedule
 from derive.derivation import derive
 from derive.functions import function
-from derive.language import Eq, matrix, sequence
-from derive.program import Program
+from derive.language import Eq, Value, matrix, sequence
+from derive.program import Program, ProgramError, check
 from derive.recurrences import joined, parts
 from derive.schedule import LOOPS, stages
 from tests import arguments as args
@@ -66,6 +68,32 @@ DELAYED = {
 @pytest.mark.parametrize("name", DELAYED)
 def test_what_is_read_of_another_recurrence_is_what_the_textbook_reads(name: str) -> None:
     assert_same(cell_of(*DELAYED[name]))
+
+
+@pytest.mark.parametrize("words", ["lstm --bidirectional", "gru --layers 2 --bidirectional"])
+def test_a_recurrence_hands_on_its_share_of_a_sum_as_one_value(words: str) -> None:
+    """Of the gradient of what both ways read, no products of each gate."""
+    scheduled, _ = schedule(derive(build(words)))
+    lower = [part for part in parts(scheduled.backward) if part.results]
+    own = {*scheduled.backward.results}
+    handed = [{str(value.name) for value in part.results if value not in own} for part in lower]
+    assert all(len(names) <= 2 for names in handed), handed
+    assert any("x_in" in names for names in handed)
+
+
+def test_both_ways_are_joined_by_a_part_of_their_own() -> None:
+    scheduled, tape = schedule(derive(build("rnn --layers 2 --bidirectional")))
+    found = parts(scheduled.forward, tape)
+    joining = [[str(target.name) for target in part.defined()] for part in found if not loops_of(part)]
+    assert joining == [["h_1"], ["h"]]
+    assert [loops_of(part) for part in found] == [1, 1, 0, 1, 1, 0]
+
+
+def test_two_values_of_one_name_and_different_shapes_are_refused() -> None:
+    program = derive(build("rnn")).forward
+    twin = Value("x", H)
+    with pytest.raises(ProgramError, match=r"x .*: two values of one name and different shapes"):
+        check(replace(program, given=(*program.given, twin)))
 
 
 def wide(terms: int) -> Cell:

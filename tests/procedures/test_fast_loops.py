@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -66,3 +67,17 @@ def test_a_network_with_fast_loops_computes_what_the_textbook_computes(page: str
     for key, array in expected.items():
         largest = max(np.abs(other).max(initial=0) for (group, _), other in expected.items() if group == key[0])
         assert np.abs(found[key] - array).max(initial=0) <= limit * max(np.abs(array).max(initial=0), 1e-3 * largest), key
+
+
+@pytest.mark.parametrize(("page", "title"), [CASES[0], CASES[1], CASES[4]])
+def test_the_header_counts_the_products_that_the_code_computes(page: str, title: str) -> None:
+    """Gates in one product, a bias' gradient as a product with ones: the schedule of its loops, not the textbook's program."""
+    (cell,) = [one.cell for one in read(Path(__file__).parents[2] / PAGES / page).cells if one.heading == title]
+    text = compile_cell(cell)
+    for name in ("forward", "backward"):
+        body = re.search(rf"^def {name}\(.*?(?=^def |^class )", text, re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
+        code = [line for line in body.splitlines() if not line.lstrip().startswith("#") and "np.ones(" not in line]
+        found = sum(len(re.findall(r"\b(?:dot|matmul|tensordot)\(| @ ", line)) for line in code)
+        said = re.search(rf"^#     {name} +(\d+) matrix products", text, re.MULTILINE)
+        assert said is not None
+        assert int(said[1]) == found, name

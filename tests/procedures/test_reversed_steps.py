@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,7 @@ import pytest
 
 from derive.cell import Cell
 from derive.cells.registry import build
-from derive.compiler import FAST, derive
+from derive.compiler import FAST, compile_cell, derive
 from derive.copies import Network
 from derive.functions import function
 from derive.language import Eq, matrix, sequence, vector
@@ -111,3 +112,48 @@ def test_the_mirror_image_of_a_mirror_image_is_the_program(words: str) -> None:
     again = mirrored(mirrored(program))
     assert {one.target: one for one in again.equations} == {one.target: one for one in program.equations}
     assert (again.given, again.results) == (program.given, program.results)
+
+
+# ---- how it reads
+
+
+def functions_of(words: str) -> dict[str, str]:
+    """The text of each fast function of a kernel."""
+    text = compile_cell(build(words))
+    names = ("forward", "backward", "_tangents", "_gradients", "hvp")
+    return {name: re.search(rf"^def {name}\(.*?(?=^def |^class )", text, re.MULTILINE | re.DOTALL)[0] for name in names}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("words", ["lstm --bidirectional", "gru --layers 2 --bidirectional"])
+def test_names_say_in_which_order_the_steps_lie_and_which_copy_a_stack_is_of(words: str) -> None:
+    for name, text in functions_of(words).items():
+        assert not re.findall(r"^(?! +\w+_reversed = ).*\bm\.\w+_all\b[^,\n]*\[::-1\].*", text, re.MULTILINE), name
+        turned = re.findall(r"^ +(\w+) = .*\[::-1\]$", text, re.MULTILINE)
+        assert turned
+        # what was reversed is in order once it is turned, and the reverse
+        for array in turned:
+            source = re.search(rf"^ +{array} = (.*)$", text, re.MULTILINE)[1]  # type: ignore[index]
+            assert array.endswith("_reversed") != ("_reversed" in source), (name, array)
+        commented = set(re.findall(r"# (\S+) = \[", text))
+        assert not {one for one in commented if one in ("W_stack", "U_stack", "b_stack")}, name
+        assert not re.findall(r"^ +(\w*_stack\w*_) = ", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("words", ["lstm --bidirectional", "gru --layers 2 --bidirectional"])
+def test_no_loop_copies_what_it_could_write_or_read_where_it_lies(words: str) -> None:
+    functions = functions_of(words)
+    for name in ("forward", "backward"):
+        body = functions[name]
+        assert not re.findall(r"^ {12}\w+\[\.\.\.\] = \w+$", body, re.MULTILINE), name
+        assert not re.search(r"m\.d_h(_\d)?_(all|reversed|out)\b.* = m\.cotangent", body)
+    assert "m.h_out" not in functions["forward"]
+    assert '"h": m.h_all' in functions["forward"]
+
+
+def test_an_output_without_a_copy_shares_no_memory_with_the_tape() -> None:
+    kernel = kernel_of_cell(build("gru --layers 2 --bidirectional"))
+    call = draw(kernel, T=5, B=3)
+    outputs, tape = kernel.forward(*call.groups())
+    held = [array for array in vars(tape).values() if isinstance(array, np.ndarray)]
+    assert len(held) > 10
+    assert not [name for name, array in outputs.items() if any(np.shares_memory(array, one) for one in held)]

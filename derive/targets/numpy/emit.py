@@ -5,8 +5,9 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from derive.cost import Placed
 from derive.language import Value
 from derive.passes import Pass, run
 from derive.passes.apart import apart
@@ -26,6 +27,8 @@ from derive.targets.numpy.statements import UFUNCS
 if TYPE_CHECKING:
     from derive.derivation import Derivation
 
+K = TypeVar("K", bound=Kernel)
+
 RESERVED = {
     *keyword.kwlist, *keyword.softkwlist, *DEFINITIONS, *UFUNCS, *[text.removeprefix("np.") for text in CALLED.values()],
     "np", "T", "B", "t", "directions", "sizes", "dtype", "parameters", "inputs", "state", "tape", "cotangents", "outputs",
@@ -39,20 +42,25 @@ RESERVED = {
 
 def textbook(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
     """The module below its header, every function by the textbook's policy. tidy: the derivation as it was before it was scheduled."""
-    return printed(tidy, scheduled, tape, Kernel)
+    return printed(tidy, scheduled, tape, Kernel)[0]
 
 
 def fast(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value]) -> str:
     """The module below its header, forward and backward by the fast policy."""
-    return printed(tidy, scheduled, tape, FastKernel)
+    return printed(tidy, scheduled, tape, FastKernel)[0]
 
 
-def fast_loops(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], passes: Sequence[Pass]) -> str:
-    """The module below its header, by the textbook's policy, plain recurrences of forward and backward by these passes and the fast one."""
-    return printed(tidy, scheduled, tape, partial(FastLoopsKernel, forward=tidy.forward, passes=passes))
+def fast_loops(
+    tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], passes: Sequence[Pass]
+) -> tuple[str, dict[str, list[Placed]]]:
+    """(the module below its header, what its forward and backward compute): by the textbook's policy, plain recurrences by these passes
+    and the fast one."""
+    text, kernel = printed(tidy, scheduled, tape, partial(FastLoopsKernel, forward=tidy.forward, passes=passes))
+    return text, kernel.computed()
 
 
-def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: Callable[..., Kernel]) -> str:
+def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: Callable[..., K]) -> tuple[str, K]:
+    """(the module below its header, the kernel whose procedures it is)."""
     cell = scheduled.cell
     symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
     names = Names(RESERVED, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
@@ -66,7 +74,7 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
         *second(kernel, tidy),
         kernel.step_jacobian(scheduled.tangent),
     ]
-    return module_text(cell, names, procedures)
+    return module_text(cell, names, procedures), kernel
 
 
 def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:

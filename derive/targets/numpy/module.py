@@ -64,8 +64,8 @@ LEFTWARD = (
 )
 REVERSED = (
     "A recurrence that runs from the last step to the first is computed in `forward` and `backward` over the steps in reversed order, "
-    "`..._reversed`: there it runs like the others, with its initial state in front, and `v_prev` is v at t+1. On the tape the steps are "
-    "in order, its initial state at the end."
+    "`..._reversed`, and `..._block` those of one block: there it runs like the others, with its initial state in front, and `v_prev` is v "
+    "at t+1. On the tape the steps are in order, its initial state at the end."
 )
 ONCE = (
     "What doesn't differ from step to step has no `..._all`: (B, n), one value an example. A recurrence whose start is computed holds that "
