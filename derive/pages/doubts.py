@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
 from derive.pages.core import (
@@ -32,6 +33,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.open_symbols import open_symbol
+from derive.pages.questions import asked
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, products, sums_of_inner_products
 from derive.pages.turned import plain_of
@@ -141,13 +143,17 @@ def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition]
                     continue
                 name = capital_of(names, function.body)
                 if name is not None:
-                    written = names.source.written(function.span)
-                    what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
-                    todo = (
-                        f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
-                        "isn't read: give its value a symbol of its own."
-                    )
-                    raise names.source.error(function.span, what, todo)
+                    raise asked(name, (VECTOR, NUMBER), partial(of_each_element, names, name, function))
+
+
+def of_each_element(names: Names, name: str, function: Call, found: Sequence[str]) -> PageError:
+    what = f"`{names.source.written(function.span)}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
+    todo = f'--let "{name}=vector" for the function of each element, multiplied elementwise' * (VECTOR in found)
+    number = f'--let "{name}=number" for one number' * (NUMBER in found)
+    todo = (
+        f"Say {', '.join(filter(None, [todo, number]))}; a function of a matrix isn't read: give its value a symbol of its own."
+    )
+    return names.source.error(function.span, what, todo)
 
 
 SERIES = ("exp", "log", "sin", "cos", "sinh", "cosh")
@@ -199,7 +205,13 @@ def ones_or_identity(names: Names, factor: Add, number: Const) -> PageError:
     written, one = names.source.written(factor.span), names.source.written(number.span)
     what = f"`{one}` in `{written}`, a factor of a matrix product, can be read in two ways: expected the identity, or ones everywhere."
     todo = "Write `I` for the identity; ones everywhere are read in elementwise products alone, `\\odot`."
-    return names.source.error(factor.span, what, todo)
+
+    def error(found: Sequence[str]) -> PageError:
+        number = f' Say --let "{name}=number" where {name} is one number.' if found else ""
+        return names.source.error(factor.span, what, todo + number)
+
+    name = capital_of(names, factor)
+    return error(()) if name is None else asked(name, (NUMBER,), error, shown=())
 
 
 def read_in(node: Core) -> set[str]:
@@ -334,12 +346,15 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition],
 
 
 def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str]) -> PageError:
+    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names, name, place, others))
+
+
+def of_a_step(names: Names, name: str, place: Span, others: Sequence[str], found: Sequence[str]) -> PageError:
     written = names.source.written(place)
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
-    todo = (
-        f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
-        "A parameter, which is the same at every step, is written without the index of time."
-    )
+    said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
+    todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}. "
+    todo += "A parameter, which is the same at every step, is written without the index of time."
     return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 

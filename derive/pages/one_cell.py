@@ -16,7 +16,7 @@ from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, parts_of, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
-from derive.pages.declarations import OUTPUT, TOKENS, Declared
+from derive.pages.declarations import OUTPUT, TOKENS, Declared, plain_name
 from derive.pages.doubts import (
     refuse_both_ways,
     refuse_calls,
@@ -48,6 +48,7 @@ from derive.pages.numbers import without_numbers
 from derive.pages.ones import refuse_ones
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
+from derive.pages.questions import tried
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.reductions import over_steps
 from derive.pages.settling import finish
@@ -72,7 +73,20 @@ class PageCell:
 
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
-    """The cell that some equations make. Raises PageError."""
+    """The cell that some equations make. Raises PageError; one that asks what a symbol is offers what can be read."""
+    try:
+        return told(source, title, entries, known, naming)
+    except PageError as error:
+
+        def read(name: str, kind: str) -> object:
+            kinds = known.kinds | {plain_name(name): kind}
+            return told(source, title, entries, replace(known, kinds=kinds, used=set()), naming)
+
+        raise tried(error, read) from None
+
+
+def told(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
+    """The cell that some equations make, as declarations say. Raises PageError."""
     ready = prepared(source, entries, known)
     known = with_tokens(known, ready.tokens)
     names, macros = named(source, entries, ready, known)

@@ -66,7 +66,9 @@ def is_needless(
     read = {name for one in others for name, _ in names_in(reader, with_call_indices(one.right, reader.letter))}
     defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
     error = error or entry.problem
-    given = {name for one in others for name, time in names_in(reader, with_call_indices(one.right, reader.letter)) if time is not None}
+    given = {
+        name for one in others for name, time in names_in(reader, with_call_indices(one.right, reader.letter)) if time is not None
+    }
     if error is not None and error.is_question and (reads_any(entry, reader, defined) or reads_given(entry, reader, given)):
         return False
     if entry.line.equals is None:
@@ -89,7 +91,9 @@ def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
 def reads_given(entry: Entry, reader: Reader, given: Collection[str]) -> bool:
     """Whether all that an equation reads with a time is given to the steps of the page."""
     found = {name for name, time in names_in(reader, with_call_indices(entry.right, reader.letter)) if time is not None}
-    return bool(found) and found <= {*given} and not any(token.kind == "COMMA" and token.value == "|" for token in entry.line.tokens)
+    return (
+        bool(found) and found <= {*given} and not any(token.kind == "COMMA" and token.value == "|" for token in entry.line.tokens)
+    )
 
 
 def is_timed(reader: Reader, node: Node) -> bool:

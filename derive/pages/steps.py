@@ -363,7 +363,9 @@ class Steps:
         where a sum, or all that it is taken over, is divided by it."""
         if not is_shared_out(node.body, capital) or capital in self.declared:
             return False
-        sums = [one for tree in self.rights for one in walk(tree) if isinstance(one, Reduced) and is_shared_out(one.body, capital)]
+        sums = [
+            one for tree in self.rights for one in walk(tree) if isinstance(one, Reduced) and is_shared_out(one.body, capital)
+        ]
         inside = sum(one.name == capital for found in sums for one in letters_in(found.body))
         return inside == len(sums) == sum(one.name == capital for tree in self.trees for one in letters_in(tree))
 
@@ -380,7 +382,7 @@ class Steps:
             summed = [isinstance(item, Reduced) and item.indices[0] == letter for item in items]
             if any(behind and is_divided(item, capital) for item, behind in zip(items, summed[1:], strict=False)):
                 return True
-            sums = any(isinstance(strip(item), Reduced) and strip(item).indices[0] == letter for item in items)
+            sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in map(strip, items))
             return sums and is_shared_out(node, capital) and capital not in self.declared
         if isinstance(node, Ratio):
             sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in walk(node.above))
