@@ -33,7 +33,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.open_symbols import open_symbol
-from derive.pages.questions import asked
+from derive.pages.questions import KINDS, asked, unread
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, products, sums_of_inner_products
 from derive.pages.turned import plain_of
@@ -198,7 +198,7 @@ def refuse_ones_in_products(names: Names, kinds: Kinds) -> None:
                     and names.is_free(term.name)
                     and not is_small(term.name)
                 ):
-                    raise open_symbol(names, term.name, term, product.span, frozenset({VECTOR, MATRIX}), (), of_examples=False)
+                    raise open_symbol(names, term.name, term, product.span, frozenset(KINDS), (), of_examples=False)
 
 
 def ones_or_identity(names: Names, factor: Add, number: Const) -> PageError:
@@ -353,8 +353,8 @@ def of_a_step(names: Names, name: str, place: Span, others: Sequence[str], found
     written = names.source.written(place)
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
     said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
-    todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}. "
-    todo += "A parameter, which is the same at every step, is written without the index of time."
+    todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
+    todo += " A parameter, which is the same at every step, is written without the index of time."
     return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 

@@ -51,7 +51,13 @@ def tried(error: PageError, read: Callable[[str, str], object]) -> PageError:
 
 def open_product(source: Source, node: Ref, found: Sequence[str]) -> PageError:
     """The error for a factor of which nothing says what it is."""
-    what = f"ambiguous product: nothing says whether {node.name} is a {' or a '.join(found)}."
+    what = f"ambiguous product: nothing says whether {node.name} is a {' or a '.join(sorted({*found, MATRIX}))}."
     said = ", ".join(f'--let "{node.name}={kind}"' for kind in found)
     number = f', or --let "{node.name}=0.1", a number that is given.' if NUMBER in found else "."
+    number += unread({MATRIX} - {*found})
     return source.error(node.span, what, f"Say {'one of ' * (len(found) > 1)}{said}{number}")
+
+
+def unread(kinds: Collection[str]) -> str:
+    """What a message says of kinds that it doesn't offer."""
+    return "".join(f" As a {kind} it isn't read as the page stands." for kind in KINDS if kind in kinds)
