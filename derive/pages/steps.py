@@ -311,7 +311,7 @@ class Steps:
         """What is taken over all steps; anything else as it is."""
         letter = node.indices[0]
         if letter not in self.letters:
-            again = self.renamed(node)
+            again = self.renamed(node) or self.of_each_element(node)
             if again is None:
                 return replace(node, body=self.formula(node.body))
             node = again
@@ -326,6 +326,13 @@ class Steps:
         body = self.formula(node.body)
         over = OverSteps(node.name, body, self.letters[letter], node.span)
         return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over
+
+    def of_each_element(self, node: Reduced) -> Reduced | None:
+        """`\\sum_i \\sum_t a_{t,i}` with the sum over steps in front; None for anything else."""
+        inner = node.body
+        if not (isinstance(inner, Reduced) and inner.name == node.name == "sum" and inner.indices[0] in self.letters):
+            return None
+        return replace(inner, body=replace(node, body=inner.body), span=node.span)
 
     def renamed(self, node: Reduced) -> Reduced | None:
         """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
