@@ -13,12 +13,12 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.symbols import Symbol
 from derive.shapes import EXAMPLES, OF_A_CALL
 
-TOKENS, OUTPUT = "tokens", "output"
+TOKENS, OUTPUT, PARAMETER = "tokens", "output", "parameter"
 EXAMPLE = "example"
 """The word for an input of which there is one an example, not one at each step."""
 OF_EXAMPLES = ("number", "vector", "matrix", TOKENS)
 """What an input of an example may be besides, `v = example number`."""
-KINDS = ("number", "vector", "matrix", "input", "parameter", "identity", TOKENS, OUTPUT)
+KINDS = ("number", "vector", "matrix", "input", PARAMETER, "identity", TOKENS, OUTPUT)
 """What a name may be declared to be. An output is one that equations read, too."""
 FORM = (
     "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `v = example`, `v = example number`, `w = tokens`, "

@@ -28,6 +28,7 @@ from derive.pages.core import (
     parts_of,
     with_parts,
 )
+from derive.pages.declarations import plain_name
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
@@ -354,7 +355,9 @@ def of_a_step(names: Names, name: str, place: Span, others: Sequence[str], found
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
     said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
     todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
-    todo += " A parameter, which is the same at every step, is written without the index of time."
+    todo += " A parameter, which is the same at every step, is written without the index of time"
+    own = next((names.source.written(one.span) for one in names.reads if one.symbol.name == name and one.time == 0), "")
+    todo += f', or declared, --let "{plain_name(own)}=parameter".' if own and not names.is_defined(name) else "."
     return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 

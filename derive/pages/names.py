@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from derive.pages.alphabet import function_name
-from derive.pages.declarations import Declared
+from derive.pages.declarations import Declared, plain_name
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.hints import called, newer, no_exponent, spelled_out, unsummed
 from derive.pages.noted import notes_on_steps
@@ -168,8 +168,10 @@ class Names:
     def is_free(self, name: str) -> bool:
         """Whether a name stands for a parameter of which nothing is said: no time, no definition, no declaration."""
         said = name in self.declared.kinds or name in self.declared.numbers or name in self.declared.functions
-        defined = any(symbol.name == name for symbol in self.defined)
-        return not (said or defined or name in self.macros or self.is_timed(name))
+        return not (said or self.is_defined(name) or name in self.macros or self.is_timed(name))
+
+    def is_defined(self, name: str) -> bool:
+        return any(symbol.name == name for symbol in self.defined)
 
     def define(self, one: Occurrence) -> None:
         if one.symbol in self.defined:
@@ -203,9 +205,12 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter. '
+        name, timed = one.symbol.name, a if before.time is not None else b
+        kind = "vector" if name[0].islower() else "parameter"
+        todo = f'Write the time index at both, or rename one of them; --let "{name}={kind}" makes the one without a parameter'
+        todo += "" if self.is_defined(name) else f', --let "{plain_name(timed)}=parameter" the one with it'
         t = self.reader.letter
-        todo += f"All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
+        todo += f". All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
         raise self.source.error(one.span, what, todo, (before.span, "the other:"))
 
     def refuse_elements(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from derive.pages.counting import divisors
+from derive.pages.declarations import plain_name
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, spelled, take_apart, walk
@@ -192,8 +193,10 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 if of_two and not beside_a_sum:
                     todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
                     one = steps.reader.read(node)
-                    if one is not None and one.symbol not in steps.defined and one.symbol.base.isupper():
-                        todo += f" A parameter carries no letter of time: rename it, as `{one.symbol.base}_o`."
+                    if one is not None and one.symbol not in steps.defined:
+                        todo += (
+                            f' A parameter carries no letter of time: rename it, or say --let "{plain_name(written)}=parameter".'
+                        )
                 error = steps.source.error(node.span, what, todo)
                 error.is_question = True
                 raise error
