@@ -22,7 +22,8 @@ The stages behind the sections are of one cell, and `one_cell` walks through the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,9 +96,15 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
     named = called_sections(found.root)
+
+    def names_said(entries: Sequence[Entry]) -> Collection[str]:
+        with suppress(PageError):  # which is said when the section is read
+            return declared(source, [declarations_for(found.root, entries)], let, dims).kinds
+        return ()
+
     networks = [
         (title, entries)
-        for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer)
+        for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer, names_said)
         if any(not e.is_function for e in entries)
     ]
     groups = [*networks, *[(part.title, [*functions_above(found.root, part), *part.all()]) for part in named.values()]]

@@ -16,6 +16,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.exponentials import with_exponentials
 from derive.pages.grammar import parse
 from derive.pages.indexed import in_one_notation
+from derive.pages.joined import Said, are_joined, reads_ends, reads_other_times, with_results_refused
 from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
@@ -29,7 +30,6 @@ from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_laye
 from derive.pages.steps import Steps
 from derive.pages.surface import equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
-from derive.pages.times import are_joined, reads_other_times, reads_results
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Reduced, Scripted
@@ -266,14 +266,14 @@ def targets_of(left: Node) -> tuple[Node, ...]:
 
 
 def cells_of(
-    source: Source, section: Section, time: str | None = None, layer: str | None = None
+    source: Source, section: Section, time: str | None = None, layer: str | None = None, said: Said = lambda entries: ()
 ) -> Iterator[tuple[str, list[Entry]]]:
     """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one. layer: the letter that
     counts layers, whose quantities are one for this."""
     parts = [part for part in section.below if part.all()]
     shared = [entry for entry in section.entries if not entry.is_function and entry.problem is None]
     unread = [entry for entry in section.entries if entry.problem is not None]
-    if (shared and parts) or not independent(source, [part.all() for part in parts], time, layer):
+    if (shared and parts) or not independent(source, [part.all() for part in parts], time, layer, said):
         yield section.title, section.all()
     elif len(parts) == 0:
         if section.entries:
@@ -282,7 +282,10 @@ def cells_of(
         if unread:
             yield section.title, unread
         for part in parts:
-            for title, entries in cells_of(source, part, time, layer):
+            others = [entry for other in parts if other is not part for entry in other.all()]
+            for one in part.sections():
+                one.entries = with_results_refused(source, one.entries, part.all(), others, said)
+            for title, entries in cells_of(source, part, time, layer, said):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
@@ -296,10 +299,10 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
     return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
-def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
+def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None, said: Said) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     pairs = [(part, other) for part in parts for other in parts if other is not part]
-    if any(reads_other_times(*pair) or reads_results(*pair) for pair in pairs) or are_joined(parts):
+    if any(reads_other_times(*pair) or reads_ends(*pair) for pair in pairs) or are_joined(parts, said):
         return False
     known = [
         Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])
