@@ -10,6 +10,7 @@ from derive.pages.alphabet import INFINITE, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
 from derive.pages.outermost import CLOSERS, OPENERS
+from derive.pages.sides import Line
 from derive.pages.starts import is_start
 from derive.pages.surface import JOINING
 from derive.pages.symbols import Reader, children, take_apart
@@ -177,6 +178,24 @@ def is_general(head: Sequence[Node], arguments: Bracket, reader: Reader, known: 
     if function_name(name) or {name, one.symbol.name if one else name} & set(known):
         return False
     return len(name) > 2 or (len(arguments.parts) > 1 and (bool(parts.font) or name[0].islower()))
+
+
+def is_gradient(line: Line) -> bool:
+    """Whether it holds a quotient of differentials."""
+    return any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
+
+
+def is_differential(tokens: list[Token], at: int) -> bool:
+    """`\\frac{d L}{d h}`: both parts begin with the letter d and go on."""
+    values = [token.value for token in tokens[at : at + 3]]
+    if tokens[at].kind != "FRAC" or values[1:] != ["{", "d"]:
+        return False
+    depth = 0
+    for place in range(at + 1, len(tokens) - 2):
+        depth += (tokens[place].value == "{") - (tokens[place].value == "}")
+        if depth == 0:
+            return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
+    return False
 
 
 def reason_of(entry: Entry, error: PageError) -> str:

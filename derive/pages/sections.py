@@ -21,7 +21,7 @@ from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.operators import refuse_other_sums
-from derive.pages.passed import is_needless, reader_for, reason_of
+from derive.pages.passed import is_gradient, is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
 from derive.pages.sides import Line
 from derive.pages.stacks import cells_of as cells_of_grid
@@ -213,24 +213,6 @@ def without_needless(source: Source, found: Outline, time: str | None) -> None:
             if is_needless(entry, entries, reader):
                 section.entries.remove(entry)
                 found.skipped.append((entry.span, reason_of(entry, entry.problem)))
-
-
-def is_gradient(line: Line) -> bool:
-    """Whether it holds a quotient of differentials."""
-    return any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
-
-
-def is_differential(tokens: list[Token], at: int) -> bool:
-    """`\\frac{d L}{d h}`: both parts begin with the letter d and go on."""
-    values = [token.value for token in tokens[at : at + 3]]
-    if tokens[at].kind != "FRAC" or values[1:] != ["{", "d"]:
-        return False
-    depth = 0
-    for place in range(at + 1, len(tokens) - 2):
-        depth += (tokens[place].value == "{") - (tokens[place].value == "}")
-        if depth == 0:
-            return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
-    return False
 
 
 def pass_over_ranges(found: Outline, time: str | None) -> None:
