@@ -356,7 +356,14 @@ def of_a_step(names: Names, name: str, place: Span, others: Sequence[str], found
     said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
     todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
     todo += " A parameter, which is the same at every step, is written without the index of time"
-    own = next((names.source.written(one.span) for one in names.reads if one.symbol.name == name and one.time == 0), "")
+    own = next(
+        (
+            names.source.written(one.span)
+            for one in names.reads
+            if one.symbol.name == name and one.time == 0 and not one.transposed
+        ),
+        "",
+    )
     todo += f', or declared, --let "{plain_name(own)}=parameter".' if own and not names.is_defined(name) else "."
     return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 

@@ -16,9 +16,9 @@ from derive.pages.several import Several, lying_along
 from derive.pages.starts import Start, starts_of
 from derive.pages.step_softmax import with_softmax
 from derive.pages.steps import Steps
-from derive.pages.symbols import Reader, take_apart
-from derive.pages.times import recurrent, times_of
-from derive.pages.timing import reader_of, with_call_indices
+from derive.pages.symbols import Reader, shifted_letters, take_apart
+from derive.pages.times import times_of
+from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tree import Decorated, Letter, Node, Scripted, with_parts
 from derive.pages.vocabulary import Vocabulary
 from derive.shapes import EXAMPLES, STEPS
@@ -48,7 +48,8 @@ def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> lis
         )
     letters = {letter: times.axis(letter) for letter in times.letters} if times is not None else {known.time or "t": STEPS}
     own = {name for name, kind in known.kinds.items() if kind == PARAMETER}
-    indices = {*letters, *recurrent(entries)}
+    scripts = [script for entry in entries for tree in (*entry.targets, entry.right) for script in scripts_of(tree)]
+    indices = {*letters, *[letter for script in scripts for letter in shifted_letters(script)]}
     entries = [changed(entry, lambda tree: with_own_names(tree, own, indices)) if own else entry for entry in entries]
     entries = [entry if entry.is_function else changed(entry, lambda tree: with_softmax(tree, letters)) for entry in entries]
     if times is not None:

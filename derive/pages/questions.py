@@ -49,12 +49,12 @@ def tried(error: PageError, read: Callable[[str, str], object]) -> PageError:
     return question.error(found) if found else error
 
 
-def open_product(source: Source, node: Ref, found: Sequence[str]) -> PageError:
+def open_product(source: Source, node: Ref, left: Collection[str], found: Sequence[str]) -> PageError:
     """The error for a factor of which nothing says what it is."""
-    what = f"ambiguous product: nothing says whether {node.name} is a {' or a '.join(sorted({*found, MATRIX}))}."
+    what = f"ambiguous product: nothing says whether {node.name} is a {' or a '.join(sorted({*found, *left}))}."
     said = ", ".join(f'--let "{node.name}={kind}"' for kind in found)
     number = f', or --let "{node.name}=0.1", a number that is given.' if NUMBER in found else "."
-    number += unread({MATRIX} - {*found})
+    number += unread({*left} - {*found})
     return source.error(node.span, what, f"Say {'one of ' * (len(found) > 1)}{said}{number}")
 
 

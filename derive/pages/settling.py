@@ -316,7 +316,8 @@ def alone(kinds: Kinds) -> None:
 def refuse_open(kinds: Kinds) -> None:
     for node in nodes(kinds):
         if isinstance(node, Ref) and len(kinds.domains[node.name]) > 1:
-            raise asked(node.name, KINDS, partial(open_product, kinds.source, node), kinds.domains[node.name])
+            left = kinds.domains[node.name]
+            raise asked(node.name, KINDS, partial(open_product, kinds.source, node, left), left)
 
 
 def refuse_two_uses(kinds: Kinds, ending: set[str]) -> None:
