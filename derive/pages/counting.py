@@ -47,6 +47,8 @@ def is_shared_out(node: Node, capital: str) -> bool:
             return is_shared_out(inside, capital)
         case Scripted(body=Letter() as body):
             return body.name == capital and not node.sub and any((exponent(above) or 0) < 0 for above in node.sup)
+        case Reduced(name="sum"):
+            return is_shared_out(node.body, capital)
         case Chain():
             behind = [isinstance(item, Letter) and item.is_function for item in node.items]
             return any(is_shared_out(item, capital) for item, of in zip(node.items, [False, *behind], strict=False) if not of)

@@ -34,7 +34,7 @@ from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.open_symbols import open_symbol
-from derive.pages.questions import KINDS, asked, unread
+from derive.pages.questions import KINDS, asked, of_each_element, unread
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, products, sums_of_inner_products
 from derive.pages.turned import plain_of
@@ -144,17 +144,7 @@ def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition]
                     continue
                 name = capital_of(names, function.body)
                 if name is not None:
-                    raise asked(name, (VECTOR, NUMBER), partial(of_each_element, names, name, function))
-
-
-def of_each_element(names: Names, name: str, function: Call, found: Sequence[str]) -> PageError:
-    what = f"`{names.source.written(function.span)}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
-    todo = f'--let "{name}=vector" for the function of each element, multiplied elementwise' * (VECTOR in found)
-    number = f'--let "{name}=number" for one number' * (NUMBER in found)
-    todo = (
-        f"Say {', '.join(filter(None, [todo, number]))}; a function of a matrix isn't read: give its value a symbol of its own."
-    )
-    return names.source.error(function.span, what, todo)
+                    raise asked(name, (VECTOR, NUMBER), partial(of_each_element, names.source, name, function))
 
 
 SERIES = ("exp", "log", "sin", "cos", "sinh", "cosh")

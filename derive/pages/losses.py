@@ -44,6 +44,15 @@ def refuse_targets(names: Names, definitions: Sequence[Definition], kinds: Kinds
                 raise names.source.error(ref.span, what, todo)
 
 
+def notes_on_targets(names: Names, definitions: Sequence[Definition]) -> Iterator[str]:
+    """What only a loss reads is a parameter, and could have been meant as given with each example."""
+    for one in definitions:
+        elsewhere = {ref.name for other in definitions if other is not one for ref in refs(other.body)}
+        for name in dict.fromkeys(ref.name for ref in refs(one.body)) if is_loss(one) and not names.is_timed(one.name) else ():
+            if names.is_free(name) and is_small(name) and name not in elsewhere:
+                yield f"{name} stands in {one.name} alone: read as a parameter; a declaration makes it given, a number or one an example"
+
+
 def held_against(definition: Definition, values: set[str]) -> Iterator[tuple[Ref, Core]]:
     """(a symbol, the difference or the product with a logarithm in which a value stands beside it)."""
     distances = {id(part) for node in every(definition.body) if is_distance(node) for part in parts_of(node)}

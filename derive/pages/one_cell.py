@@ -40,7 +40,7 @@ from derive.pages.kinds import Kinds
 from derive.pages.layers import layers_of, refuse_layers, refuse_two_counters, share_sizes
 from derive.pages.left import definitions_of
 from derive.pages.lengths import refuse_lengths
-from derive.pages.losses import refuse_targets
+from derive.pages.losses import notes_on_targets, refuse_targets
 from derive.pages.lying import Along, axes_said
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
@@ -233,6 +233,7 @@ def judged(
     if letter is not None:
         refuse_open_symbols(names, definitions, kinds, frozenset(settled_otherwise))
         refuse_targets(names, definitions, kinds)
+        names.notes |= dict.fromkeys(notes_on_targets(names, definitions))
     refuse_identity(names, definitions)
     refuse_tensors(names, kinds, signs)
     contraction.require_numbers(kinds)

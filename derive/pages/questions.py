@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from derive.pages.core import Ref
+from derive.pages.core import Call, Ref
 from derive.pages.errors import DECLARED, PageError, Source
 from derive.pages.relations import MATRIX, NUMBER, VECTOR
 
@@ -56,6 +56,17 @@ def open_product(source: Source, node: Ref, left: Collection[str], found: Sequen
     number = f', or --let "{node.name}=0.1", a number that is given.' if NUMBER in found else "."
     number += unread({*left} - {*found})
     return source.error(node.span, what, f"Say {'one of ' * (len(found) > 1)}{said}{number}")
+
+
+def of_each_element(source: Source, name: str, function: Call, found: Sequence[str]) -> PageError:
+    """The error for a function of what may be a vector or a matrix, in front of a value."""
+    what = f"`{source.written(function.span)}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
+    todo = f'--let "{name}=vector" for the function of each element, multiplied elementwise' * (VECTOR in found)
+    number = f'--let "{name}=number" for one number' * (NUMBER in found)
+    todo = (
+        f"Say {', '.join(filter(None, [todo, number]))}; a function of a matrix isn't read: give its value a symbol of its own."
+    )
+    return source.error(function.span, what, todo)
 
 
 def unread(kinds: Collection[str]) -> str:

@@ -21,6 +21,7 @@ from derive.pages.step_doubts import (
     refuse_from_zero,
     refuse_length_inside,
     refuse_lengths,
+    refuse_power,
     refuse_temperature,
     refuse_without,
 )
@@ -323,6 +324,7 @@ class Steps:
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
         refuse_without(self, node)
         refuse_length_inside(self, node)
+        refuse_power(self, node)
         body = self.formula(node.body)
         over = OverSteps(node.name, body, self.letters[letter], node.span)
         return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over
@@ -366,13 +368,12 @@ class Steps:
         return one is not None and one.time == 0 and self.is_timed(one.symbol) and axis in self.along(one)
 
     def means(self, node: Reduced, capital: str) -> bool:
-        """Whether a sum is a mean, `\\sum_t a_t / T`: T divides all of it, is nothing that is declared or defined, and stands nowhere but
-        where a sum, or all that it is taken over, is divided by it."""
+        """Whether a sum is a mean, `\\sum_t a_t / T`: T divides all of it, is nothing that is declared, and stands nowhere but where such
+        a sum is divided by it."""
         if not is_shared_out(node.body, capital) or capital in self.declared:
             return False
-        sums = [
-            one for tree in self.rights for one in walk(tree) if isinstance(one, Reduced) and is_shared_out(one.body, capital)
-        ]
+        found = [one for tree in self.rights for one in walk(tree) if isinstance(one, Reduced) and one.indices == node.indices]
+        sums = [one for one in found if one.name == "sum" and is_shared_out(one.body, capital)]
         inside = sum(one.name == capital for found in sums for one in letters_in(found.body))
         return inside == len(sums) == sum(one.name == capital for tree in self.trees for one in letters_in(tree))
 
@@ -389,7 +390,7 @@ class Steps:
             summed = [isinstance(item, Reduced) and item.indices[0] == letter for item in items]
             if any(behind and is_divided(item, capital) for item, behind in zip(items, summed[1:], strict=False)):
                 return True
-            sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in map(strip, items))
+            sums = any(isinstance(one, Reduced) and (one.name, one.indices[0]) == ("sum", letter) for one in map(strip, items))
             return sums and is_shared_out(node, capital) and capital not in self.declared
         if isinstance(node, Ratio):
             sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in walk(node.above))
