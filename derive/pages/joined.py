@@ -37,30 +37,39 @@ def reads_ends(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
     return any(is_end(node, steps, letters) for entry in sound(part) for node in walk(entry.right))
 
 
-def are_joined(parts: Sequence[Sequence[Entry]], said: Said) -> bool:
-    """Whether plain symbols that parts make of their steps, `c = h_S`, join all parts of a page; not so one that is only ever added, as
-    an offset is, and one that is read along the same letter."""
+def are_joined(parts: Sequence[Sequence[Entry]], said: Said, loosely: bool = False) -> bool:
+    """Whether plain symbols that parts make of their steps, `c = h_S`, join all parts of a page; loosely: also one that is only ever added,
+    as an offset is, and one that is read along the same letter."""
     joined = [0]
     for at in joined:
         for other in range(len(parts)):
             pairs = ((parts[at], parts[other]), (parts[other], parts[at]))
-            if other not in joined and any(joins(*pair, said) for pair in pairs):
+            if other not in joined and any(joins(*pair, said, loosely) for pair in pairs):
                 joined.append(other)
     return len(parts) > 1 and len(joined) == len(parts)
 
 
-def joins(part: Sequence[Entry], other: Sequence[Entry], said: Said) -> bool:
+def joins(part: Sequence[Entry], other: Sequence[Entry], said: Said, loosely: bool) -> bool:
     one_letter = {*recurrent(part)} & {*recurrent(other)}
-    return not one_letter and any(not added for _, _, added in results_read(part, other, said))
+    return any(loosely or not (added or one_letter) for _, _, added in results_read(part, other, said))
 
 
 def with_results_refused(
-    source: Source, entries: Sequence[Entry], part: Sequence[Entry], others: Sequence[Entry], said: Said
+    source: Source, entries: Sequence[Entry], part: Sequence[Entry], others: Sequence[Entry], said: Said, all_parts: bool
 ) -> list[Entry]:
     """Some equations of a part that is a cell of its own, those with the reason why they can't be read that read a plain symbol which
-    another part makes of its steps."""
-    found = list(results_read(part, others, said))
+    another part makes of its steps. all_parts: such symbols may join all parts of the page; of some of many one that is only added is an
+    offset."""
+    found = [one for one in results_read(part, others, said) if all_parts or not one[2]]
     return [next((refused(source, entry, *one[:2]) for one in found if is_within(one[0], entry)), entry) for entry in entries]
+
+
+def notes_on_offsets(source: Source, part: Sequence[Entry], page: Sequence[Entry], said: Said) -> Iterator[str]:
+    """What a cell adds and another section makes of its steps is a parameter here, and could have been meant as that."""
+    own = {entry.span for entry in part}
+    for node, target, _ in results_read(part, [entry for entry in page if entry.span not in own], said):
+        made = f"`{source.written(target.span)}` of {source.where(target.span[0])}"
+        yield f"`{source.written(node.span)}` is read as a parameter of its own, not as {made}"
 
 
 def is_within(node: Node, entry: Entry) -> bool:

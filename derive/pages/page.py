@@ -31,6 +31,7 @@ from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, Place, declared
 from derive.pages.errors import PageError, Source, Span, said_once
+from derive.pages.joined import notes_on_offsets
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
@@ -118,11 +119,14 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     cells: dict[int, PageCell] = {}
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
-    for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+    for at, (title, (_, printed)) in enumerate(zip(titles, groups, strict=True)):
         try:
-            entries, said = library.expanded(entries)
+            entries, said = library.expanded(printed)
             count = len(networks) if at < len(networks) else len(groups) + 1
             cells[at], more = settled_cell(source, title, entries, said, naming(path, title, count))
+            reading = cells[at].reading
+            offsets = notes_on_offsets(source, printed, found.root.all(), names_said)
+            cells[at] = replace(cells[at], reading=replace(reading, notes=(*reading.notes, *offsets)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:

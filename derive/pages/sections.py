@@ -263,10 +263,11 @@ def cells_of(
     else:
         if unread:
             yield section.title, unread
+        loosely = are_joined([part.all() for part in parts], said, loosely=True)
         for part in parts:
             others = [entry for other in parts if other is not part for entry in other.all()]
             for one in part.sections():
-                one.entries = with_results_refused(source, one.entries, part.all(), others, said)
+                one.entries = with_results_refused(source, one.entries, part.all(), others, said, loosely)
             for title, entries in cells_of(source, part, time, layer, said):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
