@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from derive.pages.errors import Source
 from derive.pages.names import Entry
@@ -11,33 +12,85 @@ from derive.pages.symbols import Reader, children, is_transposition, walk
 from derive.pages.times import carrier_of, indices_of, letters_of, names_of_indices, recurrent
 from derive.pages.tree import Decorated, Letter, Node, Reduced, Scripted, Sum
 
+Carrier = tuple[object, ...] | None
 Said = Callable[[Sequence[Entry]], Collection[str]]
 """The names that declarations say something of, for the equations of a section."""
 
 
-def reads_other_times(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
+class Part:
+    """The equations of a part of a page: the letters along which its recurrences run, what it defines, reads, and makes of its steps.
+
+    A quantity stands for its letter and what decorates it.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+
+    @cached_property
+    def letters(self) -> list[str]:
+        return recurrent(self.entries)
+
+    @cached_property
+    def sound(self) -> list[Entry]:
+        return [entry for entry in self.entries if not entry.is_function and entry.problem is None]
+
+    @cached_property
+    def own(self) -> set[Carrier]:
+        return {carrier_of(target) for entry in self.entries for target in entry.targets}
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        return [node for entry in self.entries if entry.problem is None for node in walk(entry.right)]
+
+    @cached_property
+    def bound(self) -> set[str]:
+        """The letters that sums bind."""
+        return {letter for node in self.nodes if isinstance(node, Reduced) for letter in node.indices}
+
+    @cached_property
+    def indexed(self) -> list[tuple[Carrier, Scripted]]:
+        return [(carrier_of(node), node) for node in self.nodes if isinstance(node, Scripted)]
+
+    @cached_property
+    def plain(self) -> list[tuple[Carrier, Node]]:
+        return [(carrier_of(node), node) for entry in self.sound for node in plain_symbols(entry.right)]
+
+    def along(self, letters: Collection[str]) -> set[Carrier]:
+        """What it defines along some letters."""
+        return {carrier_of(target) for entry in self.sound for target in entry.targets if {*letters_of(target)} & {*letters}}
+
+    @cached_property
+    def made(self) -> dict[Carrier, Node]:
+        """The plain symbols that it makes of its steps, `c = h_S`, each where it does."""
+        steps = self.along(self.letters)
+
+        def of_steps(node: Node) -> bool:
+            if isinstance(node, Reduced):
+                return not {*node.indices}.isdisjoint(self.letters)
+            return isinstance(node, Scripted) and is_end(carrier_of(node), node, steps, self.letters)
+
+        made = [entry for entry in self.sound if any(of_steps(node) for node in walk(entry.right))]
+        return {carrier_of(target): target for entry in made for target in entry.targets if not isinstance(target, Scripted)}
+
+
+def reads_other_times(part: Part, other: Part) -> bool:
     """Whether a part of a page reads what another one defines along a letter of time of its own: `h_s`, or its last value `h_S`."""
-    letters = [letter for letter in recurrent(other) if letter not in recurrent(part)]
-    if not letters or not recurrent(part):
+    letters = [letter for letter in other.letters if letter not in part.letters]
+    if not letters or not part.letters:
         return False
-    sound = [entry for entry in other if not entry.is_function and entry.problem is None]
-    defined = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}}
-    defined -= {carrier_of(target) for entry in part for target in entry.targets}
-    nodes = [node for entry in part if entry.problem is None for node in walk(entry.right)]
-    bound = {letter for node in nodes if isinstance(node, Reduced) for letter in node.indices}
-    indices = {letter.upper() for letter in letters} | (bound & {*letters})
-    reads = (node for node in nodes if isinstance(node, Scripted))
-    return any(carrier_of(node) in defined and indices & set(names_of_indices(node)) for node in reads)
+    defined = other.along(letters) - part.own
+    indices = {letter.upper() for letter in letters} | (part.bound & {*letters})
+    return any(carried in defined and indices & set(names_of_indices(node)) for carried, node in part.indexed)
 
 
-def reads_ends(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
+def reads_ends(part: Part, other: Part) -> bool:
     """Whether a part of a page without a recurrence along the same letter reads the end of what another one defines, `h_T`."""
-    letters = [] if {*recurrent(part)} & {*recurrent(other)} else recurrent(other)
-    steps = stepwise(other, letters) - {carrier_of(target) for entry in part for target in entry.targets}
-    return any(is_end(node, steps, letters) for entry in sound(part) for node in walk(entry.right))
+    letters = [] if {*part.letters} & {*other.letters} else other.letters
+    steps = other.along(letters) - part.own if letters else set()
+    return bool(steps) and any(is_end(carried, node, steps, letters) for carried, node in part.indexed)
 
 
-def are_joined(parts: Sequence[Sequence[Entry]], said: Said, loosely: bool = False) -> bool:
+def are_joined(parts: Sequence[Part], said: Said, loosely: bool = False) -> bool:
     """Whether plain symbols that parts make of their steps, `c = h_S`, join all parts of a page; loosely: also one that is only ever added,
     as an offset is, and one that is read along the same letter."""
     joined = [0]
@@ -49,25 +102,25 @@ def are_joined(parts: Sequence[Sequence[Entry]], said: Said, loosely: bool = Fal
     return len(parts) > 1 and len(joined) == len(parts)
 
 
-def joins(part: Sequence[Entry], other: Sequence[Entry], said: Said, loosely: bool) -> bool:
-    one_letter = {*recurrent(part)} & {*recurrent(other)}
+def joins(part: Part, other: Part, said: Said, loosely: bool) -> bool:
+    one_letter = {*part.letters} & {*other.letters}
     return any(loosely or not (added or one_letter) for _, _, added in results_read(part, other, said))
 
 
 def with_results_refused(
-    source: Source, entries: Sequence[Entry], part: Sequence[Entry], others: Sequence[Entry], said: Said, all_parts: bool
+    source: Source, entries: Sequence[Entry], part: Part, others: Sequence[Part], said: Said, all_parts: bool
 ) -> list[Entry]:
     """Some equations of a part that is a cell of its own, those with the reason why they can't be read that read a plain symbol which
     another part makes of its steps. all_parts: such symbols may join all parts of the page; of some of many one that is only added is an
-    offset."""
-    found = [one for one in results_read(part, others, said) if all_parts or not one[2]]
+    offset, and one in upper case a weight."""
+    read = (one for other in others for one in results_read(part, other, said))
+    found = [one for one in read if all_parts or not (one[2] or named(one[0])[0].isupper())]
     return [next((refused(source, entry, *one[:2]) for one in found if is_within(one[0], entry)), entry) for entry in entries]
 
 
-def notes_on_offsets(source: Source, part: Sequence[Entry], page: Sequence[Entry], said: Said) -> Iterator[str]:
-    """What a cell adds and another section makes of its steps is a parameter here, and could have been meant as that."""
-    own = {entry.span for entry in part}
-    for node, target, _ in results_read(part, [entry for entry in page if entry.span not in own], said):
+def notes_on_offsets(source: Source, part: Part, others: Sequence[Part], said: Said) -> Iterator[str]:
+    """An offset or a weight that another section makes of its steps is a parameter here, and could have been meant as that."""
+    for node, target, _ in (one for other in others for one in results_read(part, other, said)):
         made = f"`{source.written(target.span)}` of {source.where(target.span[0])}"
         yield f"`{source.written(node.span)}` is read as a parameter of its own, not as {made}"
 
@@ -85,32 +138,19 @@ def refused(source: Source, entry: Entry, node: Node, target: Node) -> Entry:
     return replace(entry, problem=error)
 
 
-def results_read(part: Sequence[Entry], other: Sequence[Entry], said: Said) -> Iterator[tuple[Node, Node, bool]]:
+def results_read(part: Part, other: Part, said: Said) -> Iterator[tuple[Node, Node, bool]]:
     """(a plain symbol that a part reads and another one makes of its steps, where it is made, whether it is only ever a term
     of a sum in equations of steps, as an offset is)."""
-    letters = recurrent(other)
-    steps = stepwise(other, letters)
-    made = {
-        carrier_of(target): target
-        for entry in sound(other)
-        if any(
-            is_end(node, steps, letters) or (isinstance(node, Reduced) and {*node.indices} & {*letters})
-            for node in walk(entry.right)
-        )
-        for target in entry.targets
-        if not isinstance(target, Scripted)
-    }
-    if not made:
+    read = ({carried for carried, _ in part.plain} & {*other.made}) - part.own if other.made else ()
+    if not read:
         return
-    own = {carrier_of(target) for entry in part for target in entry.targets}
-    nodes = [node for entry in sound(part) for node in plain_symbols(entry.right)]
-    terms = {id(term) for entry in sound(part) for node in walk(entry.right) if isinstance(node, Sum) for term in node.terms}
-    of_steps, known = any(letters_of(target) for entry in part for target in entry.targets), said(part)
-    for carried, target in made.items():
-        found = [node for node in nodes if carrier_of(node) == carried]
-        if found and carried not in own and named(found[0]) not in known:
+    terms = {id(term) for node in part.nodes if isinstance(node, Sum) for term in node.terms}
+    of_steps, known = any(letters_of(target) for entry in part.entries for target in entry.targets), said(part.entries)
+    for carried in sorted(read, key=str):
+        found = [node for one, node in part.plain if one == carried]
+        if named(found[0]) not in known:
             added = of_steps and all(id(node) in terms for node in found)
-            yield from ((node, target, added) for node in found)
+            yield from ((node, other.made[carried], added) for node in found)
 
 
 def plain_symbols(node: Node) -> Iterator[Node]:
@@ -124,20 +164,12 @@ def plain_symbols(node: Node) -> Iterator[Node]:
         yield from (one for above in node.sup for one in plain_symbols(above) if not is_transposition(above))
 
 
-def sound(entries: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in entries if not entry.is_function and entry.problem is None]
-
-
-def stepwise(entries: Sequence[Entry], letters: Collection[str]) -> set[tuple[object, ...] | None]:
-    """What equations define along some letters."""
-    return {carrier_of(target) for entry in sound(entries) for target in entry.targets if {*letters_of(target)} & {*letters}}
-
-
-def is_end(node: Node, steps: Collection[tuple[object, ...] | None], letters: Collection[str]) -> bool:
+def is_end(carried: Carrier, node: Scripted, steps: Collection[Carrier], letters: Collection[str]) -> bool:
     """Whether a symbol is the last value of one of these, `h_S`."""
+    if carried not in steps:
+        return False
     capitals = {letter.upper() for letter in letters}
-    ends = (isinstance(one, Letter) and one.name in capitals for one in indices_of(node))
-    return isinstance(node, Scripted) and carrier_of(node) in steps and any(ends)
+    return any(isinstance(one, Letter) and one.name in capitals for one in indices_of(node))
 
 
 def named(node: Node) -> str:

@@ -31,7 +31,7 @@ from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, Place, declared
 from derive.pages.errors import PageError, Source, Span, said_once
-from derive.pages.joined import notes_on_offsets
+from derive.pages.joined import Part, notes_on_offsets
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
@@ -115,6 +115,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
         raise nothing(source, passed, any(isinstance(piece, Block) for piece in pieces))
+    parts = [Part(entries) for _, entries in groups]
     titles = unique([title for title, _ in groups])
     cells: dict[int, PageCell] = {}
     refused: list[tuple[str, PageError]] = []
@@ -125,7 +126,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
             count = len(networks) if at < len(networks) else len(groups) + 1
             cells[at], more = settled_cell(source, title, entries, said, naming(path, title, count))
             reading = cells[at].reading
-            offsets = notes_on_offsets(source, printed, found.root.all(), names_said)
+            offsets = notes_on_offsets(source, parts[at], [part for part in parts if part is not parts[at]], names_said)
             cells[at] = replace(cells[at], reading=replace(reading, notes=(*reading.notes, *offsets)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
@@ -144,8 +145,8 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     ]
     unused = [name for name in known.unused if not stands_in_any(source, unread_spans, name)]
     cells = with_notes(source, cells, {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}, skipped, unused)
-    own, parts = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
-    return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), parts)
+    own, called = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
+    return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), called)
 
 
 def pieces_of(source: Source) -> tuple[Source, list[Piece]]:

@@ -16,7 +16,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.exponentials import with_exponentials
 from derive.pages.grammar import parse
 from derive.pages.indexed import in_one_notation
-from derive.pages.joined import Said, are_joined, reads_ends, reads_other_times, with_results_refused
+from derive.pages.joined import Part, Said, are_joined, reads_ends, reads_other_times, with_results_refused
 from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
@@ -255,7 +255,8 @@ def cells_of(
     parts = [part for part in section.below if part.all()]
     shared = [entry for entry in section.entries if not entry.is_function and entry.problem is None]
     unread = [entry for entry in section.entries if entry.problem is not None]
-    if (shared and parts) or not independent(source, [part.all() for part in parts], time, layer, said):
+    known = [Part(part.all()) for part in parts]
+    if (shared and parts) or not independent(source, known, time, layer, said):
         yield section.title, section.all()
     elif len(parts) == 0:
         if section.entries:
@@ -263,11 +264,11 @@ def cells_of(
     else:
         if unread:
             yield section.title, unread
-        loosely = are_joined([part.all() for part in parts], said, loosely=True)
-        for part in parts:
-            others = [entry for other in parts if other is not part for entry in other.all()]
+        loosely = are_joined(known, said, loosely=True)
+        for part, own in zip(parts, known, strict=True):
+            others = [other for other in known if other is not own]
             for one in part.sections():
-                one.entries = with_results_refused(source, one.entries, part.all(), others, said, loosely)
+                one.entries = with_results_refused(source, one.entries, own, others, said, loosely)
             for title, entries in cells_of(source, part, time, layer, said):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
@@ -282,14 +283,14 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
     return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
-def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None, said: Said) -> bool:
+def independent(source: Source, parts: Sequence[Part], time: str | None, layer: str | None, said: Said) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     pairs = [(part, other) for part in parts for other in parts if other is not part]
     if any(reads_other_times(*pair) or reads_ends(*pair) for pair in pairs) or are_joined(parts, said):
         return False
     known = [
-        Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])
-        for at, part in enumerate(parts)
+        Needs.of(source, part.entries, time, layer, [entry for other in parts if other is not part for entry in other.entries])
+        for part in parts
     ]
     for at, one in enumerate(known):
         others = {name for place, other in enumerate(known) if place != at for name in other.defined}
@@ -313,7 +314,9 @@ class Needs:
     unread: bool = False
 
     @classmethod
-    def of(cls, source: Source, entries: list[Entry], time: str | None, layer: str | None, beside: Sequence[Entry] = ()) -> Needs:
+    def of(
+        cls, source: Source, entries: Sequence[Entry], time: str | None, layer: str | None, beside: Sequence[Entry] = ()
+    ) -> Needs:
         unread = any(entry.problem is not None for entry in entries)
         entries = [entry for entry in entries if not entry.is_function and entry.problem is None]
         if layer is not None:
