@@ -333,29 +333,24 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition],
                     if given and wanted and not is_small(one.name) and one.name not in names.declared.kinds:
                         found.setdefault(one.name, node.span)
     for name, place in found.items():
-        raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
+        raise matrix_of_a_step(names, name, place, [one for one in found if one != name], weight=False)
 
 
-def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str]) -> PageError:
-    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names, name, place, others))
+def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str], weight: bool = True) -> PageError:
+    """weight: it stands where a parameter in upper case, a matrix, may."""
+    found = (one for one in names.reads if one.symbol.name == name and one.time == 0)
+    own = next((names.source.written(one.span) for one in found), "") if weight and not names.is_defined(name) else ""
+    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names.source, name, plain_name(own), place, others))
 
 
-def of_a_step(names: Names, name: str, place: Span, others: Sequence[str], found: Sequence[str]) -> PageError:
-    written = names.source.written(place)
+def of_a_step(source: Source, name: str, own: str, place: Span, others: Sequence[str], found: Sequence[str]) -> PageError:
+    written = source.written(place)
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
     said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
     todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
     todo += " A parameter, which is the same at every step, is written without the index of time"
-    own = next(
-        (
-            names.source.written(one.span)
-            for one in names.reads
-            if one.symbol.name == name and one.time == 0 and not one.transposed
-        ),
-        "",
-    )
-    todo += f', or declared, --let "{plain_name(own)}=parameter".' if own and not names.is_defined(name) else "."
-    return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+    todo += f', or declared, --let "{own}=parameter".' if own else "."
+    return source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 
 def is_parameter(kinds: Kinds, item: Core) -> bool:
