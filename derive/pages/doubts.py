@@ -338,7 +338,7 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition],
 
 def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str], weight: bool = True) -> PageError:
     """weight: it stands where a parameter in upper case, a matrix, may."""
-    found = (one for one in names.reads if one.symbol.name == name and one.time == 0)
+    found = (one for one in names.reads if one.symbol.name == name and one.time == 0 and not one.transposed)
     own = next((names.source.written(one.span) for one in found), "") if weight and not names.is_defined(name) else ""
     return asked(name, (VECTOR, MATRIX), partial(of_a_step, names.source, name, plain_name(own), place, others))
 
