@@ -13,7 +13,7 @@ from derive.pages.noted import notes_on_steps
 from derive.pages.operators import refuse_joined
 from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
-from derive.pages.tree import Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
+from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,11 @@ class Names:
         """`x_{t-\\tau}`, `h_{2t}`: an index that counts from the time, and isn't this step or one near it."""
         for script in walk(node) if isinstance(node, (Scripted, Decorated)) else ():
             inside = [one.name for one in walk(script) if isinstance(one, Letter)]
+            if isinstance(script, Chain):
+                refuse_joined(self.source, script, inside, {self.reader.letter or ""})
             counted = isinstance(script, (Sum, Ratio, Signed)) and self.reader.letter in inside
             if counted and self.reader.time(script) is None and not self.reader.index(script).weak:
-                refuse_joined(self.source, script, inside, inside)
+                refuse_joined(self.source, script, inside, {self.reader.letter or ""})
                 written = self.source.written(script.span)
                 what = f"the index `{written}` isn't read: expected this step, or a fixed number of steps before it."
                 todo = "Write the number of steps as a number; write an index that is no time without the letter of time."

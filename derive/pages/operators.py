@@ -181,26 +181,26 @@ def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> Non
 
 
 def refuse_joined(source: Source, script: Node, letters: Collection[str], times: Collection[str]) -> None:
-    """Raises PageError on `h_{jt-1}`, `h_{j(t-1)}`: an index and a step that nothing sets apart."""
-    inner = strip(script)
+    """Raises PageError on `h_{jt-1}`, `h_{j(t-1)}`, `h_{(t-1)j}`: an index and a step that nothing sets apart."""
+    inner, behind = strip(script), ""
     items = inner.items if isinstance(inner, Chain) else ()
     if (
         isinstance(inner, Sum)
         and len(inner.terms) == 2
-        and isinstance(inner.terms[1], Number)
         and isinstance(inner.terms[0], Chain)
+        and isinstance(inner.terms[1], Number)
     ):
         items = inner.terms[0].items
-    elif not (items and shifted_letters(items[-1])):
+        behind = source.written((items[-1].span[1], inner.span[1]))
+    elif not shifted_letters(inner):
         return
-    names = [item.name if isinstance(item, Letter) else "" for item in items[:-1]]
-    last = items[-1] if items else inner
-    step = next(iter(shifted_letters(last)), spelled(last))
-    if len(names) == 1 and names[0] in letters and step in times:
+    steps = [item for item in items if {spelled(item), *shifted_letters(item)} & {*times}]
+    names = [item.name for item in items if isinstance(item, Letter) and item not in steps]
+    if len(items) == 2 and len(steps) == len(names) == 1 and names[0] in letters:
+        apart = ",".join(source.written(item.span).strip("()") for item in items) + behind
         written = source.written(script.span).strip("{}")
         what = f"the index `{written}` holds {names[0]} and a step, and nothing between them: expected a comma."
-        behind = written.removeprefix(names[0]).strip(" ()\\,;:!")
-        raise source.error(script.span, what, f"Write `{names[0]},{behind}`.")
+        raise source.error(script.span, what, f"Write `{apart}`.")
 
 
 def is_counted(script: Node, letter: str, times: Collection[str]) -> bool:
