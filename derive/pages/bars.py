@@ -80,7 +80,9 @@ def settle(source: Source, made: list[Token], opener: str, runs: list[list[int]]
 
 def follows_operand(made: list[Token], at: int) -> bool:
     """Whether a value stands in front of a place; the limits of a sum are none."""
-    return at > 0 and made[at - 1].kind in OPERANDS and made[carrier(made, at - 1)].kind not in ("REDUCE", "FUNCTION")
+    script = at > 1 and made[at - 2].kind in ("SUB", "SUP")  # the star of `h^*`
+    ends = at > 0 and (script or made[at - 1].kind in OPERANDS)
+    return ends and made[carrier(made, at - 1)].kind not in ("REDUCE", "FUNCTION")
 
 
 def carrier(made: list[Token], at: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from derive.pages.core import Add, Call, Core, Definition, Elementwise, Power, Product, Ref, Turned, every, parts_of, refs
 from derive.pages.kinds import Kinds, is_small
 from derive.pages.names import Names
+from derive.pages.relations import NUMBER, VECTOR
 
 LOSSES = ("J", "L", "Loss", "loss")
 """What a loss is called; behind it an index may stand, `J_t` beside `J`."""
@@ -36,7 +37,7 @@ def refuse_targets(names: Names, definitions: Sequence[Definition], kinds: Kinds
             continue
         elsewhere = {ref.name for other in definitions if other is not one for ref in refs(other.body)}
         for ref, place in held_against(one, values):
-            if names.is_free(ref.name) and is_small(ref.name) and ref.name not in elsewhere and kinds.kind(ref):
+            if names.is_free(ref.name) and ref.name not in elsewhere and kinds.kind(ref) in (NUMBER, VECTOR):
                 written, name, kind = names.source.written(ref.span), ref.name.rstrip("_"), kinds.kind(ref)
                 what = f"`{written}` in `{names.source.written(place.span)[:80]}` can be read in two ways: expected to know whether it is "
                 what += "given with each example, or a parameter, one for all."

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from derive.pages.names import Entry, Names
+from derive.pages.errors import Source
+from derive.pages.symbols import Occurrence, Symbol
+from derive.pages.tree import Node
+
+
+class Entry(Protocol):
+    """An equation: see `names.Entry`."""
+
+    @property
+    def targets(self) -> tuple[Node, ...]: ...
+    @property
+    def right(self) -> Node: ...
+
+
+class Names(Protocol):
+    """What of the symbols of a cell is known: see `names.Names`."""
+
+    source: Source
+    reads: list[Occurrence]
+
+    @property
+    def defined(self) -> Mapping[Symbol, Occurrence]: ...
+    def target(self, node: Node) -> Occurrence: ...
+    def settle(self, one: Occurrence) -> Occurrence: ...
+    def occurrences(self, node: Node) -> Iterator[Occurrence]: ...
 
 
 def notes_on_steps(names: Names, entries: Sequence[Entry]) -> Iterator[str]:
