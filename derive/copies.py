@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derive.along import AlongAxis
+from derive.along import AlongAxis, Pick
 from derive.blocks import stack
 from derive.cell import Cell
 from derive.errors import DeriveError
 from derive.expressions import values_in
 from derive.language import Eq, Value, hadamard, sequence
-from derive.shapes import STEPS_AND_EXAMPLES, shape_text
+from derive.shapes import STEPS, shape_text
 
 MOST = 16
 """Layers that are written out, each as equations and formulas of its own."""
@@ -68,7 +68,7 @@ class Network:
         self.check()
         if self == Network():
             return cell
-        check_cell(cell)
+        check_cell(cell, self)
         given = self.given_by(cell) if self.layers > 1 or self.bidirectional else None
         read = self.read_by(cell, given) if given is not None and self.layers > 1 else None
         equations, mask = masked(cell) if self.masked else (cell.equations, None)
@@ -76,7 +76,7 @@ class Network:
             equations = Copies(cell, equations, mask, read, given, self).equations()
         words = self.words(cell, read, given)
         name = "_".join([cell.name, *[word.removeprefix("--").replace("-", "_") for word in words]])
-        made = Cell.from_equations(name, " ".join([cell.command, *words]), [Eq(*pair) for pair in equations])
+        made = Cell.from_equations(name, " ".join([cell.command, *words]), [Eq(*pair) for pair in equations], cell.starts)
         return replace(made, words=cell.words, layers=self.layers_of(cell, made, read, mask))
 
     def layers_of(self, cell: Cell, made: Cell, read: Value | None, mask: Value | None) -> dict[str, tuple[str, int]]:
@@ -115,7 +115,7 @@ class Network:
             raise NetworkError(
                 f"{cell.name}: --bidirectional: expected states that run from the first step to the last, got {got}. Leave it out."
             )
-        timed = [value for value in cell.targets if value.timed]
+        timed = [value for value in cell.targets if value.has_steps]
         known = ", ".join(value.name for value in timed)
         if self.output is not None:
             found = [value for value in timed if value.name == self.output]
@@ -156,7 +156,7 @@ class Network:
                 f"{where}: a layer may read {given.name} of the layer below in the place of each of {names}: expected one input that it "
                 "stands for. Choose with --input NAME; every layer reads the others as they are."
             )
-        others = [value.name for value in cell.targets if value.timed and value != given and self.readable(cell, value)]
+        others = [value.name for value in cell.targets if value.has_steps and value != given and self.readable(cell, value)]
         todo = f"Choose with --output NAME: {', '.join(others)}." if others else "Write the network as a page."
         what = f"{self.input} doesn't have" if self.input is not None else "no input has"
         raise NetworkError(
@@ -170,20 +170,44 @@ class Network:
 
     def readable(self, cell: Cell, given: Value) -> list[Value]:
         """The inputs in whose place a layer can read what each direction of the layer below gives."""
-        return [value for value in cell.inputs if sizes_of(value, self.whole(given).shape) is not None]
+        return [value for value in cell.inputs if value.has_steps and sizes_of(value, self.whole(given).shape) is not None]
 
 
-def check_cell(cell: Cell) -> None:
-    """Raises NetworkError on equations that say more than what one step makes of the one before: those of a network already."""
-    values = {*cell.targets, *cell.reads}
-    odd = next((value.name for value in values if value.timed and value.axes != STEPS_AND_EXAMPLES), None)
-    odd = odd or next((target.name for target, right in cell.equations if right.has(AlongAxis)), None)
-    odd = odd or next((read.name for read, _ in cell.starts), None)
-    if odd is not None:
+def check_cell(cell: Cell, network: Network) -> None:
+    """Raises NetworkError on what copies or a mask would give another meaning: several axes of steps, starts of copies, values of all
+    steps in both directions, and under a mask what is made of all steps, or of the last one but its states alone."""
+    copies = network.layers > 1 or network.bidirectional
+    values = dict.fromkeys((*cell.targets, *cell.reads))
+    made = [(target.name, found) for target, right in cell.equations for found in right.atoms(AlongAxis)]
+    axis = next((f"{value.name} along {' and '.join(value.along)}" for value in values if value.along not in ((), (STEPS,))), "")
+    start = next((f"{start.name}, which {read.name} starts with" for read, start in cell.starts), "") if copies else ""
+    whole = next((f"{name}, which is made of all steps" for name, _ in made), "") if network.bidirectional else ""
+    for what, got in (("one axis of steps", axis), ("states that a call starts", start), ("values of each step", whole)):
+        if got:
+            option = network.option if copies else "--masked"
+            todo = "Write layers, directions and masks on the page."
+            raise NetworkError(f"{cell.name}: {option}: expected {what}, got {got}. {todo}")
+    held = next((name for name, found in made if not is_held(cell, found)), "") if network.masked else ""
+    if held:
         raise NetworkError(
-            f"{cell.name}: expected the equations of one step to make a network of, got {odd}, which has a start, a sum or an axis of its "
-            "own. Write layers, directions and masks on the page."
+            f"{cell.name}: --masked: expected values of each step, or of the states after the last one, got {held}, which is made of "
+            "steps that the mask leaves out, too. Write the mask on the page, also where steps are summed or picked."
         )
+
+
+def is_held(cell: Cell, made: AlongAxis) -> bool:
+    """Whether what is made of steps is an end of the states, and of what is read out of them at the same step: under a mask they are what
+    the last step that counts has left."""
+    if not isinstance(made, Pick):
+        return False
+    states, reads = {value.like(lag=0) for value in cell.carried}, dict(cell.equations)
+    waiting = list(values_in(made.operands[0]))
+    for value in waiting:
+        if value.has_steps and value not in states:
+            if value.lag or value not in reads:
+                return False
+            waiting += values_in(reads[value])
+    return True
 
 
 def with_suffix(value: Value, suffix: str) -> str:
@@ -237,20 +261,21 @@ def masked(cell: Cell) -> tuple[list[tuple[Value, sp.MatrixExpr]], Value]:
     What states are made of reads the cell's own new states, as without a mask; what is read out of them reads the blended ones.
     Raises NetworkError where there is no state, or no name.
     """
-    if not cell.states:
+    states = [value.like(lag=0) for value in cell.carried]
+    if not states:
         raise NetworkError(
             f"{cell.name}: --masked: no state: expected one that stays as it was where the mask is 0, got none. Leave it out."
         )
     taken = {value.name for value in (*cell.targets, *cell.reads)}
     mask = next((sequence(name) for name in MASKS if name not in taken), None)
-    behind = next((word for word in OWN if not any(with_suffix(state, f"_{word}") in taken for state in cell.states)), None)
+    behind = next((word for word in OWN if not any(with_suffix(state, f"_{word}") in taken for state in states)), None)
     if mask is None or behind is None:
-        wanted = " and ".join(MASKS) if mask is None else ", ".join(with_suffix(cell.states[0], f"_{word}") for word in OWN)
+        wanted = " and ".join(MASKS) if mask is None else ", ".join(with_suffix(states[0], f"_{word}") for word in OWN)
         raise NetworkError(
             f"{cell.name}: --masked: no name is left: expected one of {wanted}, got a cell that has them all. Rename one."
         )
-    step = needed(cell.equations, cell.states, at_this_step=True)
-    own = {state: state.like(name=with_suffix(state, f"_{behind}")) for state in cell.states}
+    step = needed(cell.equations, states, at_this_step=True)
+    own = {state: state.like(name=with_suffix(state, f"_{behind}")) for state in states}
     before = {value.like(lag=0): value for value in cell.carried}
     equations: list[tuple[Value, sp.MatrixExpr]] = []
     for target, right in cell.equations:

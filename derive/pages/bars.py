@@ -79,7 +79,24 @@ def settle(source: Source, made: list[Token], opener: str, runs: list[list[int]]
 
 
 def follows_operand(made: list[Token], at: int) -> bool:
-    return at > 0 and made[at - 1].kind in OPERANDS
+    """Whether a value stands in front of a place; the limits of a sum are none."""
+    script = at > 1 and made[at - 2].kind in ("SUB", "SUP")  # the star of `h^*`
+    ends = at > 0 and (script or made[at - 1].kind in OPERANDS)
+    return ends and made[carrier(made, at - 1)].kind not in ("REDUCE", "FUNCTION")
+
+
+def carrier(made: list[Token], at: int) -> int:
+    """Where that stands which carries the script that ends at a place; the place itself where none does."""
+    while True:
+        start, depth = at, 0
+        while made[start].kind == "END_GROUP" or depth:
+            depth += (made[start].kind == "END_GROUP") - (made[start].kind == "BEGIN_GROUP")
+            if depth == 0 or start == 0:
+                break
+            start -= 1
+        if start < 2 or made[start - 1].kind not in ("SUB", "SUP"):
+            return at
+        at = start - 2
 
 
 def spaced(source: Source, token: Token) -> bool:

@@ -299,7 +299,9 @@ class Components:
             node, indices, _ = uses[0]
             written, letter = self.source.written(node.span), indices[0]
             what = f"`{written}` can be read in two ways: expected to know whether it is a component of a vector, or one of several values."
-            todo = f'Say --let "{one.name}=vector" for a component; a sum over several values is written out, one term for each {letter}.'
+            todo = f'Say --let "{one.name}=vector" for a component'
+            todo += f', --let "{one.name}=example vector" for that of an input, one an example' if self.reader.letter else ""
+            todo += f"; a sum over several values is written out, one term for each {letter}."
             raise self.source.error(node.span, what, todo)
 
     def refuse_missing_times(self, one: Symbol, nodes: Sequence[Node]) -> None:

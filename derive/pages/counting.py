@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from derive.pages.errors import Source
 from derive.pages.symbols import exponent, spelled, strip, walk
-from derive.pages.tree import Bracket, Decorated, Letter, Node, Number, Ratio, Reduced, Scripted, Signed, with_parts
+from derive.pages.tree import Bracket, Chain, Decorated, Letter, Node, Number, Ratio, Reduced, Scripted, Signed, with_parts
 
 
 def divisors(node: Node) -> Iterator[Node]:
@@ -18,6 +18,12 @@ def divisors(node: Node) -> Iterator[Node]:
         yield from (part for sign, part in zip(node.signs, node.parts[1:], strict=True) if sign == "divide")
 
 
+def factors(node: Node) -> Iterator[str | None]:
+    """The letters of a product, the T of `2 T`."""
+    node = strip(node)
+    yield from (spelled(strip(item)) for item in (node.items if isinstance(node, Chain) else (node,)))
+
+
 def is_divided(node: Node, capital: str) -> bool:
     """Whether a factor is 1/T, perhaps in a product or a power, or `T^{-1}`."""
     for one in walk(node):
@@ -25,6 +31,27 @@ def is_divided(node: Node, capital: str) -> bool:
             return True
         if isinstance(one, Scripted) and isinstance(one.body, Letter) and one.body.name == capital and not one.sub:
             return any(exponent(above) is not None for above in one.sup)
+    return False
+
+
+def is_shared_out(node: Node, capital: str) -> bool:
+    """Whether a formula as a whole is divided by T: `a_t / T`, `\\frac{a_t}{2 T}`, `\\frac{1}{T} a_t`; not `\\exp(a_t / T)`."""
+    if any(capital in factors(below) for below in divisors(node)):
+        return True
+    match node:
+        case Ratio():
+            return is_shared_out(node.above, capital)
+        case Signed():
+            return any(is_shared_out(part, capital) for part in node.parts if not any(part is one for one in divisors(node)))
+        case Bracket(parts=(inside,), opener="{" | "(" | "["):
+            return is_shared_out(inside, capital)
+        case Scripted(body=Letter() as body):
+            return body.name == capital and not node.sub and any((exponent(above) or 0) < 0 for above in node.sup)
+        case Reduced(name="sum"):
+            return is_shared_out(node.body, capital)
+        case Chain():
+            behind = [isinstance(item, Letter) and item.is_function for item in node.items]
+            return any(is_shared_out(item, capital) for item, of in zip(node.items, [False, *behind], strict=False) if not of)
     return False
 
 

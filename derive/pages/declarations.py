@@ -13,12 +13,12 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.symbols import Symbol
 from derive.shapes import EXAMPLES, OF_A_CALL
 
-TOKENS, OUTPUT = "tokens", "output"
+TOKENS, OUTPUT, PARAMETER = "tokens", "output", "parameter"
 EXAMPLE = "example"
 """The word for an input of which there is one an example, not one at each step."""
 OF_EXAMPLES = ("number", "vector", "matrix", TOKENS)
 """What an input of an example may be besides, `v = example number`."""
-KINDS = ("number", "vector", "matrix", "input", "parameter", "identity", TOKENS, OUTPUT)
+KINDS = ("number", "vector", "matrix", "input", PARAMETER, "identity", TOKENS, OUTPUT)
 """What a name may be declared to be. An output is one that equations read, too."""
 FORM = (
     "`f = tanh`, `alpha = 0.95`, `a = number`, `b = vector`, `W = matrix`, `x = input`, `v = example`, `v = example number`, `w = tokens`, "
@@ -234,22 +234,27 @@ def take_all(source: Source, known: Declared, place: Place) -> Said:
             at += len(piece)
     for part in place.below:
         for name, (value, span) in take_all(source, known, part).items():
-            refuse_other_value(source, beside, name, value, span)
+            written = re.split("[=:]", source.text[slice(*span)])[0].strip()  # `dim h`, where it is of one name
+            refuse_other_value(source, beside, written if plain_name(written) == name else name, value, span)
     return own | beside
 
 
 def refuse_other_value(source: Source, said: Said, name: str, value: str, span: Span) -> None:
     """Take a name and what is said of it into `said`. Raises PageError where that is something else already."""
     before, first = said.setdefault(plain_name(name), (value.strip(), span))
-    refuse_contradiction(
-        {plain_name(name): before}, name, value, lambda what, todo: source.error(span, what, todo, (first, "the other:"))
-    )
+    here = {plain_name(name): before}
+    refuse_contradiction(here, name, value, lambda what, todo: source.error(span, what, todo, (first, "the other:")))
+    if here[plain_name(name)] != before:
+        said[plain_name(name)] = value.strip(), span
 
 
 def refuse_contradiction(here: dict[str, str], name: str, value: str, wrong: Wrong) -> None:
-    """Take a name and what is said of it into `here`, what one place has said so far. Raises PageError where it said something else."""
+    """Take a name and what is said of it into `here`, what one place has said so far; of an input of an example the last that says what
+    it is. Raises PageError where it said something else."""
     value = value.strip()
     before = here.setdefault(plain_name(name), value)
+    if before.lower() == EXAMPLE and value.lower() in OF_EXAMPLES:
+        here[plain_name(name)] = value
     if say_two_things(before, value):
         raise wrong(
             f"`{name.strip()[:30]}` is declared as `{before[:30]}` and as `{value[:30]}`: expected one.", "Leave one out."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from derive.pages.alphabet import IDENTITIES, SPECIAL, STEPS
 from derive.pages.core import (
@@ -27,11 +28,13 @@ from derive.pages.core import (
     parts_of,
     with_parts,
 )
+from derive.pages.declarations import plain_name
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
 from derive.pages.open_symbols import open_symbol
+from derive.pages.questions import KINDS, asked, of_each_element, unread
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, products, sums_of_inner_products
 from derive.pages.turned import plain_of
@@ -141,13 +144,7 @@ def refuse_functions_of_matrices(names: Names, definitions: Sequence[Definition]
                     continue
                 name = capital_of(names, function.body)
                 if name is not None:
-                    written = names.source.written(function.span)
-                    what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix."
-                    todo = (
-                        f'Say --let "{name}=vector" for the function of each element, multiplied elementwise; a function of a matrix '
-                        "isn't read: give its value a symbol of its own."
-                    )
-                    raise names.source.error(function.span, what, todo)
+                    raise asked(name, (VECTOR, NUMBER), partial(of_each_element, names.source, name, function))
 
 
 SERIES = ("exp", "log", "sin", "cos", "sinh", "cosh")
@@ -192,14 +189,20 @@ def refuse_ones_in_products(names: Names, kinds: Kinds) -> None:
                     and names.is_free(term.name)
                     and not is_small(term.name)
                 ):
-                    raise open_symbol(names, term.name, term, product.span, frozenset({VECTOR, MATRIX}), (), of_examples=False)
+                    raise open_symbol(names, term.name, term, product.span, frozenset(KINDS), (), of_examples=False)
 
 
 def ones_or_identity(names: Names, factor: Add, number: Const) -> PageError:
     written, one = names.source.written(factor.span), names.source.written(number.span)
     what = f"`{one}` in `{written}`, a factor of a matrix product, can be read in two ways: expected the identity, or ones everywhere."
     todo = "Write `I` for the identity; ones everywhere are read in elementwise products alone, `\\odot`."
-    return names.source.error(factor.span, what, todo)
+
+    def error(found: Sequence[str]) -> PageError:
+        number = f' Say --let "{name}=number" where {name} is one number.' if found else ""
+        return names.source.error(factor.span, what, todo + number)
+
+    name = capital_of(names, factor)
+    return error(()) if name is None else asked(name, (NUMBER,), error, shown=())
 
 
 def read_in(node: Core) -> set[str]:
@@ -330,17 +333,24 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition],
                     if given and wanted and not is_small(one.name) and one.name not in names.declared.kinds:
                         found.setdefault(one.name, node.span)
     for name, place in found.items():
-        raise matrix_of_a_step(names, name, place, [one for one in found if one != name])
+        raise matrix_of_a_step(names, name, place, [one for one in found if one != name], weight=False)
 
 
-def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str]) -> PageError:
-    written = names.source.written(place)
+def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str], weight: bool = True) -> PageError:
+    """weight: it stands where a parameter in upper case, a matrix, may."""
+    found = (one for one in names.reads if one.symbol.name == name and one.time == 0 and not one.transposed)
+    own = next((names.source.written(one.span) for one in found), "") if weight and not names.is_defined(name) else ""
+    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names.source, name, plain_name(own), place, others))
+
+
+def of_a_step(source: Source, name: str, own: str, place: Span, others: Sequence[str], found: Sequence[str]) -> PageError:
+    written = source.written(place)
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
-    todo = (
-        f'Say --let "{name}=matrix" for a matrix of each step, --let "{name}=vector" for a vector. '
-        "A parameter, which is the same at every step, is written without the index of time."
-    )
-    return names.source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
+    said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
+    todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
+    todo += " A parameter, which is the same at every step, is written without the index of time"
+    todo += f', or declared, --let "{own}=parameter".' if own else "."
+    return source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
 
 
 def is_parameter(kinds: Kinds, item: Core) -> bool:

@@ -34,11 +34,12 @@ class PageError(DeriveError):
     """A page that can't be read as a cell: `file:line: what is wrong: expected X, got Y.`, the equation with a caret, what to do.
 
     places: where it is, and a second place that contradicts it, as far as the error has them. is_question: a declaration, or another way
-    of writing it, decides between readings that the error says.
+    of writing it, decides between readings that the error says; question: that of what a symbol is, see `questions`.
     """
 
     places: tuple[Span, ...] = ()
     is_question: bool = False
+    question: object = None
 
 
 def said_once(errors: Iterable[PageError]) -> list[PageError]:

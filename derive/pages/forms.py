@@ -73,11 +73,14 @@ def raised(source: Source, base: Core, exponent: Core, span: Span, elementwise: 
 
 
 def norm(source: Source, node: Bracket | Scripted, inside: Core) -> Core:
-    """`\\|x\\|`, with a 2 below it or nothing. Raises PageError on another."""
-    below = node.sub if isinstance(node, Scripted) else ()
-    if any(spelled(strip(one)) != "2" for one in below):
-        what = f"the norm `{source.written(node.span)}` isn't read: expected the Euclidean one, `\\|x\\|` or `\\|x\\|_2`."
-        raise source.error(node.span, what, "Write another as the sum that it is, such as \\sum_j |x_j|.")
+    """`\\|x\\|`, with a 2 below it or nothing, and `\\|x\\|_1`, the sum of the absolute values. Raises PageError on another."""
+    below = [spelled(strip(one)) for one in (node.sub if isinstance(node, Scripted) else ())]
+    if below == ["1"]:
+        inside = inside.body if isinstance(inside, Call) and inside.function == "norm" else inside
+        return Call("sum", Call("abs", inside, node.span), node.span)
+    if any(one != "2" for one in below):
+        what = f"the norm `{source.written(node.span)}` isn't read: expected the Euclidean one, `\\|x\\|` or `\\|x\\|_2`, or `\\|x\\|_1`."
+        raise source.error(node.span, what, "Write another as what it is, such as \\max_j |x_j|.")
     return inside if isinstance(inside, Call) and inside.function == "norm" else Call("norm", inside, node.span)
 
 

@@ -114,7 +114,7 @@ class Kinds:
     def first(self, name: str) -> Kind:
         """The kinds that a symbol could have."""
         said = self.declared.get(name)
-        if said in (NUMBER, VECTOR, MATRIX, "parameter"):
+        if said in (NUMBER, VECTOR, MATRIX) or (said == "parameter" and is_small(name)):
             return frozenset({VECTOR if said == "parameter" else said})
         if name in self.defined:
             return ANY
@@ -205,7 +205,7 @@ class Kinds:
         """Whether a factor is a parameter in upper case of which nothing is said, also transposed."""
         item = item.body if isinstance(item, Turned) else item
         name = item.name if isinstance(item, Ref) else ""
-        said = name in (*self.declared, *self.divisors, *IDENTITIES)
+        said = self.declared.get(name, "parameter") != "parameter" or name in (*self.divisors, *IDENTITIES)
         return bool(name) and not said and not is_small(name) and self.is_parameter(name)
 
     def is_given(self, item: Core) -> bool:

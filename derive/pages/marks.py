@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from derive.pages.errors import PageError
 from derive.pages.names import Names
+from derive.pages.questions import KINDS, asked
 from derive.pages.symbols import Occurrence, Symbol, children
 from derive.pages.tree import Decorated, Node
 
@@ -47,10 +48,12 @@ def operation(symbol: Symbol, known: set[Symbol]) -> str | None:
 def marked(names: Names, one: Occurrence, meaning: str) -> PageError:
     written, name = names.source.written(one.span), one.symbol.name
     what = f"`{written}` can be read in two ways: expected a symbol of its own, or {meaning}."
-    role = "input" if one.time is not None else "matrix"
-    return names.source.error(
-        one.span, what, f'Say --let "{name}={role}" for a symbol of its own; a transpose is written `^\\top`.'
-    )
+
+    def error(found: Sequence[str]) -> PageError:
+        said = ", ".join(f'--let "{name}={kind}"' for kind in found)
+        return names.source.error(one.span, what, f"Say {said} for a symbol of its own; a transpose is written `^\\top`.")
+
+    return error(["input"]) if one.time is not None else asked(name, KINDS, error)
 
 
 def time_as_quantity(names: Names, one: Occurrence) -> PageError:

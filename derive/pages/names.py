@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from derive.pages.alphabet import function_name
-from derive.pages.declarations import Declared
+from derive.pages.declarations import Declared, plain_name
 from derive.pages.errors import PageError, Source, Span
-from derive.pages.hints import called, no_exponent, spelled_out
+from derive.pages.hints import called, newer, no_exponent, spelled_out, unsummed
+from derive.pages.noted import notes_on_steps
+from derive.pages.operators import refuse_joined
 from derive.pages.sides import Line
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, is_transposition, take_apart, walk
-from derive.pages.tree import Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
+from derive.pages.tree import Chain, Decorated, Letter, Node, Ratio, Scripted, Signed, Sum
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Names:
         self.double = self.doubled([*reads, *[one for _, one in found]], [one for _, one in found])
         self.single = {self.beside(self.target(entry.targets[0])).symbol for entry in entries if len(entry.targets) == 1}
         weakly = {occurrence.symbol for _, occurrence in found if not ends_a_word(occurrence)}
+        self.runs = {one.gate for _, one in found if one.weak == "run" and len(one.gate) == 1}
         self.strong = {one.symbol for one in (*reads, *[o for _, o in found]) if one.time is not None and not one.weak} | weakly
         self.known = {one.symbol.name for one in reads if not one.weak} | {one.symbol.name for _, one in found}
         for _, occurrence in found:
@@ -78,10 +80,7 @@ class Names:
         self.steps = self.find_steps()
         self.check()
         self.refuse_elements()
-        self.note_tight_differences()
-        self.note_powers()
-        for entry in entries:
-            self.note_vanished(entry)
+        self.notes |= dict.fromkeys(notes_on_steps(self, entries))
 
     def target(self, node: Node) -> Occurrence:
         """What a left side defines. Raises PageError where that is no symbol."""
@@ -113,8 +112,11 @@ class Names:
         """`x_{t-\\tau}`, `h_{2t}`: an index that counts from the time, and isn't this step or one near it."""
         for script in walk(node) if isinstance(node, (Scripted, Decorated)) else ():
             inside = [one.name for one in walk(script) if isinstance(one, Letter)]
+            if isinstance(script, Chain):
+                refuse_joined(self.source, script, inside, {self.reader.letter or ""})
             counted = isinstance(script, (Sum, Ratio, Signed)) and self.reader.letter in inside
             if counted and self.reader.time(script) is None and not self.reader.index(script).weak:
+                refuse_joined(self.source, script, inside, {self.reader.letter or ""})
                 written = self.source.written(script.span)
                 what = f"the index `{written}` isn't read: expected this step, or a fixed number of steps before it."
                 todo = "Write the number of steps as a number; write an index that is no time without the letter of time."
@@ -132,7 +134,10 @@ class Names:
             name = one.symbol.name
             self.notes[f"`{self.source.written(one.span)}` is written with a time index; read as a parameter {name}"] = None
             return replace(one, time=None)
-        if one.weak == "comma" or one.named is None:
+        run = (
+            bool(self.runs) and one.weak == "run" and len(one.gate) == 1 and one.symbol.base.islower()
+        )  # `x_{jt}` beside `h_{it} = ...`
+        if one.weak == "comma" or one.named is None or run:
             return one
         return replace(one, symbol=one.named, time=None)
 
@@ -165,8 +170,10 @@ class Names:
     def is_free(self, name: str) -> bool:
         """Whether a name stands for a parameter of which nothing is said: no time, no definition, no declaration."""
         said = name in self.declared.kinds or name in self.declared.numbers or name in self.declared.functions
-        defined = any(symbol.name == name for symbol in self.defined)
-        return not (said or defined or name in self.macros or self.is_timed(name))
+        return not (said or self.is_defined(name) or name in self.macros or self.is_timed(name))
+
+    def is_defined(self, name: str) -> bool:
+        return any(symbol.name == name for symbol in self.defined)
 
     def define(self, one: Occurrence) -> None:
         if one.symbol in self.defined:
@@ -200,9 +207,12 @@ class Names:
             return
         a, b = self.source.written(before.span), self.source.written(one.span)
         what = f"name collision: `{a}` and `{b}` would both be called {one.symbol.name}: one has a time index, the other none."
-        todo = f'Write the time index at both, or rename one of them; --let "{one.symbol.name}=vector" makes the one without a parameter. '
+        name, timed = one.symbol.name, a if before.time is not None else b
+        kind = "vector" if name[0].islower() else "parameter"
+        todo = f'Write the time index at both, or rename one of them; --let "{name}={kind}" makes the one without a parameter'
+        todo += "" if self.is_defined(name) else f', --let "{plain_name(timed)}=parameter" the one with it'
         t = self.reader.letter
-        todo += f"All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
+        todo += f". All steps together are read with their index, as in `\\operatorname{{softmax}}_{t}(a_{t})`."
         raise self.source.error(one.span, what, todo, (before.span, "the other:"))
 
     def refuse_elements(self) -> None:
@@ -237,37 +247,6 @@ class Names:
             what = f"`{written}` is the last value of what has one value an example, or a symbol of its own: expected one of the two."
             todo = f'Write `{whole.name}` for that value; for a symbol of its own say --let "{one.symbol.name}=vector".'
             raise self.source.error(one.span, what, todo, (found.span, "the definition:"))
-
-    def note_tight_differences(self) -> None:
-        """`s_t-1` in a plain text is the step before; somebody may have meant a difference."""
-        for one in self.reads if self.source.plain else ():
-            written = self.source.written(one.span)
-            if one.time and re.search(r"_[A-Za-z0-9]*[-+−][01]$", written):
-                tight = re.sub(r"([-+−])", r" \1 ", written)
-                self.notes[f"`{written}` is read at another step, as one index; write `{tight}` for a sum or a difference"] = None
-
-    def note_powers(self) -> None:
-        """`e^{\\beta}` is a name here, and `\\gamma^t` a value at step t: somebody may have meant powers."""
-        below = any("_" in self.source.written(one.span) for one in self.reads if one.time is not None)
-        for one in self.reads:
-            written = self.source.written(one.span)
-            if one.symbol.base == "e" and one.symbol.sups and one.time is None and not re.search(r"\^\s*\{?\s*[(\[]", written):
-                self.notes[f"`{written}` is read as the name {one.symbol.name}; write \\exp for the exponential function"] = None
-            if one.gate.isdigit() and one.symbol not in self.defined:
-                self.notes[f"`{written}` is read as {one.symbol.name} at this step; a multiple of the step isn't read"] = None
-            raised = below and one.time is not None and one.symbol not in self.defined and not one.transposed
-            if raised and re.search(r"\^(?:[A-Za-z]|\{\s*\\?[A-Za-z]+\s*\})$", written):
-                self.notes[f"`{written}` is read as {one.symbol.name} at a step; a power of the step isn't read"] = None
-
-    def note_vanished(self, entry: Entry) -> None:
-        """`\\gamma^g` is a name, as `W^z` is; where g is defined and read nowhere else, a power may have been meant."""
-        own = {self.settle(self.target(target)).symbol.name for target in entry.targets}
-        read = {one.symbol.name for one in self.reads}
-        unread = {symbol.name for symbol in self.defined} - read - own
-        for one in self.occurrences(entry.right):
-            written, name = self.source.written(one.span), self.settle(one).symbol.name
-            if "^" in written and any(name in above for name in unread for above in one.symbol.sups):
-                self.notes[f"`{written}` is read as the name {name}, no power; a power is written with \\exp and \\log"] = None
 
     # ---- steps
 
@@ -335,8 +314,12 @@ class Names:
         lag = -1 if one.time is None else one.time - self.steps.get(one.symbol, 0)
         which = {-1: "the step before", 1: "the step after"}.get(lag, "a later step" if lag > 0 else "an earlier step")
         what = f"`{written}` is a state that is never defined, or an input of {which}: expected to know which."
-        state = f"For a state, write its equation{self.newer(written)}"
+        index = unsummed(one.symbol, self.defined)
+        state = f"For a state, write its equation{newer(written) if self.reader.words else ''}"
         held = f"it is one of its own, {self.later_name(one, lag)}" if lag > 0 else "its older value is carried in a state"
+        if index:
+            what = f"`{written}` carries the index {index[1]}, and what is defined the index {index[0]}: expected a sum, or an input."
+            state = f"Write the sum, `\\sum_{index[1]}`, in front of the product"
         return self.source.error(one.span, what, f'{state}; for an input, say --let "{name}=input": {held}.')
 
     def later_name(self, one: Occurrence, steps: int) -> str:
@@ -356,11 +339,6 @@ class Names:
         self.later.setdefault(name, one)
         self.notes[f"`{written}` is an input of a later step: an input of its own, {name}"] = None
         return name
-
-    def newer(self, written: str) -> str:
-        """For `h_{prev}`: how its new value is written."""
-        named = re.fullmatch(r"(.+?)_\{?(?:\\[a-z]+\{)?(?:prev|previous|old)\}*", written) if self.reader.words else None
-        return f", `{named[1]} = ...` or `{named[1]}_{{next}} = ...`" if named else ""
 
     def is_read_now(self, symbol: Symbol) -> bool:
         return any(one.symbol == symbol and one.time == self.steps.get(symbol, 0) for one in self.reads)

@@ -16,7 +16,7 @@ from derive.pages.columns import Columns, without_names_of_diagonals
 from derive.pages.contraction import Contraction
 from derive.pages.core import Call, Const, Core, Definition, Ref, Several, every, parts_of, refs
 from derive.pages.cuts import refuse_sizes_of_nothing, settle_cuts
-from derive.pages.declarations import OUTPUT, TOKENS, Declared
+from derive.pages.declarations import OUTPUT, TOKENS, Declared, plain_name
 from derive.pages.doubts import (
     refuse_both_ways,
     refuse_calls,
@@ -40,6 +40,7 @@ from derive.pages.kinds import Kinds
 from derive.pages.layers import layers_of, refuse_layers, refuse_two_counters, share_sizes
 from derive.pages.left import definitions_of
 from derive.pages.lengths import refuse_lengths
+from derive.pages.losses import notes_on_targets, refuse_targets
 from derive.pages.lying import Along, axes_said
 from derive.pages.marks import notes_on_fonts, refuse_operations
 from derive.pages.meaning import Macro, Meaning
@@ -48,6 +49,7 @@ from derive.pages.numbers import without_numbers
 from derive.pages.ones import refuse_ones
 from derive.pages.open_symbols import refuse_open_symbols
 from derive.pages.prepared import Prepared, prepared
+from derive.pages.questions import tried
 from derive.pages.reading import Reading, reading_of, written_in_letters
 from derive.pages.reductions import over_steps
 from derive.pages.settling import finish
@@ -72,7 +74,20 @@ class PageCell:
 
 
 def one_cell(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
-    """The cell that some equations make. Raises PageError."""
+    """The cell that some equations make. Raises PageError; one that asks what a symbol is offers what can be read."""
+    try:
+        return told(source, title, entries, known, naming)
+    except PageError as error:
+
+        def read(name: str, kind: str) -> object:
+            kinds = known.kinds | {plain_name(name): kind}
+            return told(source, title, entries, replace(known, kinds=kinds, used=set()), naming)
+
+        raise tried(error, read) from None
+
+
+def told(source: Source, title: str, entries: list[Entry], known: Declared, naming: tuple[str, str]) -> PageCell:
+    """The cell that some equations make, as declarations say. Raises PageError."""
     ready = prepared(source, entries, known)
     known = with_tokens(known, ready.tokens)
     names, macros = named(source, entries, ready, known)
@@ -217,6 +232,8 @@ def judged(
     settled_otherwise = {*known.dims, *contraction.kinds}
     if letter is not None:
         refuse_open_symbols(names, definitions, kinds, frozenset(settled_otherwise))
+        refuse_targets(names, definitions, kinds)
+        names.notes |= dict.fromkeys(notes_on_targets(names, definitions))
     refuse_identity(names, definitions)
     refuse_tensors(names, kinds, signs)
     contraction.require_numbers(kinds)

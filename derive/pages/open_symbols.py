@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from derive.pages.alphabet import SPECIAL
 from derive.pages.core import (
@@ -33,6 +34,7 @@ from derive.pages.errors import PageError, Span
 from derive.pages.kinds import Kinds, is_small
 from derive.pages.names import Names
 from derive.pages.products import declared_as
+from derive.pages.questions import asked, unread
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, VECTOR
 
 FACTOR, BESIDE_NUMBERS, DECIDED = "factor", "beside numbers", "decided"
@@ -171,14 +173,21 @@ READINGS = {
 def open_symbol(
     names: Names, name: str, node: Ref, place: Span, left: frozenset[str], others: Sequence[str], of_examples: bool
 ) -> PageError:
+    kinds = [kind for kind in READINGS if kind in left]
+    return asked(name, left, partial(open_symbol_of, names, name, node, place, kinds, others, of_examples))
+
+
+def open_symbol_of(
+    names: Names, name: str, node: Ref, place: Span, kinds: Sequence[str], others: Sequence[str], of_examples: bool,
+    found: Sequence[str],
+) -> PageError:  # fmt: skip
     written, shown = names.source.written(node.span), names.source.written(place)[:80]
     written = written[1:-1] if written.startswith("{") else written
     exponential = f" Write \\exp(...) for the exponential function of {name[2:]}." if re.match(r"e\s*\^", written) else ""
-    kinds = [kind for kind in READINGS if kind in left]
     listed = " or ".join(filter(None, [", ".join(f"a {kind}" for kind in kinds[:-1]), f"a {kinds[-1]}"]))
     what = f"`{written}` in `{shown}` can be read in several ways: expected to know whether {name} is {listed}."
-    readings = [READINGS[kind].format(name=name) for kind in kinds]
+    readings = [READINGS[kind].format(name=name) for kind in found]
     if of_examples:
         readings.append(f'--let "{name}=example" for an input, one an example')
-    todo = f"Say {', '.join(readings)}.{exponential}"
+    todo = f"Say {', '.join(readings)}.{unread(set(kinds) - set(found))}{exponential}"
     return names.source.error(node.span, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))

@@ -169,6 +169,8 @@ def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> Non
             letter, above = node.indices[0], node.above
             last = {one.name for one in walk(above) if isinstance(one, Letter)} if above is not None else set()
             scripts = [script for one in walk(node.body) if isinstance(one, Scripted) for script in (*one.sub, *one.sup)]
+            for script in scripts:
+                refuse_joined(source, script, {letter}, times)
             counted = any(letter in shifted_letters(one) or is_counted(one, letter, times) for one in scripts)
             whole = above is not None and spelled(strip(above)) in {one.upper() for one in times}
             partial = bool(last & {*times, "T"}) and not whole
@@ -176,6 +178,29 @@ def refuse_other_sums(source: Source, tree: Node, times: Collection[str]) -> Non
                 raise limits(source, (node.span[0], node.body.span[0]))
             if partial or (counted and letter not in times) or (letter in times and not (whole or above is None)):
                 raise over_steps(source, node)
+
+
+def refuse_joined(source: Source, script: Node, letters: Collection[str], times: Collection[str]) -> None:
+    """Raises PageError on `h_{jt-1}`, `h_{j(t-1)}`, `h_{(t-1)j}`: an index and a step that nothing sets apart."""
+    inner, behind = strip(script), ""
+    items = inner.items if isinstance(inner, Chain) else ()
+    if (
+        isinstance(inner, Sum)
+        and len(inner.terms) == 2
+        and isinstance(inner.terms[0], Chain)
+        and isinstance(inner.terms[1], Number)
+    ):
+        items = inner.terms[0].items
+        behind = source.written((items[-1].span[1], inner.span[1]))
+    elif not shifted_letters(inner):
+        return
+    steps = [item for item in items if {spelled(item), *shifted_letters(item)} & {*times}]
+    names = [item.name for item in items if isinstance(item, Letter) and item not in steps]
+    if len(items) == 2 and len(steps) == len(names) == 1 and names[0] in letters:
+        apart = ",".join(source.written(item.span).strip("()") for item in items) + behind
+        written = source.written(script.span).strip("{}")
+        what = f"the index `{written}` holds {names[0]} and a step, and nothing between them: expected a comma."
+        raise source.error(script.span, what, f"Write `{apart}`.")
 
 
 def is_counted(script: Node, letter: str, times: Collection[str]) -> bool:

@@ -22,7 +22,8 @@ The stages behind the sections are of one cell, and `one_cell` walks through the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from derive.pages import depth, named_cells
 from derive.pages.blocks import Block, Declarations, Heading, Piece, find_blocks, lines_of_prose
 from derive.pages.declarations import Declared, Place, declared
 from derive.pages.errors import PageError, Source, Span, said_once
+from derive.pages.joined import Part, notes_on_offsets
 from derive.pages.named_cells import called_sections, functions_above, without_sections
 from derive.pages.names import Entry
 from derive.pages.one_cell import PageCell, functions_of, one_cell
@@ -95,9 +97,15 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     found = outline(source, pieces, known.time, known.layer)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
     named = called_sections(found.root)
+
+    def names_said(entries: Sequence[Entry]) -> Collection[str]:
+        with suppress(PageError):  # which is said when the section is read
+            return declared(source, [declarations_for(found.root, entries)], let, dims).kinds
+        return ()
+
     networks = [
         (title, entries)
-        for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer)
+        for title, entries in cells_of(source, without_sections(found.root, named.values()), known.time, layer, names_said)
         if any(not e.is_function for e in entries)
     ]
     groups = [*networks, *[(part.title, [*functions_above(found.root, part), *part.all()]) for part in named.values()]]
@@ -107,15 +115,19 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     if not groups:
         passed = tuple(listed(source, span, why) for span, why in found.skipped)
         raise nothing(source, passed, any(isinstance(piece, Block) for piece in pieces))
+    parts = [Part(entries) for _, entries in groups]
     titles = unique([title for title, _ in groups])
     cells: dict[int, PageCell] = {}
     refused: list[tuple[str, PageError]] = []
     unread = [entry for _, entries in groups for entry in entries if entry.problem is not None]
-    for at, (title, (_, entries)) in enumerate(zip(titles, groups, strict=True)):
+    for at, (title, (_, printed)) in enumerate(zip(titles, groups, strict=True)):
         try:
-            entries, said = library.expanded(entries)
+            entries, said = library.expanded(printed)
             count = len(networks) if at < len(networks) else len(groups) + 1
             cells[at], more = settled_cell(source, title, entries, said, naming(path, title, count))
+            reading = cells[at].reading
+            offsets = notes_on_offsets(source, parts[at], [part for part in parts if part is not parts[at]], names_said)
+            cells[at] = replace(cells[at], reading=replace(reading, notes=(*reading.notes, *offsets)))
             refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
             found.skipped += more
         except PageError as error:
@@ -133,8 +145,8 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     ]
     unused = [name for name in known.unused if not stands_in_any(source, unread_spans, name)]
     cells = with_notes(source, cells, {at: min(entry.span[0] for entry in groups[at][1]) for at in cells}, skipped, unused)
-    own, parts = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
-    return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), parts)
+    own, called = (tuple(one for at, one in cells.items() if (at < len(networks)) is whole) for whole in (True, False))
+    return Page(path, own, tuple(listed(source, span, why) for span, why in skipped), tuple(refused), called)
 
 
 def pieces_of(source: Source) -> tuple[Source, list[Piece]]:

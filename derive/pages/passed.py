@@ -10,6 +10,7 @@ from derive.pages.alphabet import INFINITE, function_name, greek_letter
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.names import Entry
 from derive.pages.outermost import CLOSERS, OPENERS
+from derive.pages.sides import Line
 from derive.pages.starts import is_start
 from derive.pages.surface import JOINING
 from derive.pages.symbols import Reader, children, take_apart
@@ -66,7 +67,10 @@ def is_needless(
     read = {name for one in others for name, _ in names_in(reader, with_call_indices(one.right, reader.letter))}
     defined = {name for one in others for target in one.targets for name, _ in names_in(reader, target)}
     error = error or entry.problem
-    if error is not None and error.is_question and reads_any(entry, reader, defined):
+    given = {
+        name for one in others for name, time in names_in(reader, with_call_indices(one.right, reader.letter)) if time is not None
+    }
+    if error is not None and error.is_question and (reads_any(entry, reader, defined) or reads_given(entry, reader, given)):
         return False
     if entry.line.equals is None:
         return is_mere_expression(entry.line.tokens, read - defined)
@@ -83,6 +87,14 @@ def reads_any(entry: Entry, reader: Reader, names: Collection[str]) -> bool:
     if isinstance(entry.right, Letter) and not entry.right.name:
         return any(token.value in letters for token in entry.line.right)
     return any(name.split("_")[0] in letters for name, _ in names_in(reader, with_call_indices(entry.right, reader.letter)))
+
+
+def reads_given(entry: Entry, reader: Reader, given: Collection[str]) -> bool:
+    """Whether all that an equation reads with a time is given to the steps of the page."""
+    found = {name for name, time in names_in(reader, with_call_indices(entry.right, reader.letter)) if time is not None}
+    return (
+        bool(found) and found <= {*given} and not any(token.kind == "COMMA" and token.value == "|" for token in entry.line.tokens)
+    )
 
 
 def is_timed(reader: Reader, node: Node) -> bool:
@@ -166,6 +178,24 @@ def is_general(head: Sequence[Node], arguments: Bracket, reader: Reader, known: 
     if function_name(name) or {name, one.symbol.name if one else name} & set(known):
         return False
     return len(name) > 2 or (len(arguments.parts) > 1 and (bool(parts.font) or name[0].islower()))
+
+
+def is_gradient(line: Line) -> bool:
+    """Whether it holds a quotient of differentials."""
+    return any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
+
+
+def is_differential(tokens: list[Token], at: int) -> bool:
+    """`\\frac{d L}{d h}`: both parts begin with the letter d and go on."""
+    values = [token.value for token in tokens[at : at + 3]]
+    if tokens[at].kind != "FRAC" or values[1:] != ["{", "d"]:
+        return False
+    depth = 0
+    for place in range(at + 1, len(tokens) - 2):
+        depth += (tokens[place].value == "{") - (tokens[place].value == "}")
+        if depth == 0:
+            return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
+    return False
 
 
 def reason_of(entry: Entry, error: PageError) -> str:

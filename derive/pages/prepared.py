@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from derive.pages.components import Components
-from derive.pages.declarations import TOKENS, Declared
+from derive.pages.declarations import PARAMETER, TOKENS, Declared
 from derive.pages.errors import Source
 from derive.pages.layers import letter_of_layers
 from derive.pages.names import Entry
@@ -16,10 +16,10 @@ from derive.pages.several import Several, lying_along
 from derive.pages.starts import Start, starts_of
 from derive.pages.step_softmax import with_softmax
 from derive.pages.steps import Steps
-from derive.pages.symbols import Reader
+from derive.pages.symbols import Reader, shifted_letters, take_apart
 from derive.pages.times import times_of
-from derive.pages.timing import reader_of, with_call_indices
-from derive.pages.tree import Letter, Node, with_parts
+from derive.pages.timing import reader_of, scripts_of, with_call_indices
+from derive.pages.tree import Decorated, Letter, Node, Scripted, with_parts
 from derive.pages.vocabulary import Vocabulary
 from derive.shapes import EXAMPLES, STEPS
 
@@ -47,6 +47,10 @@ def with_steps(source: Source, entries: Sequence[Entry], known: Declared) -> lis
             entries[0].span, what, "Write these steps with another letter than b, or declare it the main one, `time = b`."
         )
     letters = {letter: times.axis(letter) for letter in times.letters} if times is not None else {known.time or "t": STEPS}
+    own = {name for name, kind in known.kinds.items() if kind == PARAMETER}
+    scripts = [script for entry in entries for tree in (*entry.targets, entry.right) for script in scripts_of(tree)]
+    indices = {*letters, *[letter for script in scripts for letter in shifted_letters(script)]}
+    entries = [changed(entry, lambda tree: with_own_names(tree, own, indices)) if own else entry for entry in entries]
     entries = [entry if entry.is_function else changed(entry, lambda tree: with_softmax(tree, letters)) for entry in entries]
     if times is not None:
         several = Several(source, entries, times)
@@ -87,3 +91,19 @@ def with_declared(node: Node, known: Declared) -> Node:
     if isinstance(node, Letter) and node.is_function and node.name in {**known.kinds, **known.numbers}:
         return replace(node, is_function=False)
     return with_parts(node, lambda part: with_declared(part, known))
+
+
+def with_own_names(node: Node, names: Collection[str], steps: Collection[str]) -> Node:
+    """The tree with a letter of time in the index of what is declared a parameter by its whole name, `W_s`, as a word: no step."""
+    if isinstance(node, Scripted) and take_apart(node) is not None:
+        one = Reader(None).read(node)
+        is_own = one is not None and one.symbol.name in names
+        return replace(node, sub=tuple(as_word(script, steps) for script in node.sub)) if is_own else node
+    return with_parts(node, lambda part: with_own_names(part, names, steps))
+
+
+def as_word(script: Node, steps: Collection[str]) -> Node:
+    """An index with some letters in a font: the s of `W_\\mathrm{s}`."""
+    if isinstance(script, Letter) and script.name in steps:
+        return Decorated("mathrm", script, script.span, font=True)
+    return with_parts(script, lambda part: as_word(part, steps))

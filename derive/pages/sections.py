@@ -16,11 +16,12 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.exponentials import with_exponentials
 from derive.pages.grammar import parse
 from derive.pages.indexed import in_one_notation
+from derive.pages.joined import Part, Said, are_joined, reads_ends, reads_other_times, with_results_refused
 from derive.pages.layers import letter_of_layers, without_layers
 from derive.pages.macros import DEFINES, Macros, macros_in
 from derive.pages.names import Entry
 from derive.pages.operators import refuse_other_sums
-from derive.pages.passed import is_needless, reader_for, reason_of
+from derive.pages.passed import is_gradient, is_needless, reader_for, reason_of
 from derive.pages.primes import changed, with_primes
 from derive.pages.sides import Line
 from derive.pages.stacks import cells_of as cells_of_grid
@@ -29,7 +30,6 @@ from derive.pages.starts import INITIAL, is_initial, is_nought, is_start_of_laye
 from derive.pages.steps import Steps
 from derive.pages.surface import equations
 from derive.pages.symbols import Reader, children, shifted_letters, take_apart, walk
-from derive.pages.times import are_joined, reads_other_times, reads_results
 from derive.pages.timing import reader_of, scripts_of, with_call_indices
 from derive.pages.tokens import Token
 from derive.pages.tree import Bracket, Chain, Grid, Letter, Node, Reduced, Scripted
@@ -215,24 +215,6 @@ def without_needless(source: Source, found: Outline, time: str | None) -> None:
                 found.skipped.append((entry.span, reason_of(entry, entry.problem)))
 
 
-def is_gradient(line: Line) -> bool:
-    """Whether it holds a quotient of differentials."""
-    return any(is_differential(line.tokens, at) for at in range(len(line.tokens)))
-
-
-def is_differential(tokens: list[Token], at: int) -> bool:
-    """`\\frac{d L}{d h}`: both parts begin with the letter d and go on."""
-    values = [token.value for token in tokens[at : at + 3]]
-    if tokens[at].kind != "FRAC" or values[1:] != ["{", "d"]:
-        return False
-    depth = 0
-    for place in range(at + 1, len(tokens) - 2):
-        depth += (tokens[place].value == "{") - (tokens[place].value == "}")
-        if depth == 0:
-            return [token.value for token in tokens[place + 1 : place + 3]] == ["{", "d"] and tokens[at + 3].kind != "END_GROUP"
-    return False
-
-
 def pass_over_ranges(found: Outline, time: str | None) -> None:
     """Pass over what the page counts, which is listed where it isn't the time, and `t = 1` beside an equation."""
     times = time_letters(found.root.all()) | ({time} if time else set())
@@ -266,14 +248,15 @@ def targets_of(left: Node) -> tuple[Node, ...]:
 
 
 def cells_of(
-    source: Source, section: Section, time: str | None = None, layer: str | None = None
+    source: Source, section: Section, time: str | None = None, layer: str | None = None, said: Said = lambda entries: ()
 ) -> Iterator[tuple[str, list[Entry]]]:
     """(title, equations) of each cell: a section whose parts stand on their own is several, otherwise it is one. layer: the letter that
     counts layers, whose quantities are one for this."""
     parts = [part for part in section.below if part.all()]
     shared = [entry for entry in section.entries if not entry.is_function and entry.problem is None]
     unread = [entry for entry in section.entries if entry.problem is not None]
-    if (shared and parts) or not independent(source, [part.all() for part in parts], time, layer):
+    known = [Part(part.all()) for part in parts]
+    if (shared and parts) or not independent(source, known, time, layer, said):
         yield section.title, section.all()
     elif len(parts) == 0:
         if section.entries:
@@ -281,8 +264,12 @@ def cells_of(
     else:
         if unread:
             yield section.title, unread
-        for part in parts:
-            for title, entries in cells_of(source, part, time, layer):
+        loosely = are_joined(known, said, loosely=True)
+        for part, own in zip(parts, known, strict=True):
+            others = [other for other in known if other is not own]
+            for one in part.sections():
+                one.entries = with_results_refused(source, one.entries, own, others, said, loosely)
+            for title, entries in cells_of(source, part, time, layer, said):
                 yield title, [*[entry for entry in section.entries if entry.is_function], *entries]
 
 
@@ -296,14 +283,14 @@ def declarations_for(section: Section, entries: Sequence[Entry]) -> Place:
     return Place(tuple(spans), tuple(declarations_for(part, entries) for part in below))
 
 
-def independent(source: Source, parts: Sequence[list[Entry]], time: str | None, layer: str | None = None) -> bool:
+def independent(source: Source, parts: Sequence[Part], time: str | None, layer: str | None, said: Said) -> bool:
     """Whether each part is a cell of its own: none reads what another defines, or all have their states and define the same names."""
     pairs = [(part, other) for part in parts for other in parts if other is not part]
-    if any(reads_other_times(*pair) or reads_results(*pair) for pair in pairs) or are_joined(parts):
+    if any(reads_other_times(*pair) or reads_ends(*pair) for pair in pairs) or are_joined(parts, said):
         return False
     known = [
-        Needs.of(source, part, time, layer, [entry for place, other in enumerate(parts) if place != at for entry in other])
-        for at, part in enumerate(parts)
+        Needs.of(source, part.entries, time, layer, [entry for other in parts if other is not part for entry in other.entries])
+        for part in parts
     ]
     for at, one in enumerate(known):
         others = {name for place, other in enumerate(known) if place != at for name in other.defined}
@@ -327,7 +314,9 @@ class Needs:
     unread: bool = False
 
     @classmethod
-    def of(cls, source: Source, entries: list[Entry], time: str | None, layer: str | None, beside: Sequence[Entry] = ()) -> Needs:
+    def of(
+        cls, source: Source, entries: Sequence[Entry], time: str | None, layer: str | None, beside: Sequence[Entry] = ()
+    ) -> Needs:
         unread = any(entry.problem is not None for entry in entries)
         entries = [entry for entry in entries if not entry.is_function and entry.problem is None]
         if layer is not None:

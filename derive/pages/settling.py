@@ -32,6 +32,7 @@ from derive.pages.core import (
 from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_lower, is_quotient, is_small, runs
 from derive.pages.losses import is_loss, of_losses
+from derive.pages.questions import KINDS, asked, open_product
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, SIGNATURES, VECTOR, VECTORS, Kind
 
 ONE_NUMBER, ONE_VECTOR, ONE_MATRIX = (frozenset({kind}) for kind in (NUMBER, VECTOR, MATRIX))
@@ -315,11 +316,8 @@ def alone(kinds: Kinds) -> None:
 def refuse_open(kinds: Kinds) -> None:
     for node in nodes(kinds):
         if isinstance(node, Ref) and len(kinds.domains[node.name]) > 1:
-            found = sorted(kinds.domains[node.name])
-            what = f"ambiguous product: nothing says whether {node.name} is a {' or a '.join(found)}."
-            said = ", ".join(f'--let "{node.name}={kind}"' for kind in found)
-            number = f', or --let "{node.name}=0.1", a number that is given.' if NUMBER in found else "."
-            raise kinds.source.error(node.span, what, f"Say one of {said}{number}")
+            left = kinds.domains[node.name]
+            raise asked(node.name, KINDS, partial(open_product, kinds.source, node, left), left)
 
 
 def refuse_two_uses(kinds: Kinds, ending: set[str]) -> None:

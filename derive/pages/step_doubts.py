@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from derive.pages.counting import divisors
+from derive.pages.declarations import plain_name
 from derive.pages.errors import Source
 from derive.pages.names import Entry
 from derive.pages.symbols import Occurrence, Reader, Symbol, children, spelled, take_apart, walk
-from derive.pages.tree import AtEnd, Letter, Node, Number, OverSteps, Reduced, Scripted, Sum
+from derive.pages.tree import AtEnd, Bracket, Letter, Node, Number, OverSteps, Reduced, Scripted, Sum
 
 
 class Steps(Protocol):
@@ -210,8 +211,10 @@ def refuse_behind(steps: Steps, entry: Entry, right: Node) -> None:
                 if of_two and not beside_a_sum:
                     todo = "Take its last value, as `h_S`, or a sum over its steps, as `\\sum_s a_{t,s} h_s`."
                     one = steps.reader.read(node)
-                    if one is not None and one.symbol not in steps.defined and one.symbol.base.isupper():
-                        todo += f" A parameter carries no letter of time: rename it, as `{one.symbol.base}_o`."
+                    if one is not None and one.symbol not in steps.defined:
+                        todo += (
+                            f' A parameter carries no letter of time: rename it, or say --let "{plain_name(written)}=parameter".'
+                        )
                 error = steps.source.error(node.span, what, todo)
                 error.is_question = True
                 raise error
@@ -260,6 +263,22 @@ def refuse_length_inside(steps: Steps, node: Reduced) -> None:
             what = f"`{one.name}` in `{written[:80]}` can be read in two ways: expected the number of steps, or a quantity of its own."
             todo = rf"For the number of steps write `\frac{{1}}{{{one.name}}} \sum_{letter}`, or `\sum_{{{letter}=1}}^{{{one.name}}}`; "
             raise steps.source.error(one.span, what, f'{todo}for a quantity of its own say --let "{one.name}=number".')
+
+
+def refuse_power(steps: Steps, node: Reduced) -> None:
+    """`\\sum_t \\gamma^t r_t`: what nothing defines, with the step above, beside what has it below: a power, or a value of each step.
+    Raises PageError."""
+    letter, found = node.indices[0], [one for one in walk(node.body) if isinstance(one, Scripted)]
+    if not any(spelled(below) == letter for one in found for below in one.sub):
+        return
+    for one in (one for one in found if not one.sub and len(one.sup) == 1 and spelled(one.sup[0]) == letter):
+        parts, plain = take_apart(one), not isinstance(one.sup[0], Bracket) or one.sup[0].opener == "{"
+        name = parts.letter.name if parts is not None and plain else ""
+        if name and name not in steps.declared and name not in {symbol.base for symbol in steps.defined}:
+            written = steps.source.written(one.span)
+            what = f"`{written}` can be read in two ways: a power of the step, or {name} at this step."
+            todo = f"Write a power as a state, `g_{letter} = ... g_{{{letter}-1}}`; an input of each step is said by "
+            raise steps.source.error(one.span, what, f'{todo}--let "{name}=input".')
 
 
 def refuse_lengths(steps: Steps) -> None:

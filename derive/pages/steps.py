@@ -10,16 +10,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from derive.pages.counting import is_divided, is_number, refuse_partial, strip_all, with_letter
+from derive.pages.counting import factors, is_divided, is_number, is_shared_out, refuse_partial, strip_all, with_letter
 from derive.pages.errors import PageError, Source
 from derive.pages.names import Entry
 from derive.pages.step_doubts import (
+    letters_in,
     refuse_before,
     refuse_behind,
     refuse_defined_by,
     refuse_from_zero,
     refuse_length_inside,
     refuse_lengths,
+    refuse_power,
     refuse_temperature,
     refuse_without,
 )
@@ -255,13 +257,16 @@ class Steps:
                 raise self.source.error(node.span, what, todo)
 
     def refuse_of_nothing(self, entry: Entry, right: Node, node: OverSteps) -> None:
-        """Raises PageError on `L = \\sum_t \\ell_t` where nothing reads L and nothing defines the summands: no part of the model."""
+        """Raises PageError on `L = \\sum_t \\ell_t` where nothing reads L, and the summands are neither defined nor read anywhere else."""
         own = {one.symbol for target in entry.targets for one in self.occurrences(target)}
-        read = {one.symbol.base for one in self.occurrences(right)}  # with whatever index of a component
-        if read & {one.base for one in self.defined} or any(
-            own & self.read_by[other.span] for other in self.entries if other is not entry
-        ):
+        occurrences = list(self.occurrences(right))
+        read = {one.symbol.base for one in occurrences}  # with whatever index of a component
+        timed = {one.symbol.base for one in occurrences if one.time is not None}
+        others = [self.read_by[other.span] for other in self.entries if other is not entry]
+        if read & {one.base for one in self.defined} or any(own & found for found in others):
             return
+        if timed <= {one.base for found in others for one in found if self.is_timed(one)}:
+            return  # of inputs that the model reads
         if not {one.name for one in own} & {*self.declared}:
             written = self.source.written(entry.right.span)
             what = f"`{written}` is made of nothing that the page defines: expected a quantity of the model."
@@ -307,7 +312,7 @@ class Steps:
         """What is taken over all steps; anything else as it is."""
         letter = node.indices[0]
         if letter not in self.letters:
-            again = self.renamed(node)
+            again = self.renamed(node) or self.of_each_element(node)
             if again is None:
                 return replace(node, body=self.formula(node.body))
             node = again
@@ -319,9 +324,17 @@ class Steps:
             raise self.source.error(node.span, what, "Write it with sums over the steps.")
         refuse_without(self, node)
         refuse_length_inside(self, node)
+        refuse_power(self, node)
         body = self.formula(node.body)
         over = OverSteps(node.name, body, self.letters[letter], node.span)
         return Sum((over, AtEnd(body, node.without, node.span)), (1, -1), node.span) if node.without else over
+
+    def of_each_element(self, node: Reduced) -> Reduced | None:
+        """`\\sum_i \\sum_t a_{t,i}` with the sum over steps in front; None for anything else."""
+        inner = node.body
+        if not (isinstance(inner, Reduced) and inner.name == node.name == "sum" and inner.indices[0] in self.letters):
+            return None
+        return replace(inner, body=replace(node, body=inner.body), span=node.span)
 
     def renamed(self, node: Reduced) -> Reduced | None:
         """`\\sum_{k=1}^{T} h_k` with the letter of time; None where it runs over something else."""
@@ -354,18 +367,33 @@ class Steps:
         one = self.reader.read(self.at_this_step(node, places[0]))
         return one is not None and one.time == 0 and self.is_timed(one.symbol) and axis in self.along(one)
 
+    def means(self, node: Reduced, capital: str) -> bool:
+        """Whether a sum is a mean, `\\sum_t a_t / T`: T divides all of it, is nothing that is declared, and stands nowhere but where such
+        a sum is divided by it."""
+        if not is_shared_out(node.body, capital) or capital in self.declared:
+            return False
+        found = [one for tree in self.rights for one in walk(tree) if isinstance(one, Reduced) and one.indices == node.indices]
+        sums = [one for one in found if one.name == "sum" and is_shared_out(one.body, capital)]
+        inside = sum(one.name == capital for found in sums for one in letters_in(found.body))
+        return inside == len(sums) == sum(one.name == capital for tree in self.trees for one in letters_in(tree))
+
     def counts_steps(self, node: Node, capital: str) -> bool:
         """Whether T says how many steps there are: as a limit, as the last index, or as what a sum over steps is divided by."""
         letter = next(one for one in self.letters if one.upper() == capital)
         if isinstance(node, Reduced):
+            if node.indices[0] == letter and self.means(node, capital):
+                return True
             over = node.indices[0] in self.letters or self.renamed(node) is not None
             return node.above is not None and spelled(strip(node.above)) == capital and over
         if isinstance(node, (Chain, Signed)):
             items = node.items if isinstance(node, Chain) else node.parts
             summed = [isinstance(item, Reduced) and item.indices[0] == letter for item in items]
-            return any(behind and is_divided(item, capital) for item, behind in zip(items, summed[1:], strict=False))
+            if any(behind and is_divided(item, capital) for item, behind in zip(items, summed[1:], strict=False)):
+                return True
+            sums = any(isinstance(one, Reduced) and (one.name, one.indices[0]) == ("sum", letter) for one in map(strip, items))
+            return sums and is_shared_out(node, capital) and capital not in self.declared
         if isinstance(node, Ratio):
             sums = any(isinstance(one, Reduced) and one.indices[0] == letter for one in walk(node.above))
-            return sums and spelled(node.below) == capital
+            return sums and capital in factors(node.below)
         found = self.end(node)
         return found is not None and found[1] == "last" and any(spelled(place) == capital for place in self.indices(node))

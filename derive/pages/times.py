@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from derive.pages.names import Entry
 from derive.pages.symbols import offset, take_apart, walk
-from derive.pages.tree import Bracket, Decorated, Letter, Node, Reduced, Scripted
+from derive.pages.tree import Bracket, Letter, Node, Scripted
 from derive.shapes import STEPS
 
 MAIN = "t"
@@ -103,63 +103,6 @@ def parts_of_index(script: Node) -> Iterator[Node]:
     parts = script.parts if isinstance(script, Bracket) and script.opener == "{" else (script,)
     for part in parts:
         yield from parts_of_index(part) if isinstance(part, Bracket) and part.opener == "{" else (part,)
-
-
-def reads_other_times(part: Sequence[Entry], other: Sequence[Entry]) -> bool:
-    """Whether a part of a page reads what another one defines along a letter of time of its own: `h_s`, or its last value `h_S`."""
-    letters = [letter for letter in recurrent(other) if letter not in recurrent(part)]
-    if not letters or not recurrent(part):
-        return False
-    sound = [entry for entry in other if not entry.is_function and entry.problem is None]
-    defined = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}}
-    defined -= {carrier_of(target) for entry in part for target in entry.targets}
-    nodes = [node for entry in part if entry.problem is None for node in walk(entry.right)]
-    bound = {letter for node in nodes if isinstance(node, Reduced) for letter in node.indices}
-    indices = {letter.upper() for letter in letters} | (bound & {*letters})
-    reads = (node for node in nodes if isinstance(node, Scripted))
-    return any(carrier_of(node) in defined and indices & set(names_of_indices(node)) for node in reads)
-
-
-def are_joined(parts: Sequence[Sequence[Entry]]) -> bool:
-    """Whether plain symbols that parts make of their steps, `c = h_S`, join all parts of a page: of some of many that may be a letter
-    that two cells have by chance."""
-    joined = [0]
-    for at in joined:
-        for other in range(len(parts)):
-            pairs = ((parts[at], parts[other]), (parts[other], parts[at]))
-            if other not in joined and any(reads_results(*pair, plain=True) for pair in pairs):
-                joined.append(other)
-    return len(parts) > 1 and len(joined) == len(parts)
-
-
-def reads_results(part: Sequence[Entry], other: Sequence[Entry], plain: bool = False) -> bool:
-    """Whether a part of a page without a recurrence along the same letter reads the end of what another one defines, `h_T`; plain: also a
-    plain symbol that the other one makes of its steps, `c = h_S`."""
-    letters = [] if {*recurrent(part)} & {*recurrent(other)} else recurrent(other)
-    capitals = {letter.upper() for letter in letters}
-    own_letters = plain and bool(recurrent(part))
-    own = {carrier_of(target) for entry in part for target in entry.targets}
-    sound = [entry for entry in other if not entry.is_function and entry.problem is None]
-    steps = {carrier_of(target) for entry in sound for target in entry.targets if {*letters_of(target)} & {*letters}} - own
-
-    def is_end(node: Node) -> bool:
-        ends = (isinstance(one, Letter) and one.name in capitals for one in indices_of(node))
-        return isinstance(node, Scripted) and carrier_of(node) in steps and any(ends)
-
-    made = [
-        entry
-        for entry in sound
-        if any(is_end(node) or (isinstance(node, Reduced) and {*node.indices} & {*letters}) for node in walk(entry.right))
-    ]
-    results = (
-        {carrier_of(target) for entry in made for target in entry.targets if not isinstance(target, Scripted)} - own - {None}
-    )
-    for tree in (entry.right for entry in part if entry.problem is None):
-        for node in walk(tree):
-            bare = own_letters and isinstance(node, Letter | Decorated) and carrier_of(node) in results
-            if bare or is_end(node):
-                return True
-    return False
 
 
 def names_of_indices(node: Node) -> Iterator[str]:

@@ -262,3 +262,57 @@ def test_a_fault_that_every_section_meets_is_said_once():
     with pytest.raises(PageError) as caught:
         read("page.md", text="$$f_t = \\frobnicate{x_t} +$$\n" + cells)
     assert str(caught.value).count("frobnicate") == 2  # what is wrong, and the line
+
+
+# ---- what one section makes of its steps and another reads
+
+ENCODER = "## Encoder\n$$h_s = \\tanh(W x_s + U h_{s-1} + b)$$\n$$c = h_S$$\n"
+DECODER = "## Decoder\n%s$$d_t = \\tanh(P y_t + Q d_{t-1} + %s)$$\n"
+OTHER = "## Other\n$$g_t = \\tanh(P y_t + Q g_{t-1})$$\n"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_offset_that_another_section_makes_of_its_steps_is_asked_about(turned):
+    parts = [ENCODER, DECODER % ("", "c")]
+    page = read("page.md", text="".join(parts[::-1] if turned else parts))
+    assert [one.heading for one in page.cells] == ["Encoder"]
+    (heading, error), *more = page.refused
+    assert heading == "Decoder"
+    assert not more
+    assert "`c` is what another section makes of its steps, or a symbol of its own" in str(error)
+    assert "the other section:" in str(error)
+    assert '--let "c=parameter"' in str(error)
+
+
+def test_a_declaration_under_its_heading_makes_the_offset_a_parameter():
+    page = read("page.md", text=ENCODER + DECODER % ("<!-- derive: c = parameter -->\n", "c"))
+    assert [one.heading for one in page.cells] == ["Encoder", "Decoder"]
+    assert "c" in [value.name for value in page.cells[1].cell.parameters]
+
+
+def test_what_another_section_makes_and_a_matrix_multiplies_joins_them():
+    page = read("page.md", text=ENCODER + DECODER % ("", "C c"))
+    assert [value.name for value in page.cell().cell.states] == ["h", "d"]
+
+
+def test_of_some_of_many_sections_an_offset_is_its_own_with_a_note_and_a_factor_is_asked_about():
+    page = read("page.md", text=ENCODER + DECODER % ("", "c") + OTHER)
+    assert [one.heading for one in page.cells] == ["Encoder", "Decoder", "Other"]
+    assert "`c` is read as a parameter of its own, not as `c` of page.md:3" in page.cells[1].reading.notes
+    page = read("page.md", text=ENCODER + DECODER % ("", "C c") + OTHER)
+    assert [one.heading for one in page.cells] == ["Encoder", "Other"]
+    assert "makes of its steps" in str(dict(page.refused)["Decoder"])
+
+
+def test_of_three_declarations_of_one_name_the_two_that_contradict_each_other_are_said():
+    for words in ("y = example; y = tokens; y = number", "y = tokens; y = example; y = number"):
+        with pytest.raises(PageError, match="`y` is declared as `tokens` and as `number`") as caught:
+            read("page.md", text=f"<!-- derive: {words} -->\n{STEP}")
+        assert str(caught.value).count("page.md:1: ") == 2
+
+
+def test_a_contradiction_under_one_heading_stops_no_other_section():
+    text = "## A\n<!-- derive: a = number; a = vector -->\n$$h_t = a h_{t-1} + x_t$$\n## B\n$$g_t = \\tanh(W x_t + U g_{t-1})$$\n"
+    page = read("page.md", text=text)
+    assert [one.heading for one in page.cells] == ["B"]
+    assert "`a` is declared as `number` and as `vector`" in str(dict(page.refused)["A"])

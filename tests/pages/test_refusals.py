@@ -149,7 +149,7 @@ def test_a_number_added_to_a_factor_of_a_matrix_product_is_asked_about(factor):
 
 def test_a_capital_in_a_sum_with_a_number_beside_a_vector_is_asked_about():
     page = r"$$h_t = \tanh((1 - A) h_{t-1} + W x_t)$$"
-    assert "expected to know whether A is a vector or a matrix" in message(page)
+    assert "expected to know whether A is a number, a vector or a matrix" in message(page)
     assert "expected the identity, or ones everywhere" in message(page, let={"A": "matrix"})
     assert read("page.md", text=page, let={"A": "vector"})
     assert read("page.md", text=page.replace(") h", r") \odot h"))
