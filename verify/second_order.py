@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from verify import differences
+from verify import differences, tolerances
 from verify.agreement import overlap, same, verdict
 from verify.block_cause import simple
 from verify.continuation import IMAGINARY, complex_data
@@ -26,7 +26,7 @@ from verify.gradients import NEARBY, cotangents_of, crop, norm, relative
 from verify.kernel import Kernel, one_line
 from verify.rounding import left_without, lost
 from verify.tangents import direction_of
-from verify.tolerances import CENTRAL, COARSE, EPS, SECOND
+from verify.tolerances import CENTRAL, COARSE, EPS
 
 Gradients = dict[str, Array]
 Cotangents = Mapping[str, Array]
@@ -152,6 +152,7 @@ def compared(evidences: Sequence[Evidence]) -> Iterator[Finding]:
 def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, evidence: Evidence, held: Held) -> None:
     """hvp along one direction against the route; what rounding takes is measured where they differ. along: what to call it."""
     kernel, data, cotangents = slopes.kernel, slopes.data, slopes.cotangents
+    bound = tolerances.second_order(data.steps).value
     got = kernel.second(data, cotangents, direction)
     expected, error = slopes.along(direction)
     known: Gradients | None = None
@@ -166,7 +167,7 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
             doubt = 4 * norm(np.broadcast_to(error[block], array.shape)[part]) + slopes.underflow * right.size
             if held.wrong:
                 doubt += PLAIN * size
-            elif not apart <= SECOND.value * size + doubt:
+            elif not apart <= bound * size + doubt:
                 if known is None or blur is None:
                     known, blur = worth(slopes, direction, expected, evidence.seed), saturated(evidence, cotangents)
                     gradients = slopes.gradients(data.flat())
@@ -175,8 +176,8 @@ def hold(slopes: Slopes, along: str, direction: Mapping[str, Array], name: str, 
                 doubt += 4 * norm(known[block][part]) + 4 * size * (blur(block, part) + max(blur(one, ...) for one in direction))
             blunt = doubt > COARSE * size > 0
             held.undecided[block] = held.undecided.get(block, True) and blunt
-            if not blunt and not apart <= SECOND.value * size + doubt:
-                spot, allowed = ", ".join(filter(None, (name, where))), SECOND.value + (doubt / size if size else 0.0)
+            if not blunt and not apart <= bound * size + doubt:
+                spot, allowed = ", ".join(filter(None, (name, where))), bound + (doubt / size if size else 0.0)
                 held.wrong.append(Difference(block, along, spot, one, right, relative(one, right), allowed))
     held.right[along] = not any(one.along == along for one in held.wrong)
 
@@ -262,7 +263,15 @@ def told(held: Held, method: str, evidence: Evidence) -> Finding:
     where = f"regime {evidence.regime.name}, {worst.where}, tangent of {named(worst.along)}"
     cause = simple(worst.got, worst.expected, evidence.data)
     return Finding(
-        "hvp", FAIL, worst.block, where, said, error=worst.error, tolerance=worst.tolerance, reason=SECOND.reason, cause=cause
+        "hvp",
+        FAIL,
+        worst.block,
+        where,
+        said,
+        error=worst.error,
+        tolerance=worst.tolerance,
+        cause=cause,
+        reason=tolerances.second_order(evidence.data.steps).reason,
     )
 
 
@@ -321,13 +330,13 @@ class Digits:
 
     def alike(self, got: Gradients, expected: Gradients, said: str, sizes: Mapping[str, float] | None = None) -> Finding:
         """Whether two calls agree, relative to each gradient's size or to those given."""
+        bound = tolerances.second_order(self.data.steps)
         for block, array in expected.items():
             apart, size = norm(got[block] - array), (sizes or {}).get(block, norm(array))
-            if not apart <= SECOND.value * size and not apart <= SECOND.value * size + 8 * norm(
-                self.lost.get(block, np.zeros(1))
-            ):
+            allowed = bound.value * size
+            if not apart <= allowed and not apart <= allowed + 8 * norm(self.lost.get(block, np.zeros(1))):
                 error = apart / size if size else np.inf
-                return Finding("hvp", FAIL, block, said=said, error=error, tolerance=SECOND.value, reason=SECOND.reason)
+                return Finding("hvp", FAIL, block, said=said, error=error, tolerance=bound.value, reason=bound.reason)
         return Finding("hvp", PASS)
 
 

@@ -57,10 +57,18 @@ SEEN = Tolerance(
     1e-9, "a term counts as seen where dropping it changes its sum by more than this, above every rounding bound there"
 )
 ADJOINT = Tolerance(1e-11, "two sums of products of the same numbers in another order, relative to the sum of their sizes")
-SECOND = Tolerance(
-    1e-12,
-    "the same sums of products in another order: 4 eps x 2 x (T + 2) factors x fan-in 50 at T = 5; what is lost beyond it is measured",
-)
+
+
+def second_order(steps: int) -> Tolerance:
+    """The bound for how a gradient moves, by two routes: 1e-12 for five steps, and with each more two factors more."""
+    value = 1e-12 * max(1.0, (steps + 2) / 7)
+    return Tolerance(
+        value,
+        f"the same sums of products in another order: 4 eps x 2 x (T + 2) factors x fan-in 50 at T = {max(steps, 5)}; what is lost beyond "
+        "it is measured",
+    )
+
+
 UNDERFLOW = 1e-280
 """Below this size products of float64 numbers lose digits to underflow: nothing is decided there."""
 

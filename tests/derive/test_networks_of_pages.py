@@ -12,7 +12,7 @@ from derive.pages import read
 from tests import arguments as args
 from tests import bounds
 from tests.kernels import kernel_of_cell
-from verify.examination import compare_text
+from verify.emitted import compare_text
 
 STARTED = r"""
 <!-- derive: v = example; dim v = E; dim z = K -->
