@@ -106,7 +106,8 @@ def with_right(equation: Equation, other: Equation) -> Equation:
 
 
 def cotangents(program: Program, forward: Program) -> Iterator[Edit]:
-    """One gradient for another that is there already."""
+    """One gradient for another that is there already, as all are for those of parameters."""
+    program = with_totals_last(program)
     defined = [equation.target for equation in program.equations if equation.target.timed and equation.target.kind == "cotangent"]
     for value, other in permutations(defined, 2):
         if value.shape == other.shape:

@@ -56,6 +56,22 @@ def sums(program: Program, forward: Program) -> Iterator[Edit]:
         yield from edits(of_terms(name, SAID[kind], weighted(kind), within=lambda one: one.accumulate), program)
 
 
+def of_loss(program: Program, forward: Program) -> Iterator[Edit]:
+    """What the loss gives divided by how many steps or examples there are."""
+
+    def is_first(one: Equation) -> bool:
+        return not one.accumulate and any(value.kind == "given" or is_loss(value) for value in one.reads())
+
+    for kind in (kind for kind in WEIGHTS if kind.startswith("mean")):
+        said = f"divided by the number of {kind.removeprefix('mean over ')}"
+        yield from edits(of_terms("mean for sum", said, weighted(kind), within=is_first), program)
+
+
+def is_loss(value: Value) -> bool:
+    """Whether a value is the gradient of a number."""
+    return value.kind == "cotangent" and value.shape == (1, 1)
+
+
 def ends(program: Program, forward: Program) -> Iterator[Edit]:
     """A summand at the first or the last step only, or everywhere but there; an initial state that gets nothing."""
     written = {value: "not first" if read.lag > 0 else "not last" for read, value in program.carries}
