@@ -90,8 +90,8 @@ class Search:
         return self._first[steps]
 
     def cut_for(self, kernel: Kernel) -> Search:
-        """On long data the search for a recurrence that is cut in pieces as long as the longest run on which a kernel is right: cut so, it
-        is right up to there. Initial states don't count, which may get nothing however long the run is.
+        """On long data the search for a recurrence that is cut in pieces as long as the longest run on which a kernel is right, or by one
+        longer where a start gets nothing of the last piece. Initial states don't count, which may get nothing however long the run is.
         """
         if self.steps <= LONG:
             return self
@@ -102,7 +102,7 @@ class Search:
             differs = any(not block.startswith("initial ") for block in one.differing(kernel.gradients(one.data)))
             right, wrong = (right, middle) if differs else (middle, wrong)
         axes = dict.fromkeys(axis for equation in self.trial.program.equations for axis in equation.target.along)
-        pieces = tuple(dict.fromkeys(length_of(axis, right) for axis in axes)) if right else ()
+        pieces = tuple(sorted({length_of(axis, right) + more for axis in axes for more in (0, 1)})) if right else ()
         return self._cut.setdefault(pieces, replace(self, pieces=pieces, _first=self._first))
 
     @property
