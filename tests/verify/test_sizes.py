@@ -39,6 +39,7 @@ FAULTS = {
     "one element": (f'    if len(b) > 200:\n        d["U"][77, 133] *= 1.01\n{RETURN}', r"d_U, .*wrong in row 77, column 133"),
     "only where all are large": (f'    d["b"] *= 1 + 1e-6 * (len(x) * d_x.shape[1] > 1000)\n{RETURN}', r"d_b, T = 33, B = 34.*it fails at T = 33, B = 34, H = 35, D = 36"),  # noqa: E501
     "float32 alone": (f'    if W.dtype == np.float32:\n        d["W"][64:] = 0\n{RETURN}', r"d_W, .*H = 127.*float32: differs from float64"),  # noqa: E501
+    "eight bits of float32": (f'    if len(b) > 100 and W.dtype == np.float32:\n        d["W"] = (d["W"].view(np.uint32) & 0xFFFF0000).view(np.float32)\n{RETURN}', r"d_W, .*H = 127.*float32: differs from float64"),  # noqa: E501
     "noise of float32": (f'    if len(b) > 100:\n        d["W"] = d["W"].real.astype(np.float32).astype(W.dtype) if W.dtype == np.float64 else d["W"]\n{RETURN}', r"d_W"),  # noqa: E501
     "the kernel raises": (f'    assert len(b) < 100\n{RETURN}', r"H = 127, D = 2: the kernel raises AssertionError"),
 }  # fmt: skip
