@@ -227,8 +227,8 @@ class Inquiry:
         best = [one for one in found if not one.spoiled or one.share > 0][: self.together]
         for one in best:
             trial = Trial(model, self.kernel.dims, data, data.cotangents, one.edit.program)
-            second = Search(trial, data, self.progress)
-            rest = second.differing(self.whole)
+            rest = Search(trial, data).differing(self.whole)
+            second = Search(trial, data, self.progress, needed=frozenset(rest))
             for two in second.fits(self.whole)[:1]:
                 if two.explains(rest) and self.elsewhere_too(model, (one.edit, two.edit)):
                     edits = (one.edit, two.edit)

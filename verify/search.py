@@ -60,13 +60,15 @@ class Fit:
 class Search:
     """The edits of a derived program on one set of data: run once, held against as many kernels as one likes.
 
-    pieces: of how many steps those are in which a recurrence is cut, on long data, where nothing else is tried.
+    pieces: of how many steps those are in which a recurrence is cut, on long data, where nothing else is tried. needed: blocks that are
+    to be explained all: edits that don't reach one of them aren't tried.
     """
 
     trial: Trial
     data: Data
     progress: Callable[[str], None] = field(default=lambda what: None, repr=False)
     pieces: tuple[int, ...] = ()
+    needed: frozenset[str] = frozenset()
     _first: dict[int, Search] = field(default_factory=dict, repr=False)
     _cut: dict[tuple[int, ...], Search] = field(default_factory=dict, repr=False)
 
@@ -115,10 +117,9 @@ class Search:
         return self.trial.model.derivation.forward
 
     def edits(self) -> Iterator[Edit]:
-        if self.steps > LONG:
-            yield from once(cuts(self.trial.program, self.forward, self.pieces))
-        else:
-            yield from backward_edits(self.trial.program, self.forward)
+        program, forward = self.trial.program, self.forward
+        found = once(cuts(program, forward, self.pieces)) if self.steps > LONG else backward_edits(program, forward)
+        yield from (edit for edit in found if not self.needed or self.needed <= self.trial.reached(edit))
 
     @cached_property
     def table(self) -> list[tuple[Edit, dict[str, Array]]]:
