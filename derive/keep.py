@@ -195,9 +195,9 @@ def edited_part(text: str) -> str:
 
 
 def command_in(text: str) -> str:
-    """The words after `python -m derive` in the first line of an emitted file."""
+    """The words after `python -m derive` in the first lines of an emitted file."""
     found = re.match(r"# Emitted by `python -m derive ([^`]*)`", split(text)[0])
-    return found[1] if found else ""
+    return re.sub(r"\s*\n#\s*", " ", found[1]) if found else ""
 
 
 def split(text: str) -> tuple[str, str]:

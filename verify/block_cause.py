@@ -72,7 +72,8 @@ def single(got: Array, expected: Array) -> str:
 
 
 def truncation(got: Array, expected: Array, block: str) -> str:
-    """Where the gradient of a block gets nothing though the evidence says that it should: K steps back, or in chunks of K."""
+    """Where the gradient of a block gets nothing though the evidence says that it should, and all else is right: K steps back, or in
+    chunks of K."""
     steps = expected.shape[0]
     if not block.startswith("input "):
         got, expected = got[:, :, None], expected[:, :, None]
@@ -86,7 +87,7 @@ def truncation(got: Array, expected: Array, block: str) -> str:
         return ""
     has &= wants
     empty = wants & ~has
-    if not empty.any() or not has.any():
+    if not empty.any() or not has.any() or not fits(got, np.where(has[:, None, :, None], expected, 0.0)):
         return ""
     reached = [int(k) for k in lag[has]]
     if all(int(k) > max(reached) for k in lag[empty]):

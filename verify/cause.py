@@ -177,15 +177,15 @@ class Inquiry:
     @property
     def tried(self) -> int:
         """How many slips the search has tried."""
-        return len(self.search.table) if "search" in self.__dict__ else 0
+        return self.search.tried if "search" in self.__dict__ else 0
 
     def searched(self, model: Model) -> Explanation | None:
         search = self.search
         wrong = search.differing(self.whole)
-        found = search.fits(self.whole)
+        found = search.cut_for(self.kernel).fits(self.whole)
         if not any(one.explains(wrong) for one in found):
             found = [*search.fits_at_first(self.whole, self.kernel), *found]
-        tried = len(search.table)
+        tried = search.tried
         for one in found:
             if one.explains(wrong) and self.confirmed(one.edit, model) and self.elsewhere_too(model, (one.edit,)):
                 return Explanation((one.edit,), one.explained, tried)
@@ -227,12 +227,12 @@ class Inquiry:
         best = [one for one in found if not one.spoiled or one.share > 0][: self.together]
         for one in best:
             trial = Trial(model, self.kernel.dims, data, data.cotangents, one.edit.program)
-            second = Search(trial, data, self.progress)
-            rest = second.differing(self.whole)
+            rest = Search(trial, data).differing(self.whole)
+            second = Search(trial, data, self.progress, needed=frozenset(rest))
             for two in second.fits(self.whole)[:1]:
                 if two.explains(rest) and self.elsewhere_too(model, (one.edit, two.edit)):
                     edits = (one.edit, two.edit)
-                    return Explanation(edits, frozenset(wrong), len(search.table) + len(second.table))
+                    return Explanation(edits, frozenset(wrong), search.tried + second.tried)
         return None
 
     def partial(self, found: list[Fit], tried: int, model: Model) -> Explanation | None:
@@ -241,24 +241,31 @@ class Inquiry:
         edits = []
         for one in found:
             more = one.explained - explained
-            if not one.spoiled and more and self.elsewhere_too(model, (one.edit,), more):
+            if not one.spoiled and more and self.is_whole(one) and self.elsewhere_too(model, (one.edit,), more):
                 edits.append(one.edit)
                 explained |= one.explained
         return Explanation(tuple(edits), frozenset(explained), tried) if edits else None
+
+    def is_whole(self, one: Fit) -> bool:
+        """Whether a fit explains what it changes, if it is a cut recurrence: one place of it may look like another one's by chance."""
+        return one.edit.kind != "cut recurrence" or one.explained >= set(self.search.trial.run(one.edit))
 
     # ---- the recurrence
 
     @cached_property
     def recurrence(self) -> dict[str, str]:
-        """block -> what is wrong with the recurrence, read from which steps get nothing."""
+        """block -> what is wrong with the recurrence, read from which steps get nothing; where that isn't the same on all data, nothing."""
         found: dict[str, str] = {}
+        other: set[str] = set()
         for evidence in self.long if not self.kernel.along else ():  # lags are of one axis
             got = step_gradients(evidence.kernel, evidence)
             said = {b: truncation(a, evidence.per_step(b, evidence.data.cotangents), b) for b, a in got.items()}
             # of an initial state a carry cut in pieces leaves the first piece alone, however long that is
             cut = next((one for one in said.values() if "cut every" in one), "")
-            found = {block: cut or one for block, one in said.items() if one} | found
-        return found
+            said = {block: cut or one for block, one in said.items() if one}
+            other |= {block for block, one in said.items() if found.get(block, one) != one}
+            found |= said
+        return {block: one for block, one in found.items() if block not in other}
 
     # ---- one block
 

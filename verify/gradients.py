@@ -26,6 +26,8 @@ NOTHING = np.zeros(())
 """What rounding takes where nothing was measured."""
 NEARBY = 1e-3
 """How far data are moved to see whether a difference is rounding, relative to themselves."""
+NEAR_RUNS = 8
+"""How many data nearby tell lost digits from a wrong term."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def digits_lost(
     return digits
 
 
-def unsteady(parts: Callable[[Evidence], tuple[Array, Array]], evidence: Evidence, times: int = 8) -> Array:
+def unsteady(parts: Callable[[Evidence], tuple[Array, Array]], evidence: Evidence, times: int = NEAR_RUNS) -> Array:
     """What of the difference between a gradient and the evidence is another at data nearby, element by element: rounding.
 
     A wrong term moves with the data as the gradient does, a thousandth of them by a few per cent; what lost digits leave is another number

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from verify.relations import relations
 from verify.tolerances import FORWARD
 
 if TYPE_CHECKING:
+    from derive.cell import Cell
     from verify.evidence import Evidence
     from verify.model import Model
 
@@ -189,7 +191,7 @@ def split(words: str, option: str = "") -> list[str]:
 
 
 def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:
-    """A built-in cell with the kernel's names whose forward pass is the kernel's: what is known of it helps to name a fault."""
+    """A cell with the kernel's names whose forward pass is the kernel's: what is known of it helps to name a fault."""
 
     def fits(model: Model, evidence: Evidence) -> bool:
         outputs = evidence.kernel.outputs(evidence.data)
@@ -200,15 +202,31 @@ def recognised(kernel: Kernel, evidences: Sequence[Evidence]) -> Model | None:
 
 
 def namesakes(kernel: Kernel) -> Iterator[Model]:
-    """The built-in cells with the names and shapes of the kernel's tables."""
+    """The cell that the kernel's file was emitted of, and the built-in ones, with the names and shapes of its tables."""
     from derive.cells.registry import declarations, variants
     from verify.model import model_of
 
-    for declaration in declarations().values():
-        for cell in variants(declaration):
-            model = model_of(cell)
-            try:
-                model.check_names(kernel, kernel.name, whole=True)
-            except KernelError:
-                continue
-            yield model
+    built_in = (cell for declaration in declarations().values() for cell in variants(declaration))
+    for cell in chain(emitted_of(kernel), built_in):
+        model = model_of(cell)
+        try:
+            model.check_names(kernel, kernel.name, whole=True)
+        except KernelError:
+            continue
+        yield model
+
+
+def emitted_of(kernel: Kernel) -> list[Cell]:
+    """The cells that the command in the head of a kernel's file names, by hand edited as it may be; none where it names none here."""
+    from derive import keep
+    from derive.sources import cells_of
+
+    file = Path(kernel.file or "")
+    command = keep.command_in(file.read_text(encoding="utf-8-sig")) if file.is_file() else ""
+    command = re.sub(r" --schedule \S+", "", command)
+    for root in dict.fromkeys((Path.cwd(), file.parent)) if command else ():
+        try:
+            return cells_of(shlex.split(command), root, [])
+        except (DeriveError, OSError, ValueError):
+            continue
+    return []

@@ -277,7 +277,7 @@ def other_lines(others: list[Finding], blocks: set[str], most: int) -> list[str]
     return [*lines, *more, *([f"These fail too, as wrong gradients make them: {', '.join(after)}."] if after else [])]
 
 
-CALLS = ("repeatable", "tape", "arguments unchanged", "checkpoint_every", "workspace")
+CALLS = ("repeatable", "tape", "arguments unchanged")
 """What calls leave behind is seen before any gradient is compared: it makes gradients wrong, and isn't made by them."""
 
 

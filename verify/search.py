@@ -13,6 +13,7 @@ import sympy as sp
 from derive.equation import Term
 from derive.language import hadamard, scale
 from derive.program import Program
+from verify.axes import length_of
 from verify.data import Data
 from verify.edits.edit import Edit, edited
 from verify.edits.elsewhere import weight
@@ -57,36 +58,68 @@ class Fit:
 
 @dataclass
 class Search:
-    """The edits of a derived program on one set of data: run once, held against as many kernels as one likes."""
+    """The edits of a derived program on one set of data: run once, held against as many kernels as one likes.
+
+    pieces: of how many steps those are in which a recurrence is cut, on long data, where nothing else is tried. needed: blocks that are
+    to be explained all: edits that don't reach one of them aren't tried.
+    """
 
     trial: Trial
     data: Data
     progress: Callable[[str], None] = field(default=lambda what: None, repr=False)
+    pieces: tuple[int, ...] = ()
+    needed: frozenset[str] = frozenset()
+    _first: dict[int, Search] = field(default_factory=dict, repr=False)
+    _cut: dict[tuple[int, ...], Search] = field(default_factory=dict, repr=False)
 
     @property
     def steps(self) -> int:
         return self.data.steps
 
-    @cached_property
+    @property
     def short(self) -> Search | None:
         """On long data the search on their first steps, where everything is tried."""
+        return self.first(SHORT) if self.steps > LONG else None
+
+    def first(self, steps: int) -> Search:
+        """The search on the first steps of the data."""
+        if steps not in self._first:
+            some: Any = {"inputs": self.data.inputs, "cotangents": self.data.cotangents}
+            cut: Any = {part: {name: array[:steps] for name, array in arrays.items()} for part, arrays in some.items()}
+            data = replace(self.data, **cut, steps=steps)
+            trial = Trial(self.trial.model, self.trial.dims, data, data.cotangents, self.trial.program)
+            self._first[steps] = Search(trial, data, self.progress)
+        return self._first[steps]
+
+    def cut_for(self, kernel: Kernel) -> Search:
+        """On long data the search for a recurrence that is cut in pieces as long as the longest run on which a kernel is right, or by one
+        longer where a start gets nothing of the last piece. Initial states don't count, which may get nothing however long the run is.
+        """
         if self.steps <= LONG:
-            return None
-        some: Any = {"inputs": self.data.inputs, "cotangents": self.data.cotangents}
-        cut: Any = {part: {name: array[:SHORT] for name, array in arrays.items()} for part, arrays in some.items()}
-        data = replace(self.data, **cut, steps=SHORT)
-        trial = Trial(self.trial.model, self.trial.dims, data, data.cotangents, self.trial.program)
-        return Search(trial, data, self.progress)
+            return self
+        right, wrong = 0, self.steps
+        while wrong - right > 1:
+            middle = (right + wrong) // 2
+            one = self.first(middle)
+            differs = any(not block.startswith("initial ") for block in one.differing(kernel.gradients(one.data)))
+            right, wrong = (right, middle) if differs else (middle, wrong)
+        axes = dict.fromkeys(axis for equation in self.trial.program.equations for axis in equation.target.along)
+        pieces = tuple(sorted({length_of(axis, right) + more for axis in axes for more in (0, 1)})) if right else ()
+        return self._cut.setdefault(pieces, replace(self, pieces=pieces, _first=self._first))
+
+    @property
+    def tried(self) -> int:
+        """How many edits were."""
+        return sum(len(one.__dict__.get("table", ())) for one in (self, *self._cut.values()))
 
     @property
     def forward(self) -> Program:
         return self.trial.model.derivation.forward
 
     def edits(self) -> Iterator[Edit]:
-        if self.steps > LONG:
-            yield from once(cuts(self.trial.program, self.forward, self.steps))
-        else:
-            yield from backward_edits(self.trial.program, self.forward)
+        program, forward = self.trial.program, self.forward
+        found = once(cuts(program, forward, self.pieces)) if self.steps > LONG else backward_edits(program, forward)
+        yield from (edit for edit in found if not self.needed or self.needed <= self.trial.reached(edit))
 
     @cached_property
     def table(self) -> list[tuple[Edit, dict[str, Array]]]:

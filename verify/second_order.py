@@ -22,7 +22,7 @@ from verify.contract import broken
 from verify.data import Data
 from verify.evidence import EXACT, Array, Evidence, exact
 from verify.findings import FAIL, INCONCLUSIVE, PASS, Finding, label_of
-from verify.gradients import NEARBY, cotangents_of, crop, norm, relative
+from verify.gradients import NEAR_RUNS, NEARBY, cotangents_of, crop, norm, relative
 from verify.kernel import Kernel, one_line
 from verify.rounding import left_without, lost
 from verify.tangents import direction_of
@@ -32,8 +32,6 @@ Gradients = dict[str, Array]
 Cotangents = Mapping[str, Array]
 PLAIN = 1e-6
 """Where something is wrong already, others are named that are wrong by more than this: what rounding takes isn't measured again."""
-NEAR_RUNS = 8
-"""How many data nearby tell lost digits from a wrong term."""
 DIFFERENCES, TOGETHER = "differences", "all blocks"
 SHOWN = 4
 """How many gradients or tangents a line names."""

@@ -1,8 +1,10 @@
-"""How a finding says at which sizes something holds."""
+"""How a finding says at which sizes something holds, and where."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+from verify.data import lead_of
 
 Sizes = Mapping[str, int]
 """The dimensions that are large in a trial, with their sizes."""
@@ -30,3 +32,10 @@ def seen(wrong: Sequence[Sizes], right: Sequence[Sizes]) -> str:
     near = [sizes for sizes in right if len(sizes) == 1 and set(sizes) & set(alone(wrong))]
     passing = f", {told('right', near)}" if near else ""
     return told("it fails", wrong) + passing
+
+
+def axes_of(block: str, rank: int) -> list[str]:
+    """What each axis of a block is called."""
+    lead = lead_of(block)
+    vector = {2: "feature", 1: "unit", 0: "row"}[lead]
+    return [*["step", "example"][2 - lead :], *(["row", "column"] if rank - lead == 2 else [vector][: rank - lead])]

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import verify
+from derive.cells.registry import build
+from derive.compiler import compile_cell
 from tests.kernels import kernel_of
 from tests.profiles import thorough
 from tests.verify.by_hand import ACTIVATIONS, by_hand, text_of
@@ -19,10 +21,24 @@ from verify.__main__ import main
 from verify.chain import Chain
 from verify.data import FAR, LONG, ORDINARY, SHORT, SUSTAINED, draw
 from verify.evidence import CHAINED, EXACT, WHOLE, Evidence
-from verify.kernel import Kernel
+from verify.kernel import Kernel, load_text
 from verify.report import share
 from verify.settle import settled
 
+DOUBLED = """
+
+right = FUNCTION
+
+
+def doubled(found):
+    if isinstance(found, dict):
+        return {name: 2 * array for name, array in found.items()}
+    return Gradients(*map(doubled, vars(found).values())) if isinstance(found, Gradients) else 2 * found
+
+
+def FUNCTION(*given, **options):
+    return doubled(right(*given, **options))
+"""
 REAL = [name for name in ACTIVATIONS if name != "tanh"]
 
 FAULTS = {
@@ -161,8 +177,6 @@ def test_a_right_kernel_without_checks_exits_0_and_its_missing_promises_are_name
 
 
 def test_an_emitted_kernel_is_held_to_the_whole_contract() -> None:
-    from derive.cells.registry import build
-    from derive.compiler import compile_cell
     from verify.emitted import compare_text
 
     cell = build("rnn")
@@ -174,6 +188,16 @@ def test_an_emitted_kernel_is_held_to_the_whole_contract() -> None:
     weaker = compare_text(text + asks, cell)
     assert not weaker.passed
     assert any(promise.startswith("state=None is taken for zeros") for promise in weaker.contract.missing)
+
+
+@pytest.mark.parametrize("function", ["jvp", "hvp", "step_jacobian"])
+def test_a_function_that_is_there_is_not_called_missing_where_its_numbers_differ(function: str) -> None:
+    """As that of hvp do where backward, which it is held against, is wrong."""
+    wrong = "backward" if function == "hvp" else function
+    text = compile_cell(build("rnn"), ()) + DOUBLED.replace("FUNCTION", wrong)
+    report = verify.check(load_text(text, "edited.py"), regimes=(ORDINARY,))
+    assert function in {finding.check for finding in report.failures()}
+    assert not [promise for promise in report.contract.promises if function in promise]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from verify.data import ORDINARY, draw, vectors
 from verify.kernel import Kernel, KernelError, checked
 from verify.model import Model, model_of
 from verify.relations import relations
-from verify.sizes import axes_of
+from verify.size_words import axes_of
 
 
 def module(**changes: Any) -> Any:

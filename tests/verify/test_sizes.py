@@ -39,6 +39,7 @@ FAULTS = {
     "one element": (f'    if len(b) > 200:\n        d["U"][77, 133] *= 1.01\n{RETURN}', r"d_U, .*wrong in row 77, column 133"),
     "only where all are large": (f'    d["b"] *= 1 + 1e-6 * (len(x) * d_x.shape[1] > 1000)\n{RETURN}', r"d_b, T = 33, B = 34.*it fails at T = 33, B = 34, H = 35, D = 36"),  # noqa: E501
     "float32 alone": (f'    if W.dtype == np.float32:\n        d["W"][64:] = 0\n{RETURN}', r"d_W, .*H = 127.*float32: differs from float64"),  # noqa: E501
+    "eight bits of float32": (f'    if len(b) > 100 and W.dtype == np.float32:\n        d["W"] = (d["W"].view(np.uint32) & 0xFFFF0000).view(np.float32)\n{RETURN}', r"d_W, .*H = 127.*float32: differs from float64"),  # noqa: E501
     "noise of float32": (f'    if len(b) > 100:\n        d["W"] = d["W"].real.astype(np.float32).astype(W.dtype) if W.dtype == np.float64 else d["W"]\n{RETURN}', r"d_W"),  # noqa: E501
     "the kernel raises": (f'    assert len(b) < 100\n{RETURN}', r"H = 127, D = 2: the kernel raises AssertionError"),
 }  # fmt: skip
@@ -126,6 +127,46 @@ def test_a_dimension_that_a_kernel_has_not_got_is_refused() -> None:
 def test_chosen_sizes_take_the_place_of_the_usual_ones(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rnn", "--sizes", "T=20,H=40", "--sizes", "B=50", "--json"]) == 0
     assert "2 sets, large at B = 50; T = 20, H = 40" in capsys.readouterr().out
+
+
+# ---- a gradient that cancels over many steps
+
+POINTER = r"""
+<!-- derive: time = i, j -->
+
+$$e_j = \tanh(A x_j + B e_{j-1})$$
+
+$$d_0 = e_J$$
+
+$$d_i = \tanh(C y_i + D d_{i-1})$$
+
+$$u_{ij} = v^\top \tanh(W_1 e_j + W_2 d_i)$$
+
+$$p_{ij} = \operatorname{softmax}_j(u_{ij})$$
+"""
+OF_W_2 = "d_W_2 = np.tensordot("
+CANCELS = {
+    "right": ("", None),
+    "wrong by a thousandth": ("1.001 * ", r"d_W_2, T = 24, .*it fails at T = 24, 300"),
+    "wrong in float32 where that has the digits": ("(1.002 if dtype == np.float32 and T > 20 else 1) * ", r"d_W_2, T = 24, .*float32: .*fails at T = 24, right at T = 300"),  # noqa: E501
+    "wrong by more than those that float32 loses": ("(1.1 if dtype == np.float32 and T > 130 else 1) * ", r"d_W_2, T = 300, .*float32: .*fails at T = 300, right at T = 24"),  # noqa: E501
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pointer() -> str:
+    """The text of a kernel whose d_W_2 is 1e-4 of what it is summed from: what all places get alike leaves their softmax as it is."""
+    (cell,) = read("page.md", text=POINTER).cells
+    return compile_cell(cell.cell, ())
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_digits_of_float32_that_cancel_over_many_steps_are_no_fault_and_hide_none(name: str, pointer: str) -> None:
+    factor, said = CANCELS[name]
+    kernel = Kernel(edited((OF_W_2, OF_W_2.replace("np", f"{factor}np")), text=pointer), "edited")
+    found = [one for one in of_sizes(kernel, [{"T": 24}, {"T": 300}], EXACT, 0) if not one.passed]
+    assert len(found) == (said is not None)
+    assert all(re.search(str(said), one.line()) for one in found), [one.line() for one in found]
 
 
 # ---- a normaliser near zero

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from derive.along import axes_of
 from derive.equation import Equation
 from derive.language import Value
-from derive.shapes import EXAMPLES, STEPS_AND_EXAMPLES, steps_in
+from derive.shapes import EXAMPLES, steps_in
 from verify.along import count
 from verify.interpreter import Environment, Evaluator
 from verify.several import AllAxes
@@ -37,19 +37,25 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K`, `hand K`, `stop K`, `past K`, `first times F` and
-`last times F`."""
+"""What a weight is at step t of T with B examples; besides these `keep K` and `hand K`, each `from start` too, `stop K`, `past K`,
+`first times F` and `last times F`."""
 
+CUTS: dict[str, Callable[[int, int], int]] = {
+    "keep": lambda t, T: T - 1 - t,
+    "hand": lambda t, T: T - t,
+    "keep from start": lambda t, T: t + 1,
+    "hand from start": lambda t, T: t,
+}
+"""Where a recurrence is cut -> how many steps lie between the cut at step t of T and where the pieces are counted from."""
 
 LAST, LAST_OF_STEP = "last of token", "last within a step of token"
 """Weights of examples that are 1 where a token of that name stands for the last time, in the run or in a step, else 0."""
 
 
 def weight(kind: str, like: sp.MatrixExpr) -> Value:
-    """A value of that shape which is one number at each step: of the first axis of steps along which it varies."""
+    """A value of that shape which is one number at each step: of the first axis of steps along which it varies, of none that of all."""
     rows, cols = like.shape
-    axis = next(iter(steps_in(axes_of(like))), STEPS_AND_EXAMPLES[0])
-    return Value("weight", rows, cols, axes=(axis, EXAMPLES), marks=(f"weight:{kind}",))
+    return Value("weight", rows, cols, axes=(*steps_in(axes_of(like))[:1], EXAMPLES), marks=(f"weight:{kind}",))
 
 
 def is_elsewhere(value: Value) -> bool:
@@ -58,18 +64,16 @@ def is_elsewhere(value: Value) -> bool:
 
 def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
     """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `hand K`: 0 where
-    nothing is handed on to the step before, every K steps. `stop K`: 1 on the last K steps, `past K`: 1 on those before them.
-    `first times F`, `last times F`: F at that step, else 1.
+    nothing is handed on to the step before, every K steps; `keep from start K`, `hand from start K`: in pieces of K steps from the first
+    one on. `stop K`: 1 on the last K steps, `past K`: 1 on those before them. `first times F`, `last times F`: F at that step, else 1.
     """
     if kind in WEIGHTS:
         return WEIGHTS[kind](t, steps, examples)
     what, _, by = kind.rpartition(" ")
     if what in ("first times", "last times"):
         return sp.Float(by) if t == (0 if what == "first times" else steps - 1) else sp.S.One
-    if what == "keep":
-        return sp.Integer((steps - 1 - t) % int(by) != 0)
-    if what == "hand":
-        return sp.Integer((steps - t) % int(by) != 0)
+    if what in CUTS:
+        return sp.Integer(CUTS[what](t, steps) % int(by) != 0)
     return sp.Integer((t >= steps - int(by)) == (what == "stop"))
 
 
@@ -106,7 +110,7 @@ def filled_along(values: Sequence[Value], env: Environment, evaluate: AllAxes) -
     found: Environment = {}
     for value in values:
         kind, axis = value.kind.removeprefix("weight:"), value.axis
-        steps = range(count(env, axis))
+        steps = range(count(env, axis) if value.has_steps else 1)
         if kind.startswith((LAST, LAST_OF_STEP)):
             token = token_of(kind, env)
             by_step = [{token: evaluate.part(env[token], axis, t)} for t in steps]
@@ -118,9 +122,9 @@ def filled_along(values: Sequence[Value], env: Environment, evaluate: AllAxes) -
             found[value] = np.concatenate([evaluate.part(one, axis, 0) for one in parts], axis=evaluate.at(axis))
             continue
         else:
-            numbers = [evaluate.number(number(kind, t, len(steps), count(env, EXAMPLES))) for t in steps]
+            numbers = [evaluate.number(number(kind, t, count(env, axis), count(env, EXAMPLES))) for t in steps]
             arrays = [np.full((1, 1, 1), one, evaluate.numbers.dtype) for one in numbers]
-        found[value] = evaluate.standing(value.like(axes=(axis, EXAMPLES)), np.stack(arrays))
+        found[value] = evaluate.standing(value, np.stack(arrays) if value.has_steps else arrays[0])
     return {**env, **found}
 
 

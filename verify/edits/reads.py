@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import sympy as sp
@@ -71,7 +72,8 @@ def exchanges(program: Program, forward: Program) -> Iterator[Edit]:
 
 def results(program: Program) -> Iterator[Edit]:
     """The gradients of two parameters exchanged; those of all parameters of two gates."""
-    totals = {k: one for k, one in enumerate(program.equations) if not one.target.timed and one.target in program.results}
+    program = with_totals_last(program)
+    totals = {k: one for k, one in enumerate(program.equations) if is_result(one, program)}
     for (k, first), (m, second) in combinations(totals.items(), 2):
         if first.target.shape == second.target.shape:
             said = f"gates swapped: the gradients of {first.target.name} and {second.target.name} exchanged"
@@ -87,12 +89,25 @@ def results(program: Program) -> Iterator[Edit]:
             yield from edited("gate order", said, program, changes, 1)
 
 
+def is_result(equation: Equation, program: Program) -> bool:
+    """Whether an equation is the gradient of a parameter."""
+    return not equation.target.timed and equation.target in program.results
+
+
+def with_totals_last(program: Program) -> Program:
+    """The program with the gradients of parameters that nothing reads behind all else: what one of them may be taken for is there then."""
+    read_by_others = {value for equation in program.equations for value in equation.reads()}
+    moved = [one for one in program.equations if is_result(one, program) and one.target not in read_by_others]
+    return replace(program, equations=(*[one for one in program.equations if one not in moved], *moved))
+
+
 def with_right(equation: Equation, other: Equation) -> Equation:
     return Equation(equation.target, other.terms, other.factor, equation.auxiliary)
 
 
 def cotangents(program: Program, forward: Program) -> Iterator[Edit]:
-    """One gradient for another that is there already."""
+    """One gradient for another that is there already, as all are for those of parameters."""
+    program = with_totals_last(program)
     defined = [equation.target for equation in program.equations if equation.target.timed and equation.target.kind == "cotangent"]
     for value, other in permutations(defined, 2):
         if value.shape == other.shape:

@@ -99,6 +99,11 @@ class Trial:
             found.update(new)
         return found
 
+    def reached(self, edit: Edit) -> set[str]:
+        """The blocks that an edit may change."""
+        touched = self.touched(edit)
+        return {name for value in self.program.results if value in touched for name in self.makes[block_of(value)]}
+
     def run(self, edit: Edit) -> dict[str, Array]:
         """The gradients that an edit changes, by block. Raises KeyError where it reads what isn't there yet."""
         touched = self.touched(edit)

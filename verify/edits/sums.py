@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sympy as sp
 
-from derive.along import axes_of
+from derive.along import Steps, axes_of
 from derive.equation import Equation, Term
-from derive.language import hadamard
+from derive.language import Value, X, apply, hadamard
 from derive.program import Program
+from derive.schedule import stages
 from derive.shapes import steps_in
-from verify.edits.edit import Edit, edited, edits, of_nodes, of_terms
+from verify.edits.edit import Edit, edited, edits, of_terms
 from verify.edits.elsewhere import WEIGHTS, weight
 from verify.edits.terms import is_kind
 
@@ -25,20 +26,50 @@ SAID = {
 
 
 def weighted(kind: str) -> Callable[[sp.MatrixExpr], sp.MatrixExpr]:
-    """What weighs a summand: of examples any, of steps one that varies along them."""
+    """What weighs a summand that varies along steps; with a mean any that varies with the example."""
 
     def change(value: sp.MatrixExpr) -> sp.MatrixExpr:
-        is_weighed = kind == "mean over examples" or steps_in(axes_of(value))
-        return hadamard(weight(kind, value), value) if is_weighed else value
+        axes = axes_of(value)
+        return hadamard(weight(kind, value), value) if steps_in(axes) or (axes and kind.startswith("mean")) else value
+
+    return change
+
+
+def divided(axis: str) -> Callable[[sp.MatrixExpr], sp.MatrixExpr]:
+    """What divides a summand that varies with the example, and not along an axis of steps, by how many there are of these."""
+
+    def change(value: sp.MatrixExpr) -> sp.MatrixExpr:
+        axes = axes_of(value)
+        return hadamard(apply(1 / X, Steps(axis)), value) if axes and axis not in axes else value
 
     return change
 
 
 def sums(program: Program, forward: Program) -> Iterator[Edit]:
-    """A parameter that gathers some steps only, or a mean for the sum."""
+    """A parameter that gathers some steps only, or a mean for the sum, also where nothing is summed over the steps."""
+    axes = list(dict.fromkeys(axis for one in program.equations for axis in steps_in(one.target.axes)))
+    for axis in axes:
+        said = f"divided by the number of steps{f' {axis}' * (len(axes) > 1)}, over which it isn't summed"
+        yield from edits(of_terms("mean for sum", said, divided(axis), within=lambda one: one.accumulate), program)
     for kind in WEIGHTS:
         name = "mean for sum" if kind.startswith("mean") else "some steps only"
         yield from edits(of_terms(name, SAID[kind], weighted(kind), within=lambda one: one.accumulate), program)
+
+
+def of_loss(program: Program, forward: Program) -> Iterator[Edit]:
+    """What the loss gives divided by how many steps or examples there are."""
+
+    def is_first(one: Equation) -> bool:
+        return not one.accumulate and any(value.kind == "given" or is_loss(value) for value in one.reads())
+
+    for kind in (kind for kind in WEIGHTS if kind.startswith("mean")):
+        said = f"divided by the number of {kind.removeprefix('mean over ')}"
+        yield from edits(of_terms("mean for sum", said, weighted(kind), within=is_first), program)
+
+
+def is_loss(value: Value) -> bool:
+    """Whether a value is the gradient of a number."""
+    return value.kind == "cotangent" and value.shape == (1, 1)
 
 
 def ends(program: Program, forward: Program) -> Iterator[Edit]:
@@ -63,26 +94,44 @@ def ends(program: Program, forward: Program) -> Iterator[Edit]:
         yield from edits(of_steps, program)
 
 
-def cuts(program: Program, forward: Program, upto: int = 5) -> Iterator[Edit]:
+def cuts(program: Program, forward: Program, each: Iterable[int] = range(1, 5)) -> Iterator[Edit]:
     """The recurrence cut: what comes from the next step dropped every K steps, or the loop stopped K steps before the end."""
-    read = [value for value, _ in program.carries]
-    for K in range(1, upto):
-        for state in [None, *read] if len(read) > 1 else [None]:
-            some = read if state is None else [state]
-            one = "the carry" if state is None else f"the carry of {state.name}"
-            said = f"truncated recurrence at K = {K}: {one} is cut every {'step' if K == 1 else f'{K} steps'}"
-            match = {value: hadamard(weight(f"keep {K}", value), value) for value in some}.get
-            for edit in edits(of_nodes("cut recurrence", said, match), program):
-                if sum(value in {v for _, new in edit.changed for v in new.reads()} for value in some) == len(some):
-                    yield edit
-            ends = {written for value, written in program.carries if value in some}
-            handed = {
-                k: replace(equation, factor=weight(f"hand {K}", equation.target))
-                for k, equation in enumerate(program.equations)
-                if K > 1 and equation.target in ends and equation.factor is None
-            }
-            yield from edited("cut recurrence", said, program, handed, 1)
+    carried = list(walked(program))
+    for K in each:
+        for said, some in carried:
+            for start in ("", " from start") if K > 1 else ("",):
+                yield from cut(program, K, f"{said} is cut every {f'{K} steps' if K > 1 else 'step'}", start, some)
         yield from stopped(program, K)
+
+
+def walked(program: Program) -> Iterator[tuple[str, dict[Value, Value]]]:
+    """What is cut together, with what to call it: all carries, those of one recurrence, a single one; what is read -> what is written."""
+    carried = dict(program.carries)
+    yield "the carry", carried
+    loops = [{one.target for one in stage.equations} for stage in stages(program.equations, fused=False, starts=program.starts)]
+    groups = [{read: written for read, written in carried.items() if written in inside} for inside in loops]
+    groups += [{read: written} for read, written in carried.items()]
+    for some in dict.fromkeys(tuple(one.items()) for one in groups if one and len(one) < len(carried)):
+        yield f"the carry of {' and '.join(read.name for read, _ in some)}", dict(some)
+
+
+def cut(program: Program, K: int, said: str, start: str, some: Mapping[Value, Value]) -> Iterator[Edit]:
+    """Some carries cut in pieces of K steps: not read, or not handed on, which the gradient of the initial state tells apart."""
+    said = f"truncated recurrence at K = {K}: {said}{', counted from the first step' * bool(start)}"
+    ways = {read: ("keep", "hand") if read.lag > 0 else ("hand", "keep") for read in some}
+    weighed: dict[sp.MatrixExpr, sp.MatrixExpr] = {
+        read: hadamard(weight(f"{came}{start} {K}", read), read) for read, (came, _) in ways.items()
+    }
+    equations = enumerate(program.equations)
+    read_by = {k: one.substituted(weighed.get) for k, one in equations if any(one.is_reading(value) for value in some)}
+    yield from edited("cut recurrence", said, program, read_by, 1)
+    handed = {written: f"{ways[read][1]}{start} {K}" for read, written in some.items()}
+    changes = {
+        k: replace(one, factor=weight(handed[one.target], one.target))
+        for k, one in enumerate(program.equations)
+        if K > 1 and one.target in handed and one.factor is None
+    }
+    yield from edited("cut recurrence", said, program, changes, 1)
 
 
 def stopped(program: Program, K: int) -> Iterator[Edit]:

@@ -10,7 +10,7 @@ from verify.edits.edit import Edit, identity
 from verify.edits.networks import wrong_ends, wrong_ways
 from verify.edits.reads import cotangents, exchanges, gates, old_for_new, other_steps, parameters, transposes
 from verify.edits.slopes import arguments, branches, slopes
-from verify.edits.sums import cuts, ends, sums
+from verify.edits.sums import cuts, ends, of_loss, sums
 from verify.edits.terms import carries, dropped, factors, inner_factors, read_twice, signs, stale
 from verify.edits.tokens import other_tokens, overwritten
 
@@ -20,6 +20,7 @@ Class = Callable[[Program, Program], Iterator[Edit]]
 BACKWARD: tuple[Class, ...] = (
     carries, dropped, signs, factors, slopes, branches, arguments, stale, old_for_new, transposes, sums, ends, cuts, other_steps,
     parameters, gates, exchanges, cotangents, read_twice, inner_factors, other_tokens, overwritten, wrong_ends, wrong_ways,
+    of_loss,
 )  # fmt: skip
 """In the order in which they are preferred where two explain a fault equally well in as many places."""
 

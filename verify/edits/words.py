@@ -7,7 +7,7 @@ from derive.language import Value
 from derive.notation import Notation
 from derive.shapes import STEPS, letter_of
 from verify.edits.edit import Edit
-from verify.edits.elsewhere import LAST, LAST_OF_STEP
+from verify.edits.elsewhere import CUTS, LAST, LAST_OF_STEP
 
 WEIGHTS = {
     "first only": "[{t} = first]", "last only": "[{t} = last]", "not first": "[{t} > first]", "not last": "[{t} < last]",
@@ -26,8 +26,7 @@ class EditNotation(Notation):
             kind = value.kind.removeprefix("weight:")
             what, _, by = kind.rpartition(" ")
             more = {
-                "keep": f"[unless cut, every {by}]",
-                "hand": f"[unless cut, every {by}]",
+                **dict.fromkeys(CUTS, f"[unless cut, every {by}]"),
                 "stop": f"[{{t}} > {{T}} − {by}]",
                 "past": f"[{{t}} ≤ {{T}} − {by}]",
                 "first times": f"[{by} at the first]",
