@@ -40,7 +40,8 @@ def c_and_numpy(cell: Cell, folder: Path) -> tuple[ModuleType, ModuleType]:
 
 
 def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
-    lengths = {"T": T, "B": B, "S": 7, "D": 5, "H": 6, "K": 3} | sizes
+    along = [axis for axes in getattr(kernel, "AXES", {}).values() for axis in ((axes,) if isinstance(axes, str) else axes or ())]
+    lengths = dict.fromkeys(along, 7) | {"T": T, "B": B, "D": 5, "H": 6, "K": 3} | sizes
     return drawn(kernel, sizes_of(kernel, lengths), seed)
 
 

@@ -27,14 +27,18 @@ def _empty(workspace, place, shape, dtype):
 def _run(function, sizes, dtype, arrays, workspace):
     """Call a function of the C kernel: sizes, then the arrays in the order of its structure, then memory to work in."""
     library = _library(dtype)
-    dense = [array if array.flags.c_contiguous else np.ascontiguousarray(array) for array in arrays]
-    values = [*(sizes[name] for name in _SIZES), *(array.ctypes.data for array in dense), 0]
+    dense = [array if _is_dense(array) else np.require(array, requirements="CA") for array in arrays]
+    values = [*(sizes[name] for name in _SIZES), *(array.__array_interface__["data"][0] for array in dense), 0]
     call = (ctypes.c_ssize_t * len(values))(*values)
     needed = getattr(library, f"{_STEM}_{function}_memory_{dtype}")
     needed.restype = ctypes.c_ssize_t
     memory = _empty(workspace, f"memory of {function}", (needed(call) + 63,), np.dtype(np.uint8))
-    call[len(values) - 1] = memory.ctypes.data + -memory.ctypes.data % 64
+    call[-1] = memory.ctypes.data + -memory.ctypes.data % 64
     getattr(library, f"{_STEM}_{function}_{dtype}")(call)
+
+
+def _is_dense(array):
+    return type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned
 
 
 # ---- compiling, once for each dtype, processor and compiler
