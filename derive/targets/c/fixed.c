@@ -171,8 +171,15 @@ HELPER void pack(ptrdiff_t K, ptrdiff_t N, const real *b, ptrdiff_t b_row, ptrdi
 
 /* rows of a in tiles of DOWN, column after column */
 HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, real *packed) {
-    for (ptrdiff_t k = 0; k < K; k++)
-        for (ptrdiff_t i = 0; i < M; i++) packed[(i / DOWN * K + k) * DOWN + i % DOWN] = a[i * a_row + k * a_col];
+    const ptrdiff_t whole_tiles = M / DOWN * DOWN;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const real *from = a + k * a_col;
+        real *to = packed + k * DOWN;
+        for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN, from += DOWN * a_row, to += K * DOWN)
+#pragma GCC unroll 8
+            for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
+        for (ptrdiff_t r = 0; r < M - whole_tiles; r++) to[r] = from[r * a_row];
+    }
 }
 
 /* how many numbers the panels take */
