@@ -80,6 +80,30 @@ def emitted(words: str, passes: tuple[str, ...] | None, shape: tuple[int, ...], 
     return run
 
 
+def compiled(words: str, shape: tuple[int, ...], dtype: str) -> Run:
+    """forward + backward of the C kernel, with a workspace. It is compiled into the cache of the user."""
+    import tempfile
+
+    from derive.cells.registry import build
+    from derive.compiler import files
+    from derive.derivation import derive
+    from verify.kernel import load_text
+
+    folder = Path(tempfile.mkdtemp())
+    texts = files(derive(build(words)), "kernel", "c")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    kernel = load_text(texts["kernel_c.py"], str(folder / "kernel_c.py"))
+    parameters, inputs, state, cotangents = arguments(kernel, shape, dtype)
+    space = kernel.Workspace()
+
+    def run() -> Any:
+        _, tape = kernel.forward(parameters, inputs, state, workspace=space)
+        return kernel.backward(parameters, tape, cotangents, workspace=space)
+
+    return run
+
+
 UNAVOIDABLE = {
     "lstm": ((4,), (4, 1), (4,)),
     "gru": ((2, 1), (2, 1), (1, 2)),
@@ -228,6 +252,7 @@ def candidates(words: str, shape: tuple[int, ...], dtype: str, library: str) -> 
         "floor": floor(words, shape, dtype),
         "fast": emitted(words, None, shape, dtype),
         "plain": emitted(words, (), shape, dtype),
+        "C": compiled(words, shape, dtype),
     }
     if library in ("torch", "compile"):
         import torch
@@ -260,7 +285,7 @@ def measure(words: str, library: str, rounds: int, widest: int) -> list[dict[str
 
 def table(rows: list[dict[str, Any]], threads: int) -> str:
     """A Markdown table: milliseconds of the fast kernel, and how many times as long everything else takes."""
-    names = ["floor", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"]
+    names = ["floor", "C", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"]
     out = [
         f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to the emitted kernel, `fast`.",
         "",
@@ -294,8 +319,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, panels = plt.subplots(1, len(cells), figsize=(3.2 * len(cells), 3.6), sharey=True, squeeze=False)
     styles = dict(
         zip(
-            ["fast", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"],
-            ["k-o", "k:s", "k--^", "k-.v", "k--x", "k-D"],
+            ["fast", "C", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"],
+            ["k-o", "k-s", "k:s", "k--^", "k-.v", "k--x", "k-D"],
             strict=True,
         )
     )
@@ -303,7 +328,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         for name, style in styles.items():
             points = [(i, r["seconds"][name] / r["seconds"]["floor"]) for i, s in enumerate(SHAPES) for r in rows
                       if r["cell"] == cell and tuple(r["shape"]) == s and r["dtype"] == "float64" and name in r["seconds"]
-                      and (name not in ("fast", "plain") or r["library"] == rows[0]["library"])]  # fmt: skip
+                      and (name not in ("fast", "C", "plain") or r["library"] == rows[0]["library"])]  # fmt: skip
             if points:
                 panel.plot(*zip(*points, strict=True), style, label=name, markersize=4, linewidth=1, fillstyle="none")
         panel.set_title(cell.replace("--", ""), fontsize=8)

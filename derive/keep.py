@@ -377,7 +377,11 @@ class Listed:
 
 def regenerated(project: Project) -> list[Listed]:
     """Every listed kernel."""
-    return [Listed(cell, files(derive(cell), cell.name, target)) for cell, target in project.kernels()]
+    return [Listed(cell, files_of(cell, target)) for cell, target in project.kernels()]
+
+
+def files_of(cell: Cell, target: str) -> dict[str, str]:
+    return files(derive(cell), cell.name, target)
 
 
 def check(project: Project) -> list[State]:

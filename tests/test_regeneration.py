@@ -45,7 +45,7 @@ def gru():
 SIGN = ("W_h @ x + U_h", "W_h @ x - U_h")
 
 
-emitted = functools.cache(keep.compile_cell)
+emitted = functools.cache(keep.files_of)
 """What `--all` and `--check` emit: here it is of interest what becomes of the text, so that each cell is derived once."""
 
 
@@ -84,7 +84,7 @@ class Here:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(keep, "compile_cell", emitted)
+    monkeypatch.setattr(keep, "files_of", emitted)
     project = Here(tmp_path, capsys)
     project.list("rnn", "rnn --activation relu")
     return project

@@ -34,6 +34,8 @@ class Step:
         if expression not in self.kept:
             self.kept[expression] = self.values.of(expression)
         array = self.kept[expression]
+        if array.ndim < 4:  # made of parameters alone
+            return array
         if not is_timed(expression) or array.shape[-4] == 1:  # the same at every step
             return array if isinstance(self.t, slice) or not is_timed(expression) else array[..., 0, :, :, :]
         return array[..., self.t, :, :, :]

@@ -6,6 +6,7 @@ that are put behind each other, a view where it is bound to one, else memory of 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from derive.procedures.procedure import (
     View,
     parts_of,
 )
-from derive.targets.c.blocks import Looped
+from derive.targets.c.blocks import Code, Looped
 from derive.targets.c.places import Place, new_place, rearranged, sizes_of, viewed
 from derive.targets.c.sizes import SizeText
 from derive.targets.c.statements import BOUND, assignments, blocks_of, is_joined, is_made, name_of, names_of
@@ -181,6 +182,12 @@ class Arrays:
     def pointer(self, place: Place) -> str:
         pointer, offset = place.shown
         return pointer if offset == 0 else f"{pointer} + {self.sizes.whole(offset)}"
+
+    def with_pointers(self, lines: list[str], text: str) -> Code:
+        """Lines, with the pointers that stand in their text."""
+        labels = {label: place.pointer for loop in self.loops for label, place in loop.pointers}
+        found = set(re.findall(r"call->\w+\.\w+|\b\w+", text))
+        return Code(lines, frozenset(found | {labels[one] for one in found if one in labels}))
 
     def is_given(self, pointer: str) -> bool:
         """Whether an array is one that the caller gave."""

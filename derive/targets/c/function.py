@@ -230,12 +230,6 @@ class Function(Arrays):
     def code(self, lines: list[str]) -> None:
         self.blocks[-1].append(self.with_pointers([*self.comments(), *lines], "\n".join(lines)))
 
-    def with_pointers(self, lines: list[str], text: str) -> Code:
-        """Lines, with the pointers that stand in their text."""
-        labels = {label: place.pointer for loop in self.loops for label, place in loop.pointers}
-        found = set(re.findall(r"call->\w+\.\w+|\b\w+", text))
-        return Code(lines, frozenset(found | {labels[one] for one in found if one in labels}))
-
     def comments(self) -> list[str]:
         found = [line for text in self.notes for line in comment(text, "")]
         self.notes = []

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import sympy as sp
 
 from derive.procedures.procedure import Call, Position
+from derive.targets.c.arrays import Arrays
 from derive.targets.c.places import Place, collapsed
-
-if TYPE_CHECKING:
-    from derive.targets.c.function import Function
 
 STEP = "    "
 
@@ -140,7 +137,7 @@ def contracted(call: Call, a: Place, b: Place, c: Place) -> list[tuple[Run, int 
 # ---- text
 
 
-def product_lines(fn: Function, product: Product) -> list[str]:
+def product_lines(fn: Arrays, product: Product) -> list[str]:
     """The loops around a product, and the call."""
     marks = [Position(fn.fresh("n")) for _ in product.outer]
     pairs = list(zip(marks, product.outer, strict=True))
@@ -170,7 +167,7 @@ def product_lines(fn: Function, product: Product) -> list[str]:
     return [*heads, STEP * len(heads) + line]
 
 
-def work(fn: Function, columns: sp.Expr) -> str:
+def work(fn: Arrays, columns: sp.Expr) -> str:
     """Memory for a product to work in, which all products of so many columns share."""
     room = f"WORK({fn.sizes.whole(columns)})"
     pointer = next((one for one, size in fn.taken.items() if size == room), None) or fn.fresh("work")
@@ -178,7 +175,7 @@ def work(fn: Function, columns: sp.Expr) -> str:
     return pointer
 
 
-def packed_before(fn: Function, product: Product) -> str | None:
+def packed_before(fn: Arrays, product: Product) -> str | None:
     """The pointer of the second factor packed in front of the loop, if the loop doesn't change it."""
     place = product.b
     if not fn.loops or any(isinstance(one, Position) for one in place.offset.free_symbols):

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import sympy as sp
 
 from derive.procedures.procedure import Array, Call, Number, Operand, Position
+from derive.targets.c.nests import Nests
 from derive.targets.c.places import Place, axis_size, broadcast, sizes_of
-
-if TYPE_CHECKING:
-    from derive.targets.c.function import Function
+from derive.targets.c.sizes import SizeText
 
 STEP = "    "
+
+
+class Function(Protocol):
+    """What the functions here ask of the one that they write for."""
+
+    sizes: SizeText
+    nests: Nests
+
+    def fresh(self, stem: str) -> str: ...
+    def place(self, operand: Operand) -> Place: ...
+    def place_or_none(self, operand: Operand) -> Place | None: ...
+    def prepared(self, operand: Operand) -> Operand: ...
+    def held(self, operand: Operand) -> Operand: ...
+    def write(self, value: Operand, places: list[Place], name: str) -> None: ...
+    def elementwise(self, places: list[Place], value: Operand, name: str) -> None: ...
+    def comments(self) -> list[str]: ...
+    def pointer(self, place: Place) -> str: ...
+    @staticmethod
+    def moved(place: Place, steps: list[tuple[Position, sp.Expr]]) -> Place: ...
+
+
 VECTORS: dict[str, Callable[[Function, Call, Place], list[str]]] = {}
-Writer = Callable[["Function", Call, Place], list[str]]
+Writer = Callable[[Function, Call, Place], list[str]]
 
 
 def writes(*operations: str) -> Callable[[Writer], Writer]:
