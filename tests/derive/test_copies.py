@@ -18,12 +18,14 @@ from derive.compiler import compile_cell, equations_text
 from derive.copies import MOST, Network, NetworkError
 from derive.derivation import derive as derived
 from derive.pages import read
+from derive.pages.titles import identifier
 from derive.sheet import text
 from derive.sources import cells_of
 from tests import arguments
+from tests.example_pages import section, titles
 from tests.kernels import kernel_of_cell
 from tests.pages.gradients import LIMIT, draw
-from tests.profiles import thorough
+from tests.profiles import THOROUGH, thorough
 from verify.__main__ import main as verify
 from verify.emitted import compare_text
 
@@ -417,16 +419,23 @@ def test_the_list_and_the_help_show_the_options(capsys: pytest.CaptureFixture[st
 # ---- every cell, layer by layer
 
 
-PUBLISHED = {one.cell.name: one.cell for one in read(str(PAGES / "published.md")).cells}
+def published(name: str) -> Cell:
+    """The published cell of a name, without the page's in front."""
+    (title,) = [one for one in titles("published.md") if identifier(one).lower() == name]
+    return section("published.md", title).cell
+
+
 SHORT = ("janet", "lstm_by_affine_map", "time_aware_lstm", "ordered_neurons", "deltanet --output o")
 """Of the published cells: three of vectors, one with a number beside its input, one whose memory is a matrix."""
 
 
 def layered() -> Iterator[object]:
     """Every published cell that makes two layers: with an output of its own where it has none that is given on as it is."""
-    for name, cell in PUBLISHED.items():
+    names = [identifier(title).lower() for title in titles("published.md")]
+    for name in names if THOROUGH else [word.split()[0] for word in SHORT]:
+        cell = published(name)
         for output in (None, *[value.name for value in cell.outputs]):
-            words = name.removeprefix("published_") + (f" --output {output}" if output else "")
+            words = name + (f" --output {output}" if output else "")
             try:
                 made = Network(layers=2, output=output).of(cell)
             except NetworkError:
@@ -495,7 +504,7 @@ BOTH_WAYS = Network(layers=2, bidirectional=True, masked=True)
     ],
 )
 def test_a_network_of_a_published_cell_verifies(name: str, network: Network) -> None:
-    cell = network.of(PUBLISHED[f"published_{name}"])
+    cell = network.of(published(name))
     report = compare_text(compile_cell(cell), cell)
     assert report.passed, report.verdict()
 

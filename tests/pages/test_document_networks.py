@@ -5,17 +5,14 @@ Each cell has a model of its own in torch, after the document: `torch.nn` where 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from derive.pages import read
+from tests.example_pages import FOLDER
+from tests.example_pages import page as read_page
 from tests.pages.torch_networks import TOLERANCE, beyond, cross_entropy, divergence, embedding, loop, lstm, rnn, softmax, torch
 from tests.torch_threads import one_torch_thread  # noqa: F401 - pytest finds the fixture here
 
-PAGES = {
-    path.name: read(str(path)) for path in sorted((Path(__file__).parents[2] / "examples" / "pages").glob("00?_networks.md"))
-}
+PAGES = sorted(path.name for path in FOLDER.glob("00?_networks.md"))
 POSITIVE = {"Y_target"}
 """Inputs whose logarithm is taken."""
 
@@ -410,13 +407,14 @@ MODELS = {
 
 @pytest.mark.parametrize(("page", "heading"), MODELS)
 def test_a_network_of_a_document_is_its_model_in_torch(page, heading):
-    found = beyond(PAGES[page].cell(heading).cell, MODELS[page, heading], POSITIVE)
+    found = beyond(read_page(page).cell(heading).cell, MODELS[page, heading], POSITIVE)
     assert not found, f"{heading}: kernel differs from torch: expected at most {TOLERANCE:.1e} per block, got {found}"
 
 
 def test_every_network_of_the_documents_is_read_and_has_a_model():
     assert len(PAGES) == 5
-    assert not [(name, page.refused, page.skipped) for name, page in PAGES.items() if page.refused or page.skipped]
-    assert {(name, one.heading) for name, page in PAGES.items() for one in page.cells} | {("002_networks.md", "LSTM_cell")} == {
+    pages = {name: read_page(name) for name in PAGES}
+    assert not [(name, page.refused, page.skipped) for name, page in pages.items() if page.refused or page.skipped]
+    assert {(name, one.heading) for name, page in pages.items() for one in page.cells} | {("002_networks.md", "LSTM_cell")} == {
         *MODELS
     }

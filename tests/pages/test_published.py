@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from derive.pages import read
+from derive.pages.titles import identifier
 from tests import bounds
+from tests.example_pages import page, section, titles
 from tests.kernels import kernel_of_cell
 from tests.pages.gradients import BATCH, LIMIT, STEPS, draw, sizes_of, worst_gradient_error
 from tests.pages.published_steps import STEPS as PAPERS
 
-PAGE = Path(__file__).parents[2] / "examples" / "pages" / "published.md"
-READ = read(str(PAGE))
-CELLS = {one.cell.name: one for one in READ.cells}
-TITLES = re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE)
+PAGE = "published.md"
+TITLES = titles(PAGE)
 
 
 def test_there_are_forty_and_more_and_fifteen_that_need_numbers_or_matrices():
@@ -28,13 +26,19 @@ def test_there_are_forty_and_more_and_fifteen_that_need_numbers_or_matrices():
 
 
 def test_every_cell_of_the_page_is_read():
-    assert not READ.refused
-    assert len(CELLS) == len(TITLES)
+    assert not page(PAGE).refused
+    assert [one.heading for one in page(PAGE).cells] == [*TITLES]
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_gradients_agree_with_the_complex_step(name):
-    assert worst_gradient_error(CELLS[name].cell) < LIMIT
+def test_a_section_by_itself_is_read_as_on_the_page():
+    whole = {one.heading: one.cell for one in page(PAGE).cells}
+    for title in TITLES[::8]:
+        assert section(PAGE, title).cell.equations == whole[title].equations
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_gradients_agree_with_the_complex_step(title):
+    assert worst_gradient_error(section(PAGE, title).cell) < LIMIT
 
 
 def test_no_code_names_a_published_cell():
@@ -56,7 +60,7 @@ def shapes_of(kernel):
 @pytest.mark.parametrize("heading", PAPERS)
 def test_a_cell_is_what_its_paper_says(heading):
     """In its shapes and in its numbers."""
-    kernel, paper = kernel_of_cell(READ.cell(heading).cell), PAPERS[heading]
+    kernel, paper = kernel_of_cell(section(PAGE, heading).cell), PAPERS[heading]
     assert_shapes(shapes_of(kernel), paper.shapes)
     parameters, inputs, state, _ = draw(kernel)
     outputs, _ = kernel.forward(parameters, inputs, state)
@@ -85,8 +89,12 @@ def assert_shapes(read_as, paper):
 # ---- what the table of symbols says
 
 
+def called(name):
+    return next(section(PAGE, title) for title in TITLES if f"published_{identifier(title).lower()}" == name)
+
+
 def roles(name):
-    return {row.symbol: (row.role, row.shape) for row in CELLS[name].reading.rows}
+    return {row.symbol: (row.role, row.shape) for row in called(name).reading.rows}
 
 
 def test_two_states_keep_their_own_sizes():
@@ -103,7 +111,7 @@ def test_a_highway_makes_the_input_as_long_as_the_state():
 def test_a_page_at_t_plus_one_is_shifted():
     table = roles("published_mut1")
     assert table["h"][0] == "state"
-    assert any("shifted" in note for note in CELLS["published_mut1"].reading.notes)
+    assert any("shifted" in note for note in called("published_mut1").reading.notes)
 
 
 def test_prev_and_next_need_no_letter():

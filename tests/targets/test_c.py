@@ -21,12 +21,12 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import emit_c
 from derive.derivation import derive
-from derive.pages import read
 from derive.procedures.procedure import OPERATIONS
 from derive.targets.c.elements import ELEMENTWISE, LANE_FUNCTIONS, PLAIN, VECTOR_FUNCTIONS
 from derive.targets.c.statements import BOUND, PRODUCTS
 from derive.targets.c.vectors import VECTORS
 from derive.targets.numpy.functions import CALLED
+from tests.example_pages import page, titles
 from tests.odd_cells import ODD
 from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH
@@ -85,16 +85,15 @@ def hold_cell(cell: Cell, folder: Path) -> None:
     hold(one, other, call_for(other, T=1, B=1, seed=1))
 
 
-PAGES = [(page, one.cell.command.split("--cell ")[-1]) for page in ("004_networks", "002_networks", "attention", "characters")
-         for one in read(str(ROOT / "examples/pages" / f"{page}.md")).cells]  # fmt: skip
+PAGES = [
+    (name, title) for name in ("004_networks.md", "002_networks.md", "attention.md", "characters.md") for title in titles(name)
+]
 
 
-@pytest.mark.parametrize(("page", "name"), PAGES)
-def test_a_c_kernel_of_a_network(page: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "title"), PAGES)
+def test_a_c_kernel_of_a_network(name: str, title: str, tmp_path: Path) -> None:
     """Tokens, losses, sums over steps, attention, two axes."""
-    found = read(str(ROOT / "examples/pages" / f"{page}.md")).cells
-    cell = next(one.cell for one in found if one.cell.command.split("--cell ")[-1] == name)
-    one, other = c_and_numpy(cell, tmp_path)
+    one, other = c_and_numpy(page(name).cell(title).cell, tmp_path)
     with np.errstate(all="ignore"):
         hold(one, other, call_for(other))
 
