@@ -14,6 +14,7 @@ from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.shapes import STEPS, letter_of
 from derive.targets.c import module, python
+from derive.targets.c.arrays import member
 from derive.targets.c.header import commented
 from derive.targets.numpy.emit import RESERVED
 from derive.targets.numpy.module import values_of
@@ -49,12 +50,15 @@ def c_kernel(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], ste
         in_python.hvp(tidy.forward, run([apart, bound], tidy.second, tidy.forward)),
         in_python.step_jacobian(scheduled.tangent),
     ]
-    given = {name for table, name in functions[0].given if table == "tape"}
-    taped = [name for name, _ in dict(procedures[0].results)["tape"]]
-    own = [name for name, _ in dict(others[0].results)["tape"]]
-    kept = [mine for theirs, mine in zip(taped, own, strict=True) if theirs in given]
+    inputs = {member(str(value.name)): str(value.name) for value in (*cell.inputs, *cell.tokens)}
+    taped, own = ([name for name, _ in dict(one[0].results)["tape"]] for one in (procedures, others))
+    given = {
+        mine: inputs[functions[0].given["tape", theirs].name]
+        for theirs, mine in zip(taped, own, strict=True)
+        if ("tape", theirs) in functions[0].given
+    }
     source = hashlib.sha256(c_text.encode()).hexdigest()
-    text = python.module_text(cell, in_python.names, others, stem, kept, source)
+    text = python.module_text(cell, in_python.names, others, stem, given, source)
     return c_text, header(text) + text
 
 

@@ -278,7 +278,7 @@ class Function(Arrays):
                         continue
                     if table == "tape" and source.pointer.startswith("call->") and source.is_dense and source.offset == 0:
                         holder, given = source.pointer.removeprefix("call->").split(".")
-                        if holder in ("inputs", "parameters", "state"):
+                        if holder == "inputs":
                             self.given[table, name] = Entry(holder, given, operand.axes, operand.dims)
                             continue
                 self.write(operand, [new_place(pointer, sizes_of(operand))], self.fresh("value"))

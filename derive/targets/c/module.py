@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from derive.cell import Cell
+from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.shapes import EXAMPLES, STEPS
 from derive.targets.c.arrays import KEYWORDS, member
@@ -126,12 +127,10 @@ def wrapped(start: str, parts: Sequence[str], between: str) -> list[str]:
     return [*lines, line]
 
 
-def functions_of(procedures: Sequence[Procedure], names: object, cell: Cell) -> list[Function]:
+def functions_of(procedures: Sequence[Procedure], names: Names, cell: Cell) -> list[Function]:
     """The functions of forward and backward; backward reads what forward saved."""
     tokens = [str(value.name) for value in cell.tokens]
-    found = []
-    for procedure in procedures:
-        found.append(Function(procedure, names, tokens))  # type: ignore[arg-type]
+    found = [Function(procedure, names, tokens) for procedure in procedures]
     saved = dict(procedures[0].results)["tape"]
     for one in found:
         one.tape = [name for name, _ in saved]

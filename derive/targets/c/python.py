@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from derive.cell import Cell
@@ -42,18 +42,20 @@ IMPORTS = (
     "tempfile",
 )
 
+Given = Mapping[str, str]
+"""What the tape keeps that is an input as it is: its name there -> the input."""
+
 MEANING = (
     "`forward` and `backward` call the C kernel in `{stem}.c` beside this file, in float32 or float64; it is compiled where it is first "
     "called, with cc, gcc, clang or ziglang, and kept in the cache of the user. `jvp`, `hvp` and `step_jacobian` are NumPy, below."
 )
 
 
-def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure], stem: str, given: Iterable[str], source: str) -> str:
-    """The module below its header. procedures: forward, backward and those that stay in NumPy; given: what the tape keeps of the
-    caller's, source: the digest of the C file."""
+def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure], stem: str, given: Given, source: str) -> str:
+    """The module below its header. procedures: forward, backward and those that stay in NumPy; source: the digest of the C file."""
     helpers: dict[str, None] = {}
     forward, backward, *others = procedures
-    functions = [forward_lines(cell, names, forward, set(given)), backward_lines(cell, names, forward, backward)]
+    functions = [forward_lines(cell, names, forward, given), backward_lines(cell, names, forward, backward)]
     functions += [function_lines(procedure, cell, names, helpers) for procedure in others]
     parts = [
         f'"""{title(cell, stem)}"""',
@@ -98,20 +100,19 @@ def memory(printer: Printer, place: str, operand: Operand) -> Piece:
     return Bracket("_empty(", (Word("workspace"), Word(f'"{place}"'), shape, Word("dtype")), ")")
 
 
-def forward_lines(cell: Cell, names: Names, procedure: Procedure, given: set[str]) -> list[str]:
+def forward_lines(cell: Cell, names: Names, procedure: Procedure, given: Given) -> list[str]:
     """forward: memory for outputs and tape, and the call."""
     says = (FAST["forward"] if cell.is_chain else OF_ALL_STEPS_FAST).says
     signature = replace(SIGNATURES["forward"], says=says)
     results, printer = dict(procedure.results), Printer(names)
     outputs = mapping((name, memory(printer, f"outputs {name}", operand)) for name, operand in results["outputs"])
     tokens = {str(value.name) for value in cell.tokens}
-    inputs = {str(value.name) for value in cell.inputs} | tokens
     saved: list[Piece] = []
     written = []
     for name, operand in results["tape"]:
         if name in given:
-            source = name if name in inputs else name.rstrip("_")
-            value: Piece = Word(f'np.ascontiguousarray(inputs["{source}"]{", np.int64" if source in tokens else ""})')
+            kind = ", np.int64" if given[name] in tokens else ""
+            value: Piece = Word(f'np.ascontiguousarray(inputs["{given[name]}"]{kind})')
         else:
             value = memory(printer, f"tape {name}", operand)
             written.append(f"tape.{name}")
@@ -137,14 +138,12 @@ def backward_lines(cell: Cell, names: Names, forward: Procedure, procedure: Proc
     for table, entries in procedure.results:
         gradients = mapping((name, memory(printer, f"d_{table} {name}", operand)) for name, operand in entries)
         found.append(Joined((Word(f"{table}="), gradients)))
-    tokens = {str(value.name) for value in cell.tokens}
     arrays = [
         "*(parameters[name] for name in PARAMETERS)",
         *[f"tape.{name}" for name, _ in dict(forward.results)["tape"]],
         "*(cotangents[name] for name in (*STATES, *OUTPUTS))",
         *[f"*gradients.{table}.values()" for table, _ in procedure.results],
     ]
-    del tokens
     body = [*lines(Bracket("Gradients(", tuple(found), ")"), STEP, "gradients = "), *call_lines("backward", arrays)]
     return function(signature, cell, printer, names, [*body, f"{STEP}return gradients"])
 
