@@ -6,10 +6,9 @@ that are put behind each other, a view where it is bound to one, else memory of 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import sympy as sp
@@ -27,7 +26,7 @@ from derive.procedures.procedure import (
     View,
     parts_of,
 )
-from derive.targets.c.blocks import Code, Looped
+from derive.targets.c.blocks import Looped
 from derive.targets.c.places import Place, new_place, rearranged, sizes_of, viewed
 from derive.targets.c.sizes import SizeText
 from derive.targets.c.statements import BOUND, assignments, blocks_of, is_joined, is_made, name_of, names_of
@@ -36,11 +35,19 @@ from derive.targets.c.unique import with_own_names
 TOKENS = "int64_t"
 
 
+@dataclass(frozen=True)
+class Room:
+    """How many numbers there is room for, in C, and the names of the sizes that this reads."""
+
+    text: str
+    sizes: frozenset[str]
+
+
 class Arrays:
     """The places of arrays. tokens: the names of inputs that are whole numbers.
 
-    bound: places by name. taken: how many numbers each pointer to memory of its own has. given: results that are an array of the
-    caller's as it is, by (table, name).
+    bound: places by name. taken: what each pointer to memory of its own has room for. given: results that are an array of the caller's
+    as it is, by (table, name). seen: memory that the lines at hand read or write. labels: pointers of steps that the text reads.
     """
 
     def __init__(self, procedure: Procedure, names: Names, tokens: Sequence[str]) -> None:
@@ -49,7 +56,9 @@ class Arrays:
         self.procedure = with_own_names(procedure, self.fresh)
         self.sizes = SizeText(names)
         self.bound: dict[str, Place] = {}
-        self.taken: dict[str, str] = {}
+        self.taken: dict[str, Room] = {}
+        self.seen: set[str] = set()
+        self.labels: set[str] = set()
         self.given: dict[tuple[str, str], Entry] = {}
         self.times = Counter(name for name, _ in assignments(self.procedure.statements))
         self.results = self.own_results()
@@ -106,8 +115,13 @@ class Arrays:
             place = new_place(pointer, sizes_of(array))
             self.bound[array.name] = place
             if result is None:
-                self.taken[pointer] = self.sizes.whole(place.count)
+                self.take(pointer, "{}", place.count)
         return self.bound[array.name]
+
+    def take(self, pointer: str, form: str, *sizes: sp.Expr) -> None:
+        """Memory of its own for a pointer; form: how many numbers there are, in C, with the sizes for `{}`."""
+        used = {self.sizes.symbol(symbol) for size in sizes for symbol in sp.sympify(size).free_symbols}
+        self.taken[pointer] = Room(form.format(*map(self.sizes.whole, sizes)), frozenset(used))
 
     def temporary(self, operand: Operand) -> Array:
         """An array for the value of an operand."""
@@ -180,14 +194,15 @@ class Arrays:
         return replace(place, offset=sp.expand(place.offset + sum((mark * stride for mark, stride in steps), sp.S.Zero)))
 
     def pointer(self, place: Place) -> str:
+        """A pointer to a place, for lines that read or write there."""
+        self.mention(place)
         pointer, offset = place.shown
         return pointer if offset == 0 else f"{pointer} + {self.sizes.whole(offset)}"
 
-    def with_pointers(self, lines: list[str], text: str) -> Code:
-        """Lines, with the pointers that stand in their text."""
-        labels = {label: place.pointer for loop in self.loops for label, place in loop.pointers}
-        found = set(re.findall(r"call->\w+\.\w+|\b\w+", text))
-        return Code(lines, frozenset(found | {labels[one] for one in found if one in labels}))
+    def mention(self, *places: Place) -> None:
+        """Lines read or write there."""
+        self.seen |= {place.pointer for place in places}
+        self.labels |= {place.label[0] for place in places if place.label is not None}
 
     def is_given(self, pointer: str) -> bool:
         """Whether an array is one that the caller gave."""

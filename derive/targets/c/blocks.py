@@ -19,13 +19,16 @@ class Code:
 
 @dataclass
 class Looped:
-    """A loop over steps: what is in front of it, pointers to places at one step, what is in it. changed: the arrays that it binds."""
+    """A loop over steps: what is in front of it, pointers to places at one step, what is in it. changed: the arrays that it
+    binds. packed: pointers of what was packed in front, by what it is."""
 
+    index: str
     head: str
     front: list[Code] = field(default_factory=list)
     pointers: list[tuple[str, Place]] = field(default_factory=list)
     body: list[Nest | Code | Looped] = field(default_factory=list)
     changed: frozenset[str] = frozenset()
+    packed: dict[tuple[object, ...], str] = field(default_factory=dict)
 
 
 Block = list["Nest | Code | Looped"]

@@ -22,7 +22,6 @@ from derive.functions import (
     step,
 )
 from derive.procedures.procedure import Call, Number, Operand
-from derive.targets.c.places import Place
 from derive.targets.c.sizes import SizeText
 from derive.targets.numpy.counts import over_none
 
@@ -111,9 +110,8 @@ def function_text(function: type[Any], argument: str) -> Text:
     return Text(f"by_lane({LANE_FUNCTIONS[function]}, {argument}, count)")
 
 
-def element_at(place: Place, index: str, stride: sp.Expr, sizes: SizeText) -> Text:
-    """Elements of a place that lie `stride` apart, the first of them at an index behind its pointer."""
-    pointer = place.shown[0]
+def element_at(pointer: str, index: str, stride: sp.Expr, sizes: SizeText) -> Text:
+    """Elements that lie `stride` apart, the first of them at an index behind a pointer."""
     where = f"{pointer} + {index}" if index != "0" else pointer
     if stride == 0:
         return Text(f"{pointer}[{index}]", is_vector=False)

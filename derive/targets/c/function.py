@@ -6,7 +6,6 @@ a loop doesn't change are packed in front of it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -31,7 +30,8 @@ from derive.procedures.procedure import Statement as Step
 from derive.targets.c.arrays import TOKENS, Arrays
 from derive.targets.c.blocks import Block, Code, Looped, codes_in, nests_in
 from derive.targets.c.elements import ELEMENTWISE, PLAIN
-from derive.targets.c.nests import STEP, Nest, Nests, Statement, apart, comment, same
+from derive.targets.c.nest_text import STEP, NestText, comment
+from derive.targets.c.nests import Nest, Nests, Statement, apart, same
 from derive.targets.c.places import Place, broadcast, new_place, sizes_of
 from derive.targets.c.products import product_lines, product_of
 from derive.targets.c.statements import BOUND, PRODUCTS, assignments, name_of, names_of, summands
@@ -40,12 +40,13 @@ from derive.targets.numpy.formulas import formula
 
 
 class Function(Arrays):
-    """One function. tape: the names of what forward saves, for backward."""
+    """One function. tape: the names of what forward saves, for backward. gone: pointers of arrays that nothing reads from memory."""
 
     def __init__(self, procedure: Procedure, names: Names, tokens: Sequence[str]) -> None:
         super().__init__(procedure, names, tokens)
         self.tape: list[str] = []
-        self.nests = Nests(self.place, self.sizes)
+        self.nests = Nests(self.place)
+        self.gone: set[str] = set()
         self.notes: list[str] = []
         self.blocks: list[Block] = [[]]
         self.add(self.procedure.statements)
@@ -75,8 +76,7 @@ class Function(Arrays):
         if not views and len(arrays) == 1 and isinstance(value, Entry) and "tape." in self.results.get(arrays[0].name, ""):
             del self.results[arrays[0].name]
         if not views and len(arrays) == 1 and self.is_bound(arrays[0], value):
-            place = self.place(value)
-            self.bound[arrays[0].name] = replace(place, sizes=place.sizes)
+            self.bound[arrays[0].name] = self.place(value)
             self.notes.clear()
             return
         if isinstance(value, Call) and value.operation == "empty":
@@ -105,7 +105,7 @@ class Function(Arrays):
         )
         if loop.invariant or loop.walks or loop.along or loop.start is not None or loop.stop is not None:
             raise ProcedureError("emit: C: a loop of the fast policy.")
-        found = Looped(head, changed=frozenset(name for name, _ in assignments(loop.body)))
+        found = Looped(t, head, changed=frozenset(name for name, _ in assignments(loop.body)))
         self.blocks[-1].append(found)
         self.blocks.append(found.body)
         self.loops.append(found)
@@ -148,7 +148,7 @@ class Function(Arrays):
         if any(one.pointer == target.pointer and not apart(one, target) for one in read):
             pointer = self.fresh("value")
             place = new_place(pointer, target.sizes)
-            self.taken[pointer] = self.sizes.whole(place.count)
+            self.take(pointer, "{}", place.count)
             self.sum_of_products(products, rest, [place], name)
             self.elementwise(places, self.named(place), name)
             return
@@ -228,7 +228,9 @@ class Function(Arrays):
         return None
 
     def code(self, lines: list[str]) -> None:
-        self.blocks[-1].append(self.with_pointers([*self.comments(), *lines], "\n".join(lines)))
+        """Lines that mention what was seen since the last ones."""
+        self.blocks[-1].append(Code([*self.comments(), *lines], frozenset(self.seen)))
+        self.seen = set()
 
     def comments(self) -> list[str]:
         found = [line for text in self.notes for line in comment(text, "")]
@@ -296,7 +298,7 @@ class Function(Arrays):
                 continue
             if not self.is_made_before(homes[0], pointer):
                 continue
-            self.nests.gone.add(pointer)
+            self.gone.add(pointer)
             del self.taken[pointer]
 
     def reads_pointer(self, statement: Statement, pointer: str) -> bool:
@@ -313,32 +315,29 @@ class Function(Arrays):
 
     # ---- text
 
-    def pointer_lines(self, loop: Looped, indent: str) -> list[str]:
+    def pointer_lines(self, loop: Looped, indent: str) -> Iterator[str]:
         """The pointers of a step that its text reads."""
-        text = "\n".join(self.text(loop.body, "", []))
-        found = []
         for label, place in loop.pointers:
-            if re.search(rf"\b{label}\b", text):
+            if label in self.labels:
                 kind = "const int64_t" if place.kind == TOKENS else "const real" if self.is_given(place.pointer) else "real"
-                found.append(f"{indent}{kind} *const {label} = {self.pointer(replace(place, label=None))};")
-        return found
+                yield f"{indent}{kind} *const {label} = {self.pointer(replace(place, label=None))};"
 
     def lines(self) -> list[str]:
-        return list(self.text(self.blocks[0], STEP, []))
+        return self.text(self.blocks[0], STEP, [])
 
-    def text(self, block: Block, indent: str, taken: list[str]) -> Iterator[str]:
+    def text(self, block: Block, indent: str, taken: list[str]) -> list[str]:
+        """The lines of a block. taken: variables of the loops around it."""
+        out: list[str] = []
         for one in block:
             match one:
                 case Code():
-                    yield from (
-                        wrapped for line in one.lines for wrapped in formula(line.lstrip(), indent + line[: -len(line.lstrip())])
-                    )
+                    for line in one.lines:
+                        bare = line.lstrip()
+                        out += formula(bare, indent + line[: len(line) - len(bare)])
                 case Nest():
-                    yield from self.nests.lines(one, indent, taken)
+                    out += NestText(one, self.nests, self.sizes, self.gone, taken, self.labels).lines(indent)
                 case Looped():
-                    yield from self.text(list(one.front), indent, taken)
-                    yield indent + one.head
-                    letter = one.head.split()[2]
-                    yield from self.pointer_lines(one, indent + STEP)
-                    yield from self.text(one.body, indent + STEP, [*taken, letter])
-                    yield indent + "}"
+                    body = self.text(one.body, indent + STEP, [*taken, one.index])
+                    out += [*self.text(list(one.front), indent, taken), indent + one.head]
+                    out += [*self.pointer_lines(one, indent + STEP), *body, indent + "}"]
+        return out

@@ -13,7 +13,7 @@ from derive.procedures.procedure import Procedure
 from derive.shapes import EXAMPLES, STEPS
 from derive.targets.c.arrays import KEYWORDS, member
 from derive.targets.c.function import Function
-from derive.targets.c.nests import ROWS
+from derive.targets.c.nest_text import ROWS
 from derive.targets.numpy.layout import WIDTH
 
 FIXED = (Path(__file__).parent / "fixed.c").read_text()
@@ -92,11 +92,11 @@ def function_text(function: Function, cell: Cell, stem: str) -> str:
     name = f"{stem}_{function.procedure.name}"
     body = function.lines()
     used = list(dict.fromkeys(function.sizes.used.values()))
-    rooms = [f"ROOM({size})" for size in function.taken.values()]
+    rooms = [f"ROOM({room.text})" for room in function.taken.values()]
+    of_rooms = {size for room in function.taken.values() for size in room.sizes}
     all_sizes = [function.sizes.names_of(one) for one in sizes_of(cell)]
     read = [f"    const ptrdiff_t {one} = call->{one};" for one in all_sizes if one in used]
-    needed = " + ".join(rooms) or "0"
-    measured = [f"    const ptrdiff_t {one} = call->{one};" for one in all_sizes if re.search(rf"\b{one}\b", needed)]
+    measured = [f"    const ptrdiff_t {one} = call->{one};" for one in all_sizes if one in of_rooms]
     lines = [
         *structure(function, cell, name),
         "/* how many bytes `memory` has, which begins at a multiple of 64 */",
@@ -108,7 +108,7 @@ def function_text(function: Function, cell: Cell, stem: str) -> str:
         f"void NAME({name})(const NAME({name}_call) *call) {{",
         *read,
         *(["    char *memory = call->memory;"] if function.taken else []),
-        *[f"    real *const {pointer} = take(&memory, {size});" for pointer, size in function.taken.items()],
+        *[f"    real *const {pointer} = take(&memory, {room.text});" for pointer, room in function.taken.items()],
         *body,
         "}",
     ]

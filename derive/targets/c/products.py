@@ -8,6 +8,7 @@ import sympy as sp
 
 from derive.procedures.procedure import Call, Position
 from derive.targets.c.arrays import Arrays
+from derive.targets.c.blocks import Code
 from derive.targets.c.places import Place, collapsed
 
 STEP = "    "
@@ -170,24 +171,24 @@ def product_lines(fn: Arrays, product: Product) -> list[str]:
 def work(fn: Arrays, columns: sp.Expr) -> str:
     """Memory for a product to work in, which all products of so many columns share."""
     room = f"WORK({fn.sizes.whole(columns)})"
-    pointer = next((one for one, size in fn.taken.items() if size == room), None) or fn.fresh("work")
-    fn.taken[pointer] = room
+    pointer = next((one for one, taken in fn.taken.items() if taken.text == room), None) or fn.fresh("work")
+    fn.take(pointer, "WORK({})", columns)
     return pointer
 
 
 def packed_before(fn: Arrays, product: Product) -> str | None:
     """The pointer of the second factor packed in front of the loop, if the loop doesn't change it."""
-    place = product.b
+    place, terms, columns = product.b, product.terms, product.columns
     if not fn.loops or any(isinstance(one, Position) for one in place.offset.free_symbols):
         return None
-    if any(place.pointer == fn.bound[name].pointer for name in fn.loops[-1].changed if name in fn.bound):
+    loop = fn.loops[-1]
+    if any(place.pointer == fn.bound[name].pointer for name in loop.changed if name in fn.bound):
         return None
-    text, terms, columns = fn.sizes.whole, product.terms, product.columns
-    line = f"pack({text(terms.size)}, {text(columns.size)}, {fn.pointer(place)}, {text(terms.b)}, {text(columns.b)}, "
-    for known in fn.loops[-1].front:
-        if known.lines[0].startswith(line):
-            return known.lines[0].removeprefix(line).removesuffix(");")
-    pointer = fn.fresh("packed")
-    fn.taken[pointer] = f"PACKED({text(terms.size)}, {text(columns.size)})"
-    fn.loops[-1].front.append(fn.with_pointers([f"{line}{pointer});"], line))
-    return pointer
+    what = (place.pointer, place.offset, terms.size, terms.b, columns.size, columns.b)
+    if what not in loop.packed:
+        pointer = loop.packed[what] = fn.fresh("packed")
+        fn.take(pointer, "PACKED({}, {})", terms.size, columns.size)
+        sizes = f"{fn.sizes.whole(terms.size)}, {fn.sizes.whole(columns.size)}"
+        factor = f"{fn.pointer(place)}, {fn.sizes.whole(terms.b)}, {fn.sizes.whole(columns.b)}"
+        loop.front.append(Code([f"pack({sizes}, {factor}, {pointer});"], frozenset({place.pointer})))
+    return loop.packed[what]

@@ -8,12 +8,11 @@ from typing import Protocol
 
 import sympy as sp
 
-from derive.procedures.procedure import Array, Call, Number, Operand, Position
+from derive.procedures.procedure import Call, Number, Operand, Position
+from derive.targets.c.nest_text import STEP, sum_lines
 from derive.targets.c.nests import Nests
 from derive.targets.c.places import Place, axis_size, broadcast, sizes_of
 from derive.targets.c.sizes import SizeText
-
-STEP = "    "
 
 
 class Function(Protocol):
@@ -21,6 +20,7 @@ class Function(Protocol):
 
     sizes: SizeText
     nests: Nests
+    labels: set[str]
 
     def fresh(self, stem: str) -> str: ...
     def place(self, operand: Operand) -> Place: ...
@@ -31,6 +31,7 @@ class Function(Protocol):
     def elementwise(self, places: list[Place], value: Operand, name: str) -> None: ...
     def comments(self) -> list[str]: ...
     def pointer(self, place: Place) -> str: ...
+    def mention(self, *places: Place) -> None: ...
     @staticmethod
     def moved(place: Place, steps: list[tuple[Position, sp.Expr]]) -> Place: ...
 
@@ -131,13 +132,12 @@ def summation(fn: Function, call: Call, out: Place) -> list[str]:
         target = replace(out, sizes=whole, strides=tuple(sp.S.Zero if k in gone else next(strides) for k in range(count)))
     else:
         target = replace(out, sizes=whole, strides=tuple(sp.S.Zero if k in gone else out.strides[k] for k in range(count)))
-    source = Array(fn.fresh("value"), inner.axes, inner.dims)
     fn.elementwise([out], Number(sp.S.Zero), "value")
-    lines = fn.comments()
     order = [*[k for k in range(count) if k in gone], *[k for k in range(count) if k not in gone]]
     if count and count - 1 in gone:
         order = [*[k for k in range(count) if k not in gone], *[k for k in range(count) if k in gone]]
-    return [*lines, *fn.nests.sum_lines(whole, order, target, inner, source.name)]
+    fn.mention(target, *map(fn.place, fn.nests.leaves(inner)))
+    return sum_lines(target, inner, order, fn.nests, fn.sizes, fn.labels)
 
 
 # ---- tokens
@@ -153,6 +153,12 @@ def token_loops(fn: Function, token: Place, places: Sequence[Place]) -> tuple[li
     return heads, f"({fn.pointer(found[0])})[0]", fronts
 
 
+def row_of(fn: Function, matrix: Place, token: str) -> Place:
+    """The row of a matrix, or the element of a vector, that a token says."""
+    where = f"{matrix.pointer} + {token} * {fn.sizes.bracketed(matrix.strides[0])}"
+    return replace(without(matrix, 0), label=(where, sp.S.Zero))
+
+
 def each(fn: Function, heads: list[str], sizes: Sequence[sp.Expr], places: Sequence[Place], text: str) -> list[str]:
     """Loops around a line that reads and writes one element at a time: `{0}`, `{1}`, ... are the elements of the places."""
     more, found = around(fn, sizes, places)
@@ -165,7 +171,7 @@ def take(fn: Function, call: Call, out: Place) -> list[str]:
     """Rows of a matrix, or elements of a vector, by token."""
     of, token = (fn.place(fn.held(one)) for one in call.arguments)
     heads, place, (row,) = token_loops(fn, token, [out])
-    source = replace(without(of, 0), pointer=f"{of.pointer} + {place} * {fn.sizes.bracketed(of.strides[0])}", label=None)
+    source = row_of(fn, of, place)
     return each(fn, heads, row.sizes, [row, source], "{0} = {1};")
 
 
@@ -202,7 +208,7 @@ def by_token(fn: Function, call: Call, out: Place) -> list[str]:
     lines = fn.comments()
     a, token = (fn.place(fn.held(one)) for one in call.arguments)
     heads, place, (source,) = token_loops(fn, token, [a])
-    target = replace(without(out, 0), pointer=f"{out.pointer} + {place} * {fn.sizes.bracketed(out.strides[0])}", label=None)
+    target = row_of(fn, out, place)
     return [*lines, *each(fn, heads, source.sizes, [target, source], "{0} += {1};")]
 
 
