@@ -22,6 +22,7 @@ from derive.pages.titles import identifier
 from derive.sheet import text
 from derive.sources import cells_of
 from tests import arguments
+from tests.derive.refused import assert_refused
 from tests.example_pages import section, titles
 from tests.kernels import kernel_of_cell
 from tests.pages.gradients import LIMIT, draw
@@ -376,12 +377,7 @@ REFUSED = {
 @pytest.mark.parametrize("why", REFUSED)
 def test_a_network_that_can_not_be_is_refused_in_one_line(why: str) -> None:
     network, page, said = REFUSED[why]
-    with pytest.raises(NetworkError) as error:
-        network.of(cell_of(page))
-    message = str(error.value)
-    assert len(message.splitlines()) == 1
-    assert "expected" in message
-    assert not [word for word in said if word not in message], message
+    assert_refused(network, cell_of(page), said)
 
 
 @pytest.mark.parametrize("words", ["gru --layers 2 --output q", "gru --output h", "gru --input x", "gru --layers 2 --input q"])

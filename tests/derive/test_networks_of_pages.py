@@ -7,10 +7,11 @@ import pytest
 
 from derive.cell import Cell
 from derive.compiler import compile_cell
-from derive.copies import Network, NetworkError
+from derive.copies import Network
 from derive.pages import read
 from tests import arguments as args
 from tests import bounds
+from tests.derive.refused import assert_refused
 from tests.kernels import kernel_of_cell
 from verify.emitted import compare_text
 
@@ -97,9 +98,4 @@ REFUSED = {
 @pytest.mark.parametrize("why", REFUSED)
 def test_what_a_mask_or_copies_would_give_another_meaning_is_refused_in_one_line(why: str) -> None:
     network, page, said = REFUSED[why]
-    with pytest.raises(NetworkError) as error:
-        network.of(cell_of(page))
-    message = str(error.value)
-    assert len(message.splitlines()) == 1
-    assert "expected" in message
-    assert not [word for word in said if word not in message], message
+    assert_refused(network, cell_of(page), said)

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-NATIVE = '''
+from derive.targets.numpy.runtime import WORKSPACE
 
-class Workspace:
-    """Arrays kept between calls of the same sizes: pass the same one to every call of a training loop.
-
-    Outputs and tape live until the next forward with it, gradients until the next backward with it.
-    """
-
-    def __init__(self):
-        self.kept = {}
-
-
+NATIVE = (
+    WORKSPACE
+    + '''
 def _empty(workspace, place, shape, dtype):
     """An array: the one of the workspace where it has one of this shape, else a new one."""
     if workspace is None:
@@ -118,3 +111,4 @@ def _folder():
             return folder
     raise RuntimeError(f"{_STEM}_c: no folder for the compiled kernel: {root} can't be written. Set XDG_CACHE_HOME.")
 '''
+)

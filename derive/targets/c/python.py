@@ -71,8 +71,6 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure], stem:
     text = "\n".join(parts) + "\n"
     text += "".join("\n" + DEFINITIONS[name] for name in DEFINITIONS if name in helpers)
     text += runtime_text(cell, [procedure.name for procedure in procedures], workspace=NATIVE)
-    text = text.replace("expected float32, float64 or complex128", "expected float32 or float64")
-    text = text.replace(", np.dtype(np.complex128))", ")")
     return text + "".join(f"{line}\n" for line in constants(cell, stem, source))
 
 

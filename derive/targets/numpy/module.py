@@ -172,11 +172,13 @@ def values_of(cell: Cell) -> list[Value]:
 
 
 def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool = False, workspace: str = "") -> str:
-    """What stands behind the functions: classes, refusals, checkpoints. workspace: what a target has in the place of NumPy's."""
+    """What stands behind the functions: classes, refusals, checkpoints. workspace: what a compiled kernel, of real numbers alone, has in
+    the place of NumPy's."""
     sizes = [size for value in values_of(cell) for size in value.shape if size != 1]
     compound = {dim(size): size for size in sizes if isinstance(size, sp.Add | sp.Mul)}
     fixed = sorted({f'"{size}": {size}' for size in sizes if size.is_Integer})
     refusals = runtime.REFUSALS if compound else runtime.PLAIN_REFUSALS
+    refusals = runtime.real_alone(refusals) if workspace else refusals
     base = (
         runtime.RESULTS,
         workspace or (runtime.KEPT if buffered else runtime.UNUSED),
@@ -184,7 +186,8 @@ def runtime_text(cell: Cell, functions: Sequence[str], buffered: bool = False, w
     )
     segments = runtime.SEGMENTS + (runtime.JACOBIAN if "step_jacobian" in functions else "")
     segments = segments if cell.is_chain else runtime.AGAIN
-    end = ["", "", "_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex128))"]
+    dtypes = ("float32", "float64") if workspace else ("float32", "float64", "complex128")
+    end = ["", "", f"_DTYPES = ({', '.join(f'np.dtype(np.{one})' for one in dtypes)})"]
     end += (
         lines(mapping((name, parts_of(size)) for name, size in sorted(compound.items())), "", "_COMPOUND = ") if compound else []
     )

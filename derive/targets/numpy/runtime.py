@@ -33,7 +33,7 @@ class Workspace:
 '''
 """A workspace of which no use is made."""
 
-KEPT = '''
+WORKSPACE = '''
 
 class Workspace:
     """Arrays kept between calls of the same sizes: pass the same one to every call of a training loop.
@@ -44,7 +44,11 @@ class Workspace:
     def __init__(self):
         self.kept = {}
 
+'''
 
+KEPT = (
+    WORKSPACE
+    + '''
 def _arrays(workspace, kind, sizes, dtype):
     """The arrays of a pass: those of the workspace where it has them for these sizes, else new ones."""
     if workspace is None:
@@ -56,6 +60,7 @@ def _arrays(workspace, kind, sizes, dtype):
         workspace.kept[kind] = wanted, arrays
     return arrays
 '''
+)
 """A workspace, and the arrays that it keeps."""
 
 REFUSALS = '''
@@ -210,6 +215,11 @@ def _axes(name):
 def with_axes(refusals: str) -> str:
     found = refusals.replace('("T", "B", *dims)', "(*_axes(name), *dims)")
     return AXES + found.replace("(*axes, *dims)", "(*(_axes(name) if axes is None else axes), *dims)")
+
+
+def real_alone(text: str) -> str:
+    """The refusals of a kernel that takes no complex numbers."""
+    return text.replace("expected float32, float64 or complex128", "expected float32 or float64")
 
 
 SOLVING = "    _solve(where, tables, sizes, dtype)\n"
