@@ -329,10 +329,14 @@ def schedule_of(words: str | None) -> tuple[tuple[str, ...], str]:
 
 
 def verified(kernel: Kernel) -> Any:
-    """The comparison of a kernel that is not yet in its place."""
+    """The comparison of a kernel that is not yet in its place. Raises DeriveError where it can't be loaded on this machine."""
     from verify.emitted import compare_files
+    from verify.kernel import KernelError
 
-    return compare_files({one.path.name: one.text for one in kernel.files}, kernel.derivation.cell)
+    try:
+        return compare_files({one.path.name: one.text for one in kernel.files}, kernel.derivation.cell)
+    except KernelError as error:
+        raise DeriveError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -93,8 +93,13 @@ def one(project: Project, kernel: keep.Listed, force: bool, no_verify: bool) -> 
 def passes(kernel: keep.Listed, shown: str) -> bool:
     """Whether a kernel passes verification; says so where it doesn't."""
     from verify.emitted import compare_files
+    from verify.kernel import KernelError
 
-    report = compare_files(kernel.files, kernel.cell)
+    try:
+        report = compare_files(kernel.files, kernel.cell)
+    except KernelError as error:
+        print(f"{shown}: not written: {error}", file=sys.stderr)
+        return False
     if not report.passed:
         print(f"{shown}: not written: {report.verdict()}", file=sys.stderr)
     return bool(report.passed)

@@ -43,7 +43,7 @@ def to_jax() -> tuple[Callable[[Array], Any], Callable[[Any], Any]]:
 
 
 FRAMEWORKS = {"torch": to_torch, "jax": to_jax}
-INSTALLED_BY = "python -m pip install {}"
+"""Each is an extra of the project, too."""
 
 
 def in_numpy(module: types.ModuleType) -> types.ModuleType:

@@ -94,8 +94,14 @@ class _Backward(torch.autograd.Function):
 def run(parameters, inputs, state=None):
     """The outputs of `forward`, with gradients by `backward` wherever PyTorch asks for some.
 
-    Arguments as those of `forward`, float32 or float64. First and second order, in reverse and in forward mode.
+    Arguments as those of `forward`, float32 or float64. First and second order, in reverse and in forward mode. torch.compile
+    leaves the call as it is: the loop over steps would be unrolled.
     """
+    apart = torch.compiler.disable(_run) if torch.compiler.is_compiling() else _run
+    return apart(parameters, inputs, state)
+
+
+def _run(parameters, inputs, state):
     sizes, like = _checked(parameters, inputs, state)
     state = _filled("run", "state", state, STATES, ("B",), sizes, like)
     tensors = [*(parameters[name] for name in PARAMETERS), *(inputs[name] for name in _ARGUMENTS[1])]
@@ -125,7 +131,7 @@ class Module(torch.nn.Module):
     @SIZES@Each parameter starts uniformly within 1/sqrt(n) of 0, n its last size.
     """
 
-    def __init__(self@ARGUMENTS@, *, device=None, dtype=None):
+    def __init__(self, *@ARGUMENTS@, device=None, dtype=None):
         super().__init__()
 @SHAPES@        for name, shape in shapes.items():
             empty = torch.empty(shape, device=device, dtype=dtype)
@@ -137,6 +143,9 @@ class Module(torch.nn.Module):
         for parameter in self.parameters():
             bound = parameter.shape[-1] ** -0.5 if parameter.ndim else 1.0
             torch.nn.init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self):
+        return ", ".join(f"{name} {tuple(one.shape)}" for name, one in self.named().items())
 
     def named(self):
         """The parameters by the names of the equations, as the functions of this file take them."""
