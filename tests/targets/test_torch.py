@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ from derive.procedures.procedure import OPERATIONS
 from derive.targets.numpy.functions import CALLED as IN_NUMPY
 from derive.targets.torch.expressions import PRINTING
 from derive.targets.torch.functions import CALLED
+from derive.targets.torch.weights import recognised
 from tests.arguments import Call, hvp, jvp
 from tests.example_pages import page, titles
 from tests.kernels import module_of
@@ -248,6 +250,48 @@ class First(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(next(iter(self.inner(torch.sin(x)).values())))
+
+
+TORCH_GRU = "gru --reset after --update-gate state --recurrent-bias"
+THEIRS = [
+    ("rnn --activation relu", lambda: torch.nn.RNN(4, 5, nonlinearity="relu")),
+    ("lstm --no-bias", lambda: torch.nn.LSTM(4, 5, bias=False)),
+    (f"{TORCH_GRU} --bidirectional", lambda: torch.nn.GRU(4, 5, bidirectional=True)),
+    ("lstm --layers 2 --bidirectional", lambda: torch.nn.LSTM(4, 5, 2, bidirectional=True)),
+]
+
+
+@pytest.mark.parametrize(("words", "make"), THEIRS)
+def test_weights_come_from_pytorch_s_own_layers_and_go_back(words: str, make: Callable[[], torch.nn.Module]) -> None:
+    """Both ways, over layers and directions; the gradients of x agree too."""
+    torch.manual_seed(1)
+    kernel, theirs, x = layer(words), make().double(), torch.randn(6, 3, 4, dtype=torch.float64)
+    module = kernel.Module.from_torch(theirs)
+    back = module.to_torch()
+    top = "h" if "h" in kernel.OUTPUTS else next(iter(kernel.STATES))
+    found = []
+    for run in (lambda x: theirs(x)[0], lambda x: module(x)[top], lambda x: back(x)[0]):
+        given = x.clone().requires_grad_()
+        out = run(given)
+        out.square().sum().backward()
+        found.append((out.detach(), given.grad))
+    for out, gradient in found[1:]:
+        assert torch.allclose(out, found[0][0], rtol=1e-12, atol=1e-13)
+        assert torch.allclose(gradient, found[0][1], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "other", [lambda: torch.nn.GRU(4, 5), lambda: torch.nn.LSTM(4, 5, 2), lambda: torch.nn.LSTM(4, 5, proj_size=3), lambda: 3]
+)
+def test_weights_of_another_model_are_refused(other: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="another model: expected torch.nn.LSTM with num_layers=1"):
+        layer("lstm").Module.from_torch(other())
+
+
+@pytest.mark.parametrize("words", ["lstm --peephole", "gru", "lstm --masked", "lstm --no-candidate-bias", "gru --reset after"])
+def test_a_model_that_is_none_of_pytorch_s_has_no_such_methods(words: str) -> None:
+    assert recognised(build(words)) is None
+    assert not hasattr(layer(words).Module, "from_torch")
 
 
 def distributed(rank: int, address: str, shared: str) -> None:

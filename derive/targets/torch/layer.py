@@ -7,6 +7,7 @@ from derive.procedures.names import Names
 from derive.targets.numpy.layout import STEP, Bracket, Piece, Word, lines
 from derive.targets.numpy.statements import mapping
 from derive.targets.torch.expressions import TorchPrinter
+from derive.targets.torch.weights import constants, helpers_text, methods_text, recognised, sizes_of
 
 AUTOGRAD = '''
 # ---- the same for autograd
@@ -25,9 +26,9 @@ def _listed(gradients):
 
 
 def _moved(tangents, tensors, tables):
-    """Tangents by name; zeros where a tensor doesn't move, nothing for tokens."""
+    """Tangents by name, zeros where a tensor doesn't move."""
     tangents = [torch.zeros_like(one) if dot is None else dot for dot, one in zip(tangents, tensors)]
-    return [{name: dot for name, dot in one.items() if name not in @TOKENS@} for one in _mappings(tangents, tables)]
+    return @MOVED@
 
 
 def _alone(tensor):
@@ -122,7 +123,9 @@ def _checked(parameters, inputs, state):
     with torch.autocast(first.device.type if isinstance(first, torch.Tensor) else "cpu", enabled=False):
         return _sizes("run", parameters, inputs, state)
 '''
-"""The functions of the contract as functions of autograd; @TOKENS@ the table of tokens."""
+"""The functions of the contract as functions of autograd; @MOVED@ what a model with tokens leaves out."""
+
+WITHOUT_TOKENS = "[{name: dot for name, dot in one.items() if name not in TOKENS} for one in _mappings(tangents, tables)]"
 
 MODULE = '''
 class Module(torch.nn.Module):
@@ -158,7 +161,7 @@ class Module(torch.nn.Module):
         if first is not None and torch.is_autocast_enabled(first.device.type):
             inputs = {name: one.to(first.dtype) if one.is_floating_point() else one for name, one in inputs.items()}
         return run(parameters, inputs, state)
-
+@METHODS@
 
 def _attribute(name):
     """What a parameter is called in the module: its own name, unless every module has something of that name."""
@@ -183,15 +186,19 @@ def layer_text(cell: Cell, names: Names) -> str:
         "@SIZES@": f"{', '.join(names.size(size) for size in sizes)}: the sizes of the equations. " if sizes else "",
         "@ARGUMENTS@": "".join(f", {names.size(size)}" for size in sizes),
         "@SHAPES@": "".join(f"{line}\n" for line in lines(mapping(shapes), 2 * STEP, "shapes = ")),
+        "@METHODS@": "",
         "@GIVEN@": "".join(f"{flat_word(word)}, " for _, word in given),
         "@INPUTS@": "{" + ", ".join(f'"{name}": {flat_word(word)}' for name, word in given) + "}",
     }
-    text = MODULE
+    theirs = recognised(cell)
+    if theirs is not None:
+        holes |= {"@METHODS@": methods_text(theirs, *map(names.size, sizes_of(theirs, cell)))}
+    text = MODULE + (helpers_text(theirs) if theirs is not None else "")
     for hole, filling in holes.items():
         text = text.replace(hole, filling)
     ends = lines(Bracket("(", (Word("PARAMETERS"), Word(table), Word("STATES")), ")"), "", "_ARGUMENTS = ")
-    ends += ["_RESULTS = {**STATES, **OUTPUTS}"]
-    autograd = AUTOGRAD.replace("@TOKENS@", "TOKENS" if tokens else "()")
+    ends += ["_RESULTS = {**STATES, **OUTPUTS}", *(constants(theirs) if theirs is not None else [])]
+    autograd = AUTOGRAD.replace("@MOVED@", WITHOUT_TOKENS if tokens else "_mappings(tangents, tables)")
     return "\n" + autograd + "\n" + text + "\n\n" + "".join(f"{line}\n" for line in ends)
 
 
