@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
+if __name__ == "__main__":
+    gc.disable()  # what is imported stays: looking for garbage in it takes a tenth of a short command
 INTERRUPTED = "derive: interrupted; every file is as it was or whole."
 
 try:
@@ -340,4 +343,7 @@ def verified(kernel: Kernel) -> Any:
 
 
 if __name__ == "__main__":
+    gc.freeze()
+    gc.set_threshold(100_000)
+    gc.enable()
     sys.exit(main())

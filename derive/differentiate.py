@@ -62,7 +62,7 @@ def rule_for(table: dict[type, Rule], kind: type, node: sp.MatrixExpr, target: s
 
 def cotangent_of(value: Value) -> Value:
     """dL/dv; of a value that is read from the step before or after, what this step hands back to that one."""
-    return value.like(lag=0).marked("carry") if value.lag else value.marked("cotangent")
+    return value.here.marked("carry") if value.lag else value.marked("cotangent")
 
 
 def handed_back(read: Value) -> Value:
@@ -103,7 +103,7 @@ def backward(forward: Program) -> Program:
     ended: dict[Value, list[Term]] = defaultdict(list)
     for read, start in forward.starts:
         first_step = pick(cotangent_of(read), read.axis, "first" if read.lag < 0 else "last")
-        start_terms[start].append(Term(first_step, Reason(read.like(lag=0), STARTED)))
+        start_terms[start].append(Term(first_step, Reason(read.here, STARTED)))
     for equation in reversed(needed(forward.equations, forward.results, forward.starts)):
         target = equation.target
         equations.append(Equation(cotangent_of(target), tuple(contributions(target))))
@@ -235,7 +235,7 @@ def second(forward: Program, first: Program) -> Program:
     read = [value for value in first.given if value in idle and any(one.is_reading(value) for one in first.equations)]
     tangents = tangent(replace(forward, results=(*forward.results, *read)))
     known = {*tangents.defined(), *tangents.given}
-    still = [value for value in first.given if value.like(lag=0).marked("tangent") not in known]
+    still = [value for value in first.given if value.here.marked("tangent") not in known]
     moved = tangent(first, still)
     equations = (*tangents.equations, *first.equations, *moved.equations)
     defined = {equation.target for equation in equations}

@@ -101,13 +101,13 @@ class Equation:
         return total if self.factor is None else hadamard(self.factor, total)
 
     @cached_property
-    def _reads(self) -> dict[Value, None]:
+    def _reads(self) -> tuple[Value, ...]:
         parts = [self.factor] * (self.factor is not None) + [term.value for term in self.terms]
-        return dict.fromkeys(value for part in parts for value in values_in(part))
+        return tuple(dict.fromkeys(value for part in parts for value in values_in(part)))
 
-    def reads(self) -> list[Value]:
-        """The values that the right side reads."""
-        return list(self._reads)
+    def reads(self) -> tuple[Value, ...]:
+        """The values that the right side reads, each once."""
+        return self._reads
 
     def is_reading(self, value: Value) -> bool:
         """Whether the right side reads a value."""

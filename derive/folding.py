@@ -31,6 +31,10 @@ class Layered(Notation):
     layers: ClassVar[Mapping[str, tuple[str, int]]] = {}
     others: ClassVar[frozenset[str]] = frozenset()
 
+    def value(self, value: Value, shift: int = 0) -> str:
+        """Nothing is remembered: what is written above depends on the layer that is counted from."""
+        return self.spelled(value, shift)
+
     def layer_of(self, name: str) -> tuple[str, int] | None:
         """(the name without its layer, the layer): of a copy, and of what the derivation names after one, `a_h_2`. None for the rest."""
         if name in self.layers:

@@ -7,6 +7,7 @@ needs one line in `FUNCTIONS` and nothing else: no rule, no printer.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import sympy as sp
@@ -262,6 +263,7 @@ def function(name: str) -> Any:
     return call
 
 
+@cache
 def derivative(scalar: sp.Expr) -> sp.Expr:
     """d scalar / dX, by SymPy."""
     return sp.diff(scalar, X)

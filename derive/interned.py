@@ -5,6 +5,7 @@ Programs are mostly walked by looking values up, and SymPy compares two nodes pa
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 from weakref import WeakValueDictionary
 
@@ -15,7 +16,8 @@ class Interned:
     """A SymPy node that `one` makes, in front of SymPy's class among the bases; copies and pickles give the same object."""
 
     _all: ClassVar[WeakValueDictionary[tuple[Any, ...], Any]] = WeakValueDictionary()
-    _varied: dict[tuple[int, Any], Any]
+    _varied: dict[tuple[tuple[str, Any], ...], Any]
+    """What was made of the node by changing fields: by the changes."""
 
     @classmethod
     def one(cls, *fields: sp.Basic) -> Self:
@@ -26,14 +28,21 @@ class Interned:
             found._varied = {}
         return found
 
-    def varied(self, field: int, new: Any) -> Self:
-        """The node with one field changed, remembered."""
-        if (field, new) not in self._varied:
-            fields = list(self.args)  # type: ignore[attr-defined]
-            fields[field] = new
-            self._varied[field, new] = type(self)(*fields)
-        changed: Self = self._varied[field, new]
-        return changed
+    def changed(self, **changes: Any) -> Self:
+        """The node with other fields, by their names."""
+        raise NotImplementedError(type(self).__name__)
+
+    def like(self, **changes: Any) -> Self:
+        """The node with other fields, remembered: programs ask for the same ones again and again."""
+        found: Self | None = self._varied.get(wanted := tuple(changes.items()))
+        if found is None:
+            found = self._varied[wanted] = self.changed(**changes)
+        return found
+
+    @cached_property
+    def here(self) -> Self:
+        """The node with the lag 0: what is read of another step, at its own."""
+        return self.like(lag=0)
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -79,7 +79,7 @@ class Written:
     def T(self) -> sp.MatrixExpr:
         return transpose(self)
 
-    @property
+    @cached_property
     def operands(self) -> list[sp.MatrixExpr]:
         return [part for part in self.args if is_matrix(part)]  # type: ignore[attr-defined]
 
@@ -114,6 +114,10 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
         sizes = [sp.sympify(part) for part in (rows, cols)]
         words = [part if isinstance(part, sp.Tuple) else sp.Tuple(*map(Str, part)) for part in (axes, marks)]
         return cls.one(name if isinstance(name, Str) else Str(name), *sizes, *words, sp.sympify(lag))
+
+    @cached_property
+    def shape(self) -> tuple[sp.Expr, sp.Expr]:
+        return self.args[1], self.args[2]
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
@@ -157,10 +161,8 @@ class Value(Interned, Leaf, sp.MatrixSymbol):  # type: ignore[misc]
         """One step earlier."""
         return self.like(lag=self.lag - 1)
 
-    def like(self, **changes: Any) -> Value:
+    def changed(self, **changes: Any) -> Value:
         """The same value with other `name`, `rows`, `cols`, `axes`, `marks`, `lag`; `kind` for a single mark."""
-        if changes.keys() == {"lag"}:
-            return self.varied(5, changes["lag"])
         if "kind" in changes:
             changes["marks"] = () if (kind := changes.pop("kind")) == "primal" else (kind,)
         return Value(**dict(zip(("name", "rows", "cols", "axes", "marks", "lag"), self.args, strict=True)) | changes)
@@ -210,8 +212,7 @@ class Apply(Written, ElementwiseApplyFunction):  # type: ignore[misc]
 
     def __new__(cls, function: sp.Lambda, operand: sp.MatrixExpr) -> Apply:
         """SymPy's own would take the function of a (1, 1) matrix as of a number."""
-        self: Apply = sp.Basic.__new__(cls, function, operand)
-        return self
+        return sp.Basic.__new__(cls, function, operand)  # type: ignore[no-any-return]
 
     @property
     def scalar(self) -> sp.Expr:

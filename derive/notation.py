@@ -60,6 +60,7 @@ class Notation(Scalars):
         axes: along which states run that don't run along T.
         """
         self.shown, self.words, self.leftward, self.axes = shown or {}, words, leftward, axes or {}
+        self.values: dict[tuple[Value, int], str] = {}
 
     # ---- names
 
@@ -107,7 +108,13 @@ class Notation(Scalars):
         return 1 if name in self.leftward else -1
 
     def value(self, value: Value, shift: int = 0) -> str:
-        """A value at step t + shift."""
+        """A value at step t + shift; remembered, since formulas read the same ones again and again."""
+        if (value, shift) not in self.values:
+            self.values[value, shift] = self.spelled(value, shift)
+        return self.values[value, shift]
+
+    def spelled(self, value: Value, shift: int) -> str:
+        """The text of a value at step t + shift."""
         plain = value.like(marks=(), lag=0)
         before = self.before(str(value.name)) if value.marks[:1] == ("carry",) else 0
         lag = value.lag + shift + before

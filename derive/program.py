@@ -44,7 +44,7 @@ class Program:
         defined = {equation.target for equation in self.equations}
         read = dict.fromkeys(value for equation in self.equations for value in equation.reads() if value.lag)
         order = {value: k for k, value in enumerate(self.results)}
-        pairs = [(value, value.like(lag=0)) for value in read if value.like(lag=0) in defined]
+        pairs = [(value, value.here) for value in read if value.here in defined]
         return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
     @property
@@ -110,7 +110,7 @@ def needed(equations: Sequence[Equation], results: Iterable[Value], starts: Iter
     started = dict(starts)
     waiting, found = list(results), set[Value]()
     while waiting:
-        value = waiting.pop().like(lag=0)
+        value = waiting.pop().here
         if value in defined and value not in found:
             found.add(value)
             read = defined[value].reads()

@@ -36,14 +36,14 @@ def parts(program: Program, keep: Collection[Value] = ()) -> list[Program]:
         return [program]
     ordered = [equation for stage in in_order for equation in stage.equations]
     home = homes(ordered, loops, {*keep, *program.results})
-    if program.reverse and any(value.lag and home.get(value.like(lag=0), k) != k for value, k in reads_of(ordered, home)):
+    if program.reverse and any(value.lag and home.get(value.here, k) != k for value, k in reads_of(ordered, home)):
         return [program]
-    crossing = {value.like(lag=0) for value, k in reads_of(ordered, home) if home.get(value.like(lag=0), k) != k}
+    crossing = {value.here for value, k in reads_of(ordered, home) if home.get(value.here, k) != k}
     found = []
     for k in sorted({*home.values()}):
         own = [equation for equation in program.equations if home[equation.target] == k]
         defined = {equation.target for equation in own}
-        read = [value for equation in own for value in equation.reads() if value.like(lag=0) not in defined]
+        read = [value for equation in own for value in equation.reads() if value.here not in defined]
         results = [value for value in program.results if value in defined]
         results += [equation.target for equation in own if equation.target in crossing and equation.target not in results]
         given = dict.fromkeys([*program.given, *read])
@@ -77,7 +77,7 @@ def are_apart(program: Program) -> bool:
     home = {target: k for k, part in enumerate(found) for target in part.defined()}
     one_way = all(not (runs(part, EARLIER) and runs(part, LATER)) for part in found)
     return one_way and all(
-        home.get(value.like(lag=0), k) == k
+        home.get(value.here, k) == k
         for k, part in enumerate(found)
         for equation in part.equations
         for value in equation.reads()
@@ -106,7 +106,7 @@ def shares(equation: Equation, home: dict[Value, int], fresh: Fresh) -> list[Equ
     if equation.factor is not None or equation.accumulate or not equation.target.timed:
         return [equation]
     summed = [part for term in equation.terms for part in summands(term.value)]
-    made_in = [max((home.get(value.like(lag=0), -1) for value in values_in(part)), default=-1) for part in summed]
+    made_in = [max((home.get(value.here, -1) for value in values_in(part)), default=-1) for part in summed]
     earlier = sorted({k for part, k in zip(summed, made_in, strict=True) if 0 <= k < home[equation.target] and has_product(part)})
     found, left = [], [part for part, k in zip(summed, made_in, strict=True) if k not in earlier]
     for k in earlier:
@@ -125,20 +125,20 @@ def homes(ordered: Sequence[Equation], loops: Sequence[Stage], keep: set[Value])
     inside: dict[Value, float] = {equation.target: k for k, loop in enumerate(loops) for equation in loop.equations}
     home = dict(inside)
     for equation in ordered:
-        behind = {home.get(value.like(lag=0), -1): value.lag for value in equation.reads()}
+        behind = {home.get(value.here, -1): value.lag for value in equation.reads()}
         ways = {loops[int(k)].way for k in behind if k >= 0}
         is_joining = isinstance(equation.value, Stack) and len(ways) > 1 and not any(behind.values())
         home.setdefault(equation.target, max(behind, default=-1) + (0.5 if is_joining else 0))
     readers: dict[Value, list[Value]] = {}
     for equation in ordered:
         for value in equation.reads():
-            readers.setdefault(value.like(lag=0), []).append(equation.target)
+            readers.setdefault(value.here, []).append(equation.target)
     for equation in reversed(ordered):
         target = equation.target
         if target in inside:
             continue
         first = min((home[reader] for reader in readers.get(target, ())), default=max(home[target], 0))
-        read = [value.like(lag=0) for value in equation.reads()]
+        read = [value.here for value in equation.reads()]
         is_free = target not in keep and all(value in keep or value not in home or not value.along for value in read)
         if home[target] < 0 or is_free:
             home[target] = first

@@ -47,10 +47,11 @@ class Stage:
 
 def places(equations: Sequence[Equation]) -> dict[Value, str]:
     """Target -> place, where all that is computed step by step stands in one loop."""
-    loop = in_loop(equations)
+    readers = readers_of(equations)
+    loop = in_loop(equations, readers)
     behind = reached(equations, loop, shifted=True)
     totals = {one.target for one in equations if one.accumulate}
-    made_of_totals = made_of(equations, totals)
+    made_of_totals = {target for value in totals | followed(readers, totals) for target in readers.get(value, ())}
     found = {}
     for equation in equations:
         target = equation.target
@@ -74,62 +75,71 @@ def is_fat(value: Value) -> bool:
 def pull(equations: Sequence[Equation], place: dict[Value, str]) -> None:
     """Move into the loop what reads a matrix that it makes, and what makes a matrix that only the loop reads, so that neither is kept for
     many steps."""
+    fat = {equation.target for equation in equations if is_fat(equation.target)}
+    if not fat:
+        return
     readers: dict[Value, list[tuple[Value, int]]] = {}
     for equation in equations:
         for value in equation.reads():
-            readers.setdefault(value.like(lag=0), []).append((equation.target, value.lag))
+            readers.setdefault(value.here, []).append((equation.target, value.lag))
     before = -1
     while before != (before := list(place.values()).count("step")):
         for equation in equations:
-            made = [value for value in equation.reads() if place.get(value) == "step" and is_fat(value)]
+            made = [value for value in equation.reads() if value in fat and place[value] == "step"]
             if place[equation.target] == "after" and made and is_ready(equation, place):
                 place[equation.target] = "step"
         for equation in reversed(equations):
             target = equation.target
             used = {(place[reader], lag) for reader, lag in readers.get(target, ())}
-            if place[target] == "before" and is_fat(target) and used == {("step", 0)}:
+            if place[target] == "before" and target in fat and used == {("step", 0)}:
                 place[target] = "step"
 
 
 def is_ready(equation: Equation, place: dict[Value, str]) -> bool:
     """Whether all that an equation reads is there at its step of the loop, and each of its terms is of the step."""
-    reads = [place.get(value.like(lag=0), "before") for value in equation.reads()]
+    reads = [place.get(value.here, "before") for value in equation.reads()]
     is_of_steps = STEPS in equation.target.axes or all(equation.is_summed(term.value) for term in equation.terms)
     return bool(equation.terms) and is_of_steps and not {"after", "finish"} & {*reads}
 
 
-def in_loop(equations: Sequence[Equation]) -> set[Value]:
+def in_loop(equations: Sequence[Equation], readers: Mapping[Value, Sequence[Value]]) -> set[Value]:
     """What is computed step by step: what another step reads, what reads a later step, and what lies between.
+
+    readers: value -> the targets that read it.
 
     What later steps hand back is kept for no step but the next, so that it is read in the loop; a total that reads something else of a
     later step can wait.
     """
     targets = {equation.target for equation in equations}
-    reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.like(lag=0) in targets]
-    ends = {value.like(lag=0) for _, value in reads}
+    reads = [(one.target, value) for one in equations for value in one.reads() if value.lag and value.here in targets]
+    ends = {value.here for _, value in reads}
     ends |= {target for target, value in reads if value.lag > 0 and (target.timed or "carry" in value.marks)}
     starts = ends | {target for target, _ in reads}
-    return ((reached(equations, starts) | starts) & sources(equations, ends)) | ends
+    return ((followed(readers, starts) | starts) & sources(equations, ends)) | ends
 
 
 def reached(equations: Sequence[Equation], start: set[Value], shifted: bool = False) -> set[Value]:
     """What reads some values at the same step, or at any step too, directly or not."""
+    return followed(readers_of(equations, shifted), start)
+
+
+def readers_of(equations: Sequence[Equation], shifted: bool = False) -> dict[Value, list[Value]]:
+    """Value -> the targets of the equations that read it; with `shifted` at any step."""
     readers: dict[Value, list[Value]] = {}
     for equation in equations:
         for value in equation.reads():
-            readers.setdefault(value.like(lag=0) if shifted else value, []).append(equation.target)
+            readers.setdefault(value.here if shifted else value, []).append(equation.target)
+    return readers
+
+
+def followed(readers: Mapping[Value, Sequence[Value]], start: set[Value]) -> set[Value]:
+    """What reads some values, directly or not, those themselves not among it."""
     waiting, found = list(start), set(start)
     while waiting:
         new = [target for target in readers.get(waiting.pop(), ()) if target not in found]
         found.update(new)
         waiting += new
     return found - start
-
-
-def made_of(equations: Sequence[Equation], totals: set[Value]) -> set[Value]:
-    """What reads totals, or what is made of them."""
-    found = reached(equations, totals) | totals
-    return {equation.target for equation in equations if any(value in found for value in equation.reads())}
 
 
 def sources(equations: Sequence[Equation], ends: set[Value]) -> set[Value]:
@@ -219,7 +229,7 @@ def ready(
 def axis_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     """The axis along which the loop that a component is runs; T where it is none. Raises ScheduleError on a recurrence along two."""
     inside = set(part)
-    found = {value.axis for target in part for value in defined[target].reads() if value.lag and value.like(lag=0) in inside}
+    found = {value.axis for target in part for value in defined[target].reads() if value.lag and value.here in inside}
     if len(found) > 1:
         names = ", ".join(dict.fromkeys(target.name for target in part))
         raise ScheduleError(
@@ -253,7 +263,7 @@ def apart_from_steps(equations: Sequence[Equation]) -> list[Stage]:
 
 def reads(equation: Equation, defined: dict[Value, Equation], started: Mapping[Value, Value]) -> list[Value]:
     """The values of a program that an equation reads, at any step, and those that what it reads starts with."""
-    found = [value.like(lag=0) for value in equation.reads()]
+    found = [value.here for value in equation.reads()]
     found += [started[value] for value in equation.reads() if value in started]
     return [value for value in found if value in defined]
 
@@ -261,7 +271,7 @@ def reads(equation: Equation, defined: dict[Value, Equation], started: Mapping[V
 def way_of(part: Sequence[Value], defined: dict[Value, Equation]) -> str:
     """The way of the loop that a component is; empty where it is none."""
     inside = set(part)
-    lags = {value.lag for target in part for value in defined[target].reads() if value.like(lag=0) in inside}
+    lags = {value.lag for target in part for value in defined[target].reads() if value.here in inside}
     names = ", ".join(dict.fromkeys(target.name for target in part))
     axis = axis_of(part, defined)
     whole = next((target.name for target in part if axis not in target.axes or inside & bound_in(defined[target], axis)), None)
@@ -304,7 +314,7 @@ def in_order(equations: Sequence[Equation], lags: Collection[int]) -> list[Equat
     waiting = list(reversed(equations))
     while waiting:
         equation = waiting[-1]
-        read = [value.like(lag=0) for value in equation.reads() if value.lag in lags]
+        read = [value.here for value in equation.reads() if value.lag in lags]
         missing = [value for value in read if value in defined and value not in placed]
         if missing:
             waiting += [defined[value] for value in reversed(missing)]
@@ -324,10 +334,10 @@ def handed_on_last(equations: Sequence[Equation], carried: Collection[Value]) ->
     later: list[set[int]] = [set() for _ in equations]
     for k, equation in enumerate(equations):
         for value in equation.reads():
-            other = place.get(value.like(lag=0), k)
+            other = place.get(value.here, k)
             if other != k and not value.lag:
                 first[k].add(other)
-            elif other != k and value.like(lag=0) in carried:
+            elif other != k and value.here in carried:
                 later[other].add(k)
     waiting = dict.fromkeys(range(len(equations)))
     readers: list[list[int]] = [[] for _ in equations]

@@ -53,7 +53,7 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
     whole = run([apart, bare], derivation.second, plain)
     again = [equation for equation in plain.equations if equation.target not in tape]
     shared, tangent, backward, moved = [[e for e in whole.equations if stage_of(e.target) == k] for k in range(4)]
-    shifted = {value.like(lag=0) for equation in whole.equations for value in equation.reads() if value.lag}
+    shifted = {value.here for equation in whole.equations for value in equation.reads() if value.lag}
     remade = [[e for e in part if e.target not in shifted and is_elementwise(e)] for part in (tangent, backward)]
 
     last = program([*again, *shared, *remade[0], *remade[1], *moved], whole.results, tape)
@@ -80,7 +80,7 @@ def second_order(derivation: Derivation, tape: Collection[Value]) -> Second | No
 
 def check_handed(found: Second, known: Collection[Value]) -> None:
     """Raises ProgramError where a program reads what neither the caller nor the tape nor a program before it has."""
-    there = {value.like(lag=0) for value in known}
+    there = {value.here for value in known}
     for one in (found.tangent, found.backward, found.moved):
         missing = [value for value in read_from_outside(one) if value not in there]
         if missing:
@@ -118,10 +118,10 @@ def program(equations: Sequence[Equation], results: Sequence[Value], tape: Itera
     used = in_order(needed(equations, results), (0,))
     targets = {equation.target for equation in used}
     read = dict.fromkeys(value for values in (*[equation.reads() for equation in used], tape) for value in values)
-    given = tuple(value for value in read if value.like(lag=0) not in targets)
+    given = tuple(value for value in read if value.here not in targets)
     return Program("second", (), given, tuple(results)).with_equations(used)
 
 
 def read_from_outside(program: Program) -> set[Value]:
     """What equations read and don't define, at whatever step."""
-    return {value.like(lag=0) for equation in program.equations for value in equation.reads()} - {*program.defined()}
+    return {value.here for equation in program.equations for value in equation.reads()} - {*program.defined()}

@@ -1,4 +1,4 @@
-"""Standard output as it comes: an encoding that may not know our signs, a reader that may leave early."""
+"""Standard output as it comes: an encoding that may not know our signs, a reader that may leave early, a disk that may be full."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+
+from derive.errors import DeriveError
+
+
+class OutputError(DeriveError):
+    """Standard output that takes nothing, as where its disk is full."""
 
 
 def forgive() -> None:
@@ -28,12 +34,25 @@ def carried(record: str) -> str:
 
 @contextlib.contextmanager
 def may_leave() -> Iterator[None]:
-    """Print to a reader that may leave early, as `head -1` does: what comes after is dropped, and the work goes on."""
+    """Print to a reader that may leave early, as `head -1` does: what comes after is dropped, and the work goes on.
+
+    Raises OutputError where standard output can't be written for another reason: what is said would be lost unseen.
+    """
     try:
         yield
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # rich exits where a pipe is closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop()
+    except OSError as error:
+        drop()
+        raise OutputError(
+            f"standard output: can't be written: expected a place that takes it, got `{error.strerror}`. Make room, or write elsewhere."
+        ) from None
+
+
+def drop() -> None:
+    """Write nowhere from here on, what waits to be written too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str, end: str = "\n") -> None:

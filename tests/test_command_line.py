@@ -369,6 +369,33 @@ def test_a_reader_that_leaves_at_once_changes_no_exit_code(words: str, folder: P
     assert words != "derive rnn --no-verify" or Path("generated/rnn.py").is_file()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file here that is always full")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "derive rnn --no-verify",
+        "derive rnn --no-verify --format json",
+        thorough("derive --list"),
+        thorough("derive --help"),
+        "verify rnn --json",
+        thorough("verify rnn"),
+        thorough("verify --help"),
+        thorough("verify jacobian rnn --steps 5 --hidden 3"),
+        thorough("verify jacobian rnn --steps 5 --hidden 3 --json"),
+        thorough("verify jacobian rnn --of h --with-respect-to x --steps 5 --hidden 3 --json"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_exit_2(words: str, folder: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", *words.split()], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("standard output: can't be written: expected a place that takes it, got `")
+    assert done.returncode == 2
+    assert not Path("generated/rnn.py").exists() or words.endswith("json")
+
+
 @pytest.mark.parametrize("words", ["derive lstm", "derive --list", "verify lstm", "verify jacobian lstm"])
 def test_an_interrupt_during_the_imports_is_one_line(words: str, folder: Path) -> None:
     Path("sympy.py").write_text("raise KeyboardInterrupt\n")

@@ -157,7 +157,8 @@ def only_ours(as_json: bool) -> Iterator[None]:
     if not as_json or sys.stdout is not sys.__stdout__:
         yield
         return
-    print(end="", flush=True)
+    with may_leave():
+        print(end="")
     ours = os.dup(1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)

@@ -16,6 +16,7 @@ import sympy as sp
 from derive.cell import Cell
 from derive.copies import MOST, Network
 from derive.errors import DeriveError
+from derive.streams import may_leave
 
 
 class OptionError(DeriveError):
@@ -171,6 +172,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         raise OptionError(f"{self.prog}: {message}.{self.hint}")
+
+    def print_help(self, file: Any = None) -> None:
+        with may_leave():
+            print(self.format_help(), end="", file=file)  # argparse's own says nothing where it can't print
 
 
 DECLARED: dict[str, Declaration] = {}

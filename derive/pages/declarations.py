@@ -36,7 +36,8 @@ Wrong = Callable[[str, str], PageError]
 class Declared:
     """Names as the naming rule makes them -> what is said of them.
 
-    times: the letters of time, where there are several; lying: what lies along another axis, as `axis x, h = S` says; axes: the
+    time: the letter of time, of a page that of all its sections; letters: those that any section names; times: those of a section that
+    has several; lying: what lies along another axis, as `axis x, h = S` says; axes: the
     axes of steps of symbols that are written along others than T. layer: the letter that counts layers. cells: words that stand for
     a built-in cell, `LSTM = lstm --peephole`; shared: those whose uses have one set of parameters. depth: to how many layers the
     page was written out, 0 for none; notes: how; bottoms: where lines that look like a start say what layer 0 is.
@@ -47,6 +48,7 @@ class Declared:
     kinds: dict[str, str] = field(default_factory=dict)
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     time: str | None = None
+    letters: set[str] = field(default_factory=set)
     layer: str | None = None
     cells: dict[str, str] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)
@@ -200,9 +202,9 @@ def declared(
 
     malformed: where it is given, it gets the errors within one place, and the other places are taken in. Raises
     PageError, also where one place, two places side by side, or the command line say two things of one name, or two places name
-    two letters of time, or of layers, of which a page has one.
+    two letters of layers, of which a page has one. Where they name two letters of time, each section has its own, and the page none.
     """
-    known, letters = Declared(), Said()
+    known, letters, times = Declared(), Said(), set[str]()
     for place in places:
         try:
             said = take_all(source, known, place)
@@ -211,8 +213,12 @@ def declared(
                 raise
             malformed.append(error)
             continue
-        for letter in [one for one in ("time", "layer") if one in said and one not in let]:
-            refuse_other_value(source, letters, letter, *said[letter])
+        if "layer" in said and "layer" not in let:
+            refuse_other_value(source, letters, "layer", *said["layer"])
+        if "time" in said:
+            times.add(said["time"][0])
+    if len(times) > 1:
+        known.time, known.times, known.letters = None, (), {plain_name(one) for value in times for one in value.split(",")}
     here: dict[str, str] = {}
     for name, value in [(one, value) for names, value in let.items() for one in names_in(names)]:
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--let: {what} {todo}"))
@@ -221,6 +227,8 @@ def declared(
     for name, value in dims.items():
         refuse_contradiction(here, name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
         known.dim(name, value, lambda what, todo: PageError(f"--dim: {what} {todo}"))
+    if known.time is not None:
+        known.letters = {known.time}
     return known
 
 

@@ -33,7 +33,7 @@ from derive.pages.errors import PageError, Source, Span
 from derive.pages.kinds import Kinds, is_small, runs
 from derive.pages.meaning import Meaning
 from derive.pages.names import Names
-from derive.pages.open_symbols import open_symbol
+from derive.pages.open_symbols import open_symbol, scaled
 from derive.pages.questions import KINDS, asked, of_each_element, unread
 from derive.pages.relations import LOOSE, MATRIX, NUMBER, ROW, VECTOR
 from derive.pages.settling import added_inner_products, products, sums_of_inner_products
@@ -315,7 +315,7 @@ def refuse_open_capitals(names: Names, kinds: Kinds) -> None:
             name = item.name if isinstance(item, Ref) else ""
             undecided = MATRIX in kinds.open.get(name, ()) and name in kinds.defined and name not in names.declared.kinds
             if undecided and not is_small(name):
-                raise matrix_of_a_step(names, name, node.span, ())
+                raise matrix_of_a_step(names, name, node.span, (), number=scaled(names, kinds, name))
 
 
 def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition], kinds: Kinds | None = None) -> None:
@@ -336,18 +336,23 @@ def refuse_capitals_beside_rows(names: Names, definitions: Sequence[Definition],
         raise matrix_of_a_step(names, name, place, [one for one in found if one != name], weight=False)
 
 
-def matrix_of_a_step(names: Names, name: str, place: Span, others: Sequence[str], weight: bool = True) -> PageError:
-    """weight: it stands where a parameter in upper case, a matrix, may."""
+def matrix_of_a_step(
+    names: Names, name: str, place: Span, others: Sequence[str], weight: bool = True, number: str = ""
+) -> PageError:
+    """weight: it stands where a parameter in upper case, a matrix, may. number: the parameter that makes it a number, if it is one."""
     found = (one for one in names.reads if one.symbol.name == name and one.time == 0 and not one.transposed)
     own = next((names.source.written(one.span) for one in found), "") if weight and not names.is_defined(name) else ""
-    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names.source, name, plain_name(own), place, others))
+    return asked(name, (VECTOR, MATRIX), partial(of_a_step, names.source, name, plain_name(own), place, others, number))
 
 
-def of_a_step(source: Source, name: str, own: str, place: Span, others: Sequence[str], found: Sequence[str]) -> PageError:
+def of_a_step(
+    source: Source, name: str, own: str, place: Span, others: Sequence[str], number: str, found: Sequence[str]
+) -> PageError:
     written = source.written(place)
     what = f"`{written}` can be read in two ways: expected to know whether {name} is a vector or a matrix of each step."
     said = {MATRIX: f'--let "{name}=matrix" for a matrix of each step', VECTOR: f'--let "{name}=vector" for a vector'}
     todo = f"Say {', '.join(text for kind, text in said.items() if kind in found)}.{unread({*said} - {*found})}"
+    todo += f' For a number say --let "{number}=number".' if number else ""
     todo += " A parameter, which is the same at every step, is written without the index of time"
     todo += f', or declared, --let "{own}=parameter".' if own else "."
     return source.error(place, what, todo + (f" The same is open for {', '.join(others)}." if others else ""))
@@ -360,12 +365,14 @@ def is_parameter(kinds: Kinds, item: Core) -> bool:
 def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: Kinds) -> None:
     """`x W` beside `U h`: raises PageError where a vector stands in front of a matrix on a page that writes matrices in front, or a step
     of time does; so where `x^\\top W` is added to `U h`."""
+    exponents = [part.body for part in nodes(definitions) if isinstance(part, Call) and part.function == "exp"]
     for node in nodes(definitions):
         for run in runs(node) if isinstance(node, Product) else ():
             factors = [item for item in run if kinds.kind(item) != NUMBER]
             step = isinstance(factors[0], Ref) and factors[0].name in STEPS if factors else False
             if (kinds.mixed or step or kinds.row is False) and [kinds.kinds(item) for item in factors] == [{VECTOR}, {MATRIX}]:
-                raise both_ways(source, factors)
+                name = factors[1].name if isinstance(factors[1], Ref) and node in exponents else ""
+                raise both_ways(source, factors, name if kinds.is_parameter(name) and name not in kinds.declared else "")
         terms = [term for term in parts_of(node) if isinstance(term, Product)] if isinstance(node, Add) else []
         if any(kinds.kinds(term) == {VECTOR} and kinds.kind(term.items[0]) == MATRIX for term in terms):
             for term in terms:
@@ -374,11 +381,13 @@ def refuse_both_ways(source: Source, definitions: Sequence[Definition], kinds: K
                     raise both_ways(source, term.items)
 
 
-def both_ways(source: Source, factors: Sequence[Core]) -> PageError:
+def both_ways(source: Source, factors: Sequence[Core], scale: str = "") -> PageError:
+    """scale: the name of the second factor where it may be no matrix, as the A of `\\exp(\\Delta_t A)`."""
     vector, matrix = (in_brackets(source, item) for item in factors)
     plain = plain_of(vector)
     what = f"`{vector} {matrix}` can be read in two ways: expected the product of a row and a matrix, or rows times numbers."
     todo = f"Write `{matrix}^\\top {plain}` for the product, or `\\operatorname{{diag}}({plain}) {matrix}` for scaled rows."
+    todo += f' For a number say --let "{scale}=number", for one number a unit --let "{scale}=vector".' if scale else ""
     return source.error((factors[0].span[0], factors[-1].span[1]), what, todo)
 
 

@@ -162,6 +162,12 @@ def refuse_open_symbols(names: Names, definitions: Sequence[Definition], kinds: 
     raise open_symbol(names, declared_as(name), node, place, left, others, of_examples and names.reader.letter is not None)
 
 
+def scaled(names: Names, kinds: Kinds, name: str) -> str:
+    """The parameter that a definition is made of beside numbers, the A of `\\exp(\\Delta_t A)`, if nothing says what it is; else empty."""
+    left = {one.name for part in kinds.definitions if part.name == name for one in refs(part.body) if kinds.kind(one) != NUMBER}
+    return next(iter(left)) if len(left) == 1 and all(map(names.is_free, left)) else ""
+
+
 READINGS = {
     NUMBER: '--let "{name}=number" for a number that is learned, --let "{name}=0.1" for one that is given',
     VECTOR: '--let "{name}=vector" for one number a unit',

@@ -40,8 +40,10 @@ from derive.pages.prepared import with_steps
 from derive.pages.sections import Outline, Section, cells_of, declarations_for, layer_of, outline
 from derive.pages.source import load
 from derive.pages.starts import INITIAL, is_nought
-from derive.pages.symbols import Reader
+from derive.pages.symbols import Reader, walk
+from derive.pages.timing import scripts_of
 from derive.pages.titles import identifier, naming, nothing, unique
+from derive.pages.tree import Letter
 from derive.pages.use import Template
 from derive.pages.worded import with_letter_of_time
 
@@ -94,7 +96,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
     source, pieces = pieces_of(source)
     malformed: list[PageError] = []  # declarations that refuse their own sections, which read them again
     known = declared(source, places_of(pieces), let, dims, malformed)
-    found = outline(source, pieces, known.time, known.layer)
+    found = outline(source, pieces, known.time, known.layer, known.letters)
     layer = layer_of(source, found.root.all(), known.time, known.layer)
     named = called_sections(found.root)
 
@@ -128,7 +130,7 @@ def read_source(source: Source, path: str, dims: Mapping[str, str], let: Mapping
             reading = cells[at].reading
             offsets = notes_on_offsets(source, parts[at], [part for part in parts if part is not parts[at]], names_said)
             cells[at] = replace(cells[at], reading=replace(reading, notes=(*reading.notes, *offsets)))
-            refuse_unread(source, cells[at], unread, reader_for(source, entries, known.time))
+            refuse_unread(source, cells[at], unread, reader_for(source, entries, said.time))
             found.skipped += more
         except PageError as error:
             cells.pop(at, None)
@@ -201,7 +203,9 @@ class Library:
         """(the equations of a cell, what is declared of them). Raises PageError."""
         refuse_unreadable(entries)
         said = declared(self.source, [declarations_for(self.found.root, entries)], self.let, self.dims)
-        said = replace(said, time=self.known.time, used=self.known.used, bottoms=self.known.bottoms)
+        if said.time is None and self.known.time in letters_in(entries):
+            said.time = self.known.time
+        said = replace(said, used=self.known.used, bottoms=self.known.bottoms)
         entries = self.without_needless(with_steps(self.source, entries, said), said.time)
         nought = [entry for entry in entries if entry.is_start and is_nought(entry.right)]
         self.found.skipped += [(entry.span, INITIAL) for entry in nought]
@@ -258,6 +262,12 @@ LONGEST_LISTED = 300
 def listed(source: Source, span: Span, why: str) -> str:
     written = source.written(span)
     return f"{source.where(span[0])}: {why}: {written[:LONGEST_LISTED]}{'...' * (len(written) > LONGEST_LISTED)}"
+
+
+def letters_in(entries: Iterable[Entry]) -> set[str]:
+    """The letters that stand in the indices of some equations."""
+    scripts = [script for entry in entries for tree in (*entry.targets, entry.right) for script in scripts_of(tree)]
+    return {node.name for script in scripts for node in walk(script) if isinstance(node, Letter)}
 
 
 def refuse_unreadable(entries: Sequence[Entry]) -> None:

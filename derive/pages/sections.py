@@ -70,10 +70,10 @@ class Outline:
     initial: list[Entry] = field(default_factory=list)
 
 
-def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, layer: str | None = None) -> Outline:
-    """The sections of a page with their equations, parsed or with the reason why not. time, layer: the letters that are declared.
+def outline(source: Source, pieces: Sequence[Piece], time: str | None, layer: str | None, declared: set[str]) -> Outline:
+    """The sections of a page with their equations, parsed or with the reason why not.
 
-    Raises PageError.
+    time, layer: the letters that are declared; declared: those of time of all sections. Raises PageError.
     """
     found = Outline(Section("", 0))
     open_sections = [found.root]
@@ -104,14 +104,13 @@ def outline(source: Source, pieces: Sequence[Piece], time: str | None = None, la
             skip = piece
     if skip is not None:
         pass_over(source, found, skip, None)
-    declared = {time} if time else set()
     written = {entry.span: entry for entry in with_exponentials(in_one_notation(found.root.all()), declared)}
     for section in found.root.sections():
         section.entries = [written[entry.span] for entry in section.entries]
     pass_over_bottoms(found, counted := layer_of(source, found.root.all(), time, layer))
     refuse_sums_over_steps(source, found.root, declared, counted)
     without_needless(source, found, time)
-    pass_over_ranges(found, time)
+    pass_over_ranges(found, declared)
     times = time_letters(found.root.all()) | declared
     for part in found.root.sections() if (names := mere_arguments(found.root.all(), times)) else ():
         part.entries = without_arguments(part.entries, names)
@@ -215,9 +214,9 @@ def without_needless(source: Source, found: Outline, time: str | None) -> None:
                 found.skipped.append((entry.span, reason_of(entry, entry.problem)))
 
 
-def pass_over_ranges(found: Outline, time: str | None) -> None:
+def pass_over_ranges(found: Outline, declared: set[str]) -> None:
     """Pass over what the page counts, which is listed where it isn't the time, and `t = 1` beside an equation."""
-    times = time_letters(found.root.all()) | ({time} if time else set())
+    times = time_letters(found.root.all()) | declared
     for section in found.root.sections():
         section.entries = [entry for entry in section.entries if not is_first_step(entry.line, times)]
     for letter, *rest in found.ranges:

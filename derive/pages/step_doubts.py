@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from derive.pages.counting import divisors
+from derive.pages.counting import divisors, is_shared_out
 from derive.pages.declarations import plain_name
 from derive.pages.errors import Source
 from derive.pages.names import Entry
@@ -239,6 +239,12 @@ def letters_in(node: Node) -> Iterator[Letter]:
         yield from letters_in(part) if not (isinstance(node, Scripted) and isinstance(part, Letter) and node.sub) else ()
 
 
+def refuse_divisors(steps: Steps, entry: Entry) -> None:
+    """Raises PageError on a divisor that may be a number of steps, or a quantity of that letter."""
+    refuse_temperature(steps, entry)
+    refuse_other_length(steps, entry)
+
+
 def refuse_temperature(steps: Steps, entry: Entry) -> None:
     """`\\operatorname{softmax}(V h_t / T)` beside `\\sum_{t=1}^{T}`: divided by the number of steps, or by a quantity of that letter."""
     over = any(isinstance(node, Reduced) and node.indices[0] in steps.letters for node in walk(entry.right))
@@ -251,6 +257,20 @@ def refuse_temperature(steps: Steps, entry: Entry) -> None:
             what += "the number of steps, or a quantity of its own, such as a temperature, not both in one letter."
             todo = rf"Give a quantity of its own another letter; for the number of steps write `\sum_{{{steps.letter}}} 1`."
             raise steps.source.error(node.span, what, todo)
+
+
+def refuse_other_length(steps: Steps, entry: Entry) -> None:
+    """`\\frac{1}{T} \\sum_s h_s`, where the steps of s are S: the mean, or divided by a quantity of that letter. Raises PageError."""
+    for node in walk(entry.right):
+        letters = {one.indices[0] for one in walk(node) if isinstance(one, Reduced)} & steps.letters.keys()
+        for one in letters_in(node) if len(letters) == 1 and not isinstance(node, Reduced) else ():
+            (letter,) = letters
+            other = one.name in {"T", *steps.capitals} - {letter.upper(), *steps.counts, *steps.declared}
+            if other and not steps.is_defined(one) and is_shared_out(node, one.name):
+                written = steps.source.written(node.span)[:80]
+                what = f"`{one.name}` in `{written}` can be read in two ways: expected the number of steps of {letter}, or a quantity."
+                todo = rf"For the mean write `\frac{{1}}{{{letter.upper()}}} \sum_{letter}`; "
+                raise steps.source.error(one.span, what, f'{todo}for a quantity of its own say --let "{one.name}=number".')
 
 
 def refuse_length_inside(steps: Steps, node: Reduced) -> None:

@@ -18,11 +18,11 @@ from derive.pages.step_doubts import (
     refuse_before,
     refuse_behind,
     refuse_defined_by,
+    refuse_divisors,
     refuse_from_zero,
     refuse_length_inside,
     refuse_lengths,
     refuse_power,
-    refuse_temperature,
     refuse_without,
 )
 from derive.pages.symbols import (
@@ -234,7 +234,7 @@ class Steps:
         refuse_before(self, entry)
         self.counting = any(isinstance(node, Reduced) and node.indices[0] in self.letters for node in walk(entry.right))
         try:
-            refuse_temperature(self, entry)
+            refuse_divisors(self, entry)
             right = self.formula(entry.right)
             refuse_behind(self, entry, right)
             for node in walk(right):

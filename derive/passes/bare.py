@@ -8,7 +8,7 @@ from derive.program import Program
 
 def bare(program: Program, forward: Program) -> Program:
     """The program without the equations v = u of each step, where no step hands v on and nobody outside reads it."""
-    read_elsewhere = {*program.results, *[value.like(lag=0) for one in program.equations for value in one.reads() if value.lag]}
+    read_elsewhere = {*program.results, *[value.here for one in program.equations for value in one.reads() if value.lag]}
     known: dict[Value, Value] = {}
     for equation in program.equations:
         target, value = equation.target, equation.value

@@ -51,7 +51,7 @@ def is_linear(program: Program) -> bool:
 
 def built_up(equations: list[Equation], forward: Program) -> list[Equation]:
     """Coefficients made of others, and of products on the tape: where k = a ∘ b is there, l = a ∘ b ∘ c + d is k ∘ c + d."""
-    read = {value.like(lag=0) for equation in equations for value in equation.reads()}
+    read = {value.here for equation in equations for value in equation.reads()}
     known = Known([(e.value.args, e.target) for e in forward.equations if e.target in read and isinstance(e.value, Hadamard)])
     still = {equation.target for equation in equations if equation.target.timed} - linear_in(equations)
     made: dict[Value, Equation] = {}
@@ -198,7 +198,7 @@ def linear_in(equations: Iterable[Equation]) -> set[Value]:
     equations = list(equations)
     targets = {equation.target for equation in equations}
     for equation in equations:
-        ends = [value for value in equation.reads() if value.kind == "given" or (value.lag and value.like(lag=0) in targets)]
+        ends = [value for value in equation.reads() if value.kind == "given" or (value.lag and value.here in targets)]
         if ends or linear.intersection(equation.reads()):
             linear |= {*[value for value in ends if value.lag], equation.target}
     return linear

@@ -82,7 +82,7 @@ class Driven:
         return name, [Equation(name, (Term(add(*parts)),))]
 
     def is_still(self, node: sp.MatrixExpr) -> bool:
-        return not any(value.like(lag=0) in self.moving for value in values_in(node))
+        return not any(value.here in self.moving for value in values_in(node))
 
     def is_read_elementwise(self, value: Value) -> bool:
         """Whether a value is read at its own step only, as a summand or as a factor of an elementwise product, in the loop."""

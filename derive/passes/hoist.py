@@ -31,7 +31,7 @@ def hoist(program: Program, forward: Program) -> Program:
 def split(equation: Equation, loop: set[Value], fresh: Fresh) -> list[Equation]:
     """A sum as the part that can be hoisted, under the name `..._in`, and the rest."""
     parts = [part for term in equation.terms for part in summands(term.value)]
-    still = [part for part in parts if not any(value.like(lag=0) in loop for value in values_in(part))]
+    still = [part for part in parts if not any(value.here in loop for value in values_in(part))]
     if equation.factor is not None or not any(has_product(part) for part in still):
         return [equation]
     hoisted = part_of(equation.target, fresh)

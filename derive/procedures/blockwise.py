@@ -131,7 +131,7 @@ class ForwardOverMargins(Forward):
     """The same over arrays that have what stands in front of the first step, or behind the last one, as a state has its initial value."""
 
     def from_outside(self, value: Value) -> Operand:
-        whole = value.like(lag=0)
+        whole = value.here
         source = self.around.given(whole)
         front, behind = getattr(source, "front", 0), getattr(source, "behind", 0)
         array = (
@@ -176,7 +176,7 @@ class Backward(Fast):
         return steps(self.sequence(root), None, COUNT)
 
     def from_outside(self, value: Value) -> Operand:
-        source = self.around.given(value.like(lag=0))
+        source = self.around.given(value.here)
         name = self.over_time(self.names.of(value))
         if value.kind == "given" and not is_fat(value):
             self.cotangents[value] = source if isinstance(source, Array) else Array(name, source.axes, source.dims)
@@ -271,7 +271,7 @@ class Backward(Fast):
 
     def flat_name(self, node: sp.MatrixExpr, inner: Operand) -> str:
         value = node.args[0] if isinstance(node, Rows) else node
-        if value.like(lag=0) not in self.plan.homes:
+        if value.here not in self.plan.homes:
             return self.names.of(value)
         key = self.key(node)
         return self.array_name(key.root) if self.plan.sizes.get(key.root) is None else self.name_of(key)
@@ -337,7 +337,7 @@ class Backward(Fast):
         """The tape over the steps of a block, and the cotangents copied."""
         found: list[Statement] = []
         for value, array in self.outside.items():
-            source = self.around.given(value.like(lag=0))
+            source = self.around.given(value.here)
             shift = getattr(source, "front", 0) + value.lag
             found.append(Assign((array,), steps(source, START + shift, STOP + shift)))
         for value, array in self.cotangents.items():

@@ -194,9 +194,9 @@ class Fast(Places):
         if not value.timed:
             return self.constant(node, by)
         if "carry" in value.marks:
-            handed = self.fixed_buffer(value.like(lag=0)) if value.lag or value not in self.crossed else self.handed_next(value)
+            handed = self.fixed_buffer(value.here) if value.lag or value not in self.crossed else self.handed_next(value)
             return self.split(self.cut(handed, node), node, by)
-        if value.like(lag=0) in self.plan.homes:
+        if value.here in self.plan.homes:
             return self.made(node, by)
         return self.split(self.cut(self.walked(value), node), node, by)
 
@@ -231,7 +231,7 @@ class Fast(Places):
     def made(self, node: sp.MatrixExpr, by: int) -> Operand:
         """A value that the program computes."""
         value, _ = base_of(node)
-        current = node if not value.lag else node.xreplace({value: value.like(lag=0)})
+        current = node if not value.lag else node.xreplace({value: value.here})
         key = self.key(current)
         by = by if self.plan.sizes.get(key.root) is None else 0
         name = self.name_of(key) if not value.lag else self.names.of(value) if node == value else f"{self.names.of(value)}_part"
@@ -306,7 +306,7 @@ class Fast(Places):
             lower.in_blocks = self.by > 0
             out = self.in_step(target)
             operand = value_of(equation, lower)
-            before = any(value.lag and value.like(lag=0) == target for value in equation.reads())
+            before = any(value.lag and value.here == target for value in equation.reads())
             shared = [leaf for leaf in leaves(operand) if array_of(leaf) == array_of(out)]
             if before and shared and shared != [out]:  # what was handed on is read more than once, or in parts
                 writer.write(operand, whole := writer.borrow(operand))
@@ -367,7 +367,7 @@ class Fast(Places):
         value, _ = base_of(node)
         if not value.timed:
             return self.cut(Array(self.names.of(value), (), sizes(value)), node)
-        current = value.like(lag=0)
+        current = value.here
         if current not in self.plan.homes:
             return self.cut(self.from_outside(value), node)
         key = self.key(node.xreplace({value: current}) if value.lag else node)

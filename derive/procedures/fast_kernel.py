@@ -99,7 +99,7 @@ class FastKernel(Kernel):
 
 def of(texts: Sequence[Part], value: Value) -> Part:
     """The part that has a value: that defines it, or else reads it of the caller."""
-    making = [text for text in texts if value.like(lag=0) in text.plan.defined]
+    making = [text for text in texts if value.here in text.plan.defined]
     return (making or [text for text in texts if value in text.outside] or [texts[-1]])[0]
 
 
@@ -110,7 +110,7 @@ def after(
     before = [*texts]
 
     def found(value: Value) -> Operand:
-        making = [text for text in before if value.like(lag=0) in text.plan.defined]
+        making = [text for text in before if value.here in text.plan.defined]
         return there(making[0], value) if making else given(value)
 
     return found
@@ -125,7 +125,7 @@ def margins(operand: Operand) -> tuple[int, int]:
 
 def read_shifted(part: Program, later: Iterable[Program]) -> list[Value]:
     """The values of a part that later ones read of another step."""
-    read = {value.like(lag=0) for one in later for equation in one.equations for value in equation.reads() if value.lag}
+    read = {value.here for one in later for equation in one.equations for value in equation.reads() if value.lag}
     return [value for value in part.defined() if value in read]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import sympy as sp
 
@@ -104,7 +105,7 @@ def block_size(
             value, first = (node.args[0], node.args[1]) if isinstance(node, Rows) else (node, sp.S.Zero)
             spans.append((members[value] + first, members[value] + first + node.shape[0]))
     spans = list(dict.fromkeys(spans))
-    size = sp.gcd_list([sp.expand(end) for span in spans for end in span if end != 0])
+    size = common_size(frozenset(sp.expand(end) for span in spans for end in span if end != 0))
     if (
         not any(sp.expand(stop - start - size) == 0 for start, stop in spans)
         or not sp.cancel(total / size).is_Integer
@@ -129,6 +130,12 @@ def block_size(
         else:
             return None
     return size if gained else None
+
+
+@cache
+def common_size(ends: frozenset[sp.Expr]) -> sp.Expr:
+    """The largest size of which all of these are multiples."""
+    return sp.gcd_list(list(ends))
 
 
 def read_parts(node: sp.MatrixExpr, values: Collection[Value]) -> list[sp.MatrixExpr]:

@@ -42,7 +42,7 @@ def pull(loop: int, found: Sequence[Stage], home: dict[Value, int]) -> None:
     readers: dict[Value, set[tuple[Value, int]]] = defaultdict(set)
     for equation in (one for stage in found for one in stage.equations):
         for value in equation.reads():
-            readers[value.like(lag=0)].add((equation.target, value.lag))
+            readers[value.here].add((equation.target, value.lag))
     before = -1
     while before != (before := list(home.values()).count(loop)):
         for equation in outside:
@@ -64,7 +64,7 @@ def is_possible(equation: Equation, loop: int, home: dict[Value, int], axis: str
     """Whether all that an equation reads is there in a loop, at the step of reading, and it is a value of each step or a sum over them."""
     if any(axis in binds(term.value) for term in equation.terms):
         return False
-    homes = [(value.lag, home.get(value.like(lag=0), -1)) for value in equation.reads()]
+    homes = [(value.lag, home.get(value.here, -1)) for value in equation.reads()]
     if not equation.terms or any(at > loop or (at == loop and lag) for lag, at in homes):
         return False
     return axis in equation.target.axes or all(axis in equation.summed_in(term.value) for term in equation.terms)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from derive.cell import Cell
+from derive.streams import carried, may_leave
 from verify.kernel import KernelError
 from verify.power.measure import BY_ROUTE, OTHERS, Bench, Outcome, torch_is_there
 
@@ -32,10 +33,11 @@ def run(words: Sequence[str], as_json: bool, every: bool) -> int:
     started = time.perf_counter()
     torch = torch_is_there()
     found = list(measured(cells(words), every, torch, quiet=as_json))
-    if as_json:
-        print(json.dumps(record(found, torch), indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        show(found, torch, time.perf_counter() - started)
+    with may_leave():
+        if as_json:
+            print(carried(json.dumps(record(found, torch), indent=2, ensure_ascii=False, allow_nan=False)))
+        else:
+            show(found, torch, time.perf_counter() - started)
     return 1 if any(one.survived or (one.proof == "undecided" and not one.caught) for one in found) else 0
 
 
