@@ -14,8 +14,8 @@ from derive.procedures.kernel import Kernel
 from derive.procedures.names import Names
 from derive.shapes import STEPS, letter_of
 from derive.targets.c import module, python
-from derive.targets.c.arrays import member
 from derive.targets.c.header import commented
+from derive.targets.c.words import member
 from derive.targets.numpy.emit import RESERVED
 from derive.targets.numpy.module import values_of
 

@@ -11,17 +11,22 @@ from derive.cell import Cell
 from derive.procedures.names import Names
 from derive.procedures.procedure import Procedure
 from derive.shapes import EXAMPLES, STEPS
-from derive.targets.c.arrays import KEYWORDS, member
+from derive.targets.c.elements import LANE_FUNCTIONS
 from derive.targets.c.function import Function
 from derive.targets.c.nest_text import ROWS
+from derive.targets.c.words import KEYWORDS, MACROS, member
 from derive.targets.numpy.layout import WIDTH
 
 FIXED = (Path(__file__).parent / "fixed.c").read_text()
 
 DEFINED = re.findall(r"^(?:INLINE|HELPER|typedef|#define) .*?\b(\w+)(?:\(| *;|\Z| \()", FIXED, re.MULTILINE)
 
+CALLED = {*LANE_FUNCTIONS.values(), "exp", "log1p", "pow", "memset"}
+"""Functions of the library: a variable of such a name would hide them."""
+
 RESERVED = {
-    *KEYWORDS, *DEFINED, *ROWS, "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
+    *KEYWORDS, *MACROS, *CALLED, *DEFINED, *ROWS,
+    "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
     "BLOCK", "call", "memory", "count", "b", "at",
 }  # fmt: skip
 """Names that the C text needs for itself."""
