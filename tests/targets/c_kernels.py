@@ -48,10 +48,15 @@ def c_and_numpy(cell: Cell, folder: Path) -> tuple[ModuleType, ModuleType]:
     return loaded(written(cell, folder)), module_of(emit(derive(cell), ()))
 
 
-def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
+def all_sizes(kernel: ModuleType, T: int = 5, B: int = 3, **sizes: int) -> dict[str, int]:
+    """The length of every axis and dimension of a kernel."""
     along = [axis for axes in getattr(kernel, "AXES", {}).values() for axis in ((axes,) if isinstance(axes, str) else axes or ())]
     lengths = dict.fromkeys(along, 7) | {"T": T, "B": B, "D": 5, "H": 6, "K": 3} | sizes
-    return drawn(kernel, sizes_of(kernel, lengths), seed)
+    return sizes_of(kernel, lengths)
+
+
+def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
+    return drawn(kernel, all_sizes(kernel, T, B, **sizes), seed)
 
 
 def hold(one: ModuleType, other: ModuleType, call: Call, dtype: type = np.float64) -> float:
