@@ -58,7 +58,10 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
     )
     how.add_argument(
-        "--target", choices=("numpy", "c"), default="numpy", help="what the kernel is: NumPy, or C with a module that calls it"
+        "--target",
+        choices=("numpy", "c", "torch"),
+        default="numpy",
+        help="what the kernel is: NumPy, C with a module that calls it, or a layer of PyTorch",
     )
     how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
@@ -250,9 +253,10 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     from derive import compiler, cost, derivation, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
-    if options.target == "c" and options.schedule is not None:
+    if options.target != "numpy" and options.schedule is not None:
         raise DeriveError(
-            "derive: --schedule: a C kernel has a schedule of its own: expected no other with --target c. Leave it out."
+            f"derive: --schedule: such a kernel has a schedule of its own: expected no other with --target {options.target}. "
+            "Leave it out."
         )
     name = name_of(cell.name + suffix if options.name is None else options.name)
     if options.out == "" or (options.out or "").endswith(".py"):

@@ -8,6 +8,7 @@ Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: prod
 Program -> Procedure          `derive.procedures`      arrays, calls and loops: by the textbook's policy or by the fast one
 Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
                               `derive.targets.c`       by the textbook's policy: a C file, and a module that compiles and calls it
+                              `derive.targets.torch`   likewise: operations on tensors, and a layer whose gradients they are
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing
 from derive.targets.c.emit import c_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
+from derive.targets.torch.emit import torch_kernel
 
 BUFFERS = "buffers"
 """Not a pass over a program but a policy of its procedures: into arrays that are made once."""
@@ -106,7 +108,7 @@ COMPILED = ("stack", "hoist")
 """The schedule of C kernels: fewer and larger products. What else the fast policy does saves calls of NumPy, which C has none of."""
 
 
-TARGETS = ("numpy", "c")
+TARGETS = ("numpy", "c", "torch")
 
 
 def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: Iterable[str] = FAST) -> dict[str, str]:
@@ -114,6 +116,8 @@ def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: I
     if target == "c":
         in_c, in_python = emit_c(derivation, stem)
         return {f"{stem}.c": in_c, f"{stem}_c.py": in_python}
+    if target == "torch":
+        return {f"{stem}_torch.py": emit_torch(derivation)}
     return {f"{stem}.py": emit(derivation, passes)}
 
 
@@ -126,6 +130,15 @@ def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
     computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
     costs = cost_lines(derivation.cell, computed, tape)
     return c_kernel(derivation, programs, tape, stem, lambda body: header(derivation, costs, body, " --target c"))
+
+
+def emit_torch(derivation: Derivation) -> str:
+    """The text of the kernel of a derivation in PyTorch: the textbook's policy over the program that the fast schedule leaves."""
+    programs, tape, used = scheduled(derivation, tuple(SCHEDULE))
+    computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
+    body = torch_kernel(derivation, programs, tape)
+    ast.parse(body)
+    return header(derivation, cost_lines(derivation.cell, computed, tape), body, " --target torch") + body
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:

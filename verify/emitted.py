@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verify import kept
+from verify import frameworks, kept
 from verify.examination import Report, check
 from verify.kernel import load_text
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 def compare_text(text: str, cell: Cell, where: str = "") -> Report:
     """The sharpest subset of the checks for the kernel of a cell that is only text yet, both passes against the cell's equations too.
 
-    where: the path of a module that calls a compiled kernel, which it looks for beside itself; it needn't take complex numbers.
+    where: the path of a module that calls a compiled kernel, which it looks for beside itself. Such a one, and one whose arrays are a
+    framework's, needn't take complex numbers.
     """
     kernel = load_text(text, where or f"{cell.name}.py")
-    hand, excused = kept.handwritten_for(cell.name, kernel), ("complex",) if where else ()
+    excused = ("complex",) if where or hasattr(kernel, frameworks.NAME) else ()
+    hand = kept.handwritten_for(cell.name, kernel)
     return check(kernel, name=cell.name, hand=hand, quick=True, formula=cell, contract=True, excused=excused)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from verify.axes import along_of
 from verify.data import Data, Dims
 from verify.dressed import AlongT, BatchFirst, Isolated
+from verify.frameworks import in_numpy
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -91,7 +92,7 @@ def neighbours(where: str) -> list[str]:
 
 
 def executed(code: types.CodeType, where: str, anew: Sequence[str] = ()) -> types.ModuleType:
-    """A new module that ran the code. anew: modules that it is to import anew."""
+    """A new module that ran the code, seen as one of NumPy arrays. anew: modules that it is to import anew."""
     name = Path(where).stem
     module = types.ModuleType(name)
     module.__file__ = where
@@ -102,7 +103,7 @@ def executed(code: types.CodeType, where: str, anew: Sequence[str] = ()) -> type
     finally:
         sys.modules.pop(name, None)
         sys.modules.update(before)
-    return module
+    return in_numpy(module)
 
 
 def renewal(module: Any) -> Callable[[], Any] | None:

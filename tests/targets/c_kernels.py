@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -52,20 +52,35 @@ def all_sizes(kernel: ModuleType, T: int = 5, B: int = 3, **sizes: int) -> dict[
     """The length of every axis and dimension of a kernel."""
     along = [axis for axes in getattr(kernel, "AXES", {}).values() for axis in ((axes,) if isinstance(axes, str) else axes or ())]
     lengths = dict.fromkeys(along, 7) | {"T": T, "B": B, "D": 5, "H": 6, "K": 3} | sizes
-    return sizes_of(kernel, lengths)
+    return sizes_of(kernel, lengths) | {"B": B}
 
 
 def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
     return drawn(kernel, all_sizes(kernel, T, B, **sizes), seed)
 
 
-def hold(one: ModuleType, other: ModuleType, call: Call, dtype: type = np.float64) -> float:
-    """Outputs and gradients of two kernels are the same, block by block relative to its norm; how far apart the farthest block is."""
+Blocks = dict[object, np.ndarray]
+
+
+def results(kernel: ModuleType, call: Call) -> Blocks:
+    """Outputs by name, gradients by table and name."""
+    return {**forward(kernel, call)[0], **backward(kernel, call)}
+
+
+def hold(
+    one: ModuleType,
+    other: ModuleType,
+    call: Call,
+    dtype: type = np.float64,
+    results: Callable[[ModuleType, Call], Blocks] = results,
+) -> float:
+    """Outputs and gradients of two kernels are the same, block by block relative to its norm; how far apart the farthest block is.
+    results: what else is held."""
     call = call.map(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
     bound = max(of_call(call, dtype), 1e-12 if dtype is np.float64 else 0)
     found, wanted = results(one, call), results(other, call)
     assert found.keys() == wanted.keys()
-    lost: dict[object, float] | None = None
+    lost: dict[object, float] = {}
     worst = 0.0
     for name, right in wanted.items():
         assert found[name].shape == right.shape
@@ -75,18 +90,13 @@ def hold(one: ModuleType, other: ModuleType, call: Call, dtype: type = np.float6
         size = max(np.linalg.norm(right[finite]), np.finfo(dtype).tiny)
         apart = np.linalg.norm(np.where(finite, found[name] - right, 0)) / size
         if not apart <= bound:
-            lost = moved_by_last_bits(other, call, wanted) if lost is None else lost
+            lost = lost or moved_by_last_bits(lambda near: results(other, near), call, wanted)
             assert apart <= bound * (1 + lost[name] / (size * np.finfo(dtype).eps)), (name, apart)
         worst = max(worst, float(apart))
     return worst
 
 
-def results(kernel: ModuleType, call: Call) -> dict[object, np.ndarray]:
-    """Outputs by name, gradients by table and name."""
-    return {**forward(kernel, call)[0], **backward(kernel, call)}
-
-
-def moved_by_last_bits(kernel: ModuleType, call: Call, wanted: dict[object, np.ndarray]) -> dict[object, float]:
+def moved_by_last_bits(results: Callable[[Call], Blocks], call: Call, wanted: Blocks) -> dict[object, float]:
     """How far the last bits of the arguments move each result: what a rounding on the way is worth where a sine is of a large number, or
     a gradient what is left of terms that cancel. As many roundings as the bound counts are worth that many times as much."""
     rng = np.random.default_rng(0)
@@ -99,6 +109,6 @@ def moved_by_last_bits(kernel: ModuleType, call: Call, wanted: dict[object, np.n
                 else array
             )
         )
-        for name, array in results(kernel, near).items():
+        for name, array in results(near).items():
             far[name] = max(far[name], float(np.linalg.norm(np.nan_to_num(array - wanted[name], posinf=0.0, neginf=0.0))))
     return far

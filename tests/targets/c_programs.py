@@ -23,7 +23,9 @@ def structure(text: str, name: str) -> tuple[list[str], dict[str, dict[str, tupl
     assert body is not None
     sizes = re.search(r"    ptrdiff_t (.*);", body[1])
     assert sizes is not None
-    groups = {group: {one: (kind, shape) for kind, one, shape in MEMBER.findall(inner)} for inner, group in GROUP.findall(body[1])}
+    groups = {
+        group: {one: (kind, shape) for kind, one, shape in MEMBER.findall(inner)} for inner, group in GROUP.findall(body[1])
+    }
     return sizes[1].split(", "), groups
 
 

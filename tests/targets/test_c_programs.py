@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from derive.cell import Cell
 from derive.cells.registry import build
 from derive.compiler import emit
 from derive.derivation import derive
+from tests.arguments import Call
 from tests.example_pages import page
 from tests.kernels import module_of
 from tests.shaped_cells import cell as shaped_cell
-from tests.targets.c_kernels import all_sizes, call_for, hold_results, results, written
+from tests.targets.c_kernels import Blocks, all_sizes, call_for, hold, results, written
 from tests.targets.c_programs import Program, ran
 
 CELLS: dict[str, Callable[[], Cell]] = {
@@ -35,7 +37,9 @@ MACHINES = {
 
 def machine(name: str) -> object:
     missing = [one[0] for one in MACHINES[name] if one and shutil.which(one[0]) is None]
-    return pytest.param(*MACHINES[name], id=name, marks=pytest.mark.skipif(bool(missing), reason=f"no {' and no '.join(missing)}"))
+    return pytest.param(
+        *MACHINES[name], id=name, marks=pytest.mark.skipif(bool(missing), reason=f"no {' and no '.join(missing)}")
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -47,24 +51,30 @@ def test_a_program_computes_what_numpy_does(
     """All outputs and gradients; sizes that no vector divides."""
     cell = CELLS[name]()
     text = written(cell, tmp_path).with_name("kernel.c").read_text(encoding="utf-8")
-    other = module_of(emit(derive(cell), ()))
-    call = call_for(other, 4, 3, H=13).map(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
-    program = Program(text, "kernel", other, call, all_sizes(other, 4, 3, H=13))
-    hold_results(ran(program, tmp_path, compiler, runner), other, call, dtype)
+    hold_program(text, module_of(emit(derive(cell), ())), tmp_path, compiler, runner, dtype)
 
 
-def test_a_fault_in_the_text_is_seen_in_the_program(tmp_path: Path) -> None:
-    """What a C program gets is what the text says."""
-    if shutil.which("cc") is None:
-        pytest.skip("no cc in the PATH")
-    path = written(build("gru"), tmp_path).with_name("kernel.c")
+def hold_program(text: str, other: ModuleType, folder: Path, compiler: list[str], runner: list[str], dtype: type) -> None:
+    """A program that calls the kernel beside it computes what NumPy does."""
+    sizes = {"T": 4, "B": 2, "H": 13}
+
+    def computed(kernel: ModuleType, call: Call) -> Blocks:
+        if kernel is other:
+            return results(kernel, call)
+        return ran(Program(text, "kernel", other, call, all_sizes(other, **sizes)), folder, compiler, runner)
+
+    hold(ModuleType("a program"), other, call_for(other, **sizes), dtype, computed)
+
+
+@pytest.mark.parametrize(("compiler", "runner"), [machine(name) for name in MACHINES])
+def test_a_fault_in_the_text_is_seen_in_the_program(compiler: list[str], runner: list[str], tmp_path: Path) -> None:
+    cell = build("rnn")
+    path = written(cell, tmp_path).with_name("kernel.c")
     text = path.read_text(encoding="utf-8")
-    right, wrong = "(R(1) - h_tilde", "(R(1) + h_tilde"
-    assert right in text or "square(h_tilde)" in text
-    path.write_text(text.replace("R(1) - square(h_tilde)", "R(1) + square(h_tilde)").replace(right, wrong), encoding="utf-8")
-    other = module_of(emit(derive(build("gru")), ()))
-    call = call_for(other)
-    program = Program(text, "kernel", other, call, all_sizes(other))
-    with pytest.raises(AssertionError):
-        hold_results(ran(program, tmp_path, ["cc"], []), other, call, np.float64)
-    assert results(other, call)
+    other = module_of(emit(derive(cell), ()))
+    hold_program(text, other, tmp_path, compiler, runner, np.float64)
+    right, wrong = "d_h * (R(1) - square(h))", "d_h * (R(1) + square(h))"
+    assert text.count(right) == 1
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(AssertionError, match="parameters"):
+        hold_program(text, other, tmp_path, compiler, runner, np.float64)

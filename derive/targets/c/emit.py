@@ -11,13 +11,10 @@ from derive.passes import run
 from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.procedures.kernel import Kernel
-from derive.procedures.names import Names
-from derive.shapes import STEPS, letter_of
 from derive.targets.c import module, python
 from derive.targets.c.header import commented
 from derive.targets.c.words import member
-from derive.targets.numpy.emit import RESERVED
-from derive.targets.numpy.module import values_of
+from derive.targets.numpy.emit import RESERVED, names_for
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
@@ -60,13 +57,3 @@ def c_kernel(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], ste
     source = hashlib.sha256(c_text.encode()).hexdigest()
     text = python.module_text(cell, in_python.names, others, stem, given, source)
     return c_text, header(text) + text
-
-
-def names_for(derivation: Derivation, reserved: Iterable[str]) -> Names:
-    """Names of the cell's own values first."""
-    cell = derivation.cell
-    symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
-    names = Names(reserved, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
-    for value in (*values_of(cell), *cell.targets):
-        names.of(value)
-    return names

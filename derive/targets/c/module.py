@@ -40,7 +40,7 @@ INTERFACE = (
     "How to call it, from C, C++, Rust, ...: compile this file as it is for double, with -DFLOAT32 for float (`real` below; names end in "
     "_float64 or _float32), and link with -lm. -mcpu=native stands for -march=native where the processor is no x86.",
     "    cc -std=gnu11 -O2 -march=native -c {stem}.c",
-    "A C file may #include this one; any other repeats the two structures and declares the four functions below, in C++ as extern \"C\".",
+    'A C file may #include this one; any other repeats the two structures and declares the four functions below, in C++ as extern "C".',
     "Fill a {stem}_forward_call: the sizes, and pointers to arrays of the shapes that stand beside them, dense, row by row, none of them "
     "within another. The caller brings them all: `outputs` and `tape` are written by {stem}_forward. {stem}_backward_call has the same "
     "sizes, parameters and tape, with inputs of forward in it where they stand there. {stem}_backward takes dL/d(output) at every step in "

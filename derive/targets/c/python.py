@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,12 +12,13 @@ from derive.targets.c.loader import NATIVE
 from derive.targets.c.module import sizes_in
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
-from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, lines
+from derive.targets.numpy.layout import STEP, Bracket, Joined, Piece, Word, lines
 from derive.targets.numpy.module import (
     LEFTWARD,
     ONCE,
     READING,
     TOKENS,
+    docstring,
     function_lines,
     order_of_sizes,
     runtime_text,
@@ -87,8 +87,7 @@ def title(cell: Cell, stem: str) -> str:
         *([ONCE] if cell.once or cell.starts else []),
         *([TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []),
     ]
-    paragraphs = [f"The cell `{cell.command}` and its gradients, in C.", "", said[0], "", READING, *said[1:]]
-    return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
+    return docstring([f"The cell `{cell.command}` and its gradients, in C.", "", said[0], "", READING, *said[1:]])
 
 
 def memory(printer: Printer, place: str, operand: Operand) -> Piece:

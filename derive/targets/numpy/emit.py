@@ -61,11 +61,7 @@ def fast_loops(
 
 def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind: Callable[..., K]) -> tuple[str, K]:
     """(the module below its header, the kernel whose procedures it is)."""
-    cell = scheduled.cell
-    symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
-    names = Names(RESERVED, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
-    for value in (*values_of(cell), *cell.targets):
-        names.of(value)
+    cell, names = scheduled.cell, names_for(scheduled, RESERVED)
     kernel = kind(cell, scheduled.notation(), names, tape)
     procedures = [
         kernel.forward(scheduled.forward),
@@ -75,6 +71,16 @@ def printed(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], kind
         kernel.step_jacobian(scheduled.tangent),
     ]
     return module_text(cell, names, procedures), kernel
+
+
+def names_for(derivation: Derivation, reserved: Iterable[str]) -> Names:
+    """Names of the cell's own values first. reserved: those that the text of a kernel needs for itself."""
+    cell = derivation.cell
+    symbols = {symbol.name for value in values_of(cell) for size in value.shape for symbol in size.free_symbols}
+    names = Names(reserved, sorted(symbols), {axis: letter_of(axis) for axis in cell.step_axes if axis != STEPS})
+    for value in (*values_of(cell), *cell.targets):
+        names.of(value)
+    return names
 
 
 def second(kernel: Kernel, tidy: Derivation) -> list[Procedure]:

@@ -52,7 +52,14 @@ class Printer:
     sizes: the dimensions and axes whose sizes the text reads. helpers: the functions that it calls. calls: functions of NumPy that it
     calls by a local name: looking `np.` up costs as much as a small operation. buffers: the object that has the arrays that are made
     once. steps: how many steps are at hand.
+
+    Another target that prints Python has one of its own: `printing`, what prints operations; `library`, what its own functions start
+    with; `like`, the local name of what new arrays are made by.
     """
+
+    printing = PRINTING
+    library = "np."
+    like = "dtype"
 
     def __init__(self, names: Names, buffers: str = BUFFERS, steps: str = "T") -> None:
         self.names, self.buffers, self.steps = names, buffers, steps
@@ -74,7 +81,7 @@ class Printer:
                 return Word(f'{operand.holder}["{operand.name}"]')
             case View():
                 return Joined((self.within(operand.of, ATOM), Word(f"[{self.index(operand)}]")))
-        return PRINTING[operand.operation](self, operand)
+        return self.printing[operand.operation](self, operand)
 
     def within(self, operand: Operand, binds: int) -> Piece:
         return within(self(operand), binds)
@@ -104,7 +111,11 @@ class Printer:
                 return self.fraction(value)
             case sp.Pow():
                 return self.power(value)
-        return Word(f"float(np.{value.func.__name__}({flat(self.number(value.args[0]))}))")
+        return Word(self.irrational(value.func.__name__, flat(self.number(value.args[0]))))
+
+    def irrational(self, function: str, argument: str) -> str:
+        """A function of a number made of dimensions, as Python's own number."""
+        return f"float(np.{function}({argument}))"
 
     def signed(self, term: sp.Expr) -> tuple[str, Piece]:
         """(sign, the term without it)."""
@@ -181,8 +192,8 @@ class Printer:
         return Joined((self.within(call.arguments[0], ATOM), Word(f".{name}({', '.join(arguments)})")))
 
     def function(self, name: str, *arguments: Piece) -> Piece:
-        """`name(arguments)`; a name that isn't NumPy's is a helper of the kernel."""
-        if not name.startswith("np."):
+        """`name(arguments)`; a name that isn't the library's is a helper of the kernel."""
+        if not name.startswith(self.library):
             self.helpers.setdefault(name)
         return Bracket(f"{name}(", arguments, ")")
 

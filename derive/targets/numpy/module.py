@@ -18,7 +18,7 @@ from derive.targets.numpy.buffers import BLOCK, buffer_lines
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Joined, Piece, Word, flat, lines
-from derive.targets.numpy.signatures import signature_of
+from derive.targets.numpy.signatures import Signature, signature_of
 from derive.targets.numpy.statements import body, mapping
 from derive.targets.numpy.token_refusals import with_tokens
 
@@ -49,7 +49,11 @@ def title(cell: Cell, buffered: bool) -> str:
         *([TOKENS.format(", ".join(f"`{value.name}`" for value in cell.tokens))] if cell.tokens else []),
         *([MEMORY] if buffered else []),
     ]
-    paragraphs = [f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *said]
+    return docstring([f"The cell `{cell.command}` and its gradients, in NumPy.", "", READING, *said])
+
+
+def docstring(paragraphs: Iterable[str]) -> str:
+    """Paragraphs as the text between the quotes at the top of a module."""
     return "\n".join(line for one in paragraphs for line in textwrap.wrap(one, WIDTH - 3) or [""]) + "\n"
 
 
@@ -85,10 +89,18 @@ MEMORY = (
 # ---- functions
 
 
-def function_lines(procedure: Procedure, cell: Cell, names: Names, helpers: dict[str, None]) -> list[str]:
-    """One function: its signature and contract, the refusals, its statements and what it returns."""
-    signature = signature_of(procedure.name, cell, bool(procedure.buffers))
-    printer = Printer(names)
+def function_lines(
+    procedure: Procedure,
+    cell: Cell,
+    names: Names,
+    helpers: dict[str, None],
+    printer: Printer | None = None,
+    signature: Signature | None = None,
+) -> list[str]:
+    """One function: its signature and contract, the refusals, its statements and what it returns. printer, signature: those of another
+    target that is Python."""
+    signature = signature or signature_of(procedure.name, cell, bool(procedure.buffers))
+    printer = printer or Printer(names)
     inner = [*body(procedure.statements, printer, STEP), *returned(procedure, printer)]
     inner = [*local_calls(sorted(printer.calls)), *inner]
     lengths = dict(procedure.lengths)
@@ -131,7 +143,7 @@ def returned(procedure: Procedure, printer: Printer) -> list[str]:
     results = {name: [(key, printer(operand)) for key, operand in table] for name, table in procedure.results}
     if procedure.name == "forward":
         saved = [Joined((Word(f"{key}="), value)) for key, value in results["tape"]]
-        tape = Bracket("Tape(", (Word("sizes"), Word("dtype"), *saved), ")")
+        tape = Bracket("Tape(", (Word("sizes"), Word(printer.like), *saved), ")")
         outputs = lines(mapping(results["outputs"]), STEP, "outputs = ")
         return [*outputs, *lines(tape, STEP, "tape = "), f"{STEP}return outputs, tape"]
     if "parameters" in results:
