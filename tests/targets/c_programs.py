@@ -13,6 +13,7 @@ import numpy as np
 from tests.arguments import Call
 
 Array = np.ndarray
+GRADIENTS = ("d_parameters", "d_inputs", "d_state")
 GROUP = re.compile(r"    struct \{\n(.*?)    \} (\w+);\n", re.DOTALL)
 MEMBER = re.compile(r"(?:const )?(\w+) \*(\w+); /\* (.*?)(?:, 0 <= .*)? \*/")
 
@@ -82,13 +83,13 @@ class Program:
         return f"inputs_{name}" if group == "tape" and name not in self.forward.get("tape", {}) else f"{group}_{name}"
 
     def read(self, out: bytes) -> dict[object, Array]:
-        """What the program wrote: outputs by name, gradients by table and name."""
+        """What the program wrote: outputs by name, gradients by table and name, as `tests.arguments.backward` has them."""
         numbers, at, found = np.frombuffer(out, self.dtype), 0, {}
         for group, members in (*self.forward.items(), *self.backward.items()):
             for name, (_, said) in members.items() if group == "outputs" or group.startswith("d_") else ():
                 shape = shape_of(said, self.sizes)
                 count = int(np.prod(shape))
-                found[name if group == "outputs" else (group.removeprefix("d_"), name)] = numbers[at : at + count].reshape(shape)
+                found[name if group == "outputs" else (GRADIENTS.index(group), name)] = numbers[at : at + count].reshape(shape)
                 at += count
         assert at == numbers.size
         return found
