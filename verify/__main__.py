@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--thorough", action="store_true", help="more draws, all checks on all of them")
     out.add_argument("--power", action="store_true", help="plant faults in the kept cells and count which are caught")
+    out.add_argument("--target", help="with --power: what the kernels with faults are printed for (numpy)")
     return out
 
 
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KernelError(f"verify: --seed {options.seed}: expected a number from 0 up, got {options.seed}. Choose one.")
         if options.power:
             return power(options, cell)
+        if options.target:
+            raise KernelError("verify: --target: expected --power beside it, got none. Add it, or name the module of the kernel.")
         unread: list[DeriveError] = []
         with only_ours(options.json):
             reports = run(options, cell, unread)
@@ -96,9 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def power(options: argparse.Namespace, cell: list[str]) -> int:
+    from derive.compiler import TARGETS
     from verify.power.command import run as measure
 
-    return measure(cell, options.json, options.thorough)
+    target = options.target or TARGETS[0]
+    if target not in TARGETS:
+        raise KernelError(f"verify: --target: expected one of {', '.join(TARGETS)}, got {target}. Choose one.")
+    return measure(cell, options.json, options.thorough, target)
 
 
 def run(options: argparse.Namespace, cell: list[str], unread: list[DeriveError]) -> list[Report]:

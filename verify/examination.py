@@ -27,7 +27,7 @@ from verify.options import options
 from verify.settle import first_data, first_steps, method_of, reach_of, settled, usable
 from verify.sizes import check_names as check_sizes
 from verify.tolerances import EPS, SEEN, tolerance
-from verify.verdicts import of_block
+from verify.verdicts import by_differences, of_block
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -106,16 +106,15 @@ class Report:
             more = ", ".join(dict.fromkeys(label_of(finding.block) or finding.check for finding in self.failures()[2:]))
             return "; ".join(shown[:2]) + (f"; and {len(shown) - 2} more: {more}" if more else "")
         pairs = self.rows[0].errors if self.rows else {}
-        exact, near = (
-            max((self.worst(p) for p in pairs if ("central" in p) is central), default=0.0) for central in (False, True)
-        )
-        routes = ", ".join(called(r, self.given) for r in self.routes[:-1])
+        exact, near = (max((self.worst(p) for p in pairs if ("central" in p) is one), default=0.0) for one in (False, True))
+        routes, worst = ", ".join(called(r, self.given) for r in self.routes[:-1]), f"worst {exact:.0e}"
         if self.method != EXACT:
-            routes, exact = f"{routes}, {self.method}", max((one.error for one in self.comparisons if one.decided), default=0.0)
+            more, worst = by_differences(self.method, self.comparisons, self.findings)
+            routes += f", {more}"
         note = "" if self.given or "hand-written" in self.routes else " (no hand-written gradient exists)"
-        steps = max((sight.steps for sight in self.sights), default=0)
+        far = max((sight.steps for sight in self.sights), default=0) - 1
         agree = f"{routes} and {self.routes[-1]} differences agree in {len(self.rows)} blocks"
-        return f"verified: {agree}, lag by lag to {steps - 1} (worst {exact:.0e}; central {near:.0e}){note}"
+        return f"verified: {agree}, lag by lag to {far} ({worst}; central {near:.0e}){note}"
 
 
 def check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +20,14 @@ from tests.network_values import drawn, sizes_of
 from verify.kernel import load_text
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler in the PATH")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled kernels of the tests don't go into the cache of the user. For modules of tests, by a name of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def written(cell: Cell, folder: Path, stem: str = "kernel") -> Path:
@@ -40,10 +48,15 @@ def c_and_numpy(cell: Cell, folder: Path) -> tuple[ModuleType, ModuleType]:
     return loaded(written(cell, folder)), module_of(emit(derive(cell), ()))
 
 
-def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
+def all_sizes(kernel: ModuleType, T: int = 5, B: int = 3, **sizes: int) -> dict[str, int]:
+    """The length of every axis and dimension of a kernel."""
     along = [axis for axes in getattr(kernel, "AXES", {}).values() for axis in ((axes,) if isinstance(axes, str) else axes or ())]
     lengths = dict.fromkeys(along, 7) | {"T": T, "B": B, "D": 5, "H": 6, "K": 3} | sizes
-    return drawn(kernel, sizes_of(kernel, lengths), seed)
+    return sizes_of(kernel, lengths) | {"B": B}
+
+
+def call_for(kernel: ModuleType, T: int = 5, B: int = 3, seed: int = 0, **sizes: int) -> Call:
+    return drawn(kernel, all_sizes(kernel, T, B, **sizes), seed)
 
 
 Blocks = dict[object, np.ndarray]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,7 +30,7 @@ from tests.odd_cells import cell as odd_cell
 from tests.profiles import THOROUGH
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
-from tests.targets.c_kernels import c_and_numpy, call_for, hold, loaded, needs_compiler, written
+from tests.targets.c_kernels import c_and_numpy, call_for, hold, loaded, needs_compiler, own_cache, written
 from tests.verify.random_cells import cells
 from tests.verify.random_nodes import shaped_cells
 
@@ -45,12 +43,7 @@ OF_FAST_LOOPS = {"dot", "inner", "reversed"}
 """Operations that the fast policy alone makes."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled kernels of the tests don't go into the cache of the user."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+_cache = own_cache
 
 
 def test_every_operation_and_function_has_its_c() -> None:
@@ -115,46 +108,7 @@ def test_c_kernels_of_random_cells(part: int, tmp_path_factory: pytest.TempPathF
     hold_one()
 
 
-# ---- processors and compilers
-
-FLAGS = ("-DVECTOR_BYTES=16", "-DVECTOR_BYTES=32", "-DVECTOR_BYTES=64")
-
-
-@pytest.mark.parametrize("precision", ["-DFLOAT32", ""])
-@pytest.mark.parametrize("flag", FLAGS)
-def test_it_compiles_without_a_warning(flag: str, precision: str, tmp_path: Path) -> None:
-    """For vectors of every length, also those that this processor doesn't have."""
-    for compiler in ("gcc", "clang"):
-        for cell in (build("lstm --peephole"), shaped_cell("mlstm"), odd_cell("many_functions")):
-            path = written(cell, tmp_path, cell.name).with_name(f"{cell.name}.c")
-            command = [
-                compiler,
-                "-std=gnu11",
-                "-O1",
-                "-Wall",
-                "-Wextra",
-                "-Werror",
-                "-Wno-psabi",
-                flag,
-                "-c",
-                "-o",
-                os.devnull,
-                str(path),
-            ]
-            try:
-                found = subprocess.run([one for one in (*command, precision) if one], capture_output=True, text=True)
-            except FileNotFoundError:
-                continue
-            assert found.returncode == 0, found.stderr
-
-
-@pytest.mark.parametrize("flag", FLAGS)
-def test_vectors_of_every_length_compute_the_same(flag: str, tmp_path: Path) -> None:
-    one, other = c_and_numpy(build("gru"), tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CC", f"cc {flag} -Wno-psabi")
-        hold(one, other, call_for(other, 4, 7, D=33, H=17))
-        hold(one, other, call_for(other, 4, 5, D=7, H=19), np.float32)
+# ---- values and faults
 
 
 def test_nan_inf_and_saturation_go_where_numpy_sends_them(tmp_path: Path) -> None:
@@ -215,18 +169,6 @@ def test_ten_processes_may_start_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list((tmp_path / "cache" / "derive-kernels").iterdir())) == 1
 
 
-def test_no_compiler_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = loaded(written(build("rnn"), tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(kernel.importlib.util, "find_spec", lambda name: None)
-    call = call_for(kernel)
-    with pytest.raises(
-        RuntimeError, match=r"^kernel_c: no C compiler: expected cc, gcc or clang in the PATH\. Install one, or: .*ziglang$"
-    ):
-        kernel.forward(call.parameters, call.inputs, call.state)
-
-
 def test_a_c_file_of_another_kernel_is_refused(tmp_path: Path) -> None:
     kernel = loaded(written(build("rnn"), tmp_path))
     (tmp_path / "kernel.c").write_text("int x;\n")
@@ -248,7 +190,10 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
 def test_derive_writes_both_files_and_verifies_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rnn", "--target", "c", "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"rnn.c", "rnn_c.py"}
-    assert "verified: emitted, hand-written" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "verified: emitted, hand-written" in said
+    (sharpest,) = re.findall(r"worst (\S+) by the equations; chained differences \S+; central", said)
+    assert float(sharpest) < 1e-13  # what decides the blocks, not what differences can tell
     for name in ("rnn.c", "rnn_c.py"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert keep.is_ours(text)

@@ -12,7 +12,7 @@ from typing import Any
 from derive.cell import Cell
 from derive.streams import carried, may_leave
 from verify.kernel import KernelError
-from verify.power.measure import BY_ROUTE, OTHERS, Bench, Outcome, torch_is_there
+from verify.power.measure import ASIDE, BY_ROUTE, OTHERS, Bench, Outcome, torch_is_there
 
 
 def cells(words: Sequence[str]) -> list[Cell]:
@@ -28,11 +28,11 @@ def cells(words: Sequence[str]) -> list[Cell]:
     return found
 
 
-def run(words: Sequence[str], as_json: bool, every: bool) -> int:
+def run(words: Sequence[str], as_json: bool, every: bool, target: str = "numpy") -> int:
     """0 where every fault that is one is caught, else 1."""
     started = time.perf_counter()
     torch = torch_is_there()
-    found = list(measured(cells(words), every, torch, quiet=as_json))
+    found = list(measured(cells(words), every, torch, as_json, target))
     with may_leave():
         if as_json:
             print(carried(json.dumps(record(found, torch), indent=2, ensure_ascii=False, allow_nan=False)))
@@ -41,7 +41,7 @@ def run(words: Sequence[str], as_json: bool, every: bool) -> int:
     return 1 if any(one.survived or (one.proof == "undecided" and not one.caught) for one in found) else 0
 
 
-def measured(chosen: list[Cell], every: bool, torch: bool, quiet: bool) -> Iterator[Outcome]:
+def measured(chosen: list[Cell], every: bool, torch: bool, quiet: bool, target: str) -> Iterator[Outcome]:
     """Every outcome, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -49,7 +49,7 @@ def measured(chosen: list[Cell], every: bool, torch: bool, quiet: bool) -> Itera
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("planting", total=None)
-        benches = [Bench(cell) for cell in chosen]
+        benches = [Bench(cell, target=target) for cell in chosen]
         bar.update(task, total=sum(bench.count(every) for bench in benches))
         for bench in benches:
             bar.update(task, description=bench.cell.name)
@@ -65,11 +65,12 @@ def rows(found: list[Outcome]) -> list[dict[str, Any]]:
 
 
 def row(name: str, found: list[Outcome]) -> dict[str, Any]:
-    real = [one for one in found if one.proof != "equivalent"]
+    real = [one for one in found if one.proof not in ASIDE]
     return {
         "class": name,
         "planted": len(found),
-        "equivalent": len(found) - len(real),
+        "equivalent": sum(one.proof == "equivalent" for one in found),
+        "not printed": sum(one.proof == "not printed" for one in found),
         "caught": sum(bool(one.caught) for one in real),
         "survived": sum(one.survived for one in real),
         "cause": sum(one.named for one in real),
@@ -94,7 +95,8 @@ def record(found: list[Outcome], torch: bool) -> dict[str, Any]:
 
 
 HEADS = {
-    "equivalent": "equiv-\nalent", "survived": "sur-\nvived", "cause": "cause\nnamed", "adjoint": "ad-\njoint",
+    "equivalent": "equiv-\nalent", "not printed": "not\nprinted", "survived": "sur-\nvived",
+    "cause": "cause\nnamed", "adjoint": "ad-\njoint",
     "step Jacobian": "step\nJ", "derived cell": "de-\nrived",
     "hand-written": "hand", "central": "cen-\ntral", "behaviour": "calls",
     "gradcheck": "grad-\ncheck", "central 1e-5/1e-3": "central\n1e-5/1e-3",
@@ -107,7 +109,7 @@ def show(found: list[Outcome], torch: bool, seconds: float) -> None:
     from rich.table import Table
 
     out = Table(box=None, pad_edge=False, title="faults planted in the kept cells", title_justify="left")
-    names = ["class", "planted", "equivalent", "caught", "survived", "cause", *BY_ROUTE, *OTHERS]
+    names = ["class", "planted", "equivalent", "not printed", "caught", "survived", "cause", *BY_ROUTE, *OTHERS]
     for name in names:
         out.add_column(HEADS.get(name, name), justify="left" if name == "class" else "right", no_wrap=True)
     for one in rows(found):
@@ -124,7 +126,7 @@ def show(found: list[Outcome], torch: bool, seconds: float) -> None:
             console.print(f"SURVIVED {outcome.cell}: {outcome.kind}: {outcome.said}", markup=False)
         elif outcome.proof != "different":
             console.print(f"{outcome.proof} {outcome.cell}: {outcome.kind}: {outcome.said}", markup=False)
-    real = [one for one in found if one.proof != "equivalent"]
+    real = [one for one in found if one.proof not in ASIDE]
     console.print(
         f"{len(found)} faults in {len({one.cell for one in found})} cells: {sum(bool(one.caught) for one in real)} of {len(real)} caught, "
         f"{sum(o.survived for o in real)} survived; the cause is named of {sum(o.named for o in real)} of {len(real)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from verify.edits.edit import Edit
 from verify.edits.run import Trial
 from verify.edits.table import backward_edits
 from verify.edits.words import EditNotation, described
-from verify.evidence import EXACT, Array, Evidence
+from verify.evidence import CHAINED, EXACT, Array, Evidence
 from verify.findings import FAIL, Finding
 from verify.gradients import bound, crop, norm, relative
 from verify.kept import handwritten_for
@@ -32,6 +33,7 @@ from verify.options import options
 from verify.power.exact import ExactKernel, Judge, resized
 from verify.power.faults import Fault, faults
 from verify.power.others import Plain, has_torch
+from verify.power.printed import Unprinted, printed
 from verify.search import Search
 from verify.settle import settled
 from verify.tolerances import CENTRAL
@@ -43,6 +45,8 @@ OTHERS = ("gradcheck", "central 1e-5/1e-3", "dot product")
 CALLS = ("shapes", "omitted cotangent", "state=None", "examples independent")
 PER_CELL = 80
 """How many slips are planted in a cell by default, spread evenly over the classes; all of them with --thorough."""
+ASIDE = ("equivalent", "not printed")
+"""What is said of slips that are no faults of a kernel."""
 LONGEST = 6
 """Steps on which a slip that cuts the recurrence shows, whatever its K in the table."""
 
@@ -65,15 +69,19 @@ class Outcome:
 
     @property
     def survived(self) -> bool:
-        return self.proof != "equivalent" and not self.caught
+        return self.proof not in ASIDE and not self.caught
 
 
 @dataclass
 class Bench:
-    """A cell with everything that its faults are held against, computed once: the forward pass is right in all of them."""
+    """A cell with everything that its faults are held against, computed once: the forward pass is right in all of them.
+
+    target: what kernels with slips are printed for; faults of whole passes are planted around a NumPy module alone.
+    """
 
     cell: Cell
     seed: int = 0
+    target: str = "numpy"
 
     def __post_init__(self) -> None:
         self.model: Model = model_of(self.cell)
@@ -131,6 +139,8 @@ class Bench:
 
     def faults(self) -> Iterator[Fault]:
         """Every fault of a whole pass."""
+        if self.target != "numpy":
+            return iter(())
         return faults(self.module, self.cell.is_chain, self.model.is_along_t)
 
     def planted(self, count: int | None) -> list[tuple[str, Edit]]:
@@ -141,17 +151,34 @@ class Bench:
         spread = {kind: np.unique(np.linspace(0, len(some) - 1, share).astype(int)) for kind, some in self.edits.items()}
         return [(kind, some[k]) for kind, some in self.edits.items() for k in spread[kind]]
 
-    def emitted(self, edit: Edit) -> Any:
-        """The kernel of a changed program; interpreted where the schedule has no place for the change, or makes something else of it."""
+    @contextlib.contextmanager
+    def emitted(self, edit: Edit) -> Iterator[Any]:
+        """The kernel of a changed program; of NumPy interpreted where the schedule has no place for the change, or makes something else
+        of it. Raises Unprinted where another target has none."""
+        with contextlib.ExitStack() as stack:
+            try:
+                if is_weighted(edit):
+                    raise Unprinted("no kernel is given the weights of a cut")
+                module = stack.enter_context(printed(replace(self.model.derivation, backward=edit.program), self.target))
+                self.as_planted(module, edit)
+            except Exception:
+                if self.target != "numpy":
+                    raise
+                module = self.interpreted(edit)
+            yield module
+
+    def as_planted(self, module: Any, edit: Edit) -> None:
+        """Whether a module computes what the changed program says."""
+        data = self.ordinary.data
         try:
-            text = emit(replace(self.model.derivation, backward=edit.program))
-            module = load_text(text, f"{self.cell.name}.py")
-            found, data = Kernel(module, "planted").gradients(self.ordinary.data), self.ordinary.data
-            expected = self.model.gradients(self.kernel.dims, data, data.cotangents, edit.program)
-            same = all(relative(found[block], array) <= CLOSE.value for block, array in expected.items())
-            return module if same else self.interpreted(edit)
-        except Exception:
-            return self.interpreted(edit)
+            found = Kernel(module, "planted").gradients(data)
+        except RuntimeError as error:
+            if "no member named" in str(error):  # of gcc and clang, of the structure of a call
+                raise Unprinted("it reads what no call brings") from None
+            raise
+        expected = self.model.gradients(self.kernel.dims, data, data.cotangents, edit.program)
+        if not all(relative(found[block], array) <= CLOSE.value for block, array in expected.items()):
+            raise Unprinted("the schedule makes something else of it")
 
     def interpreted(self, edit: Edit) -> Any:
         def forward(parameters: Any, inputs: Any, state: Any = None) -> Any:
@@ -255,7 +282,9 @@ class Bench:
 
     def calls(self, kernel: Kernel) -> list[Finding]:
         """What is said of calls: what they leave behind, how they behave, and those with options."""
-        data, evidences = self.ordinary.data, [replace(evidence, kernel=kernel) for evidence in self.evidences]
+        data = self.ordinary.data
+        method = EXACT if self.target == "numpy" else CHAINED  # other targets take no complex numbers
+        evidences = [replace(evidence, kernel=kernel, method=method) for evidence in self.evidences]
         books = bookkeeping(kernel, data)
         return [*books, *behaviour.behaviour(kernel, data, CALLS), *options(kernel, evidences, books, False)]
 
@@ -335,13 +364,16 @@ class Bench:
 
     def of_slip(self, kind: str, edit: Edit, torch: bool) -> Outcome:
         notation = self.model.derivation.notation(EditNotation)
-        proof = self.judge.proof(edit, LONGEST if any("weight" in v.kind for v in edit.program.given) else 3)
+        proof = self.judge.proof(edit, LONGEST if is_weighted(edit) else 3)
         said = f"{described(edit, notation)} (becomes {notation.equation(edit.edited)})"
         if proof == "equivalent":
             return Outcome(self.cell.name, kind, said, proof, ())
-        module = self.emitted(edit)
-        caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
-        return Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
+        try:
+            with self.emitted(edit) as module:
+                caught, others = tuple(self.caught(module)), self.others(module, "cut" in kind, torch)
+                return Outcome(self.cell.name, kind, said, proof, caught, others, *self.named(module, edit))
+        except Unprinted:
+            return Outcome(self.cell.name, kind, said, "not printed", ())
 
     def outcome(self, fault: Fault, torch: bool) -> Outcome:
         exact = ExactKernel(self.model, self.judge.dims)
@@ -351,6 +383,11 @@ class Bench:
         spoilt = fault.spoil(self.module)
         named = self.broken(spoilt, fault.breaks) if fault.breaks else self.named(spoilt)
         return Outcome(self.cell.name, fault.kind, fault.said, proof, caught, others, *named)
+
+
+def is_weighted(edit: Edit) -> bool:
+    """Whether a slip cuts the recurrence, by weights of its steps."""
+    return any("weight" in value.kind for value in edit.program.given)
 
 
 def torch_is_there() -> bool:

@@ -31,6 +31,7 @@ from derive.targets.c.places import Place, new_place, rearranged, sizes_of, view
 from derive.targets.c.sizes import SizeText
 from derive.targets.c.statements import BOUND, assignments, blocks_of, is_joined, is_made, name_of, names_of
 from derive.targets.c.unique import with_own_names
+from derive.targets.c.words import member
 
 TOKENS = "int64_t"
 
@@ -208,15 +209,3 @@ class Arrays:
         """Whether an array is one that the caller gave."""
         given = ("parameters", "inputs", "state", "cotangents", *(["tape"] if self.procedure.name == "backward" else []))
         return pointer.startswith(tuple(f"call->{table}." for table in given))
-
-
-KEYWORDS = frozenset({
-    "asm", "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for",
-    "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
-    "typedef", "typeof", "union", "unsigned", "void", "volatile", "while",
-})  # fmt: skip
-
-
-def member(name: str) -> str:
-    """What an array of the caller's is called in C."""
-    return f"{name}_" if name in KEYWORDS else name

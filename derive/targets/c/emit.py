@@ -12,8 +12,8 @@ from derive.passes.apart import apart
 from derive.passes.bound import bound
 from derive.procedures.kernel import Kernel
 from derive.targets.c import module, python
-from derive.targets.c.arrays import member
 from derive.targets.c.header import commented
+from derive.targets.c.words import member
 from derive.targets.numpy.emit import RESERVED, names_for
 
 if TYPE_CHECKING:

@@ -42,6 +42,16 @@ enum { LANES = VECTOR_BYTES / sizeof(real), WIDTH = ACROSS * LANES };
 #define HELPER static __attribute__((unused))
 #define R(number) ((real)(number))
 
+/* a loop of a few turns, which becomes a line of statements: what it counts through lies in registers then */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* every function of vectors is put in where it is called: how it would hand them over doesn't matter */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 /* the same number in all lanes */
 INLINE vec splat(real number) { return number - (vec){0}; }
 
@@ -176,8 +186,7 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
         const real *from = a + k * a_col;
         real *to = packed + k * DOWN;
         for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN, from += DOWN * a_row, to += K * DOWN)
-#pragma GCC unroll 8
-            for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
+            UNROLL for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
         for (ptrdiff_t r = 0; r < M - whole_tiles; r++) to[r] = from[r * a_row];
     }
 }
@@ -189,26 +198,19 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
 INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *panel,
                  const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row, ptrdiff_t columns) {
     vec sum[DOWN][ACROSS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++)
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < ACROSS; v++)
             sum[i][v] = start && columns > v * LANES ? load(start + i * start_row + v * LANES, columns - v * LANES) : splat(0);
     for (ptrdiff_t k = 0; k < K; k++) {
         vec b[ACROSS];
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + k * WIDTH + v * LANES);
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
+        UNROLL for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + k * WIDTH + v * LANES);
+        UNROLL for (int i = 0; i < rows; i++) {
             const vec factor = splat(a[i * a_row + k * a_col]);
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
+            UNROLL for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++)
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < ACROSS; v++)
             if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
 }
 
@@ -216,17 +218,13 @@ INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_
 INLINE void row_tile(ptrdiff_t K, const real *a, ptrdiff_t a_col, const real *panel, const real *start, real *c, ptrdiff_t columns) {
     enum { SUMS = 4 };
     vec sum[SUMS][ACROSS];
-#pragma GCC unroll 8
-    for (int s = 0; s < SUMS; s++)
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++) sum[s][v] = splat(0);
+    UNROLL for (int s = 0; s < SUMS; s++)
+        UNROLL for (int v = 0; v < ACROSS; v++) sum[s][v] = splat(0);
     ptrdiff_t k = 0;
     for (; k + SUMS <= K; k += SUMS) {
-#pragma GCC unroll 8
-        for (int s = 0; s < SUMS; s++) {
+        UNROLL for (int s = 0; s < SUMS; s++) {
             const vec factor = splat(a[(k + s) * a_col]);
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++) sum[s][v] += factor * *(const anywhere *)(panel + (k + s) * WIDTH + v * LANES);
+            UNROLL for (int v = 0; v < ACROSS; v++) sum[s][v] += factor * *(const anywhere *)(panel + (k + s) * WIDTH + v * LANES);
         }
     }
     for (; k < K; k++)

@@ -40,11 +40,13 @@ from derive.targets.numpy.formulas import formula
 
 
 class Function(Arrays):
-    """One function. tape: the names of what forward saves, for backward. gone: pointers of arrays that nothing reads from memory."""
+    """One function. tape: the names of what forward saves, for backward. arrays: those of the call, by group and name. gone: pointers of
+    arrays that nothing reads from memory."""
 
     def __init__(self, procedure: Procedure, names: Names, tokens: Sequence[str]) -> None:
         super().__init__(procedure, names, tokens)
         self.tape: list[str] = []
+        self.arrays: dict[tuple[str, str], Operand] = {}
         self.nests = Nests(self.place)
         self.gone: set[str] = set()
         self.notes: list[str] = []

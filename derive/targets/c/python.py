@@ -9,7 +9,7 @@ from derive.cell import Cell
 from derive.procedures.names import Names
 from derive.procedures.procedure import Operand, Procedure
 from derive.targets.c.loader import NATIVE
-from derive.targets.c.module import sizes_of
+from derive.targets.c.module import sizes_in
 from derive.targets.numpy.expressions import Printer
 from derive.targets.numpy.functions import DEFINITIONS
 from derive.targets.numpy.layout import STEP, Bracket, Joined, Piece, Word, lines
@@ -75,7 +75,7 @@ def module_text(cell: Cell, names: Names, procedures: Sequence[Procedure], stem:
 
 
 def constants(cell: Cell, stem: str, source: str) -> list[str]:
-    sizes = Bracket("(", tuple(Word(f'"{one}"') for one in sizes_of(cell)), ")")
+    sizes = Bracket("(", tuple(Word(f'"{one}"') for one in sizes_in(cell)), ")")
     return [f'_STEM = "{stem}"', f'_SOURCE = "{source}"', *lines(sizes, "", "_SIZES = ")]
 
 
