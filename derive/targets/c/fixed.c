@@ -171,45 +171,61 @@ HELPER void pack(ptrdiff_t K, ptrdiff_t N, const real *b, ptrdiff_t b_row, ptrdi
 
 /* rows of a in tiles of DOWN, column after column */
 HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, real *packed) {
-    const ptrdiff_t whole_tiles = M / DOWN * DOWN;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const real *from = a + k * a_col;
-        real *to = packed + k * DOWN;
-        for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN, from += DOWN * a_row, to += K * DOWN)
+    for (ptrdiff_t first = 0; first < M; first += DOWN, packed += K * DOWN, a += DOWN * a_row) {
+        if (M - first < DOWN)
+            for (ptrdiff_t k = 0; k < K; k++)
+                for (ptrdiff_t i = 0; i < M - first; i++) packed[k * DOWN + i] = a[i * a_row + k * a_col];
+        else if (a_row == 1)
+            for (ptrdiff_t k = 0; k < K; k++) memcpy(packed + k * DOWN, a + k * a_col, DOWN * sizeof(real));
+        else
+            for (ptrdiff_t k = 0; k < K; k++)
 #pragma GCC unroll 8
-            for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
-        for (ptrdiff_t r = 0; r < M - whole_tiles; r++) to[r] = from[r * a_row];
+                for (int i = 0; i < DOWN; i++) packed[k * DOWN + i] = a[i * a_row + k * a_col];
     }
 }
 
 /* how many numbers the panels take */
 #define PACKED(K, N) ((K) * (((N) + WIDTH - 1) / WIDTH * WIDTH))
 
-/* some rows of a panel: c = start + a b, start 0 where there is none */
+/* some rows of a panel: c = start + a b, start 0 where there is none; what is read and written at the end is fetched meanwhile */
 INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *panel,
                  const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row, ptrdiff_t columns) {
     vec sum[DOWN][ACROSS];
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
+        __builtin_prefetch(c + i * c_row, 1);
+        if (start) __builtin_prefetch(start + i * start_row);
 #pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++)
-            sum[i][v] = start && columns > v * LANES ? load(start + i * start_row + v * LANES, columns - v * LANES) : splat(0);
-    for (ptrdiff_t k = 0; k < K; k++) {
+        for (int v = 0; v < ACROSS; v++) sum[i][v] = splat(0);
+    }
+    for (ptrdiff_t k = 0; k < K; k++, panel += WIDTH, a += a_col) {
         vec b[ACROSS];
 #pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + k * WIDTH + v * LANES);
+        for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + v * LANES);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            const vec factor = splat(a[i * a_row + k * a_col]);
+            const vec factor = splat(a[i * a_row]);
 #pragma GCC unroll 8
             for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
         }
     }
+    if (start)
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
+        for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++)
-            if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
+            for (int v = 0; v < ACROSS; v++)
+                if (columns > v * LANES) sum[i][v] += load(start + i * start_row + v * LANES, columns - v * LANES);
+    if (columns >= WIDTH)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++) *(anywhere *)(c + i * c_row + v * LANES) = sum[i][v];
+    else
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++)
+                if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
 }
 
 /* one row of a panel: terms are added in four sums, since an addition takes as long as four of them */
@@ -251,7 +267,7 @@ HELPER void rows_of_panel(ptrdiff_t rows, ptrdiff_t K, const real *a, ptrdiff_t 
     }
 }
 
-/* c = start + a b of a b that is packed: some terms of a panel, which stay close, for all rows */
+/* c = start + a b of a b that is packed: some terms of a panel, which stay close, for all rows, in tiles as equal as may be */
 HELPER void product_packed(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *packed,
                            const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row) {
     for (ptrdiff_t j = 0; j < N; j += WIDTH) {
@@ -263,9 +279,11 @@ HELPER void product_packed(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a,
         for (ptrdiff_t k = 0; k < K || k == 0; k += DEPTH) {
             const ptrdiff_t depth = K - k < DEPTH ? K - k : DEPTH, from_row = k ? c_row : start_row;
             const real *from = k ? c : start;
-            for (ptrdiff_t i = 0; i < M; i += DOWN)
-                rows_of_panel(M - i, depth, a + i * a_row + k * a_col, a_row, a_col, panel + k * WIDTH,
+            for (ptrdiff_t i = 0, rows, tiles = (M + DOWN - 1) / DOWN; i < M; i += rows, tiles--) {
+                rows = (M - i + tiles - 1) / tiles;
+                rows_of_panel(rows, depth, a + i * a_row + k * a_col, a_row, a_col, panel + k * WIDTH,
                               from ? from + i * from_row + j : 0, from_row, c + i * c_row + j, c_row, N - j);
+            }
         }
     }
 }
