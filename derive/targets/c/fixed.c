@@ -56,7 +56,7 @@ enum { LANES = VECTOR_BYTES / sizeof(real), WIDTH = ACROSS * LANES };
 INLINE vec splat(real number) { return number - (vec){0}; }
 
 /* a where the mask is set, else b */
-INLINE vec either(mask where, vec a, vec b) { return (vec)((where & (mask)a) | (~where & (mask)b)); }
+INLINE vec either(mask where, vec a, vec b) { return (vec)((mask)b ^ (where & ((mask)a ^ (mask)b))); }
 
 /* some numbers that lie one after the other, zeros behind them */
 INLINE vec load(const real *from, ptrdiff_t count) {
@@ -92,46 +92,58 @@ INLINE real across(vec v, ptrdiff_t count) {
 /* x held between two ends; nan stays nan */
 INLINE vec held(vec x, real low, real high) { return either(x > high, splat(high), either(x < low, splat(low), x)); }
 
-/* exp(x) - 1 = scale (1 + rest) - 1, with x = n log 2 + r and |r| <= log(2)/2: (rest, the two factors of scale = 2^n) */
-typedef struct { vec rest, scale, more; } parts;
+/* exp(x) = 2^n (1 + rest), with x = n log 2 + r and |r| <= log(2)/2: (rest, n) of an x that isn't beyond MOST */
+typedef struct { vec rest; mask n; } parts;
+#ifdef FLOAT32
+enum { MOST = 150, BIAS = 127, DIGITS = 23 };
+#else
+enum { MOST = 800, BIAS = 1023, DIGITS = 52 };
+#endif
 INLINE parts powers(vec x) {
 #ifdef FLOAT32
-    const real most = 150, high = 0x1.62e4p-1f, low = 0x1.7f7d1cp-20f, magic = 0x1.8p23f, inverse = 0x1.715476p0f;
-    const int bias = 127, digits = 23;
+    const real high = 0x1.62e4p-1f, low = 0x1.7f7d1cp-20f, magic = 0x1.8p23f, inverse = 0x1.715476p0f;
     static const real taylor[] = {1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, .5f};
 #else
-    const real most = 800, high = 0x1.62e42fefap-1, low = 0x1.cf79abc9e3b39p-40, magic = 0x1.8p52, inverse = 0x1.71547652b82fep0;
-    const int bias = 1023, digits = 52;
+    const real high = 0x1.62e42fefap-1, low = 0x1.cf79abc9e3b39p-40, magic = 0x1.8p52, inverse = 0x1.71547652b82fep0;
     static const real taylor[] = {1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320,
                                   1. / 5040, 1. / 720, 1. / 120, 1. / 24, 1. / 6, .5};
 #endif
-    x = held(x, -most, most);
-    const vec shifted = x * inverse + magic, n = shifted - magic, r = (x - n * high) - n * low;
-    vec q = splat(taylor[0]);
-    for (int k = 1; k < (int)(sizeof taylor / sizeof *taylor); k++) q = q * r + taylor[k];
-    const mask power = (mask)shifted - (mask)splat(magic), half = power >> 1;
-    return (parts){r + r * r * q, (vec)((half + bias) << digits), (vec)((power - half + bias) << digits)};
+    const vec shifted = x * inverse + magic, n = shifted - magic, r = (x - n * high) - n * low, square = r * r;
+    vec q = taylor[0] * r + taylor[1];
+#pragma GCC unroll 8
+    for (int k = 2; k < (int)(sizeof taylor / sizeof *taylor); k += 2) q = q * square + (taylor[k] * r + taylor[k + 1]);
+    return (parts){r + square * q, (mask)shifted - (mask)splat(magic)};
 }
 
+/* 2^n, n within the range of exponents */
+INLINE vec power_of_2(mask n) { return (vec)((n + BIAS) << DIGITS); }
+
 INLINE vec exponential(vec x) {
-    const parts p = powers(x);
-    return (p.scale + p.scale * p.rest) * p.more;
+    const parts p = powers(held(x, -MOST, MOST));
+    const mask half = p.n >> 1;
+    const vec scale = power_of_2(half);
+    return (scale + scale * p.rest) * power_of_2(p.n - half);
 }
 
 /* exp(x) - 1, without a loss of digits where x is small */
 INLINE vec exponential_less_1(vec x) {
-    const parts p = powers(x);
-    const vec scale = p.scale * p.more, large = (p.scale + p.scale * p.rest) * p.more;
-    return either(x < 50, scale * p.rest + (scale - 1), large - 1);
+    const parts p = powers(held(x, -MOST, MOST));
+    const mask half = p.n >> 1;
+    const vec scale = power_of_2(half), more = power_of_2(p.n - half), whole_scale = scale * more;
+    return either(x < 50, whole_scale * p.rest + (whole_scale - 1), (scale + scale * p.rest) * more - 1);
 }
 
-INLINE vec magnitude(vec x) { return either(x < 0, -x, x); }
+/* the sign of each lane, of -0, too, and a lane without it */
+INLINE mask sign_of(vec x) { return (mask)x & (mask)splat(-R(0)); }
+INLINE vec magnitude(vec x) { return (vec)((mask)x & ~(mask)splat(-R(0))); }
 
 INLINE vec sigma(vec x) { return R(1) / (R(1) + exponential(-x)); }
 
 INLINE vec hyperbolic_tangent(vec x) {
-    const vec e = exponential_less_1(R(2) * held(magnitude(x), 0, 22)), y = e / (e + 2);
-    return either(x < 0, -y, y);
+    const vec size = magnitude(x);
+    const parts p = powers(R(2) * either(size > 22, splat(22), size));
+    const vec scale = power_of_2(p.n), e = scale * p.rest + (scale - 1);
+    return (vec)((mask)(e / (e + 2)) | sign_of(x));
 }
 
 INLINE vec relu(vec x) { return either(x <= 0, splat(0), x); }
@@ -179,8 +191,9 @@ HELPER void pack(ptrdiff_t K, ptrdiff_t N, const real *b, ptrdiff_t b_row, ptrdi
     }
 }
 
-/* rows of a in tiles of DOWN, column after column */
+/* rows of a in tiles of DOWN, column after column; where a column lies side by side, some columns at a time, which stay close */
 HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, real *packed) {
+<<<<<<< HEAD
     const ptrdiff_t whole_tiles = M / DOWN * DOWN;
     for (ptrdiff_t k = 0; k < K; k++) {
         const real *from = a + k * a_col;
@@ -188,16 +201,34 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
         for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN, from += DOWN * a_row, to += K * DOWN)
             UNROLL for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
         for (ptrdiff_t r = 0; r < M - whole_tiles; r++) to[r] = from[r * a_row];
+=======
+    const ptrdiff_t whole_tiles = M / DOWN * DOWN, some = a_row == 1 ? 8 : K;
+    for (ptrdiff_t begin = 0; begin < K; begin += some) {
+        const ptrdiff_t end = K - begin < some ? K : begin + some;
+        for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN) {
+            const real *from = a + i * a_row;
+            real *to = packed + i * K;
+            if (a_row == 1)
+                for (ptrdiff_t k = begin; k < end; k++) memcpy(to + k * DOWN, from + k * a_col, DOWN * sizeof(real));
+            else
+                for (ptrdiff_t k = begin; k < end; k++)
+#pragma GCC unroll 8
+                    for (int r = 0; r < DOWN; r++) to[k * DOWN + r] = from[r * a_row + k * a_col];
+        }
+        for (ptrdiff_t k = begin; k < end; k++)
+            for (ptrdiff_t i = whole_tiles; i < M; i++) packed[whole_tiles * K + k * DOWN + i - whole_tiles] = a[i * a_row + k * a_col];
+>>>>>>> cspeed
     }
 }
 
 /* how many numbers the panels take */
 #define PACKED(K, N) ((K) * (((N) + WIDTH - 1) / WIDTH * WIDTH))
 
-/* some rows of a panel: c = start + a b, start 0 where there is none */
+/* some rows of a panel: c = start + a b, start 0 where there is none; what is read and written at the end is fetched meanwhile */
 INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *panel,
                  const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row, ptrdiff_t columns) {
     vec sum[DOWN][ACROSS];
+<<<<<<< HEAD
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < ACROSS; v++)
             sum[i][v] = start && columns > v * LANES ? load(start + i * start_row + v * LANES, columns - v * LANES) : splat(0);
@@ -212,6 +243,43 @@ INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < ACROSS; v++)
             if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
+=======
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) {
+        __builtin_prefetch(c + i * c_row, 1);
+        if (start) __builtin_prefetch(start + i * start_row);
+#pragma GCC unroll 8
+        for (int v = 0; v < ACROSS; v++) sum[i][v] = splat(0);
+    }
+    for (ptrdiff_t k = 0; k < K; k++, panel += WIDTH, a += a_col) {
+        vec b[ACROSS];
+#pragma GCC unroll 8
+        for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + v * LANES);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            const vec factor = splat(a[i * a_row]);
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
+        }
+    }
+    if (start)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++)
+                if (columns > v * LANES) sum[i][v] += load(start + i * start_row + v * LANES, columns - v * LANES);
+    if (columns >= WIDTH)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++) *(anywhere *)(c + i * c_row + v * LANES) = sum[i][v];
+    else
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < ACROSS; v++)
+                if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
+>>>>>>> cspeed
 }
 
 /* one row of a panel: terms are added in four sums, since an addition takes as long as four of them */
@@ -249,7 +317,7 @@ HELPER void rows_of_panel(ptrdiff_t rows, ptrdiff_t K, const real *a, ptrdiff_t 
     }
 }
 
-/* c = start + a b of a b that is packed: some terms of a panel, which stay close, for all rows */
+/* c = start + a b of a b that is packed: some terms of a panel, which stay close, for all rows, in tiles as equal as may be */
 HELPER void product_packed(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *packed,
                            const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row) {
     for (ptrdiff_t j = 0; j < N; j += WIDTH) {
@@ -261,9 +329,11 @@ HELPER void product_packed(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a,
         for (ptrdiff_t k = 0; k < K || k == 0; k += DEPTH) {
             const ptrdiff_t depth = K - k < DEPTH ? K - k : DEPTH, from_row = k ? c_row : start_row;
             const real *from = k ? c : start;
-            for (ptrdiff_t i = 0; i < M; i += DOWN)
-                rows_of_panel(M - i, depth, a + i * a_row + k * a_col, a_row, a_col, panel + k * WIDTH,
+            for (ptrdiff_t i = 0, rows, tiles = (M + DOWN - 1) / DOWN; i < M; i += rows, tiles--) {
+                rows = (M - i + tiles - 1) / tiles;
+                rows_of_panel(rows, depth, a + i * a_row + k * a_col, a_row, a_col, panel + k * WIDTH,
                               from ? from + i * from_row + j : 0, from_row, c + i * c_row + j, c_row, N - j);
+            }
         }
     }
 }

@@ -51,15 +51,11 @@ class Printer:
 
     sizes: the dimensions and axes whose sizes the text reads. helpers: the functions that it calls. calls: functions of NumPy that it
     calls by a local name: looking `np.` up costs as much as a small operation. buffers: the object that has the arrays that are made
-    once. steps: how many steps are at hand.
-
-    Another target that prints Python has one of its own: `printing`, what prints operations; `library`, what its own functions start
-    with; `like`, the local name of what new arrays are made by.
+    once. steps: how many steps are at hand. Other targets that are Python have their own of the three below: what prints operations, what
+    functions of the library start with, and the local name of what new arrays are made by.
     """
 
-    printing = PRINTING
-    library = "np."
-    like = "dtype"
+    printing, library, like = PRINTING, "np.", "dtype"
 
     def __init__(self, names: Names, buffers: str = BUFFERS, steps: str = "T") -> None:
         self.names, self.buffers, self.steps = names, buffers, steps
