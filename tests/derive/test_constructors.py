@@ -28,7 +28,7 @@ from derive.language import (
     vector,
 )
 from derive.notation import Notation
-from derive.targets.numpy.expressions import number_text
+from derive.targets.numpy.sizes import number_text
 from tests import arguments as args
 from tests.kernels import kernel_of_cell
 from tests.odd_cells import D, H, cell_of

@@ -208,4 +208,4 @@ def test_derive_writes_both_files_and_verifies_them(tmp_path: Path, capsys: pyte
 
 def test_another_schedule_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rnn", "--target", "c", "--schedule", "plain", "--out", str(tmp_path)]) == 2
-    assert "a C kernel has a schedule of its own" in capsys.readouterr().err
+    assert "such a kernel has a schedule of its own" in capsys.readouterr().err

@@ -284,7 +284,7 @@ def test_weights_come_from_pytorch_s_own_layers_and_go_back(words: str, make: Ca
     "other", [lambda: torch.nn.GRU(4, 5), lambda: torch.nn.LSTM(4, 5, 2), lambda: torch.nn.LSTM(4, 5, proj_size=3), lambda: 3]
 )
 def test_weights_of_another_model_are_refused(other: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match="another model: expected torch.nn.LSTM with num_layers=1"):
+    with pytest.raises(ValueError, match=r"another model: expected torch\.nn\.LSTM with num_layers=1"):
         layer("lstm").Module.from_torch(other())
 
 

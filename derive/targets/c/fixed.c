@@ -110,8 +110,7 @@ INLINE parts powers(vec x) {
 #endif
     const vec shifted = x * inverse + magic, n = shifted - magic, r = (x - n * high) - n * low, square = r * r;
     vec q = taylor[0] * r + taylor[1];
-#pragma GCC unroll 8
-    for (int k = 2; k < (int)(sizeof taylor / sizeof *taylor); k += 2) q = q * square + (taylor[k] * r + taylor[k + 1]);
+    UNROLL for (int k = 2; k < (int)(sizeof taylor / sizeof *taylor); k += 2) q = q * square + (taylor[k] * r + taylor[k + 1]);
     return (parts){r + square * q, (mask)shifted - (mask)splat(magic)};
 }
 
@@ -193,15 +192,6 @@ HELPER void pack(ptrdiff_t K, ptrdiff_t N, const real *b, ptrdiff_t b_row, ptrdi
 
 /* rows of a in tiles of DOWN, column after column; where a column lies side by side, some columns at a time, which stay close */
 HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, real *packed) {
-<<<<<<< HEAD
-    const ptrdiff_t whole_tiles = M / DOWN * DOWN;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const real *from = a + k * a_col;
-        real *to = packed + k * DOWN;
-        for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN, from += DOWN * a_row, to += K * DOWN)
-            UNROLL for (int r = 0; r < DOWN; r++) to[r] = from[r * a_row];
-        for (ptrdiff_t r = 0; r < M - whole_tiles; r++) to[r] = from[r * a_row];
-=======
     const ptrdiff_t whole_tiles = M / DOWN * DOWN, some = a_row == 1 ? 8 : K;
     for (ptrdiff_t begin = 0; begin < K; begin += some) {
         const ptrdiff_t end = K - begin < some ? K : begin + some;
@@ -212,12 +202,10 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
                 for (ptrdiff_t k = begin; k < end; k++) memcpy(to + k * DOWN, from + k * a_col, DOWN * sizeof(real));
             else
                 for (ptrdiff_t k = begin; k < end; k++)
-#pragma GCC unroll 8
-                    for (int r = 0; r < DOWN; r++) to[k * DOWN + r] = from[r * a_row + k * a_col];
+                    UNROLL for (int r = 0; r < DOWN; r++) to[k * DOWN + r] = from[r * a_row + k * a_col];
         }
         for (ptrdiff_t k = begin; k < end; k++)
             for (ptrdiff_t i = whole_tiles; i < M; i++) packed[whole_tiles * K + k * DOWN + i - whole_tiles] = a[i * a_row + k * a_col];
->>>>>>> cspeed
     }
 }
 
@@ -228,58 +216,30 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
 INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *panel,
                  const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row, ptrdiff_t columns) {
     vec sum[DOWN][ACROSS];
-<<<<<<< HEAD
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < ACROSS; v++)
-            sum[i][v] = start && columns > v * LANES ? load(start + i * start_row + v * LANES, columns - v * LANES) : splat(0);
-    for (ptrdiff_t k = 0; k < K; k++) {
-        vec b[ACROSS];
-        UNROLL for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + k * WIDTH + v * LANES);
-        UNROLL for (int i = 0; i < rows; i++) {
-            const vec factor = splat(a[i * a_row + k * a_col]);
-            UNROLL for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
-        }
-    }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < ACROSS; v++)
-            if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
-=======
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = 0; i < rows; i++) {
         __builtin_prefetch(c + i * c_row, 1);
         if (start) __builtin_prefetch(start + i * start_row);
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++) sum[i][v] = splat(0);
+        UNROLL for (int v = 0; v < ACROSS; v++) sum[i][v] = splat(0);
     }
     for (ptrdiff_t k = 0; k < K; k++, panel += WIDTH, a += a_col) {
         vec b[ACROSS];
-#pragma GCC unroll 8
-        for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + v * LANES);
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
+        UNROLL for (int v = 0; v < ACROSS; v++) b[v] = *(const anywhere *)(panel + v * LANES);
+        UNROLL for (int i = 0; i < rows; i++) {
             const vec factor = splat(a[i * a_row]);
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
+            UNROLL for (int v = 0; v < ACROSS; v++) sum[i][v] += factor * b[v];
         }
     }
     if (start)
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < ACROSS; v++)
                 if (columns > v * LANES) sum[i][v] += load(start + i * start_row + v * LANES, columns - v * LANES);
     if (columns >= WIDTH)
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++) *(anywhere *)(c + i * c_row + v * LANES) = sum[i][v];
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < ACROSS; v++) *(anywhere *)(c + i * c_row + v * LANES) = sum[i][v];
     else
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-            for (int v = 0; v < ACROSS; v++)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < ACROSS; v++)
                 if (columns > v * LANES) store(c + i * c_row + v * LANES, sum[i][v], columns - v * LANES);
->>>>>>> cspeed
 }
 
 /* one row of a panel: terms are added in four sums, since an addition takes as long as four of them */

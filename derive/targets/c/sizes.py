@@ -8,7 +8,7 @@ from derive.procedures.names import Names
 from derive.procedures.procedure import Position
 from derive.shapes import OF_A_CALL
 from derive.targets.numpy.counts import AtLeast, enough
-from derive.targets.numpy.expressions import number_text, order_of_terms
+from derive.targets.numpy.sizes import number_text, order_of_terms
 
 
 class SizeText:
