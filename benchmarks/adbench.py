@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels import Run, medians
+from benchmarks.kernels import Run
 
 PAGE = Path(__file__).parents[1] / "examples" / "pages" / "adbench.md"
 BITS = 14
@@ -132,12 +133,20 @@ def jax_scan(layers: int, characters: int) -> tuple[Run, float] | None:
     return run, seconds
 
 
-def agree(candidates: dict[str, Run]) -> None:
-    """All candidates have the same loss: they measure the same thing."""
+def medians(candidates: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Seconds of processor time of each candidate, the median over rounds in which all take turns, after one in which their losses have to
+    be the same: they measure the same thing."""
     import numpy as np
 
+    times: dict[str, list[float]] = {name: [] for name in candidates}
     losses = {name: float(np.ravel(run()[0])[0]) for name, run in candidates.items()}
     assert max(losses.values()) - min(losses.values()) < 1e-12 * abs(losses["C"]), losses
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            start = time.process_time()
+            run()
+            times[name].append(time.process_time() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def main() -> None:
@@ -154,8 +163,7 @@ def main() -> None:
         of_torch, of_jax = torch_loop(layers, characters), jax_scan(layers, characters)
         candidates |= {"PyTorch": of_torch} if of_torch else {}
         candidates |= {"JAX": of_jax[0]} if of_jax else {}
-        agree(candidates)
-        found = medians(candidates, options.rounds, time.process_time)
+        found = medians(candidates, options.rounds)
         ratios = [f"{found[name] / found['C']:.2f}" if name in found else "-" for name in ("NumPy", "PyTorch", "JAX")]
         compiling = f"{of_jax[1]:.2f}" if of_jax else "-"
         lines.append(f"| {layers}, {characters} | {found['C'] * 1e3:.2f} | {' | '.join(ratios)} | {compiling} |")

@@ -291,13 +291,16 @@ def table(rows: list[dict[str, Any]], threads: int, one: str = "fast") -> str:
     names = [name for name in NAMES if name != one]
     said = {"fast": "the emitted kernel, `fast`", "C": "the kernel in C"}[one]
     out = [f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to {said}.", ""]
-    out += [f"| cell | dtype | T, B, D, H | {one}, ms | " + " | ".join(f"{name} / {one}" for name in names) + " |"]
+    heads = [f"{one} / floor" if name == "floor" else f"{name} / {one}" for name in names]
+    out += [f"| cell | dtype | T, B, D, H | {one}, ms | {' | '.join(heads)} |"]
     out += ["|---" * (4 + len(names)) + "|"]
     merged: dict[Any, dict[str, float]] = {}
     for row in rows:
         ours = row["seconds"][one]
         found = merged.setdefault((row["cell"], row["dtype"], tuple(row["shape"])), {one: ours})
-        found |= {name: seconds / ours for name, seconds in row["seconds"].items() if name != one}
+        found |= {
+            name: ours / seconds if name == "floor" else seconds / ours for name, seconds in row["seconds"].items() if name != one
+        }
     for (cell, dtype, shape), found in merged.items():
         others = [f"{found[name]:.2f}" if name in found else "" for name in names]
         out.append(f"| {cell} | {dtype} | {', '.join(map(str, shape))} | {found[one] * 1e3:.2f} | {' | '.join(others)} |")
