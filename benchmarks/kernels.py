@@ -283,28 +283,27 @@ def measure(words: str, library: str, rounds: int, widest: int) -> list[dict[str
     return rows
 
 
-def table(rows: list[dict[str, Any]], threads: int) -> str:
-    """A Markdown table: milliseconds of the fast kernel, and how many times as long everything else takes."""
-    names = ["floor", "C", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit"]
-    out = [
-        f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to the emitted kernel, `fast`.",
-        "",
-    ]
-    out += ["| cell | dtype | T, B, D, H | fast, ms | fast / floor | " + " | ".join(f"{n} / fast" for n in names[1:]) + " |"]
-    out += ["|---" * (5 + len(names) - 1) + "|"]
+NAMES = ("fast", "floor", "C", "plain", "torch.nn", "torch loop", "torch.compile", "jax.jit")
+
+
+def table(rows: list[dict[str, Any]], threads: int, one: str = "fast") -> str:
+    """A Markdown table: milliseconds of one candidate, and how many times as long everything else takes beside it in the same process."""
+    names = [name for name in NAMES if name != one]
+    said = {"fast": "the emitted kernel, `fast`", "C": "the kernel in C"}[one]
+    out = [f"Forward + backward, {threads} thread{'s' * (threads > 1)}; times relative to {said}.", ""]
+    heads = [f"{one} / floor" if name == "floor" else f"{name} / {one}" for name in names]
+    out += [f"| cell | dtype | T, B, D, H | {one}, ms | {' | '.join(heads)} |"]
+    out += ["|---" * (4 + len(names)) + "|"]
     merged: dict[Any, dict[str, float]] = {}
     for row in rows:
-        key = (row["cell"], row["dtype"], tuple(row["shape"]))
-        ours = row["seconds"]["fast"]
-        ratios = merged.setdefault(key, {"fast": ours, "floor": ours / row["seconds"]["floor"]})
-        ratios |= {name: seconds / ours for name, seconds in row["seconds"].items() if name not in ("fast", "floor")}
+        ours = row["seconds"][one]
+        found = merged.setdefault((row["cell"], row["dtype"], tuple(row["shape"])), {one: ours})
+        found |= {
+            name: ours / seconds if name == "floor" else seconds / ours for name, seconds in row["seconds"].items() if name != one
+        }
     for (cell, dtype, shape), found in merged.items():
-        others = [f"{found[name]:.2f}" if name in found else "" for name in names[1:]]
-        out.append(
-            f"| {cell} | {dtype} | {', '.join(map(str, shape))} | {found['fast'] * 1e3:.2f} | {found['floor']:.2f} | "
-            + " | ".join(others)
-            + " |"
-        )
+        others = [f"{found[name]:.2f}" if name in found else "" for name in names]
+        out.append(f"| {cell} | {dtype} | {', '.join(map(str, shape))} | {found[one] * 1e3:.2f} | {' | '.join(others)} |")
     return "\n".join(out) + "\n"
 
 
@@ -377,9 +376,10 @@ def main() -> None:
             else:
                 rows += json.loads(done.stdout.splitlines()[-1])
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"kernels_{options.threads}.md").write_text(table(rows, options.threads))
+    text = "\n".join(table(rows, options.threads, one) for one in ("fast", "C"))
+    (options.out / f"kernels_{options.threads}.md").write_text(text)
     plot(rows, options.out / f"kernels_{options.threads}.png")
-    print(table(rows, options.threads))
+    print(text)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from verify import forward_cause
+from derive.cell import Cell
+from verify import forward_cause, gradients
 from verify.data import Data, vectors
 from verify.equations import Equations
 from verify.evidence import EXACT, Array, Evidence, Moved
@@ -15,7 +16,7 @@ from verify.findings import FAIL, PASS, Finding
 from verify.gradients import Comparison, blocks, bound, cotangents_of, expected_gradient, norm, relative
 from verify.interpreter import precise
 from verify.kernel import Kernel
-from verify.model import Model
+from verify.model import Model, model_of
 from verify.rounding import lost
 from verify.tolerances import FORWARD, Tolerance
 
@@ -90,6 +91,12 @@ def of_equations(kernel: Kernel, own: Evidence, localised: dict[str, Finding]) -
     if any(one.failed and one.error < SHAKY for one in found):
         found = list(blocks(kernel, own.with_shaken(), False, DIRECTIONS, localised))
     yield from (one for one in found if one.block in shared)
+
+
+def lags(cell: Cell, evidence: Evidence) -> Iterator[Comparison]:
+    """Backward lag by lag against the equations' own derivatives, exact to rounding: few lags are within the reach of differences of a
+    whole run."""
+    yield from gradients.lags(evidence.kernel, Stated(model_of(cell), evidence.kernel).evidence(evidence))
 
 
 def of_derived(model: Model, kernel: Kernel, own: Evidence) -> Iterator[Comparison]:

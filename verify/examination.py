@@ -272,7 +272,8 @@ class Examination:
         """Block by block and lag by lag on one set of data."""
         elementwise, directions = evidence.data.steps <= 6, 4 if self.thorough else 2
         by_block = gradients.blocks(evidence.kernel, evidence, elementwise, directions, localised)
-        return [*by_block, *gradients.lags(evidence.kernel, evidence)]
+        stated = against.lags(self.formula, evidence) if self.method == WHOLE and self.formula else ()
+        return [*by_block, *gradients.lags(evidence.kernel, evidence), *stated]
 
     def of_gradients(self, comparisons: list[Comparison]) -> Iterator[Finding]:
         far = min(40, max(evidence.data.steps for evidence in self.evidences) - 1)

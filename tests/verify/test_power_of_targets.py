@@ -36,7 +36,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
     "tokens": lambda: page("004_networks.md").cell("Sentence classification by the mean, section 2.2").cell,
 }
 
-NOT_PRINTED = {"first or last step, several places", "cut recurrence", "the wrong way"}
+NOT_PRINTED = {"first or last step, several places", "cut recurrence", "time index"}
 """What reads weights of steps, or an input at another step, which no call brings."""
 KINDS = list(Bench(build("rnn")).edits)
 
