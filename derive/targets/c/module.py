@@ -22,7 +22,7 @@ DEFINED = re.findall(r"^(?:INLINE|HELPER|typedef|#define) .*?\b(\w+)(?:\(| *;|\Z
 
 RESERVED = {
     *KEYWORDS, *DEFINED, *ROWS, "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
-    "BLOCK", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
+    "BLOCK", "SOME", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
 }  # fmt: skip
 """Names that the C text needs for itself."""
 
