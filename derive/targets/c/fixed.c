@@ -175,26 +175,36 @@ INLINE vec power(vec x, double exponent, ptrdiff_t count) {
 
 /* ---- products: c (+)= a b, of M rows, K terms and N columns; x_row and x_col say how far apart rows and columns of x lie */
 
+/* so many rows or columns are packed at a time: they stay close while they go to several panels or tiles */
+enum { SOME = 8 };
+
 /* columns of b side by side as panels of WIDTH, row after row, zeros behind the last one */
 HELPER void pack(ptrdiff_t K, ptrdiff_t N, const real *b, ptrdiff_t b_row, ptrdiff_t b_col, real *packed) {
-    for (ptrdiff_t first = 0; first < N; first += WIDTH, packed += K * WIDTH) {
-        const ptrdiff_t columns = N - first < WIDTH ? N - first : WIDTH;
-        if (columns < WIDTH) memset(packed, 0, (size_t)(K * WIDTH) * sizeof(real));
-        if (b_col == 1)
-            for (ptrdiff_t k = 0; k < K; k++)
-                for (ptrdiff_t j = 0; j < columns; j += LANES)
-                    store(packed + k * WIDTH + j, load(b + k * b_row + first + j, columns - j), columns - j);
-        else
-            for (ptrdiff_t k = 0; k < K; k++)
-                for (ptrdiff_t j = 0; j < columns; j++) packed[k * WIDTH + j] = b[k * b_row + (first + j) * b_col];
+    const ptrdiff_t some = b_col == 1 ? SOME : K;
+    for (ptrdiff_t begin = 0; begin < K; begin += some) {
+        const ptrdiff_t end = K - begin < some ? K : begin + some;
+        for (ptrdiff_t first = 0; first < N; first += WIDTH) {
+            const ptrdiff_t columns = N - first < WIDTH ? N - first : WIDTH;
+            const real *from = b + first * b_col;
+            real *to = packed + first * K;
+            if (columns < WIDTH) memset(to + begin * WIDTH, 0, (size_t)((end - begin) * WIDTH) * sizeof(real));
+            for (ptrdiff_t k = begin; k < end; k++)
+                if (b_col == 1)
+                    for (ptrdiff_t j = 0; j < columns; j += LANES)
+                        store(to + k * WIDTH + j, load(from + k * b_row + j, columns - j), columns - j);
+                else
+                    for (ptrdiff_t j = 0; j < columns; j++) to[k * WIDTH + j] = from[k * b_row + j * b_col];
+        }
     }
 }
 
-/* rows of a in tiles of DOWN, column after column; where a column lies side by side, some columns at a time, which stay close */
+/* rows of a in tiles of DOWN, column after column; columns that lie side by side are fetched before their turn */
 HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, real *packed) {
-    const ptrdiff_t whole_tiles = M / DOWN * DOWN, some = a_row == 1 ? 8 : K;
+    const ptrdiff_t whole_tiles = M / DOWN * DOWN, some = a_row == 1 ? SOME : K;
     for (ptrdiff_t begin = 0; begin < K; begin += some) {
         const ptrdiff_t end = K - begin < some ? K : begin + some;
+        for (ptrdiff_t k = end; k < end + some && k < K; k++)
+            for (ptrdiff_t i = 0; i < M; i += 64 / (ptrdiff_t)sizeof(real)) __builtin_prefetch(a + i + k * a_col);
         for (ptrdiff_t i = 0; i < whole_tiles; i += DOWN) {
             const real *from = a + i * a_row;
             real *to = packed + i * K;
@@ -212,13 +222,14 @@ HELPER void pack_rows(ptrdiff_t M, ptrdiff_t K, const real *a, ptrdiff_t a_row, 
 /* how many numbers the panels take */
 #define PACKED(K, N) ((K) * (((N) + WIDTH - 1) / WIDTH * WIDTH))
 
-/* some rows of a panel: c = start + a b, start 0 where there is none; what is read and written at the end is fetched meanwhile */
+/* some rows of a panel: c = start + a b, start 0 where there is none. What is written at the
+   end is fetched meanwhile, and what the next panel starts with */
 INLINE void tile(int rows, ptrdiff_t K, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *panel,
                  const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row, ptrdiff_t columns) {
     vec sum[DOWN][ACROSS];
     UNROLL for (int i = 0; i < rows; i++) {
         __builtin_prefetch(c + i * c_row, 1);
-        if (start) __builtin_prefetch(start + i * start_row);
+        if (start) __builtin_prefetch(start + i * start_row + WIDTH);
         UNROLL for (int v = 0; v < ACROSS; v++) sum[i][v] = splat(0);
     }
     for (ptrdiff_t k = 0; k < K; k++, panel += WIDTH, a += a_col) {

@@ -21,17 +21,25 @@ def _run(function, sizes, dtype, arrays, workspace):
     """Call a function of the C kernel: sizes, then the arrays in the order of its structure, then memory to work in."""
     library = _library(dtype)
     dense = [array if _is_dense(array) else np.require(array, requirements="CA") for array in arrays]
-    values = [*(sizes[name] for name in _SIZES), *(array.__array_interface__["data"][0] for array in dense), 0]
+    values = [*(sizes[name] for name in _SIZES), *map(_address, dense), 0]
     call = (ctypes.c_ssize_t * len(values))(*values)
-    needed = getattr(library, f"{_STEM}_{function}_memory_{dtype}")
+    precision = f"float{8 * dtype.itemsize}"
+    needed = getattr(library, f"{_STEM}_{function}_memory_{precision}")
     needed.restype = ctypes.c_ssize_t
     memory = _empty(workspace, f"memory of {function}", (needed(call) + 63,), np.dtype(np.uint8))
-    call[-1] = memory.ctypes.data + -memory.ctypes.data % 64
-    getattr(library, f"{_STEM}_{function}_{dtype}")(call)
+    call[-1] = _address(memory) + -_address(memory) % 64
+    getattr(library, f"{_STEM}_{function}_{precision}")(call)
 
 
 def _is_dense(array):
     return type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned
+
+
+def _address(array):
+    """Where the elements begin: the buffer says it sooner than NumPy, if it isn't empty and may be written."""
+    if array.size and array.flags.writeable:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    return array.ctypes.data
 
 
 # ---- compiling, once for each dtype, processor and compiler

@@ -31,7 +31,7 @@ CALLED = {*LANE_FUNCTIONS.values(), "exp", "log1p", "pow", "memset"}
 RESERVED = {
     *KEYWORDS, *MACROS, *CALLED, *DEFINED, *ROWS,
     "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
-    "BLOCK", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
+    "BLOCK", "SOME", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
 }  # fmt: skip
 """Names that the C text needs for itself."""
 
