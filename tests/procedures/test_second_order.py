@@ -165,6 +165,11 @@ def test_what_stands_outside_of_the_recurrence_moves_as_in_the_textbook(which: s
     assert_same({name: got[name] for name in finite}, {name: expected[name] for name in finite}, TOLERANCE)
 
 
+def is_numbered(equation: Equation) -> bool:
+    """Whether a value stands more than once and has a number for a name, which is another value in another program."""
+    return any(term.reason is not None and term.reason.rule == SHARED for term in equation.terms)
+
+
 @pytest.mark.parametrize("which", [*DESIGNED, *SEEDS])
 def test_every_value_of_the_three_programs_is_that_of_the_one(which: str | int) -> None:
     derivation = derive(outside(which))
@@ -184,17 +189,14 @@ def test_every_value_of_the_three_programs_is_that_of_the_one(which: str | int) 
     known = draw_all((*arguments, *[v.marked("tangent") for v in arguments]), T, B)
     known |= draw_all([v.marked("given") for v in derivation.forward.results], T, B)
     edges = draw_all([v for state in own.states for v in (state, state.marked("tangent"))], B)
-    whole = programs.run((*derivation.forward.equations, *derivation.second.equations), evaluate, known, edges)
+    one_program = (*derivation.forward.equations, *derivation.second.equations)
+    whole = programs.run(one_program, evaluate, known, edges)
     there = known | {value: whole[value] for value in tape if value in whole}
     for program in (second.tangent, second.backward, second.moved):
         found = programs.run(program.equations, evaluate, there, edges)
         there |= {value: found[value] for value in program.results}
-        # what stands more than once has a number for a name, which is another value in another program
-        named = (
-            one.target
-            for one in program.equations
-            if not any(term.reason is not None and term.reason.rule == SHARED for term in one.terms)
-        )
+        numbered = {one.target for one in (*one_program, *program.equations) if is_numbered(one)}
+        named = [one.target for one in program.equations if one.target not in numbered]
         for value in (target for target in named if target in whole):
             if np.isfinite(whole[value]).all() and whole[value].shape == found[value].shape:
                 size = max(np.abs(whole[value]).max(initial=0), 1e-3)
