@@ -10,6 +10,7 @@ import pytest
 
 from derive.cell import Cell
 from derive.compiler import FAST, derive, emit, scheduled
+from derive.equation import Equation
 from derive.functions import function
 from derive.language import Eq, dimension, matrix, sequence, vector
 from derive.passes.share import SHARED
