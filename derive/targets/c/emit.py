@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Header = Callable[[str], str]
 
-RESERVED_IN_PYTHON = {*RESERVED, *(name.partition(".")[0] for name in python.IMPORTS), "arrays", "int64"}
+RESERVED_IN_PYTHON = {*RESERVED, *(name.partition(".")[0] for name in python.IMPORTS), "arrays", "int64", "set_threads"}
 
 
 def c_kernel(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], stem: str, header: Header) -> tuple[str, str]:
@@ -36,9 +36,8 @@ def c_kernel(tidy: Derivation, scheduled: Derivation, tape: Iterable[Value], ste
     in_c, in_python = kernels
     procedures = [in_c.forward(scheduled.forward), in_c.backward(scheduled.backward)]
     functions = module.functions_of(procedures, in_c.names, cell)
-    body = (
-        "\n" + module.interface(stem) + module.FIXED + "".join("\n" + module.function_text(one, cell, stem) for one in functions)
-    )
+    front = "\n" + module.interface(stem) + module.FIXED + module.setter(stem)
+    body = front + "".join("\n" + module.function_text(one, cell, stem) for one in functions)
     c_text = commented(header(body)) + body
     others = [
         in_python.forward(scheduled.forward),

@@ -49,6 +49,16 @@ enum { LANES = VECTOR_BYTES / sizeof(real), WIDTH = ACROSS * LANES };
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
+/* panels of a product go to several threads where there are some and work enough for them; who computes one changes no bit of it */
+static int threads = 1;
+enum { MANY = 1 << 18 };
+#ifdef _OPENMP
+#define PRAGMA(text) _Pragma(#text)
+#define SHARED(work) PRAGMA(omp parallel for schedule(static) num_threads(threads) if (threads > 1 && (work) > MANY))
+#else
+#define SHARED(work)
+#endif
+
 /* every function of vectors is put in where it is called: how it would hand them over doesn't matter */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
@@ -291,6 +301,7 @@ HELPER void rows_of_panel(ptrdiff_t rows, ptrdiff_t K, const real *a, ptrdiff_t 
 /* c = start + a b of a b that is packed: some terms of a panel, which stay close, for all rows, in tiles as equal as may be */
 HELPER void product_packed(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a, ptrdiff_t a_row, ptrdiff_t a_col, const real *packed,
                            const real *start, ptrdiff_t start_row, real *c, ptrdiff_t c_row) {
+    SHARED(M * K * N)
     for (ptrdiff_t j = 0; j < N; j += WIDTH) {
         const real *panel = packed + j * K;
         if (M == 1) {
@@ -329,6 +340,7 @@ HELPER void product(ptrdiff_t M, ptrdiff_t K, ptrdiff_t N, const real *a, ptrdif
                 pack_rows(rows, depth, block, a_row, a_col, work);
                 block = work, row = 1, column = DOWN, next = DOWN * depth;
             }
+            SHARED(rows * depth * N)
             for (ptrdiff_t j = 0; j < N; j += WIDTH)
                 for (ptrdiff_t i = 0; i < rows; i += DOWN)
                     rows_of_panel(rows - i, depth, block + i / DOWN * next, row, column, packed + j * depth,

@@ -45,12 +45,26 @@ def _address(array):
 # ---- compiling, once for each dtype, processor and compiler
 
 _LIBRARIES = {}
+_THREADS = [1]
+
+
+def set_threads(count):
+    """How many threads share large products: 1 at first. No number of them changes a bit of a result; one is all that there is where
+    the compiler has no OpenMP. Raises ValueError on what is no number of threads.
+    """
+    if type(count) is not int or count < 1:
+        raise ValueError(f"set_threads: expected a number of threads >= 1, got {count!r}. Choose as many as there are cores.")
+    _THREADS[0] = count
+    for dtype, library in _LIBRARIES.items():
+        getattr(library, f"{_STEM}_threads_{dtype}")(count)
 
 
 def _library(dtype):
     """The compiled kernel of a dtype."""
     if dtype not in _LIBRARIES:
-        _LIBRARIES[dtype] = ctypes.CDLL(_compiled(dtype))
+        library = ctypes.CDLL(_compiled(dtype))
+        getattr(library, f"{_STEM}_threads_{dtype}")(_THREADS[0])
+        _LIBRARIES[dtype] = library
     return _LIBRARIES[dtype]
 
 
@@ -74,8 +88,11 @@ def _compiled(dtype):
         with tempfile.TemporaryDirectory(dir=folder) as made:
             fresh = pathlib.Path(made) / library.name
             command = [*compiler, *flags, "-o", str(fresh), str(source), "-lm"]
-            found = subprocess.run(command, capture_output=True, text=True)
-            if found.returncode:
+            for threads in (["-fopenmp"], []):
+                found = subprocess.run([*command, *threads], capture_output=True, text=True)
+                if not found.returncode:
+                    break
+            else:
                 raise RuntimeError(f"{source}: {' '.join(compiler)} can't compile it:\\n{found.stderr.strip()[:2000]}")
             os.replace(fresh, library)
     return library

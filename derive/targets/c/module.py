@@ -31,7 +31,7 @@ CALLED = {*LANE_FUNCTIONS.values(), "exp", "log1p", "pow", "memset"}
 RESERVED = {
     *KEYWORDS, *MACROS, *CALLED, *DEFINED, *ROWS,
     "real", "whole", "vec", "mask", "parts", "R", "NAME", "LANES", "WIDTH", "DEPTH", "ACROSS", "DOWN",
-    "BLOCK", "SOME", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
+    "BLOCK", "SOME", "threads", "MOST", "BIAS", "DIGITS", "call", "memory", "count", "b", "at",
 }  # fmt: skip
 """Names that the C text needs for itself."""
 
@@ -40,6 +40,7 @@ INTERFACE = (
     "How to call it, from C, C++, Rust, ...: compile this file as it is for double, with -DFLOAT32 for float (`real` below; names end in "
     "_float64 or _float32), and link with -lm. -mcpu=native stands for -march=native where the processor is no x86.",
     "    cc -std=gnu11 -O2 -march=native -c {stem}.c",
+    "With -fopenmp {stem}_threads(2) shares large products between two threads.",
     'A C file may #include this one; any other repeats the two structures and declares the four functions below, in C++ as extern "C".',
     "Fill a {stem}_forward_call: the sizes, and pointers to arrays of the shapes that stand beside them, dense, row by row, none of them "
     "within another. The caller brings them all: `outputs` and `tape` are written by {stem}_forward. {stem}_backward_call has the same "
@@ -48,6 +49,14 @@ INTERFACE = (
     "{stem}_forward_memory and {stem}_backward_memory say how many bytes `memory` needs, which begins at a multiple of 64. Nothing is "
     "allocated, checked, or kept between calls, so that several threads may call at once.",
 )
+
+
+def setter(stem: str) -> str:
+    """The function that says how many threads there are."""
+    return (
+        "\n/* how many threads share the panels of large products: 1 at first; without -fopenmp it changes nothing */\n"
+        f"void NAME({stem}_threads)(int count);\nvoid NAME({stem}_threads)(int count) {{ threads = count; }}\n"
+    )
 
 
 def interface(stem: str) -> str:
