@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from derive.equation import Equation
 from verify.block_cause import FITS, fits, shifted, simple, single, step_parts, truncation
 from verify.edits.edit import Edit
 from verify.edits.run import Trial
@@ -101,20 +100,12 @@ class Inquiry:
     def said(self, found: Explanation) -> str:
         if found.forward is not None:
             return found.forward.said
-        return "; and ".join(described(replace(edit, said=self.told(edit)), self.notation) for edit in found.edits)
-
-    def told(self, edit: Edit) -> str:
-        """What was done; of a loop that stops one step early, which is K = T - 1 on these data, whether it is so on longer ones too."""
-        steps = self.evidence.data.steps
-        early = edit.said.endswith(f"the loop stops {steps - 1} steps before the end")
-        if early and self.long and not any(f"K = {steps - 1}:" in said for said in self.recurrence.values()):
-            return "the first step is left out: the loop stops before it"
-        return edit.said
+        return "; and ".join(described(edit, self.notation) for edit in found.edits)
 
     def headline(self, found: Explanation) -> str:
         """What was done, without the equations."""
         edits = found.edits if found.forward is None else (found.forward.edit,)
-        said = "; and ".join(self.told(edit) for edit in edits)
+        said = "; and ".join(edit.said for edit in edits)
         if found.forward is None:
             return said
         names = "" if self.model is not None else f" (its names are those of `{found.forward.command}`)"
@@ -210,11 +201,10 @@ class Inquiry:
         """
         for evidence in sorted(self.again, key=lambda one: -one.data.steps):
             data, kernel = evidence.data, evidence.kernel
-            some = [lasting(edit, self.evidence.data.steps, data.steps) for edit in edits]
-            base = some[-2].program if len(some) > 1 else None
+            base = edits[-2].program if len(edits) > 1 else None
             right = Trial(model, kernel.dims, data, data.cotangents).gradients
             trial = Trial(model, kernel.dims, data, data.cotangents, base)
-            found, got = trial.gradients | trial.run(some[-1]), kernel.gradients(data)
+            found, got = trial.gradients | trial.run(edits[-1]), kernel.gradients(data)
             if any(not accounted(got.get(b), found[b], right[b]) for b in (right if blocks is None else blocks)):
                 return False
         return True
@@ -296,19 +286,6 @@ class Inquiry:
                     count = "step only" if k == 1 else "steps only"
                     return f"gathered from {said.removesuffix(' 1') if k == 1 else said} {count}"
         return ""
-
-
-def lasting(edit: Edit, steps: int, other: int) -> Edit:
-    """The edit on data of other length: a loop that stops before the first step stops there however long the data are."""
-    stop = {f"weight:{what} {steps - 1}": f"weight:{what} {other - 1}" for what in ("stop", "past")}
-
-    def moved(equation: Equation) -> Equation:
-        return equation.substituted(lambda part: part.like(kind=stop[part.kind]) if getattr(part, "kind", "") in stop else None)
-
-    changed = tuple((old, moved(new)) for old, new in edit.changed)
-    new = {one.target: one for _, one in changed}
-    equations = tuple(new.get(one.target, one) for one in edit.program.equations)
-    return replace(edit, program=replace(edit.program, equations=equations), changed=changed)
 
 
 def accounted(got: Array | None, found: Array, right: Array) -> bool:

@@ -80,7 +80,12 @@ def diagnosed(inquiries: Sequence[Inquiry], blocks: Mapping[str, Inquiry]) -> tu
     if not blocks:
         return {}, None
     asked: list[Inquiry] = []
-    for inquiry in dict.fromkeys([*inquiries[:1], *blocks.values()]):
+    first = list(inquiries[:1])
+    if first and not any(
+        array.any() for array in first[0].whole.values()
+    ):  # as where a loop leaves out more steps than there are
+        first = [max(inquiries, key=lambda one: one.evidence.data.steps)]
+    for inquiry in dict.fromkeys([*first, *blocks.values()]):
         asked.append(inquiry)
         if inquiry.explanation is not None and inquiry.explanation.explained >= set(blocks):
             break

@@ -142,6 +142,7 @@ class Evaluator(AlongSteps):
     def __init__(self, numbers: Numbers, sizes: Mapping[str, int]) -> None:
         self.numbers, self.sizes = numbers, sizes
         self.compiled: dict[sp.Basic, Run] = {}
+        self.counted: dict[sp.Expr, int] = {}
 
     def __call__(self, node: sp.MatrixExpr, env: Mapping[Value, Array]) -> Array:
         return self.run(node)(env)
@@ -157,7 +158,11 @@ class Evaluator(AlongSteps):
         return lambda env: env[node]
 
     def size(self, expression: sp.Expr) -> int:
-        return int(expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols}))
+        if expression not in self.counted:
+            self.counted[expression] = int(
+                expression.subs({symbol: self.sizes[symbol.name] for symbol in expression.free_symbols})
+            )
+        return self.counted[expression]
 
     def exact(self, value: Any) -> sp.Expr:
         """A number with the sizes of the dimensions in it."""

@@ -206,7 +206,7 @@ def read_from(
     if plain in env:
         at = t + value.lag
         return env[plain][at] if 0 <= at < len(env[plain]) else edge(plain, edges, evaluate, examples)
-    return last.get(plain, edge(plain, edges, evaluate, examples))
+    return last[plain] if plain in last else edge(plain, edges, evaluate, examples)
 
 
 def edge(value: Value, edges: Environment, evaluate: Evaluator, examples: int) -> Array:

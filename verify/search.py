@@ -93,7 +93,8 @@ class Search:
 
     def cut_for(self, kernel: Kernel) -> Search:
         """On long data the search for a recurrence that is cut in pieces as long as the longest run on which a kernel is right, or by one
-        longer where a start gets nothing of the last piece. Initial states don't count, which may get nothing however long the run is.
+        longer where a start gets nothing of the last piece, or that leaves out as many steps as inputs get nothing at. Initial states
+        don't count, which may get nothing however long the run is.
         """
         if self.steps <= LONG:
             return self
@@ -104,7 +105,8 @@ class Search:
             differs = any(not block.startswith("initial ") for block in one.differing(kernel.gradients(one.data)))
             right, wrong = (right, middle) if differs else (middle, wrong)
         axes = dict.fromkeys(axis for equation in self.trial.program.equations for axis in equation.target.along)
-        pieces = tuple(sorted({length_of(axis, right) + more for axis in axes for more in (0, 1)})) if right else ()
+        lengths = {length_of(axis, right) + more for axis in axes for more in (0, 1)} if right else set()
+        pieces = tuple(sorted(lengths | {left_out(kernel.gradients(self.data), self.trial.gradients)} - {0}))
         return self._cut.setdefault(pieces, replace(self, pieces=pieces, _first=self._first))
 
     @property
@@ -230,6 +232,16 @@ class Search:
             said = f"scaled by {along:.9g}: the gradient of {block}"
             for edit in edited("scaled", said, program, {k: replace(equation, terms=tuple(terms))}, 1):
                 yield Fit(edit, frozenset([block]), frozenset(), 1 - left / apart[block], len(self.table))
+
+
+def left_out(got: Gradients, right: Gradients) -> int:
+    """At how many of the first steps, or of the last ones, some input gets nothing where it should."""
+    for block in (one for one in right if one.startswith("input ") and one in got and got[one].shape == right[one].shape):
+        lacks = [(here == 0).all() and (there != 0).any() for here, there in zip(got[block], right[block], strict=True)]
+        for steps in (lacks, lacks[::-1]):
+            if steps and steps[0] and not all(steps):
+                return steps.index(False)
+    return 0
 
 
 def rank(fit: Fit) -> tuple[float, ...]:

@@ -263,7 +263,7 @@ def refuse_other_length(steps: Steps, entry: Entry) -> None:
     """`\\frac{1}{T} \\sum_s h_s`, where the steps of s are S: the mean, or divided by a quantity of that letter. Raises PageError."""
     for node in walk(entry.right):
         letters = {one.indices[0] for one in walk(node) if isinstance(one, Reduced)} & steps.letters.keys()
-        for one in letters_in(node) if len(letters) == 1 and not isinstance(node, Reduced) else ():
+        for one in letters_in(node) if len(letters) == 1 else ():
             (letter,) = letters
             other = one.name in {"T", *steps.capitals} - {letter.upper(), *steps.counts, *steps.declared}
             if other and not steps.is_defined(one) and is_shared_out(node, one.name):

@@ -122,12 +122,58 @@ def test_a_carry_that_is_dropped_every_few_steps_is_named_with_their_number(loop
 @pytest.mark.parametrize("loop", ["a cell", "from right to left"])
 @pytest.mark.parametrize(
     "when",
-    ["({step}) in (2, 3)", "({step}) == 2", "({step}) % 4 == 1", "({step}) in (1, 10, 20, 30, 40)"],
-    ids=["two steps", "one step", "from the second step on", "every tenth step and the first"],
+    ["({step}) in (2, 3)", "({step}) == 2", "({step}) in (1, 10, 20, 30, 40)"],
+    ids=["two steps", "one step", "every tenth step and the first"],
 )
 def test_a_carry_that_is_dropped_otherwise_is_not_called_cut_every_few_steps(loop: str, when: str) -> None:
     cause, _ = named(LOOPS[loop][0], *dropped(loop, when))
     assert "cut every" not in cause
+
+
+@pytest.mark.parametrize(("when", "piece"), [
+    ("({step}) % 4 == 1", "the first piece has 1 step"), ("({step}) % 3 == 2", "the first piece has 2 steps"),
+    ("({count} - ({step})) % 4 == 3", "the last piece has 3 steps"),
+])  # fmt: skip
+@pytest.mark.parametrize("loop", ["a cell", "two states", "a layer", "from right to left"])
+def test_a_carry_that_is_dropped_every_few_steps_behind_a_shorter_piece_is_named_with_it(
+    loop: str, when: str, piece: str
+) -> None:
+    said, K = LOOPS[loop][0], when.split("% ")[1][0]
+    cause, rest = named(said, *dropped(loop, when))
+    assert cause == f"truncated recurrence at K = {K}: the carry{LOOPS[loop][-1]} is cut every {K} steps, {piece}"
+    assert not rest
+
+
+def looping(said: str, loop: str, steps: str) -> list[tuple[str, str]]:
+    """Another range of steps of a loop, and zeros where it doesn't come."""
+    lines = right(said)[1].split("def backward(", 1)[1].split("def jvp(", 1)[0].splitlines()
+    made = [(f"{line}\n", f"{line.replace('np.empty', 'np.zeros')}\n") for line in dict.fromkeys(lines) if "np.empty" in line]
+    return [*made, (f" in {loop}:", f" in {steps}:")]
+
+
+STOPPED = {
+    "a cell, 1": ("rnn", "reversed(range(T))", "reversed(range(1, T))", "the first step is left out: the loop stops before it"),
+    "a cell, 3": ("rnn", "reversed(range(T))", "reversed(range(3, T))", "the first 3 steps are left out: the loop stops before them"),
+    "two states, 2": ("lstm", "reversed(range(T))", "reversed(range(2, T))", "the first 2 steps are left out: the loop stops before them"),
+    "from left to right": ("rnn --bidirectional", "reversed(range(T))", "reversed(range(2, T))",
+                           "the first 2 steps are left out: the loop of h_right stops before them"),
+    "from right to left": ("rnn --bidirectional", "range(T)", "range(T - 2)",
+                           "the last 2 steps are left out: the loop of h_left stops before them"),
+    "a source": (TRANSLATION, "reversed(range(S))", "reversed(range(2, S))",
+                 "the first 2 steps are left out: the loop of h stops before them"),
+    "a last value": (READOUT, "reversed(range(T))", "reversed(range(2, T))",
+                     "the first 2 steps are left out: the loop of h stops before them"),
+    "a last value, truncated": (READOUT, "reversed(range(T))", "reversed(range(T - 3, T))",
+                                "truncated recurrence at K = 3: the loop of h stops 3 steps before the end"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STOPPED)
+def test_a_loop_that_stops_a_few_steps_early_is_named_with_their_number(case: str) -> None:
+    said, loop, steps, wanted = STOPPED[case]
+    cause, rest = named(said, *looping(said, loop, steps))
+    assert cause == wanted
+    assert not rest
 
 
 @pytest.mark.parametrize("loop", ["a cell", "a layer"])

@@ -37,8 +37,7 @@ WEIGHTS: dict[str, Callable[[int, int, int], sp.Expr]] = {
     "mean over examples": lambda t, T, B: sp.Rational(1, B),
     "mean over steps and examples": lambda t, T, B: sp.Rational(1, T * B),
 }
-"""What a weight is at step t of T with B examples; besides these `keep K` and `hand K`, each `from start` too, `stop K`, `past K`,
-`first times F` and `last times F`."""
+"""What a weight is at step t of T with B examples; besides these those of `CUTS` and `STOPS`, `first times F` and `last times F`."""
 
 CUTS: dict[str, Callable[[int, int], int]] = {
     "keep": lambda t, T: T - 1 - t,
@@ -47,6 +46,14 @@ CUTS: dict[str, Callable[[int, int], int]] = {
     "hand from start": lambda t, T: t,
 }
 """Where a recurrence is cut -> how many steps lie between the cut at step t of T and where the pieces are counted from."""
+
+STOPS: dict[str, Callable[[int, int, int], bool]] = {
+    "stop": lambda t, T, K: t >= T - K,
+    "past": lambda t, T, K: t < T - K,
+    "from": lambda t, T, K: t >= K,
+    "before": lambda t, T, K: t < K,
+}
+"""Where a loop stops -> whether it has step t of T."""
 
 LAST, LAST_OF_STEP = "last of token", "last within a step of token"
 """Weights of examples that are 1 where a token of that name stands for the last time, in the run or in a step, else 0."""
@@ -65,7 +72,9 @@ def is_elsewhere(value: Value) -> bool:
 def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
     """The weight of a step. `keep K`: 0 where what comes from the next step is dropped, every K steps from the end. `hand K`: 0 where
     nothing is handed on to the step before, every K steps; `keep from start K`, `hand from start K`: in pieces of K steps from the first
-    one on. `stop K`: 1 on the last K steps, `past K`: 1 on those before them. `first times F`, `last times F`: F at that step, else 1.
+    one on; `keep K+r`, `hand from start K+r`: the piece that is counted from has r steps, the others K. `stop K`: 1 on the last K steps,
+    `past K`: 1 on those before them; `from K`: 1 behind the first K steps, `before K`: 1 on these. `first times F`, `last times F`: F at
+    that step, else 1.
     """
     if kind in WEIGHTS:
         return WEIGHTS[kind](t, steps, examples)
@@ -73,8 +82,9 @@ def number(kind: str, t: int, steps: int, examples: int) -> sp.Expr:
     if what in ("first times", "last times"):
         return sp.Float(by) if t == (0 if what == "first times" else steps - 1) else sp.S.One
     if what in CUTS:
-        return sp.Integer(CUTS[what](t, steps) % int(by) != 0)
-    return sp.Integer((t >= steps - int(by)) == (what == "stop"))
+        length, _, first = by.partition("+")
+        return sp.Integer((CUTS[what](t, steps) - int(first or 0)) % int(length) != 0)
+    return sp.Integer(STOPS[what](t, steps, int(by)))
 
 
 def read_elsewhere(equations: Sequence[Equation]) -> list[Value]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import sympy as sp
 
@@ -95,37 +96,65 @@ def ends(program: Program, forward: Program) -> Iterator[Edit]:
 
 
 def cuts(program: Program, forward: Program, each: Iterable[int] = range(1, 5)) -> Iterator[Edit]:
-    """The recurrence cut: what comes from the next step dropped every K steps, or the loop stopped K steps before the end."""
+    """The recurrence cut: what comes from the next step dropped every K steps, or the loop stopped K steps before the end, or before the
+    first K steps."""
     carried = list(walked(program))
+    loops, each = loops_of(program), tuple(each)
     for K in each:
         for said, some in carried:
             for start in ("", " from start") if K > 1 else ("",):
                 yield from cut(program, K, f"{said} is cut every {f'{K} steps' if K > 1 else 'step'}", start, some)
         yield from stopped(program, K)
+        yield from left_out(program, K, loops)
+    # last, since on one length of data the pieces behind a shorter one may be those counted from the other end
+    for said, some in carried:
+        for K in each if len(some) == len(program.carries) or some in loops else ():
+            for start, first in product(("", " from start"), range(1, min(K, MOST))):
+                yield from cut(program, K, f"{said} is cut every {K} steps", start, some, first)
+
+
+MOST = 5
+"""Pieces that are counted from a shorter one are tried for fewer steps of it than so many."""
+
+
+def loops_of(program: Program) -> list[dict[Value, Value]]:
+    """The carries of each recurrence: what is read -> what is written."""
+    inside = [{one.target for one in stage.equations} for stage in stages(program.equations, fused=False, starts=program.starts)]
+    found = [{read: written for read, written in program.carries if written in some} for some in inside]
+    return [one for one in found if one]
 
 
 def walked(program: Program) -> Iterator[tuple[str, dict[Value, Value]]]:
     """What is cut together, with what to call it: all carries, those of one recurrence, a single one; what is read -> what is written."""
     carried = dict(program.carries)
     yield "the carry", carried
-    loops = [{one.target for one in stage.equations} for stage in stages(program.equations, fused=False, starts=program.starts)]
-    groups = [{read: written for read, written in carried.items() if written in inside} for inside in loops]
-    groups += [{read: written} for read, written in carried.items()]
-    for some in dict.fromkeys(tuple(one.items()) for one in groups if one and len(one) < len(carried)):
+    groups = [*loops_of(program), *[{read: written} for read, written in carried.items()]]
+    for some in dict.fromkeys(tuple(one.items()) for one in groups if len(one) < len(carried)):
         yield f"the carry of {' and '.join(read.name for read, _ in some)}", dict(some)
 
 
-def cut(program: Program, K: int, said: str, start: str, some: Mapping[Value, Value]) -> Iterator[Edit]:
-    """Some carries cut in pieces of K steps: not read, or not handed on, which the gradient of the initial state tells apart."""
-    said = f"truncated recurrence at K = {K}: {said}{', counted from the first step' * bool(start)}"
+def cut(program: Program, K: int, said: str, start: str, some: Mapping[Value, Value], first: int = 0) -> Iterator[Edit]:
+    """Some carries cut in pieces of K steps: not read, or not handed on, which the gradient of the initial state tells apart.
+
+    start: ` from start` where pieces are counted from the first step; first: how many steps the piece has from which they are counted,
+    0 for as many as the others.
+    """
+    counted = "first" if start else "last"
+    said = f"truncated recurrence at K = {K}: {said}"
+    said += (
+        f", the {counted} piece has {first} step{'s' * (first > 1)}"
+        if first
+        else f", counted from the {counted} step" * bool(start)
+    )
+    by = f"{K}+{first}" if first else f"{K}"
     ways = {read: ("keep", "hand") if read.lag > 0 else ("hand", "keep") for read in some}
     weighed: dict[sp.MatrixExpr, sp.MatrixExpr] = {
-        read: hadamard(weight(f"{came}{start} {K}", read), read) for read, (came, _) in ways.items()
+        read: hadamard(weight(f"{came}{start} {by}", read), read) for read, (came, _) in ways.items()
     }
     equations = enumerate(program.equations)
     read_by = {k: one.substituted(weighed.get) for k, one in equations if any(one.is_reading(value) for value in some)}
     yield from edited("cut recurrence", said, program, read_by, 1)
-    handed = {written: f"{ways[read][1]}{start} {K}" for read, written in some.items()}
+    handed = {written: f"{ways[read][1]}{start} {by}" for read, written in some.items()}
     changes = {
         k: replace(one, factor=weight(handed[one.target], one.target))
         for k, one in enumerate(program.equations)
@@ -135,22 +164,53 @@ def cut(program: Program, K: int, said: str, start: str, some: Mapping[Value, Va
 
 
 def stopped(program: Program, K: int) -> Iterator[Edit]:
-    """The loop stopped K steps before the end; what it has then is handed out as the gradient of the initial state, or zeros are."""
+    """The loop stopped K steps before the end, or before the first K steps; what it has then is handed out as the gradient of the initial
+    state, or zeros are."""
+    early = f"{FIRST[K > 1].format(K=K)} left out: the loop stops before {'them' if K > 1 else 'it'}"
+    late = f"truncated recurrence at K = {K}: the loop stops {K} steps before the end"
+    for said, kept, rest in ((early, "from", "before"), (late, "stop", "past")):
 
-    def inside(value: sp.MatrixExpr) -> sp.MatrixExpr:
-        return hadamard(weight(f"stop {K}", value), value) if is_kind(value, "given", "carry") else value
+        def inside(value: sp.MatrixExpr, kept: str = kept) -> sp.MatrixExpr:
+            return hadamard(weight(f"{kept} {K}", value), value) if is_kind(value, "given", "carry") else value
 
-    changes = {
-        k: replace(one, terms=tuple(Term(inside(term.value), term.reason) for term in one.terms))
-        for k, one in enumerate(program.equations)
-        if any(is_kind(term.value, "given", "carry") for term in one.terms)
-    }
-    said = f"truncated recurrence at K = {K}: the loop stops {K} steps before the end"
-    yield from edited("cut recurrence", said, program, changes, 1)
-    read = {written: value for value, written in program.carries}
-    handed = {
-        k: replace(one, terms=(*one.terms, Term(hadamard(weight(f"past {K}", one.target), read[one.target]))))
+        changes = {
+            k: replace(one, terms=tuple(Term(inside(term.value), term.reason) for term in one.terms))
+            for k, one in enumerate(program.equations)
+            if any(is_kind(term.value, "given", "carry") for term in one.terms)
+        }
+        yield from edited("cut recurrence", said, program, changes, 1)
+        yield from edited("cut recurrence", said, program, changes | handed_out(program, dict(program.carries), f"{rest} {K}"), 1)
+
+
+FIRST = ("the first step is", "the first {K} steps are")
+
+
+def left_out(program: Program, K: int, loops: Sequence[Mapping[Value, Value]]) -> Iterator[Edit]:
+    """One recurrence stopped K steps early, or K steps before the end, with all that its steps make of what is handed on."""
+    for some in loops:
+        back = all(read.lag > 0 for read in some)
+        loop = f"the loop of {' and '.join(dict.fromkeys(read.name for read in some))}"
+        which = FIRST[K > 1].format(K=K) if back else FIRST[K > 1].format(K=K).replace("first", "last")
+        early = f"{which} left out: {loop} stops before {'them' if K > 1 else 'it'}"
+        late = f"truncated recurrence at K = {K}: {loop} stops {K} steps before the end"
+        ends = (("from", "before"), ("stop", "past")) if back else (("past", "stop"), ("before", "from"))
+        for said, (kept, rest) in zip((early, late), ends, strict=True):
+            changes = {
+                k: replace(
+                    one, terms=tuple(Term(hadamard(weight(f"{kept} {K}", one.target), t.value), t.reason) for t in one.terms)
+                )
+                for k, one in enumerate(program.equations)
+                if any(one.is_reading(read) for read in some)
+            }
+            yield from edited("cut recurrence", said, program, changes, 1)
+            yield from edited("cut recurrence", said, program, changes | handed_out(program, some, f"{rest} {K}"), 1)
+
+
+def handed_out(program: Program, some: Mapping[Value, Value], kind: str) -> dict[int, Equation]:
+    """What a loop that stops has then, handed on through the steps that it leaves out."""
+    read = {written: value for value, written in some.items()}
+    return {
+        k: replace(one, terms=(*one.terms, Term(hadamard(weight(kind, one.target), read[one.target]))))
         for k, one in enumerate(program.equations)
         if one.target in read and one.factor is None
     }
-    yield from edited("cut recurrence", said, program, changes | handed, 1)

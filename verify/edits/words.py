@@ -26,9 +26,11 @@ class EditNotation(Notation):
             kind = value.kind.removeprefix("weight:")
             what, _, by = kind.rpartition(" ")
             more = {
-                **dict.fromkeys(CUTS, f"[unless cut, every {by}]"),
+                **dict.fromkeys(CUTS, f"[unless cut, every {by.partition('+')[0]}]"),
                 "stop": f"[{{t}} > {{T}} − {by}]",
                 "past": f"[{{t}} ≤ {{T}} − {by}]",
+                "from": f"[{{t}} > {by}]",
+                "before": f"[{{t}} ≤ {by}]",
                 "first times": f"[{by} at the first]",
                 "last times": f"[{by} at the last]",
             }
