@@ -21,7 +21,7 @@ from derive.targets.c.sizes import SizeText
 from derive.targets.c.words import KEYWORDS, MACROS, member
 from derive.targets.numpy.layout import WIDTH
 
-FIXED = (Path(__file__).parent / "fixed.c").read_text()
+FIXED = "\n".join((Path(__file__).parent / f"{name}.c").read_text() for name in ("vectors", "products", "reductions"))
 
 DEFINED = re.findall(r"^(?:INLINE|HELPER|typedef|#define) .*?\b(\w+)(?:\(| *;|\Z| \()", FIXED, re.MULTILINE)
 
