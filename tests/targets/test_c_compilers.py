@@ -22,7 +22,7 @@ from tests.odd_cells import ODD
 from tests.odd_cells import cell as odd_cell
 from tests.shaped_cells import SHAPED
 from tests.shaped_cells import cell as shaped_cell
-from tests.targets.c_kernels import c_and_numpy, call_for, hold, loaded, needs_compiler, own_cache, written
+from tests.targets.c_kernels import c_and_numpy, call_for, hold, loaded, needs_compiler, own_cache, results, written
 
 _cache = own_cache
 
@@ -174,3 +174,24 @@ def test_every_macro_is_known(tmp_path: Path) -> None:
         ).stdout
         names = {line.split()[1] for line in found.splitlines() if line}
         assert {name for name in names if "(" not in name and not name.startswith("_")} <= MACROS
+
+
+# ---- threads
+
+
+def test_no_number_of_threads_changes_a_bit(tmp_path: Path) -> None:
+    """Products large enough to be shared: 4 · 128 rows of 128 terms over 16 rows a step, above the limit in vectors.c."""
+    kernel = loaded(written(build("lstm"), tmp_path))
+    call = call_for(kernel, 40, 16, D=64, H=128)
+    found = []
+    for count in (1, 2, 3):
+        kernel.set_threads(count)
+        found.append({key: array.tobytes() for key, array in results(kernel, call).items()})
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True, None])
+def test_what_is_no_number_of_threads_is_refused(count: object, tmp_path: Path) -> None:
+    kernel = loaded(written(build("rnn"), tmp_path))
+    with pytest.raises(ValueError, match="set_threads: expected a number of threads >= 1, got"):
+        kernel.set_threads(count)
