@@ -8,6 +8,7 @@ Program -> Program            `derive.passes` (SCHEDULE)  fewer operations: prod
 Program -> Procedure          `derive.procedures`      arrays, calls and loops: by the textbook's policy or by the fast one
 Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
                               `derive.targets.c`       by the textbook's policy: a C file, and a module that compiles and calls it
+                              `derive.targets.jax`     by the textbook's policy: a JAX module, loops as scans
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on, parts
 from derive.targets.c.emit import c_kernel
+from derive.targets.jax.emit import jax_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
 
@@ -106,7 +108,7 @@ COMPILED = ("stack", "hoist")
 """The schedule of C kernels: fewer and larger products. What else the fast policy does saves calls of NumPy, which C has none of."""
 
 
-TARGETS = ("numpy", "c")
+TARGETS = ("numpy", "c", "jax")
 
 
 def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: Iterable[str] = FAST) -> dict[str, str]:
@@ -114,6 +116,8 @@ def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: I
     if target == "c":
         in_c, in_python = emit_c(derivation, stem)
         return {f"{stem}.c": in_c, f"{stem}_c.py": in_python}
+    if target == "jax":
+        return {f"{stem}_jax.py": emit_jax(derivation)}
     return {f"{stem}.py": emit(derivation, passes)}
 
 
@@ -126,6 +130,15 @@ def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
     computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
     costs = cost_lines(derivation.cell, computed, tape)
     return c_kernel(derivation, programs, tape, stem, lambda body: header(derivation, costs, body, " --target c"))
+
+
+def emit_jax(derivation: Derivation) -> str:
+    """The text of the JAX kernel of a derivation."""
+    programs, tape, used = scheduled(derivation, COMPILED)
+    body = jax_kernel(derivation, programs, tape)
+    ast.parse(body)
+    computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
+    return header(derivation, cost_lines(derivation.cell, computed, tape), body, " --target jax") + body
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:
