@@ -238,7 +238,7 @@ class LoopAsScan:
         ends = [self.ends.get((name, at), Call("zeros", (), axes, array.dims)) for at in (0, -1)]
         first, last = (View(end, (*[ALL] * place, NEW_AXIS, *[ALL] * (len(shape(end)) - place))) for end in ends)
         parts = (*[first] * array.front, whole, *[last] * array.behind)
-        joined = Call("concatenate", parts, array.axes, array.dims, (("along", place - len(shape(array))),))
+        joined = Call("concatenate", parts, array.axes, array.dims, (("along", place),))
         return [Assign((array,), joined)]
 
 

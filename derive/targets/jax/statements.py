@@ -46,6 +46,7 @@ def scan(statement: Scan, printer: Printer, indent: str) -> list[str]:
     after = [Word(one.after.name) for one in statement.carried]
     made = [Word(local.name) for local, _ in statement.made]
     return [
+        "",
         f"{indent}def {STEPPING}({argument(before, CARRY)}, {argument(now, NOW)}):",
         *unpacked(before, CARRY, inner),
         *unpacked(now, NOW, inner),
@@ -66,15 +67,15 @@ def call(statement: Scan, printer: Printer, indent: str) -> list[str]:
         arguments.append(Word("reverse=True"))
     scanning = Bracket("jax.lax.scan(", tuple(arguments), ")")
     is_read = any(one.is_read for one in statement.carried)
-    last = together([Word(one.after.name if one.is_read else "_") for one in statement.carried]) if is_read else Word("_")
-    sequences = together([Word(array.name) for _, array in statement.made]) if statement.made else Word("_")
-    targets = f"{flat(last)}, {flat(sequences)} = "
-    if len(targets) <= WIDTH // 2:
-        return lines(scanning, indent, targets)
-    return [
-        *lines(scanning, indent, f"{flat(last)}, {MADE} = "),
-        *unpacked([Word(array.name) for _, array in statement.made], MADE, indent),
-    ]
+    last = [Word(one.after.name if one.is_read else "_") for one in statement.carried] if is_read else [Word("_")]
+    made = [Word(array.name) for _, array in statement.made] or [Word("_")]
+    found: list[str] = []
+    targets: list[str] = []
+    for names, several in ((last, CARRY), (made, MADE)):
+        is_long = len(flat(together(names))) > WIDTH // 3
+        targets.append(several if is_long else flat(together(names)))
+        found += unpacked(names, several, indent) if is_long else []
+    return [*lines(scanning, indent, f"{', '.join(targets)} = "), *found]
 
 
 def together(pieces: Sequence[Piece]) -> Piece:
