@@ -58,7 +58,10 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         "--schedule", metavar="fast|plain|PASS,PASS", help="how the kernel is arranged (fast); plain is the textbook's"
     )
     how.add_argument(
-        "--target", choices=("numpy", "c", "jax"), default="numpy", help="what the kernel is: NumPy, C with a module that calls it, or JAX"
+        "--target",
+        choices=("numpy", "c", "jax"),
+        default="numpy",
+        help="what the kernel is: NumPy, C with a module that calls it, or JAX",
     )
     how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")

@@ -8,13 +8,12 @@ writes is handed on, and so is a name that the body reads before it gives it a n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from derive.procedures.kernel import Kernel
 from derive.procedures.procedure import (
     ALL,
-    NEW_AXIS,
     Add,
     Array,
     Assign,
@@ -71,12 +70,24 @@ class Scan:
     backwards: bool
 
 
-def scanned(procedure: Procedure) -> list[Statement | Scan]:
+@dataclass(frozen=True)
+class Join:
+    """A sequence that a scan made gets a position more, in front of its first step or behind its last one."""
+
+    sequence: Array
+    first: Operand | None
+    last: Operand | None
+
+
+Statements = list[Statement | Scan | Join]
+
+
+def scanned(procedure: Procedure) -> Statements:
     """The statements of a procedure, their loops as scans: each binds the arrays that its loop wrote to."""
     written = {name for loop in loops(procedure.statements) for name in stored(loop)}
     room: dict[str, Array] = {}
     ends: dict[tuple[str, int], Operand] = {}
-    found: list[Statement | Scan] = []
+    found: Statements = []
     for at, statement in enumerate(procedure.statements):
         match statement:
             case Assign((Array(name=name) as array,), Call(operation="empty" | "zeros", arguments=())) if name in written:
@@ -84,7 +95,7 @@ def scanned(procedure: Procedure) -> list[Statement | Scan]:
             case Assign((View(of=Array(name=name)) as view,), start) if name in room:
                 ends[name, int(position_in(view)[1].position)] = start
             case Loop():
-                behind = names_in((*procedure.statements[at + 1 :], *results_of(procedure)))
+                behind = names_in(procedure.statements[at + 1 :], results_of(procedure))
                 scan, joined = LoopAsScan(statement, room, ends).scan(behind)
                 found += [scan, *joined]
                 for name in stored(statement):
@@ -108,13 +119,9 @@ def results_of(procedure: Procedure) -> Iterator[Operand]:
     return (operand for _, table in procedure.results for _, operand in table)
 
 
-def names_in(parts: Iterable[Statement | Operand]) -> set[str]:
+def names_in(statements: Iterable[Statement], results: Iterable[Operand]) -> set[str]:
     """The names of the arrays in statements and operands."""
-    operands = [
-        operand
-        for one in parts
-        for operand in (operands_of(one) if isinstance(one, Comment | Assign | Add | Loop) else (one,))
-    ]
+    operands = [*[operand for one in statements for operand in operands_of(one)], *results]
     return {part.name for operand in operands for part in parts_of(operand) if isinstance(part, Array)}
 
 
@@ -148,17 +155,21 @@ class LoopAsScan:
 
     def __init__(self, loop: Loop, room: dict[str, Array], ends: dict[tuple[str, int], Operand]) -> None:
         if loop.invariant or loop.walks or loop.along or loop.start is not None:
-            raise ProcedureError(f"scan: the loop over {loop.axis}: expected one over positions of all steps, got views of each step.")
+            raise ProcedureError(
+                f"scan: the loop over {loop.axis}: expected one over positions of all steps, got views of each step."
+            )
         self.loop, self.room, self.ends = loop, room, ends
         self.stored = stored(loop)
         self.carried: dict[str, Carried] = {}
         self.made: dict[str, Array] = {}
 
-    def scan(self, behind: set[str]) -> tuple[Scan, list[Statement]]:
+    def scan(self, behind: set[str]) -> tuple[Scan, list[Assign | Join]]:
         """(the scan, the statements that put ends to the sequences it made). behind: the names that are read behind the loop."""
         body = list(self.body())
         read = [found for array, view in self.loop.reads if (found := self.reading(array, view)) is not None]
-        carried = tuple(replace(one, is_read=one.before == one.after and one.after.name in behind) for one in self.carried.values())
+        carried = tuple(
+            replace(one, is_read=one.before == one.after and one.after.name in behind) for one in self.carried.values()
+        )
         made = tuple((local, self.sequence(name)) for name, local in self.made.items())
         scan = Scan(self.loop.axis, carried, tuple(read), made, tuple(body), self.loop.backwards)
         return scan, [one for name in self.made for one in self.with_ends(name)]
@@ -175,7 +186,9 @@ class LoopAsScan:
         if source.name in self.stored:
             writes = int(position_in(self.stored[source.name])[1].position - self.loop.index)
             if offset - writes != (1 if self.loop.backwards else -1):
-                raise ProcedureError(f"scan: `{array.name}`: expected a step that has just been made, got {offset - writes} steps on.")
+                raise ProcedureError(
+                    f"scan: `{array.name}`: expected a step that has just been made, got {offset - writes} steps on."
+                )
             self.carried[array.name] = Carried(array, self.made[source.name], self.start_of(source.name))
             return None
         stop = offset - source.front - source.behind
@@ -226,24 +239,17 @@ class LoopAsScan:
         axes = (array.axes[place], *array.axes[:place], *array.axes[place + 1 :])
         return Array(name, axes, array.dims)
 
-    def with_ends(self, name: str) -> list[Statement]:
-        """The array with what stands in front of its first step and behind its last one."""
+    def with_ends(self, name: str) -> list[Assign | Join]:
+        """The array with what stands in front of its first step and behind its last one, its axis where it belongs."""
         array, (place, _) = self.room[name], position_in(self.stored[name])
         if max(array.front, array.behind) > 1:
             raise ProcedureError(f"scan: `{name}`: expected one position in front of the first step at most, got {array.front}.")
-        whole = back_in_place(Array(name, array.axes, array.dims), place)
-        if not array.front and not array.behind:
-            return [Assign((array,), whole)] if place else []
         axes = tuple(axis for k, axis in enumerate(array.axes) if k != place)
-        ends = [self.ends.get((name, at), Call("zeros", (), axes, array.dims)) for at in (0, -1)]
-        first, last = (View(end, (*[ALL] * place, NEW_AXIS, *[ALL] * (len(shape(end)) - place))) for end in ends)
-        parts = (*[first] * array.front, whole, *[last] * array.behind)
-        joined = Call("concatenate", parts, array.axes, array.dims, (("along", place),))
-        return [Assign((array,), joined)]
+        first, last = (self.ends.get((name, at), Call("zeros", (), axes, array.dims)) for at in (0, -1))
+        joined = Join(self.sequence(name), first if array.front else None, last if array.behind else None)
+        found: list[Assign | Join] = [joined] if array.front or array.behind else []
+        return [*found, Assign((array,), back_in_place(array, place))] if place else found
 
 
 def is_at_step(target: Operand) -> bool:
     return isinstance(target, View) and isinstance(target.of, Array)
-
-
-Statements = Sequence[Statement | Scan]

@@ -43,7 +43,8 @@ def as_it_is(printer: numpy_text.Printer, call: Call) -> Piece:
 
 def scaled(printer: numpy_text.Printer, call: Call) -> Piece:
     """a times a number of each vector."""
-    return numpy_text.product_of(printer, replace(call, operation="multiply"))
+    product: Piece = numpy_text.product_of(printer, replace(call, operation="multiply"))
+    return product
 
 
 PRINTING: dict[str, Callable[[numpy_text.Printer, Call], Piece]] = {

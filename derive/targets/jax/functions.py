@@ -9,6 +9,16 @@ STEP = CALLED[step]
 """What the derivative of relu is called."""
 
 DEFINITIONS: dict[str, str] = {
+    "starting_with": '''
+def starting_with(start, steps):
+    """An array over steps with what stands in front of the first one, which is all of it where there are none."""
+    return jnp.concatenate([start[None], steps]) if len(steps) else start[None]
+''',
+    "ending_with": '''
+def ending_with(steps, end):
+    """An array over steps with what stands behind the last one, which is all of it where there are none."""
+    return jnp.concatenate([steps, end[None]]) if len(steps) else end[None]
+''',
     "sigma": '''
 def sigma(z):
     """The logistic function, in a form that can't overflow."""

@@ -253,7 +253,9 @@ def text(cell: Cell, solve: str) -> str:
     over = "None" if cell.axes else '("T", "B")'
     contract = CONTRACT.format(
         summary="Run the cell over all steps." if cell.is_chain else "Run all recurrences over all steps.",
-        leftward="; of a recurrence that\n    runs from the last step to the first the state after the last step" if cell.leftward else "",
+        leftward="; of a recurrence that\n    runs from the last step to the first the state after the last step"
+        if cell.leftward
+        else "",
         jacobian=BOTH_WAYS if cell.leftward or len(cell.step_axes) > 1 else ONE_WAY,
         over=over,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from derive.procedures.procedure import Add, Array, Assign, Operand, Statement, View
-from derive.procedures.scans import Scan
+from derive.procedures.scans import Join, Scan
 from derive.targets.jax.expressions import Printer
 from derive.targets.numpy.layout import STEP, WIDTH, Bracket, Piece, Word, flat, lines
 from derive.targets.numpy.statements import statement_lines
@@ -14,15 +14,17 @@ STEPPING, CARRY, NOW, MADE = "one_step", "carry", "now", "made"
 """The function of one step; what the step before hands to it, what it reads, what it makes."""
 
 
-def body(statements: Iterable[Statement | Scan], printer: Printer, indent: str) -> list[str]:
+def body(statements: Iterable[Statement | Scan | Join], printer: Printer, indent: str) -> list[str]:
     """The lines of statements, one after the other."""
     return [line for statement in statements for line in lines_of(statement, printer, indent)]
 
 
-def lines_of(statement: Statement | Scan, printer: Printer, indent: str) -> list[str]:
+def lines_of(statement: Statement | Scan | Join, printer: Printer, indent: str) -> list[str]:
     match statement:
         case Scan():
             return scan(statement, printer, indent)
+        case Join():
+            return joined(statement, printer, indent)
         case Assign(targets=(View() as view,)):
             return updated(view, "set", statement.value, printer, indent)
         case Add(target=View() as view):
@@ -36,6 +38,16 @@ def updated(view: View, how: str, value: Operand, printer: Printer, indent: str)
     """`a = a.at[1:].set(value)`."""
     name = flat(printer(view.of))
     return lines(Bracket(f"{name}.at[{printer.index(view)}].{how}(", (printer(value),), ")"), indent, f"{name} = ")
+
+
+def joined(statement: Join, printer: Printer, indent: str) -> list[str]:
+    """`h_all = starting_with(state["h"], h_all)`."""
+    name = value = printer(statement.sequence)
+    if statement.first is not None:
+        value = printer.function("starting_with", printer(statement.first), value)
+    if statement.last is not None:
+        value = printer.function("ending_with", value, printer(statement.last))
+    return lines(value, indent, f"{flat(name)} = ")
 
 
 def scan(statement: Scan, printer: Printer, indent: str) -> list[str]:
