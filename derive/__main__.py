@@ -253,10 +253,13 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
     from derive import compiler, cost, derivation, keep, sheet
 
     passes, suffix = schedule_of(options.schedule)
-    if options.target == "c" and options.schedule is not None:
+    if options.target != "numpy" and options.schedule is not None:
         raise DeriveError(
-            "derive: --schedule: a C kernel has a schedule of its own: expected no other with --target c. Leave it out."
+            f"derive: --schedule: a {options.target.upper()} kernel has a schedule of its own: expected no other with --target "
+            f"{options.target}. Leave it out."
         )
+    if not options.no_verify and not options.cost:
+        compiler.refuse_missing(options.target)
     name = name_of(cell.name + suffix if options.name is None else options.name)
     if options.out == "" or (options.out or "").endswith(".py"):
         got = (

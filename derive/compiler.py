@@ -17,10 +17,12 @@ import ast
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from derive.cell import Cell
 from derive.cost import Placed, computed_by, cost_lines
 from derive.derivation import Derivation, derive
+from derive.errors import DeriveError
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
@@ -109,6 +111,17 @@ COMPILED = ("stack", "hoist")
 
 
 TARGETS = ("numpy", "c", "jax")
+FRAMEWORKS = ("jax",)
+"""The targets whose kernels import the framework of that name."""
+
+
+def refuse_missing(target: str) -> None:
+    """Raises DeriveError where a kernel can't be verified here, since its framework isn't installed."""
+    if target in FRAMEWORKS and find_spec(target) is None:
+        raise DeriveError(
+            f"derive: --target {target}: verifying the kernel runs it: expected {target} installed, got none. "
+            f"Run `python -m pip install {target}`, or add --no-verify."
+        )
 
 
 def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: Iterable[str] = FAST) -> dict[str, str]:

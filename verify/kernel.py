@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from verify.axes import along_of
 from verify.data import Data, Dims
 from verify.dressed import AlongT, BatchFirst, Isolated
-from verify.frameworks import in_numpy
+from verify.frameworks import FRAMEWORKS, INSTALLED_BY, in_numpy
 
 Array = NDArray[Any]
 TABLES = ("PARAMETERS", "INPUTS", "STATES")
@@ -73,6 +73,10 @@ def load_text(text: str, where: str) -> types.ModuleType:
         module = executed(code, where)
         SOURCES[module] = code, neighbours(where)
     except (Exception, SystemExit) as error:
+        if isinstance(error, ImportError) and error.name in FRAMEWORKS:
+            raise KernelError(
+                f"verify: {where}: needs {error.name}, which isn't installed. Run `{INSTALLED_BY.format(error.name)}`."
+            ) from None
         raise KernelError(
             f"verify: {where}: can't be imported: {one_line(error)}{line_of(error, where)}. Mend the module."
         ) from None
