@@ -34,7 +34,7 @@ def _run_moved(static, point, along):
     """How outputs move is linear in how the point does; the tape belongs to this call and moves nothing."""
     (point,), (along,) = point, along
     outputs, tape = _run(static, point)
-    moved = _apply(_Tangents(static), (point, tape), along[:3])
+    moved = _apply(_Tangents(static), (point, tape), along[:3], outputs)
     return (outputs, tape), (moved, jax.custom_derivatives.zero_from_primal(tape))
 
 
@@ -122,11 +122,12 @@ class _Batched(_Linear):
         )
 
 
-def _apply(linear, point, along):
-    """The value of a linear function."""
+def _apply(linear, point, along, like=None):
+    """The value of a linear function. like: what has the shapes of it, where that is known without a look at the function."""
     leaves, tree = jax.tree.flatten((point, along))
-    shapes, result = jax.tree.flatten(jax.eval_shape(linear.value, point, along))
-    return jax.tree.unflatten(result, _linear.bind(*leaves, linear=linear, trees=(tree, result), shapes=tuple(shapes)))
+    shapes, result = jax.tree.flatten(jax.eval_shape(linear.value, point, along) if like is None else like)
+    shapes = tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in shapes)
+    return jax.tree.unflatten(result, _linear.bind(*leaves, linear=linear, trees=(tree, result), shapes=shapes))
 
 
 def _evaluated(*leaves, linear, trees, shapes):
@@ -153,8 +154,9 @@ def _transposed(cotangents, *leaves, linear, trees, shapes):
     """Reverse mode: the transpose gives a cotangent for what isn't known of the last argument."""
     unknown = [isinstance(one, ad.UndefinedPrimal) for one in leaves]
     point, _ = jax.tree.unflatten(trees[0], leaves)
+    _, like = jax.tree.unflatten(trees[0], [getattr(one, "aval", one) for one in leaves])
     given = jax.tree.unflatten(trees[1], [ad.instantiate_zeros(one) for one in cotangents])
-    found = jax.tree.leaves(_apply(_Transpose(linear), point, given))
+    found = jax.tree.leaves(_apply(_Transpose(linear), point, given, like))
     found = [None] * (len(leaves) - len(found)) + found
     return [one if is_unknown else None for one, is_unknown in zip(found, unknown)]
 
