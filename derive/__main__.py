@@ -62,9 +62,9 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--target",
-        choices=("numpy", "c", "torch"),
+        choices=("numpy", "c", "torch", "jax"),
         default="numpy",
-        help="what the kernel is: NumPy, C with a module that calls it, or a layer of PyTorch",
+        help="what the kernel is: NumPy, C with a module that calls it, a layer of PyTorch, or JAX",
     )
     how.add_argument("--second-order", action="store_true", help="show how the gradients move, too: what hvp computes")
     how.add_argument("--cost", action="store_true", help="what a step costs and what the tape holds; writes nothing")
@@ -261,6 +261,8 @@ def derive_one(cell: Cell, options: argparse.Namespace) -> Kernel | None:
             f"derive: --schedule: such a kernel has a schedule of its own: expected no other with --target {options.target}. "
             "Leave it out."
         )
+    if not options.no_verify and not options.cost:
+        compiler.refuse_missing(options.target)
     name = name_of(cell.name + suffix if options.name is None else options.name)
     if options.out == "" or (options.out or "").endswith(".py"):
         got = (

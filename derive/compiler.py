@@ -9,6 +9,7 @@ Program -> Procedure          `derive.procedures`      arrays, calls and loops: 
 Procedures -> text            `derive.targets.numpy`   a NumPy module that keeps the contract
                               `derive.targets.c`       by the textbook's policy: a C file, and a module that compiles and calls it
                               `derive.targets.torch`   likewise: operations on tensors, and a layer whose gradients they are
+                              `derive.targets.jax`     by the textbook's policy: a JAX module, loops as scans
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import ast
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from derive.cell import Cell
 from derive.cost import Placed, computed_by, cost_lines
 from derive.derivation import Derivation, derive
+from derive.errors import DeriveError
 from derive.language import Value
 from derive.notation import Notation
 from derive.passes import SCHEDULE, run
@@ -32,6 +35,7 @@ from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on, parts
 from derive.targets.c.emit import c_kernel
+from derive.targets.jax.emit import jax_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
 from derive.targets.torch.emit import torch_kernel
@@ -108,7 +112,18 @@ COMPILED = ("stack", "hoist")
 """The schedule of C kernels: fewer and larger products. What else the fast policy does saves calls of NumPy, which C has none of."""
 
 
-TARGETS = ("numpy", "c", "torch")
+TARGETS = ("numpy", "c", "torch", "jax")
+FRAMEWORKS = ("torch", "jax")
+"""The targets whose kernels import the framework of that name."""
+
+
+def refuse_missing(target: str) -> None:
+    """Raises DeriveError where a kernel can't be verified here, since its framework isn't installed."""
+    if target in FRAMEWORKS and find_spec(target) is None:
+        raise DeriveError(
+            f"derive: --target {target}: verifying the kernel runs it: expected {target} installed, got none. "
+            f"Run `python -m pip install 'derive-recurrent[{target}]'`, or add --no-verify."
+        )
 
 
 def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: Iterable[str] = FAST) -> dict[str, str]:
@@ -118,6 +133,8 @@ def files(derivation: Derivation, stem: str, target: str = TARGETS[0], passes: I
         return {f"{stem}.c": in_c, f"{stem}_c.py": in_python}
     if target == "torch":
         return {f"{stem}_torch.py": emit_torch(derivation)}
+    if target == "jax":
+        return {f"{stem}_jax.py": emit_jax(derivation)}
     return {f"{stem}.py": emit(derivation, passes)}
 
 
@@ -139,6 +156,15 @@ def emit_torch(derivation: Derivation) -> str:
     body = torch_kernel(derivation, programs, tape)
     ast.parse(body)
     return header(derivation, cost_lines(derivation.cell, computed, tape), body, " --target torch") + body
+
+
+def emit_jax(derivation: Derivation) -> str:
+    """The text of the JAX kernel of a derivation."""
+    programs, tape, used = scheduled(derivation, COMPILED)
+    body = jax_kernel(derivation, programs, tape)
+    ast.parse(body)
+    computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
+    return header(derivation, cost_lines(derivation.cell, computed, tape), body, " --target jax") + body
 
 
 def scheduled(derivation: Derivation, passes: Sequence[str]) -> tuple[Derivation, list[Value], Sequence[str]]:

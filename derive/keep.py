@@ -373,11 +373,12 @@ class Listed:
 
     cell: Cell
     files: dict[str, str]
+    target: str
 
 
 def regenerated(project: Project) -> list[Listed]:
     """Every listed kernel."""
-    return [Listed(cell, files_of(cell, target)) for cell, target in project.kernels()]
+    return [Listed(cell, files_of(cell, target), target) for cell, target in project.kernels()]
 
 
 def files_of(cell: Cell, target: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from derive import keep
+from derive import compiler, keep
+from derive.errors import DeriveError
 from derive.keep import Project
 from derive.streams import say
 
@@ -78,13 +79,15 @@ def one(project: Project, kernel: keep.Listed, force: bool, no_verify: bool) -> 
     try:
         for text, path, shown in files:
             keep.check_place(path, text, shown, force)
-        if not no_verify and not passes(kernel, files[-1][2]):
-            return False
+        if not no_verify:
+            compiler.refuse_missing(kernel.target)
+            if not passes(kernel, files[-1][2]):
+                return False
         for (text, path, shown), state in zip(files, states, strict=True):
             reason = keep.what_changed(keep.read(path), text) if state.verdict == "stale" else state.verdict
             written = keep.write(path, text, shown, force)
             say(f"{shown}: written ({reason})" if written else f"{shown}: unchanged")
-    except keep.KeepError as error:
+    except DeriveError as error:
         print(str(error), file=sys.stderr)
         return False
     return True

@@ -73,7 +73,7 @@ def load_text(text: str, where: str) -> types.ModuleType:
         module = executed(code, where)
         SOURCES[module] = code, neighbours(where)
     except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name in FRAMEWORKS:
+        if isinstance(error, ImportError) and error.name in FRAMEWORKS:
             raise KernelError(
                 f"verify: {where}: can't be checked: expected {error.name}, whose arrays it takes, got none: it isn't installed. Install "
                 f"it with `python -m pip install 'derive-recurrent[{error.name}]'`, or derive with --no-verify."

@@ -31,6 +31,9 @@ SEEDS = DIRECTIONS
 class Kernel:
     """Procedures of one cell, which share names and the tape. tape: the values on it."""
 
+    policy: type[Textbook] = Textbook
+    """How statements are arranged."""
+
     def __init__(self, cell: Cell, notation: Notation, names: Names, tape: Iterable[Value]) -> None:
         self.cell, self.notation, self.names = cell, notation, names
         self.tape = list(tape)
@@ -65,7 +68,7 @@ class Kernel:
 
     def text(self, program: Program, around: Surroundings, keep: Sequence[Value], reverse: bool) -> Textbook:
         """The statements of a program. reverse: whether it computes gradients."""
-        return Textbook(stages(program), self.names, around, keep, program.starts)
+        return self.policy(stages(program), self.names, around, keep, program.starts)
 
     def forward(self, program: Program) -> Procedure:
         """Outputs, and the tape."""
@@ -111,7 +114,7 @@ class Kernel:
             return self.entry("tangent_inputs" if value.timed else "tangent_parameters", value)
 
         around = self.around(given, self.before_the_first("tangent_state"))
-        text = Textbook(stages(program), self.names, around, program.results, program.starts)
+        text = self.policy(stages(program), self.names, around, program.results, program.starts)
         tangents = [(str(value.name), text.result(value)) for value in program.results]
         return Procedure("jvp", tuple(text.statements), (("tangents", tuple(tangents)),))
 
@@ -135,7 +138,7 @@ class Kernel:
         defined = {equation.target for equation in equations}
         given = dict.fromkeys(value for value in (*forward.given, *second.given) if value.like(lag=0) not in defined)
         whole = Program("hvp", tuple(equations), tuple(given), second.results, starts)
-        text = Textbook(stages(whole), self.names, self.around(source, start), results, starts)
+        text = self.policy(stages(whole), self.names, self.around(source, start), results, starts)
         return Procedure("hvp", tuple(text.statements), self.gradients(text, "tangent"))
 
     def gradients(self, text: Textbook, *more: str) -> Results:
@@ -164,7 +167,7 @@ class Kernel:
 
         make = Assign((seeds,), Call("eye", (), (SEEDS,), (size,)))
         results = moved(states)
-        text = Textbook(stage, self.names, self.around(source), results)
+        text = self.policy(stage, self.names, self.around(source), results)
         rows = [as_rows(text.outside(value), value) for value in results]
         is_read = any(value in known for one in stage[0].equations for value in one.reads())
         statements = (*([make] if is_read else []), *text.statements)

@@ -58,6 +58,9 @@ class Textbook:
     """The statements of a program. keep: values that are wanted for all steps beside those that other stages read. starts: (what is read
     of another step, the value of the program that it starts with)."""
 
+    names_all = False
+    """Whether what a loop stores has a name at each step, too, where nothing in the loop reads it."""
+
     def __init__(
         self,
         stages: tuple[Stage, ...],
@@ -268,7 +271,7 @@ class Textbook:
         value = right_side(equation, Lowering(read, (axis,)))
         if axis not in target.axes:
             return [Comment(self.around.comment(equation)), Add(self.arrays[target], value)]
-        needed = target in reads or not self.is_sequence(target)
+        needed = self.names_all or target in reads or not self.is_sequence(target)
         stored = [self.at_step(target, t, axis)] if self.is_sequence(target) else []
         if is_fresh(value) or self.is_sequence(target):
             self.fresh.add(target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 
 from derive import rules
@@ -11,6 +13,7 @@ from derive.latex import LaTeX
 from derive.notation import Notation
 from derive.procedures.lowering import LOWERING
 from derive.procedures.procedure import OPERATIONS
+from derive.targets.jax import expressions as jax_target
 from derive.targets.numpy import expressions as numpy_target
 from tests.derive.test_along import CASES as ALONG
 from tests.derive.test_rules import CASES as WITHIN
@@ -52,6 +55,7 @@ def test_a_node_is_made_of_its_operands(node: type) -> None:
         assert rebuild(case, matrix_parts(case)) == case
 
 
-def test_every_operation_of_procedures_has_its_text() -> None:
-    missing = set(OPERATIONS) - set(numpy_target.PRINTING)
-    assert not missing, f"derive/targets/numpy lacks: {', '.join(sorted(missing))}"
+@pytest.mark.parametrize("target", [numpy_target, jax_target])
+def test_every_operation_of_procedures_has_its_text(target: ModuleType) -> None:
+    missing = set(OPERATIONS) - set(target.PRINTING)
+    assert not missing, f"{target.__name__} lacks: {', '.join(sorted(missing))}"

@@ -63,7 +63,7 @@ def _arrays(workspace, kind, sizes, dtype):
 )
 """A workspace, and the arrays that it keeps."""
 
-REFUSALS = '''
+USABLE = '''
 
 def _usable(where, workspace):
     """Refuse what is no workspace of this module."""
@@ -75,7 +75,10 @@ def _usable(where, workspace):
         f"{where}: workspace: wrong type: expected a Workspace of {__name__}, got {got}. "
         "Make one with Workspace()."
     )
+'''
+"""The refusal of workspaces of others."""
 
+NAMES = '''
 
 def _names(where, what, given, expected, complete=True):
     """Refuse a mapping that misses a name (unless it may) or holds one that the cell doesn't have."""
@@ -91,7 +94,10 @@ def _names(where, what, given, expected, complete=True):
             f"{where}: {what}: {fault}: expected {', '.join(expected) or 'no names'}, "
             f"got {', '.join(map(str, given)) or 'no names'}. Use the names of the equations."
         )
+'''
+"""The refusal of names."""
 
+ARRAYS = '''
 
 def _array(where, label, array, dims, sizes, dtype):
     """Refuse an array of the wrong type, dtype or shape; sizes that are new are read from it."""
@@ -140,7 +146,10 @@ def _array_refused(where, label, array, dims, sizes, dtype):
             f"{where}: {label}: wrong shape: expected ({expected}), got {array.shape}. "
             "Sizes come from the first array that has them."
         )
+'''
+"""The refusal of arrays."""
 
+TABLES = '''
 
 def _tables(where, parameters, inputs, state):
     """(label, array, dimension names) of every array of a call, the names of the mappings checked."""
@@ -153,7 +162,10 @@ def _tables(where, parameters, inputs, state):
     if state is not None:
         tables += [(f"state[{name!r}]", state[name], ("B", *dims)) for name, dims in STATES.items()]
     return tables
+'''
+"""Every array of a call."""
 
+SIZES = '''
 
 def _sizes(where, parameters, inputs, state):
     """The sizes and the dtype of a call, read from its arrays, each checked against the others."""
@@ -185,7 +197,10 @@ def _taped(where, parameters, tape):
     _names(where, "parameters", parameters, PARAMETERS)
     for name, dims in PARAMETERS.items():
         _array(where, f"parameters[{name!r}]", parameters[name], dims, tape.sizes, tape.dtype)
+'''
+"""The sizes of a call, and what fits a tape."""
 
+FILLED = '''
 
 def _filled(where, what, given, table, axes, sizes, dtype):
     """The arrays of a mapping that may miss some, of states be None: zeros for those, the others checked."""
@@ -200,6 +215,9 @@ def _filled(where, what, given, table, axes, sizes, dtype):
             filled[name] = np.broadcast_to(dtype.type(0), [sizes[dim] for dim in (*axes, *dims)])
     return filled
 '''
+"""What a mapping misses."""
+
+REFUSALS = USABLE + NAMES + ARRAYS + TABLES + SIZES + FILLED
 """The refusals of every kernel."""
 
 AXES = '''
