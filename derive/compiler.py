@@ -34,11 +34,8 @@ from derive.passes.hoist import hoist
 from derive.procedures.tape import with_light_tape, without_idle
 from derive.program import Program
 from derive.recurrences import EARLIER, LATER, are_apart, by_recurrence, handing_on, parts
-from derive.targets.c.emit import c_kernel
-from derive.targets.jax.emit import jax_kernel
 from derive.targets.numpy.emit import fast, fast_loops, textbook
 from derive.targets.numpy.formulas import formula
-from derive.targets.torch.emit import torch_kernel
 
 BUFFERS = "buffers"
 """Not a pass over a program but a policy of its procedures: into arrays that are made once."""
@@ -143,6 +140,8 @@ def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
 
     Raises DeriveError where the equations can't be printed as C.
     """
+    from derive.targets.c.emit import c_kernel  # imported where it is asked for: a command starts without
+
     programs, tape, used = scheduled(derivation, COMPILED)
     computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
     costs = cost_lines(derivation.cell, computed, tape)
@@ -151,6 +150,8 @@ def emit_c(derivation: Derivation, stem: str) -> tuple[str, str]:
 
 def emit_torch(derivation: Derivation) -> str:
     """The text of the kernel of a derivation in PyTorch: the textbook's policy over the program that the fast schedule leaves."""
+    from derive.targets.torch.emit import torch_kernel
+
     programs, tape, used = scheduled(derivation, tuple(SCHEDULE))
     computed = {one.name: computed_by(one, not used) for one in (programs.forward, programs.backward)}
     body = torch_kernel(derivation, programs, tape)
@@ -160,6 +161,8 @@ def emit_torch(derivation: Derivation) -> str:
 
 def emit_jax(derivation: Derivation) -> str:
     """The text of the JAX kernel of a derivation."""
+    from derive.targets.jax.emit import jax_kernel
+
     programs, tape, used = scheduled(derivation, COMPILED)
     body = jax_kernel(derivation, programs, tape)
     ast.parse(body)

@@ -205,6 +205,8 @@ def test_batched_by_vmap(case: Any) -> None:
     """Of gradients, gradients of it, and parameters that all points share."""
     loss, _ = loss_of(cell_of(case))
     parameters, inputs, state = loss.point
+    if not inputs:
+        pytest.skip("it has tokens alone")
     many = {name: jnp.stack([array, 2 * array, -array]) for name, array in inputs.items()}
     each = [{name: array[k] for name, array in many.items()} for k in range(3)]
 

@@ -161,7 +161,7 @@ def _tokens(where, inputs, sizes):
                 "Sizes come from the first array that has them."
             )
         wrong = (array < 0) | (array >= sizes[dim])
-        if not isinstance(array, jax.core.Tracer) and wrong.any():
+        if not isinstance(wrong, jax.core.Tracer) and wrong.any():
             place = tuple(map(int, jnp.argwhere(wrong)[0]))
             raise ValueError(
                 f"{{where}}: {{label}}: token out of range: expected 0 <= {{name}} < {{dim}} = {{sizes[dim]}}, "
