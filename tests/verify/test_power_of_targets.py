@@ -36,7 +36,14 @@ CELLS: dict[str, Callable[[], Cell]] = {
     "tokens": lambda: page("004_networks.md").cell("Sentence classification by the mean, section 2.2").cell,
 }
 
-NOT_PRINTED = {"first or last step, several places", "cut recurrence", "time index"}
+OF_STEPS = {"some steps only", "first or last step", "mean for sum"}
+NOT_PRINTED = {
+    *OF_STEPS,
+    *[f"{kind}, several places" for kind in OF_STEPS],
+    "forgotten initial state",
+    "cut recurrence",
+    "time index",
+}
 """What reads weights of steps, or an input at another step, which no call brings."""
 KINDS = list(Bench(build("rnn")).edits)
 
@@ -49,12 +56,13 @@ def test_a_c_kernel_as_derived_is_caught_by_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_slip_survives_in_c(kind: str) -> None:
-    """One of each class, in the middle of what there is: printed, compiled, caught, its cause named."""
+    """One of each class, the first from the middle of what there is that can be printed: compiled, caught, its cause named."""
     some = bench("rnn").edits[kind]
     with np.errstate(all="ignore"):
-        found = bench("rnn").of_slip(kind, some[len(some) // 2], torch=False)
-    if kind in NOT_PRINTED:
-        assert found.proof == "not printed"
+        tried = (bench("rnn").of_slip(kind, one, torch=False) for one in (*some[len(some) // 2 :], *some[: len(some) // 2]))
+        found = next((one for one in tried if one.proof != "not printed"), None)
+    if found is None:
+        assert kind in NOT_PRINTED
     elif found.proof != "equivalent":
         assert found.proof == "different", found.said
         assert found.caught, found.said
