@@ -34,6 +34,7 @@ from tests.targets import c_kernels
 from tests.targets.c_kernels import Blocks, call_for, hold
 from tests.targets.test_c import KEPT, NETWORKS, PAGES, ROOT
 from verify.kernel import load_text
+from verify.power.measure import Bench
 
 torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
 
@@ -321,6 +322,14 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
 
 
 # ---- the command
+
+
+@pytest.mark.parametrize(("kind", "proof"), [("flipped sign", "different"), ("time index", "not printed")])
+def test_slips_are_printed_and_caught_and_those_that_read_what_no_call_brings_are_left_out(kind: str, proof: str) -> None:
+    bench = Bench(build("rnn"), target="torch")
+    found = bench.of_slip(kind, bench.edits[kind][0], torch=False)
+    assert found.proof == proof
+    assert bool(found.caught) == (proof == "different")
 
 
 def test_derive_writes_and_verifies_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
