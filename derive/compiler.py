@@ -119,7 +119,7 @@ def refuse_missing(target: str) -> None:
     if target in FRAMEWORKS and find_spec(target) is None:
         raise DeriveError(
             f"derive: --target {target}: verifying the kernel runs it: expected {target} installed, got none. "
-            f"Run `python -m pip install 'derive-recurrent[{target}]'`, or add --no-verify."
+            f"Run `python -m pip install {target}`, or add --no-verify."
         )
 
 

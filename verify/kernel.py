@@ -76,7 +76,7 @@ def load_text(text: str, where: str) -> types.ModuleType:
         if isinstance(error, ImportError) and error.name in FRAMEWORKS:
             raise KernelError(
                 f"verify: {where}: can't be checked: expected {error.name}, whose arrays it takes, got none: it isn't installed. Install "
-                f"it with `python -m pip install 'derive-recurrent[{error.name}]'`, or derive with --no-verify."
+                f"it with `python -m pip install {error.name}`, or derive with --no-verify."
             ) from None
         raise KernelError(
             f"verify: {where}: can't be imported: {one_line(error)}{line_of(error, where)}. Mend the module."

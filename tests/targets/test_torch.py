@@ -347,6 +347,6 @@ def test_without_pytorch_one_line_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "isn't installed" in done.stderr
-    assert "python -m pip install 'derive-recurrent[torch]'" in done.stderr
+    assert "python -m pip install torch" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
